@@ -1,0 +1,1 @@
+"""Online ranking: FastAPI, ONNX Runtime and Redis. Never imports torch nor ``training``."""

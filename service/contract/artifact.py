@@ -1,0 +1,246 @@
+"""The model repository on disk: ``models/<name>/<version>/`` and ``aliases.json`` beside them.
+
+An artifact is immutable: it is written under a temporary name, synced, and renamed into place.
+Versions are 1, 2, 3, ...; an alias such as ``champion`` names one of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from service.contract.manifest import Manifest, Name
+
+MANIFEST = "manifest.json"
+GRAPHS = ("item_encoder", "user_encoder", "ranker")
+GOLDEN = "golden.npz"
+REQUIRED = tuple(f"{graph}.onnx" for graph in GRAPHS) + (GOLDEN, "front.json")
+ALIASES = "aliases.json"
+CHAMPION = "champion"
+
+Array = NDArray[np.float32]
+
+
+class ArtifactError(Exception):
+    """An artifact that must not serve: ``file`` is the culprit, ``reason`` what is wrong."""
+
+    def __init__(self, file: Path, reason: str) -> None:
+        super().__init__(f"{file}: {reason}")
+        self.file = file
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Raw inputs and the logits that training computed for them.
+
+    Shapes: embedding (N, D), modality_mask (N, M), proxies (N, P), user (1, U), tradeoffs (T,),
+    logits (T, N); history (L,) int64 rows of the golden items and cold_user (1, U), the vector
+    that the user encoder must give for them.
+    """
+
+    embedding: Array
+    modality_mask: Array
+    proxies: Array
+    user: Array
+    tradeoffs: Array
+    logits: Array
+    history: NDArray[np.int64]
+    cold_user: Array
+
+    def save(self, path: Path) -> None:
+        """Write the arrays to ``path`` as ``.npz`` without pickle."""
+        np.savez(path, **vars(self))  # type: ignore[arg-type]  # numpy's stub takes allow_pickle
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A verified artifact: its manifest is valid and every file has the hash it names."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def version(self) -> int:
+        """The number of the folder."""
+        return int(self.path.name)
+
+    @property
+    def label(self) -> str:
+        """``name@version``, as requests and responses spell it."""
+        return f"{self.manifest.name}@{self.path.name}"
+
+    def graph(self, name: str) -> Path:
+        """Return the path of one ONNX graph."""
+        return self.path / f"{name}.onnx"
+
+    def golden(self) -> Golden:
+        """Read the golden inputs; raises ArtifactError if they are incomplete."""
+        path = self.path / GOLDEN
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return Golden(**arrays)
+        except (OSError, ValueError, TypeError) as error:
+            raise ArtifactError(path, f"cannot be read: {error}") from error
+
+
+def open_artifact(path: Path) -> Artifact:
+    """Verify the artifact in ``path`` and return it; raises ArtifactError naming file and reason."""
+    manifest_path = path / MANIFEST
+    try:
+        manifest = Manifest.model_validate_json(manifest_path.read_bytes())
+    except FileNotFoundError as error:
+        raise ArtifactError(manifest_path, "is missing") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the document"
+        raise ArtifactError(manifest_path, f"{where}: {first['msg']}") from error
+    for name in REQUIRED:
+        if name not in manifest.files:
+            raise ArtifactError(manifest_path, f"files: {name} is not listed")
+    for name, expected in manifest.files.items():
+        if Path(name).name != name:
+            raise ArtifactError(manifest_path, f"files: {name!r} is not a plain file name")
+        file = path / name
+        if not file.is_file():
+            raise ArtifactError(file, "is missing")
+        if (actual := sha256(file)) != expected:
+            raise ArtifactError(file, f"SHA-256 is {actual}, the manifest says {expected}")
+    if manifest.name != path.parent.name:
+        raise ArtifactError(manifest_path, f"name {manifest.name!r} is not its folder's name")
+    return Artifact(path, manifest)
+
+
+def sha256(path: Path) -> str:
+    """Return the hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Repository:
+    """The folder ``models/``: finds versions, adds one, moves aliases."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self) -> list[str]:
+        """Return the model names that have at least one version, sorted."""
+        if not self.root.is_dir():
+            return []
+        folders = (path for path in self.root.iterdir() if path.is_dir())
+        return sorted(path.name for path in folders if self.versions(path.name))
+
+    def versions(self, name: str) -> list[int]:
+        """Return the versions of ``name``, oldest first."""
+        folder = self.root / name
+        if not folder.is_dir():
+            return []
+        return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit() and p.is_dir())
+
+    def path(self, name: str, version: int) -> Path:
+        """Return the folder of one version."""
+        return self.root / name / str(version)
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Return alias -> version of ``name``; empty where none was ever set."""
+        path = self.root / name / ALIASES
+        try:
+            return TypeAdapter(dict[Name, int]).validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValidationError as error:
+            raise ArtifactError(path, f"is not a table of alias to version: {error}") from error
+
+    def resolve(self, reference: str, alias: str = CHAMPION) -> Path:
+        """Return the folder that ``name``, ``name@version`` or ``name@alias`` stands for.
+
+        A bare name stands for its ``alias`` if set, else for its newest version. Raises
+        ArtifactError if there is no such version.
+        """
+        name, _, wanted = reference.partition("@")
+        versions, aliases = self.versions(name), self.aliases(name)
+        if not versions:
+            known = ", ".join(self.names()) or "none"
+            raise ArtifactError(self.root / name, f"no such model (there are: {known})")
+        if wanted.isdigit():
+            version = int(wanted)
+        elif wanted or alias in aliases:
+            if (wanted or alias) not in aliases:
+                known = ", ".join(sorted(aliases)) or "none"
+                raise ArtifactError(self.root / name, f"no alias {wanted!r} (there are: {known})")
+            version = aliases[wanted or alias]
+        else:
+            version = versions[-1]
+        if version not in versions:
+            raise ArtifactError(self.path(name, version), "no such version")
+        return self.path(name, version)
+
+    def promote(self, name: str, version: int, alias: str = CHAMPION) -> int | None:
+        """Point ``alias`` at ``version`` atomically; return the version it left, if any."""
+        TypeAdapter(Name).validate_python(alias)
+        open_artifact(self.path(name, version))
+        aliases = self.aliases(name)
+        previous = aliases.get(alias)
+        aliases[alias] = version
+        write_atomically(
+            self.root / name / ALIASES, json.dumps(aliases, indent=2, sort_keys=True).encode()
+        )
+        return previous
+
+    @contextlib.contextmanager
+    def staging(self, name: str) -> Iterator[Path]:
+        """Yield an empty folder beside the versions; it is removed unless added."""
+        parent = self.root / name
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".staging-", dir=parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def add(self, name: str, staged: Path) -> Artifact:
+        """Sync the staged folder and rename it to the next free version."""
+        folder_mode = 0o755  # mkdtemp made it private; another user may run the service
+        staged.chmod(folder_mode)
+        for file in staged.iterdir():
+            _sync(file)
+        _sync(staged)
+        version = max(self.versions(name), default=0) + 1
+        while True:
+            try:
+                staged.rename(self.path(name, version))
+                break
+            except OSError:  # another training run took this number
+                if not self.path(name, version).exists():
+                    raise
+                version += 1
+        _sync(self.root / name)
+        return open_artifact(self.path(name, version))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content``: a reader sees the old bytes or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    _sync(temporary)
+    temporary.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
