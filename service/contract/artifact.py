@@ -25,7 +25,7 @@ from service.contract.manifest import Manifest, Name
 MANIFEST = "manifest.json"
 GRAPHS = ("item_encoder", "user_encoder", "ranker")
 GOLDEN = "golden.npz"
-REQUIRED = tuple(f"{graph}.onnx" for graph in GRAPHS) + (GOLDEN, "front.json")
+REQUIRED = (*(f"{graph}.onnx" for graph in GRAPHS), GOLDEN, "front.json")
 ALIASES = "aliases.json"
 CHAMPION = "champion"
 
@@ -61,7 +61,7 @@ class Golden:
 
     def save(self, path: Path) -> None:
         """Write the arrays to ``path`` as ``.npz`` without pickle."""
-        np.savez(path, **vars(self))  # type: ignore[arg-type]  # numpy's stub takes allow_pickle
+        np.savez(path, **vars(self))
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Artifact:
 
 
 def open_artifact(path: Path) -> Artifact:
-    """Verify the artifact in ``path`` and return it; raises ArtifactError naming file and reason."""
+    """Return the verified artifact in ``path``; raises ArtifactError naming file and reason."""
     manifest_path = path / MANIFEST
     try:
         manifest = Manifest.model_validate_json(manifest_path.read_bytes())

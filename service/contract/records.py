@@ -101,7 +101,8 @@ def mask_matrix(mask: NDArray[np.uint64], modalities: int) -> NDArray[np.float32
 def mask_bits(present: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """Pack presence (N, M) into bit masks (N,): the inverse of ``mask_matrix``."""
     bits = np.uint64(1) << np.arange(present.shape[1], dtype=np.uint64)
-    return (present.astype(np.uint64) * bits).sum(axis=1, dtype=np.uint64)
+    packed: NDArray[np.uint64] = (present.astype(np.uint64) * bits).sum(axis=1, dtype=np.uint64)
+    return packed
 
 
 def _layout(length: int, code: int) -> np.dtype[np.void]:

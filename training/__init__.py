@@ -1,0 +1,1 @@
+"""Offline training: PyTorch. Knows the service by ``service.contract`` alone."""

@@ -1,0 +1,1 @@
+"""The dataset folder: opening and writing it, public datasets, the simulator, splits."""

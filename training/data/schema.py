@@ -1,0 +1,60 @@
+"""``dataset.toml``: which files a dataset folder holds and what their columns mean."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service.contract.manifest import Name, Proxy
+from training.errors import DatasetError
+
+DESCRIPTION = "dataset.toml"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Embedding(_Frozen):
+    """One modality: float array (items, dim) as ``.npy`` and its item ids, one per line."""
+
+    values: str
+    ids: str
+
+
+class Description(_Frozen):
+    """The parsed ``dataset.toml``; paths are relative to the folder."""
+
+    name: Name
+    impressions: str = "impressions.parquet"
+    items: str = "items.parquet"
+    users: str = "users.parquet"
+    title: str | None = Field(default=None, description="Column of items to show to people.")
+    user_attributes: tuple[str, ...] = Field(default=(), description="Numeric columns of users.")
+    unbiased_kind: str = Field(
+        default="uniform exposure", description="What the rows with exposure 'uniform' are."
+    )
+    proxies: tuple[Proxy, ...] = ()
+    embeddings: dict[Name, Embedding] = Field(min_length=1)
+
+    def to_toml(self) -> str:
+        """Return the description as the text of ``dataset.toml``."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def read_description(folder: Path) -> Description:
+    """Parse ``folder/dataset.toml``; raises DatasetError naming what is wrong in it."""
+    path = folder / DESCRIPTION
+    try:
+        return Description.model_validate(tomllib.loads(path.read_text()))
+    except FileNotFoundError as error:
+        raise DatasetError(path, "is missing; is this a dataset folder?") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DatasetError(path, f"is not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DatasetError(path, first["msg"], column=where) from error

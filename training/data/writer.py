@@ -1,0 +1,85 @@
+"""Writing a dataset folder: all of it or nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from service.contract.manifest import Proxy
+from training.data.schema import DESCRIPTION, Description, Embedding
+from training.errors import DatasetError
+
+
+def write_dataset(
+    folder: Path,
+    *,
+    name: str,
+    impressions: pl.DataFrame,
+    items: pl.DataFrame,
+    users: pl.DataFrame,
+    embeddings: dict[str, tuple[NDArray[np.floating], list[str]]],
+    proxies: tuple[Proxy, ...] = (),
+    title: str | None = None,
+    user_attributes: tuple[str, ...] = (),
+    unbiased_kind: str = "uniform exposure",
+    extra: dict[str, pl.DataFrame] | None = None,
+) -> None:
+    """Write tables, ``embeddings`` (modality -> array (n, dim) and its n item ids) and the TOML.
+
+    ``extra`` tables (file stem -> table) lie beside them and are not part of the dataset. Raises
+    DatasetError if ``folder`` exists and is not empty.
+    """
+    description = Description(
+        name=name,
+        title=title,
+        user_attributes=user_attributes,
+        unbiased_kind=unbiased_kind,
+        proxies=proxies,
+        embeddings={
+            modality: Embedding(
+                values=f"embeddings/{modality}.npy", ids=f"embeddings/{modality}.ids.txt"
+            )
+            for modality in embeddings
+        },
+    )
+    refuse_existing(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(prefix=".dataset-", dir=folder.parent))
+    try:
+        staged.chmod(0o755)
+        (staged / "embeddings").mkdir()
+        tables = {"impressions": impressions, "items": items, "users": users, **(extra or {})}
+        for stem, table in tables.items():
+            table.write_parquet(staged / f"{stem}.parquet")
+        for modality, (values, ids) in embeddings.items():
+            np.save(staged / "embeddings" / f"{modality}.npy", values)
+            (staged / "embeddings" / f"{modality}.ids.txt").write_text("\n".join(ids) + "\n")
+        (staged / DESCRIPTION).write_text(description.to_toml())
+        for path in [*staged.rglob("*"), staged]:
+            _sync(path)
+        if folder.exists():
+            folder.rmdir()
+        staged.rename(folder)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise DatasetError where writing a dataset would mix with files already there."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DatasetError(folder, "exists and is not empty; name another --out or remove it")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
