@@ -10,8 +10,10 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,8 @@ GOLDEN = "golden.npz"
 REQUIRED = (*(f"{graph}.onnx" for graph in GRAPHS), GOLDEN, "front.json")
 ALIASES = "aliases.json"
 CHAMPION = "champion"
+
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")  # str.isdigit accepts what int() does not
 
 Array = NDArray[np.float32]
 
@@ -89,9 +93,9 @@ class Artifact:
         """Read the golden inputs; raises ArtifactError if they are incomplete."""
         path = self.path / GOLDEN
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return Golden(**arrays)
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
             raise ArtifactError(path, f"cannot be read: {error}") from error
 
 
@@ -102,6 +106,8 @@ def open_artifact(path: Path) -> Artifact:
         manifest = Manifest.model_validate_json(manifest_path.read_bytes())
     except FileNotFoundError as error:
         raise ArtifactError(manifest_path, "is missing") from error
+    except OSError as error:
+        raise ArtifactError(manifest_path, f"cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the document"
@@ -146,7 +152,8 @@ class Repository:
         folder = self.root / name
         if not folder.is_dir():
             return []
-        return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit() and p.is_dir())
+        found = (path for path in folder.iterdir() if _VERSION.fullmatch(path.name))
+        return sorted(int(path.name) for path in found if path.is_dir())
 
     def path(self, name: str, version: int) -> Path:
         """Return the folder of one version."""
@@ -169,11 +176,11 @@ class Repository:
         ArtifactError if there is no such version.
         """
         name, _, wanted = reference.partition("@")
-        versions, aliases = self.versions(name), self.aliases(name)
-        if not versions:
-            known = ", ".join(self.names()) or "none"
+        if name not in (names := self.names()):  # a name never leads out of the repository
+            known = ", ".join(names) or "none"
             raise ArtifactError(self.root / name, f"no such model (there are: {known})")
-        if wanted.isdigit():
+        versions, aliases = self.versions(name), self.aliases(name)
+        if _VERSION.fullmatch(wanted):
             version = int(wanted)
         elif wanted or alias in aliases:
             if (wanted or alias) not in aliases:
@@ -210,7 +217,8 @@ class Repository:
             shutil.rmtree(folder, ignore_errors=True)
 
     def add(self, name: str, staged: Path) -> Artifact:
-        """Sync the staged folder and rename it to the next free version."""
+        """Verify and sync the staged folder, then rename it to the next free version."""
+        manifest = open_artifact(staged).manifest
         folder_mode = 0o755  # mkdtemp made it private; another user may run the service
         staged.chmod(folder_mode)
         for file in staged.iterdir():
@@ -226,7 +234,7 @@ class Repository:
                     raise
                 version += 1
         _sync(self.root / name)
-        return open_artifact(self.path(name, version))
+        return Artifact(self.path(name, version), manifest)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

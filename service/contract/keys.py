@@ -46,4 +46,4 @@ class Keys:
     @property
     def proxy_changes(self) -> str:
         """The stream that names items whose proxies changed, laid out like ``item_changes``."""
-        return f"{self.namespace}:{self.spaces.proxies}:changes"
+        return f"{self.namespace}:{self.spaces.proxies}:proxy-changes"

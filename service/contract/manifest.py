@@ -131,10 +131,10 @@ class Manifest(_Frozen):
     git_commit: str | None
     config: dict[str, Any]
     dataset: DatasetInfo
-    modalities: tuple[Modality, ...] = Field(min_length=1)
+    modalities: tuple[Modality, ...] = Field(min_length=1, max_length=64)  # bits of a mask
     proxies: tuple[Proxy, ...]
     context: tuple[ContextField, ...] = ()
-    graphs: dict[Literal["item_encoder", "user_encoder", "ranker"], Graph]
+    graphs: dict[Literal["item_encoder", "user_encoder", "ranker"], Graph] = Field(min_length=3)
     opset: int
     spaces: Spaces
     default_tradeoff: Unit

@@ -1,0 +1,88 @@
+"""``python -m service``: serve; ``--check DIR``: verify an artifact as the service would."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+from pydantic import ValidationError
+
+from service.app import create_app
+from service.contract.artifact import ArtifactError, open_artifact
+from service.scorer import Scorer
+from service.settings import PREFIX, Settings, describe
+
+
+def main() -> int:
+    """Serve until a signal; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m service",
+        description="Serve rankings over HTTP.",
+        epilog=_settings_table(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--check", type=Path, metavar="DIR", help="verify an artifact and exit")
+    arguments = parser.parse_args()
+    if arguments.check:
+        return check(arguments.check)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = PREFIX + str(problem["loc"][0]).upper()
+            print(f"{name}: {problem['msg']}", file=sys.stderr)  # noqa: T201  # for people
+        return 2
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    return serve(settings)
+
+
+def serve(settings: Settings) -> int:
+    """Listen and serve until a signal; returns the exit code."""
+    try:
+        listener = socket.create_server((settings.host, settings.port), backlog=2048)
+    except OSError as error:
+        place = f"{settings.host}:{settings.port}"
+        logging.error("cannot listen on %s: %s; set RANK_PORT", place, error.strerror)
+        return 1
+    config = uvicorn.Config(
+        create_app(settings),
+        http="httptools",
+        loop="uvloop",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=settings.drain_s,
+    )
+    host, port = listener.getsockname()[:2]
+    logging.info("listening on http://%s:%d, documentation at /docs", host, port)
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def check(folder: Path) -> int:
+    """Verify hashes, signatures and golden inputs of an artifact; returns the exit code."""
+    try:
+        scorer = Scorer(open_artifact(folder.resolve()))
+        scorer.replay()
+    except ArtifactError as error:
+        print(error, file=sys.stderr)  # noqa: T201  # for people
+        return 1
+    print(f"{scorer.artifact.label}: every file and every golden logit holds")  # noqa: T201
+    return 0
+
+
+def _settings_table() -> str:
+    lines = ["settings, from the environment:"]
+    for variable, default, bounds, description in describe():
+        lines.append(f"  {variable:<24} {description}")
+        lines.append(f"  {'':<24} default {default or 'none'}{f'; {bounds}' if bounds else ''}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Pure ASGI middleware: request ids, timing, the longest body, and the last word on errors."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+
+from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import BodyTooLargeError, RankError
+from service.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+
+class Envelope:
+    """Wraps every request; ``scope["state"]["request_id"]`` is set before the routes run."""
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry, max_body_bytes: int) -> None:
+        self._app = app
+        self._telemetry = telemetry
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status, read = time.perf_counter(), 0, 0
+        state = scope.setdefault("state", {})
+        state["request_id"] = uuid.uuid4().hex
+
+        async def bounded_receive() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._max_body_bytes:
+                raise BodyTooLargeError(
+                    f"body: longer than {self._max_body_bytes} bytes", field="body"
+                )
+            return message
+
+        async def noting_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, bounded_receive, noting_send)
+        except Exception as error:
+            if status:  # half an answer is out: the server must break the connection
+                raise
+            if not isinstance(error, RankError):
+                log.exception("request %s failed", state["request_id"])
+                error = RankError("internal error; the log has it under this request id")
+            response = JSONResponse(error.body(state["request_id"]), status_code=error.status)
+            await response(scope, receive, noting_send)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self._telemetry.requests.labels(route, status).observe(time.perf_counter() - start)

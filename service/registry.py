@@ -1,0 +1,196 @@
+"""The model repository as the service sees it: discover, verify, warm, swap, drop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.catalog import Catalog
+from service.contract.artifact import CHAMPION, ArtifactError, Repository, open_artifact
+from service.contract.keys import Keys
+from service.contract.manifest import Manifest
+from service.errors import ModelNotFoundError, NotReadyError, RankError, StoreError
+from service.scorer import Scorer
+from service.settings import Settings
+from service.store import RedisStore
+from service.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A verified, warm model with its catalogue; ``average_user`` (1, U) stands in for unknowns."""
+
+    scorer: Scorer
+    catalog: Catalog
+    keys: Keys
+    average_user: NDArray[np.float32]
+    following: asyncio.Task[None]
+
+    @property
+    def manifest(self) -> Manifest:
+        """The artifact's manifest."""
+        return self.scorer.artifact.manifest
+
+    @property
+    def label(self) -> str:
+        """``name@version``."""
+        return self.scorer.artifact.label
+
+    @property
+    def version(self) -> int:
+        """The artifact's version."""
+        return self.scorer.artifact.version
+
+
+class Registry:
+    """Holds every version that an alias names, and follows the aliases as they move.
+
+    A new version serves once it is verified, has replayed its golden inputs and holds its
+    catalogue; until then, and if it fails, the alias stays where it was.
+    """
+
+    def __init__(self, settings: Settings, store: RedisStore, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._store = store
+        self._telemetry = telemetry
+        self._repository = Repository(settings.models_dir)
+        self._models: dict[str, LoadedModel] = {}
+        self._aliases: dict[str, str] = {}  # name@alias -> name@version
+        self._failures: dict[str, str] = {}  # name@version or name -> why it does not serve
+
+    async def watch(self) -> None:
+        """Follow the repository for ever."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(self._settings.models_poll_s)
+
+    async def refresh(self) -> None:
+        """Load what aliases newly name, then move the aliases, then drop what none names."""
+        wanted = await asyncio.to_thread(self._wanted)
+        for label in sorted(set(wanted.values()) - set(self._models)):
+            await self._load(label)
+        aliases = {
+            alias: label if label in self._models else self._aliases.get(alias, "")
+            for alias, label in wanted.items()
+        }
+        self._aliases = {alias: label for alias, label in aliases.items() if label}
+        for label in set(self._models) - set(self._aliases.values()):
+            log.info("%s: no alias names it any more, dropped", label)
+            self._models.pop(label).following.cancel()
+
+    async def close(self) -> None:
+        """Stop following changes."""
+        tasks = [model.following for model in self._models.values()]
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def resolve(self, reference: str | None) -> LoadedModel:
+        """Return the model that ``name``, ``name@version`` or ``name@alias`` stands for.
+
+        None stands for the configured model, or the only one. Raises ModelNotFoundError, or
+        NotReadyError while nothing is loaded.
+        """
+        if not self._models:
+            raise NotReadyError(self._waiting())
+        reference = reference or self._settings.model or self._only_name()
+        name, _, version = reference.partition("@")
+        label = f"{name}@{version or CHAMPION}"
+        model = self._models.get(self._aliases.get(label, label))
+        if model is None:
+            known = ", ".join(sorted([*self._models, *self._aliases]))
+            message = f"model: {reference!r} is not loaded; loaded are {known}"
+            raise ModelNotFoundError(message, field="model")
+        return model
+
+    def models(self) -> list[tuple[LoadedModel, list[str]]]:
+        """Return all loaded models with the aliases that name them, sorted by name and version."""
+        loaded = sorted(self._models.values(), key=lambda m: (m.manifest.name, m.version))
+        return [
+            (
+                model,
+                sorted(a.partition("@")[2] for a, v in self._aliases.items() if v == model.label),
+            )
+            for model in loaded
+        ]
+
+    def default_label(self) -> str | None:
+        """Return ``name@version`` of the model that requests naming none get, if there is one."""
+        try:
+            return self.resolve(None).label
+        except RankError:
+            return None
+
+    def _only_name(self) -> str:
+        names = {model.manifest.name for model in self._models.values()}
+        if len(names) > 1:
+            message = f"model: name one of {', '.join(sorted(names))}, or set RANK_MODEL"
+            raise ModelNotFoundError(message, field="model")
+        return names.pop()
+
+    def _waiting(self) -> str:
+        if self._failures:
+            return "; ".join(f"{label}: {why}" for label, why in sorted(self._failures.items()))
+        return f"no model in {self._settings.models_dir} has an alias: train and publish one"
+
+    def _wanted(self) -> dict[str, str]:
+        """Return name@alias -> name@version of all aliases on disk."""
+        wanted: dict[str, str] = {}
+        for name in self._repository.names():
+            try:
+                aliases = self._repository.aliases(name)
+                self._failures.pop(name, None)
+            except ArtifactError as error:
+                self._fail(name, error)
+                kept = {a: v for a, v in self._aliases.items() if a.startswith(f"{name}@")}
+                wanted.update(kept)
+                continue
+            wanted.update({f"{name}@{a}": f"{name}@{version}" for a, version in aliases.items()})
+        return wanted
+
+    async def _load(self, label: str) -> None:
+        name, _, version = label.partition("@")
+        path = self._repository.path(name, int(version))
+        try:
+            scorer = await asyncio.to_thread(self._verify, path)
+            keys = Keys(self._settings.namespace, scorer.artifact.manifest.spaces)
+            catalog = Catalog(
+                self._store, scorer, keys, self._telemetry, self._settings.catalog_chunk
+            )
+            await catalog.preload()
+        except (ArtifactError, StoreError) as error:
+            self._fail(label, error)
+            return
+        self._models[label] = LoadedModel(
+            scorer=scorer,
+            catalog=catalog,
+            keys=keys,
+            average_user=scorer.encode_user(
+                np.zeros((0, scorer.artifact.manifest.state_dim), "f4")
+            ),
+            following=asyncio.create_task(catalog.follow(), name=f"follow {label}"),
+        )
+        self._failures.pop(label, None)
+        self._telemetry.model_loads.labels("ok").inc()
+        log.info("%s: serves, %d items", label, len(catalog))
+
+    def _verify(self, path: Path) -> Scorer:
+        scorer = Scorer(open_artifact(path), threads=self._settings.ort_threads)
+        scorer.replay()
+        return scorer
+
+    def _fail(self, label: str, error: Exception) -> None:
+        if self._failures.get(label) != str(error):
+            log.error("%s does not serve: %s", label, error)
+        self._failures[label] = str(error)
+        self._telemetry.model_loads.labels("failed").inc()

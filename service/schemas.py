@@ -1,0 +1,197 @@
+"""The wire format of the API and its documentation."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.contract.manifest import Front
+
+MAX_ID_CHARS = 128
+MAX_CANDIDATES = 5000
+MAX_HISTORY = 500
+MAX_TOP_K = 1000
+
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)]
+
+REQUEST_EXAMPLE: dict[str, Any] = {
+    "user_id": "u0007",
+    "candidates": ["i0001", "i0002", "i0003"],
+    "tradeoff": 0.5,
+    "top_k": 2,
+}
+
+
+class Degraded(StrEnum):
+    """Why a ranking is less than it could be."""
+
+    UNKNOWN_USER = "unknown_user"
+    STORE_UNAVAILABLE = "store_unavailable"
+    DEADLINE = "deadline"
+    CORRUPT_RECORD = "corrupt_record"
+
+
+class RankRequest(BaseModel):
+    """What to rank, for whom, and where on the accuracy-bias front."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        json_schema_extra={"examples": [REQUEST_EXAMPLE]},
+    )
+
+    user_id: Id = Field(description="The user to rank for; an unknown one is fine.")
+    history: list[Id] = Field(
+        default=[],
+        max_length=MAX_HISTORY,
+        description="Items the user engaged with; used where the user has no record.",
+    )
+    candidates: list[Id] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_CANDIDATES,
+        description="Items to rank; omitted: the whole catalogue. Repeats count once.",
+    )
+    tradeoff: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="0 = debiased: what the user would like under uniform exposure. "
+        "1 = what gets clicked under the logged exposure. Omitted: the model's default.",
+    )
+    top_k: int = Field(default=50, ge=1, le=MAX_TOP_K, description="Most items to return.")
+    model: str | None = Field(
+        default=None,
+        max_length=MAX_ID_CHARS,
+        description="`name`, `name@version` or `name@alias`; omitted: the service's default.",
+    )
+    exclude: list[Id] = Field(
+        default=[], max_length=MAX_CANDIDATES, description="Items to leave out."
+    )
+    context: dict[Id, float] = Field(
+        default={},
+        max_length=32,
+        description="Values of the model's context fields; those not named are neutral.",
+    )
+    explain: bool = Field(
+        default=False, description="Add each item's score and rank at tradeoff 0 and 1."
+    )
+    request_id: Id | None = Field(
+        default=None, description="Echoed in the response and the log; made up if omitted."
+    )
+    deadline_ms: float | None = Field(
+        default=None,
+        gt=0,
+        le=60_000,
+        description="Stop waiting for the store after this long and rank with what is at hand.",
+    )
+
+
+class EndPoint(BaseModel):
+    """An item's place at one end of the front, among all candidates that have a record."""
+
+    score: float = Field(description="Calibrated score at that end.", examples=[0.31])
+    rank: int = Field(description="Rank at that end, from 1.", examples=[4])
+
+
+class Explanation(BaseModel):
+    """Where an item stands at both ends of the front."""
+
+    debiased: EndPoint = Field(description="At tradeoff 0.")
+    logged: EndPoint = Field(description="At tradeoff 1.")
+
+
+class RankedItem(BaseModel):
+    """One place of the ranking."""
+
+    item_id: str = Field(description="The item.", examples=["i0002"])
+    rank: int = Field(description="Its place, from 1.", examples=[1])
+    score: float | None = Field(
+        description="In (0, 1), descending; null for a missing item. A click probability at "
+        "tradeoff 1 on logged traffic, a rank score elsewhere.",
+        examples=[0.42],
+    )
+    status: Literal["ok", "cold", "missing"] = Field(
+        description="ok; cold: known by content alone, not by clicks; missing: no record, "
+        "placed behind all others by id.",
+        examples=["ok"],
+    )
+    explain: Explanation | None = Field(
+        default=None, description="Only with `explain`, and not for missing items."
+    )
+
+
+class Timing(BaseModel):
+    """Milliseconds spent in each stage."""
+
+    user: float = Field(description="Fetching or encoding the user.", examples=[0.2])
+    catalog: float = Field(description="Finding the candidates' encoded states.", examples=[0.1])
+    score: float = Field(description="Running the ranker.", examples=[0.1])
+    select: float = Field(description="Ordering, and building the response.", examples=[0.1])
+    total: float = Field(description="All of it.", examples=[0.5])
+
+
+class RankResponse(BaseModel):
+    """A ranking: equal scores are ordered by item id, so the same inputs give the same answer."""
+
+    request_id: str = Field(description="The request's, or a new one.", examples=["b7e2"])
+    model: str = Field(description="The model that ranked, `name@version`.", examples=["cp2rec@1"])
+    tradeoff: float = Field(description="The tradeoff that was applied.", examples=[0.5])
+    items: list[RankedItem] = Field(description="At most `top_k` items, best first.")
+    degraded: list[Degraded] = Field(
+        description="Empty when all is well. unknown_user: no record and no usable history, "
+        "ranked for an average user. store_unavailable: Redis did not answer, ranked from "
+        "memory. deadline: `deadline_ms` ran out before Redis answered. corrupt_record: the "
+        "user's record was refused.",
+        examples=[[]],
+    )
+    timing_ms: Timing = Field(description="Where the time went.")
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong, and which field of the request to mend."""
+
+    code: str = Field(description="A stable word for programs.", examples=["invalid_request"])
+    message: str = Field(
+        description="A sentence for people.",
+        examples=["tradeoff: Input should be less than or equal to 1"],
+    )
+    field: str | None = Field(description="The field at fault, if one is.", examples=["tradeoff"])
+    request_id: str = Field(description="To find the request in the log.", examples=["b7e2"])
+
+
+class ErrorResponse(BaseModel):
+    """The body of every answer that is not a success."""
+
+    error: ErrorDetail = Field(description="The error.")
+
+
+class ModelInfo(BaseModel):
+    """A loaded model and its measured front."""
+
+    name: str = Field(description="Its name.", examples=["cp2rec"])
+    version: int = Field(description="Its version.", examples=[1])
+    aliases: list[str] = Field(description="The aliases that name it.", examples=[["champion"]])
+    kind: str = Field(description="The kind of network.", examples=["cp2rec"])
+    created: str = Field(description="When it was made.", examples=["2026-01-31T12:00:00Z"])
+    default: bool = Field(description="Does it serve requests that name no model?")
+    default_tradeoff: float = Field(description="Used when a request names none.", examples=[0.5])
+    context: list[str] = Field(description="Context fields that a request may set.")
+    items: int = Field(description="Items in its catalogue.", examples=[600])
+    front: Front = Field(description="Accuracy on logged and unbiased traffic by tradeoff.")
+
+
+class ModelsResponse(BaseModel):
+    """All loaded models."""
+
+    models: list[ModelInfo] = Field(description="Sorted by name and version.")
+
+
+class Health(BaseModel):
+    """Whether the service lives or may get traffic, and what it waits for."""
+
+    status: Literal["ok", "waiting"] = Field(description="ok or waiting.")
+    reason: str | None = Field(default=None, description="What is waited for.")

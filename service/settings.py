@@ -1,0 +1,82 @@
+"""Every setting of the service, from ``RANK_*`` environment variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import annotated_types
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "RANK_"
+
+
+class Settings(BaseSettings):
+    """Frozen settings; ``python -m service --help`` prints this table."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks one.")
+    models_dir: Path = Field(default=Path("models"), description="The model repository.")
+    model: str | None = Field(
+        default=None,
+        description="Model of requests that name none; needed where several are loaded.",
+    )
+    models_poll_s: float = Field(
+        default=2.0, ge=0.05, le=3600, description="Seconds between looks for moved aliases."
+    )
+    redis_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="redis://, rediss:// (TLS) or unix:// URL of the store.",
+    )
+    namespace: str = Field(
+        default="rank", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Prefix of every key."
+    )
+    store_timeout_ms: int = Field(
+        default=200, ge=1, le=60_000, description="Longest wait for one answer of the store."
+    )
+    store_connections: int = Field(
+        default=32, ge=1, le=4096, description="Most connections to the store."
+    )
+    catalog_chunk: int = Field(
+        default=2000, ge=1, le=100_000, description="Items read and encoded at a time."
+    )
+    max_body_bytes: int = Field(
+        default=1 << 20, ge=1024, le=1 << 28, description="Longest request body."
+    )
+    ort_threads: int = Field(
+        default=1, ge=1, le=256, description="onnxruntime threads of one scoring run."
+    )
+    drain_s: int = Field(
+        default=10, ge=0, le=600, description="Longest wait for open requests at shutdown."
+    )
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="Least level to log."
+    )
+
+
+def describe() -> Iterator[tuple[str, str, str, str]]:
+    """Yield (variable, default, bounds, description) of each setting."""
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if isinstance(default, SecretStr):
+            default = default.get_secret_value()
+        bounds = [_bound(entry) for entry in field.metadata]
+        yield (
+            PREFIX + name.upper(),
+            "" if default is None else str(default),
+            ", ".join(filter(None, bounds)),
+            field.description or "",
+        )
+
+
+def _bound(entry: object) -> str:
+    match entry:
+        case annotated_types.Ge(ge=low):
+            return f">= {low}"
+        case annotated_types.Le(le=high):
+            return f"<= {high}"
+        case _:
+            return str(pattern) if (pattern := getattr(entry, "pattern", None)) else ""

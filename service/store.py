@@ -1,0 +1,164 @@
+"""The only file that knows redis-py; its exceptions are mapped in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from service.contract.keys import Keys
+from service.errors import StoreError, StoreTimeoutError
+from service.settings import Settings
+
+# An idle connection that the server closed fails its next command once: one retry reconnects.
+_RETRIES = 1
+_STREAM_BLOCK_MS = 1000
+_FIRST = "0-0"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a change stream said: changed item ids, where to read on, and whether any were lost."""
+
+    item_ids: tuple[str, ...]
+    position: tuple[str, str]
+    gap: bool
+
+
+class RedisStore:
+    """Reads of user, item and proxy records. Every method raises StoreError alone."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._timeout_s = settings.store_timeout_ms / 1000
+        url = settings.redis_url.get_secret_value()
+        self._redis = _client(url, settings.store_connections, self._timeout_s)
+        # Blocking reads of the change streams wait longer, on connections of their own.
+        self._streams = _client(url, 64, _STREAM_BLOCK_MS / 1000 + self._timeout_s)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._redis.aclose()
+        await self._streams.aclose()
+
+    async def ping(self) -> None:
+        """Return if the store answers."""
+        with _mapped():
+            await self._redis.ping()
+
+    async def user(self, keys: Keys, user_id: str, timeout_s: float | None = None) -> bytes | None:
+        """Return a user's record, or None; waits ``timeout_s`` at most, if given."""
+        with _mapped():
+            async with asyncio.timeout(timeout_s):
+                record: bytes | None = await self._redis.get(keys.user(user_id))
+                return record
+
+    async def items(
+        self, keys: Keys, item_ids: Sequence[str]
+    ) -> tuple[list[bytes | None], list[bytes | None]]:
+        """Return item records and proxy records of N ids, None where there is none."""
+        with _mapped():
+            records, proxies = await asyncio.gather(
+                self._redis.mget(keys.items(item_ids)), self._redis.mget(keys.proxies(item_ids))
+            )
+            return records, proxies
+
+    async def catalog_ids(self, keys: Keys, chunk: int) -> AsyncIterator[list[str]]:
+        """Yield the ids of all items of the space, about ``chunk`` at a time; some may repeat."""
+        cursor = 0
+        while True:
+            with _mapped():
+                cursor, ids = await self._redis.sscan(keys.catalog, cursor, count=chunk)
+            if ids:
+                yield [item_id.decode() for item_id in ids]
+            if cursor == 0:
+                return
+
+    async def catalog_size(self, keys: Keys) -> int:
+        """Return how many items the space holds."""
+        with _mapped():
+            size: int = await self._redis.scard(keys.catalog)
+            return size
+
+    async def change_position(self, keys: Keys) -> tuple[str, str]:
+        """Return where the item and the proxy change streams end now."""
+        with _mapped():
+            items = await self._bounds(keys.item_changes)
+            proxies = await self._bounds(keys.proxy_changes)
+            return items[1], proxies[1]
+
+    async def changes(self, keys: Keys, position: tuple[str, str]) -> Changes:
+        """Wait about a second for changes behind ``position``.
+
+        ``gap`` says that entries were trimmed before they were read, or that a stream was lost
+        and begun anew: everything must be re-read.
+        """
+        streams = (keys.item_changes, keys.proxy_changes)
+        with _mapped():
+            reply = await self._streams.xread(
+                dict(zip(streams, position, strict=True)), count=100, block=_STREAM_BLOCK_MS
+            )
+            bounds = [await self._bounds(stream) for stream in streams]
+        entries = {stream.decode(): read for stream, read in reply}
+        gap = any(
+            _number(first) > _number(seen) > _number(_FIRST) or _number(last) < _number(seen)
+            for seen, (first, last) in zip(position, bounds, strict=True)
+        )
+        item_ids: dict[str, None] = {}
+        reached = list(position)
+        for index, stream in enumerate(streams):
+            for entry_id, fields in entries.get(stream, ()):
+                reached[index] = entry_id.decode()
+                item_ids.update(dict.fromkeys(fields.get(b"ids", b"").decode().split("\n")))
+        item_ids.pop("", None)
+        if gap:
+            reached = [last for _, last in bounds]
+        return Changes(tuple(item_ids), (reached[0], reached[1]), gap)
+
+    async def _bounds(self, stream: str) -> tuple[str, str]:
+        """Return the ids of the first and the last entry a stream holds; "0-0" where none."""
+        pipeline = self._streams.pipeline(transaction=True)
+        pipeline.xrange(stream, count=1)
+        pipeline.xrevrange(stream, count=1)
+        first, last = await pipeline.execute()
+        return (
+            first[0][0].decode() if first else _FIRST,
+            last[0][0].decode() if last else _FIRST,
+        )
+
+
+def _client(url: str, connections: int, timeout_s: float) -> Any:
+    """Return a client; its stubs cannot say that replies are bytes, so it goes untyped."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=timeout_s,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        protocol=2,
+        retry=Retry(NoBackoff(), _RETRIES),
+    )
+    return Redis.from_pool(pool)
+
+
+def _number(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence)
+
+
+@contextlib.contextmanager
+def _mapped() -> Iterator[None]:
+    """Translate what redis-py, the socket and the clock raise into the service's exceptions."""
+    try:
+        yield
+    except (TimeoutError, RedisTimeoutError) as error:
+        raise StoreTimeoutError("the store did not answer in time") from error
+    except (RedisError, OSError) as error:
+        raise StoreError(f"the store is not available: {type(error).__name__}") from error
