@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from service.contract.manifest import Graph, Manifest, Tensor, graph_signatures
+
+Document = dict[str, Any]
+
+
+def parse(document: Document) -> Manifest:
+    """Read a manifest the way an artifact is read: from JSON."""
+    return Manifest.model_validate_json(json.dumps(document))
+
+
+def put(document: Document, path: str, value: Any) -> None:
+    """Set the field at a dotted path; numbers are positions."""
+    *parents, last = (int(step) if step.isdigit() else step for step in path.split("."))
+    target: Any = document
+    for step in parents:
+        target = target[step]
+    target[last] = value
+
+
+def test_a_valid_document_is_read_as_written(document: Document) -> None:
+    manifest = parse(document)
+
+    assert manifest.created == datetime(2024, 5, 1, 12, tzinfo=UTC)
+    assert [modality.name for modality in manifest.modalities] == ["visual", "text", "id"]
+    assert manifest.graphs["ranker"].inputs[2] == Tensor(name="tradeoff", shape=(1,))
+    assert manifest.front.hypervolume.se is None
+    assert manifest.front.reference == (0.5, 0.5)
+
+
+def test_what_a_document_may_omit(document: Document) -> None:
+    del document["context"]
+    manifest = parse(document)
+
+    assert manifest.context == ()
+    assert [modality.learned for modality in manifest.modalities] == [False, False, True]
+    assert [proxy.kind for proxy in manifest.proxies] == ["numeric", "categorical"]
+    assert [proxy.categories for proxy in manifest.proxies] == [(), ("day", "night")]
+    assert manifest.graphs["ranker"].outputs[0].dtype == "float32"
+
+
+def test_a_manifest_survives_its_own_json(document: Document) -> None:
+    manifest = parse(document)
+
+    assert Manifest.model_validate_json(manifest.model_dump_json()) == manifest
+
+
+def test_dimensions_come_from_modalities_and_graph_outputs(document: Document) -> None:
+    manifest = parse(document)
+
+    assert (manifest.embedding_dim, manifest.state_dim, manifest.user_dim) == (3 + 2 + 4, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("learned", "bits"),
+    [
+        ([False, False, False], 0),
+        ([False, False, True], 0b100),
+        ([True, False, True], 0b101),
+        ([False, True, False], 0b010),
+    ],
+)
+def test_learned_mask_has_a_bit_for_each_learned_modality(
+    document: Document, learned: list[bool], bits: int
+) -> None:
+    for modality, flag in zip(document["modalities"], learned, strict=True):
+        modality["learned"] = flag
+
+    assert parse(document).learned_mask == bits
+
+
+def test_64_modalities_fit_the_mask_and_65_are_refused(document: Document) -> None:
+    document["modalities"] = [{"name": f"m{i}", "dim": 1} for i in range(64)]
+    document["modalities"][63]["learned"] = True
+    assert parse(document).learned_mask == 2**63
+
+    document["modalities"].append({"name": "m64", "dim": 1})
+    with pytest.raises(ValidationError) as caught:
+        parse(document)
+    assert caught.value.errors()[0]["loc"] == ("modalities",)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("schema_version", 2),
+        ("schema_version", "1"),
+        ("name", "Demo"),
+        ("name", ""),
+        ("name", "../demo"),
+        ("name", "-demo"),
+        ("name", "demo\n"),
+        ("name", "d" * 65),
+        ("kind", "a b"),
+        ("created", "yesterday"),
+        ("modalities", []),
+        ("modalities.0.dim", 0),
+        ("modalities.1.name", "te:xt"),
+        ("proxies.0.kind", "ordinal"),
+        ("context.0.neutral", float("inf")),
+        ("context.0.neutral", None),
+        ("graphs.ranker.inputs.0.dtype", "float64"),
+        ("spaces.items", "a:b"),
+        ("spaces.users", ""),
+        ("spaces.proxies", "a b"),
+        ("default_tradeoff", 1.01),
+        ("default_tradeoff", -0.01),
+        ("default_tradeoff", float("nan")),
+        ("calibration.slope", 0.0),
+        ("calibration.intercept", float("nan")),
+        ("parity_tolerance", 0.0),
+        ("dataset.fingerprint", "AB" * 32),
+        ("front.points.1.tradeoff", 1.5),
+        ("front.points.0.logged.auc.se", -0.1),
+        ("front.points.0.unbiased.auc.mean", float("nan")),
+        ("front.reference.1", "low"),
+        ("front.verdict", "maybe"),
+        ("front.se_kind", "guess"),
+        ("files.golden.npz", None),
+    ],
+)
+def test_a_wrong_field_is_refused_by_name(document: Document, path: str, value: Any) -> None:
+    if path == "files.golden.npz":  # the one name with a dot of its own
+        document["files"]["golden.npz"] = "0" * 63
+    else:
+        put(document, path, value)
+
+    with pytest.raises(ValidationError) as caught:
+        parse(document)
+
+    first = caught.value.errors()[0]
+    assert ".".join(map(str, first["loc"])) == path
+
+
+def test_a_front_needs_both_ends(document: Document) -> None:
+    document["front"]["points"].pop()
+
+    with pytest.raises(ValidationError, match=r"front\.points"):
+        parse(document)
+
+
+@pytest.mark.parametrize("graph", ["item_encoder", "user_encoder", "ranker"])
+def test_every_graph_must_be_described(document: Document, graph: str) -> None:
+    del document["graphs"][graph]
+
+    with pytest.raises(ValidationError) as caught:
+        parse(document)
+    assert [error["loc"] for error in caught.value.errors()] == [("graphs",)]
+
+
+def test_an_unknown_graph_is_refused(document: Document) -> None:
+    document["graphs"]["reranker"] = document["graphs"]["ranker"]
+
+    with pytest.raises(ValidationError, match=r"graphs\.reranker"):
+        parse(document)
+
+
+@pytest.mark.parametrize("parent", ["", "dataset.", "spaces.", "modalities.0.", "front."])
+def test_an_unknown_field_is_refused(document: Document, parent: str) -> None:
+    put(document, f"{parent}surprise", 1)
+
+    with pytest.raises(ValidationError) as caught:
+        parse(document)
+    (error,) = caught.value.errors()
+    assert error["type"] == "extra_forbidden"
+    assert error["loc"][-1] == "surprise"
+
+
+def test_a_manifest_cannot_be_changed(document: Document) -> None:
+    manifest = parse(document)
+
+    with pytest.raises(ValidationError, match="frozen"):
+        manifest.default_tradeoff = 0.9  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        manifest.modalities[0].dim = 9  # type: ignore[misc]
+
+
+def test_signatures_place_every_size_where_the_design_says(document: Document) -> None:
+    signatures = graph_signatures(embedding=9, modalities=3, proxies=2, state=4, user=6, context=1)
+
+    assert signatures == parse(document).graphs
+
+
+def test_a_ranker_without_context_has_three_inputs() -> None:
+    signatures = graph_signatures(embedding=9, modalities=3, proxies=2, state=4, user=6, context=0)
+
+    assert signatures["ranker"] == Graph(
+        inputs=(
+            Tensor(name="user", shape=(1, 6)),
+            Tensor(name="state", shape=("N", 4)),
+            Tensor(name="tradeoff", shape=(1,)),
+        ),
+        outputs=(Tensor(name="logit", shape=("N",)),),
+    )

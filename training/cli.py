@@ -1,0 +1,209 @@
+"""The command line: ``python -m training COMMAND``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.contract.artifact import (
+    CHAMPION,
+    ArtifactError,
+    Repository,
+    open_artifact,
+    write_atomically,
+)
+from training.config import MODELS, load_config
+from training.data.convert import CONVERTERS
+from training.data.dataset import open_dataset
+from training.data.simulate import simulate as simulate_dataset
+from training.demo import run_demo
+from training.errors import ConfigError, TrainingError
+from training.pipeline import evaluate as evaluate_front
+from training.pipeline import train as train_model
+from training.publish import BATCH
+from training.publish import publish as publish_records
+from training.report import front_table, plot_front
+
+REDIS_URL = "redis://127.0.0.1:6379/0"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Prepare data, train, export, publish.",
+)
+
+Data = Annotated[Path, typer.Option("--data", help="Dataset folder.")]
+Out = Annotated[Path, typer.Option("--out", help="Dataset folder to write; must not exist.")]
+Models = Annotated[Path, typer.Option("--models", help="Model repository.")]
+Build = Annotated[Path, typer.Option("--build", help="Where checkpoints lie.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML over the packaged one.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")
+]
+RedisUrl = Annotated[
+    str, typer.Option("--redis", envvar="RANK_REDIS_URL", help="URL of the store.")
+]
+Namespace = Annotated[str, typer.Option(envvar="RANK_NAMESPACE", help="Prefix of every key.")]
+Model = Annotated[str, typer.Option("--model", help=f"One of: {', '.join(MODELS)}.")]
+
+
+@app.command()
+def prepare(
+    dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(sorted(CONVERTERS))}.")],
+    source: Annotated[Path, typer.Option(help="Folder with the owners' files.")],
+    out: Out,
+) -> None:
+    """Convert a public dataset from its owners' files to a dataset folder."""
+    if dataset not in CONVERTERS:
+        raise ConfigError(f"{dataset!r} is not one of {', '.join(sorted(CONVERTERS))}")
+    CONVERTERS[dataset](source, out)
+    typer.echo(f"wrote {out}")
+
+
+@app.command()
+def simulate(
+    out: Out,
+    source: Annotated[
+        Path | None, typer.Option(help="TikTok folder, for real content; else a small made world.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    impressions: Annotated[
+        int | None, typer.Option(min=1, help="Logged impressions to aim at.")
+    ] = None,
+    policy_weight: Annotated[
+        float, typer.Option(min=0, help="How much the logging policy knows of the truth.")
+    ] = 0.8,
+) -> None:
+    """Simulate biased logs with known truth and a uniformly exposed test."""
+    simulate_dataset(
+        out, source=source, seed=seed, impressions=impressions, policy_weight=policy_weight
+    )
+    typer.echo(f"wrote {out}")
+
+
+@app.command()
+def train(
+    model: Model,
+    data: Data,
+    models: Models = Path("models"),
+    name: Annotated[str | None, typer.Option(help="Name to serve it by; default: --model.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    build: Build = Path("build/training"),
+) -> None:
+    """Train a model, measure its front, and add it to the model repository.
+
+    An interrupted training goes on where it stopped when the same command is run again.
+    """
+    resolved = load_config(model, config, (*(overrides or ()), f"seed={seed}"))
+    artifact, trained = train_model(
+        open_dataset(data), resolved, Repository(models), name or model, build
+    )
+    fitted = trained.fit
+    typer.echo(front_table(artifact.manifest.front))
+    typer.echo(f"best of {fitted.evaluations} evaluations on validation: {fitted.best:.4f}")
+    typer.echo(f"added {artifact.label} in {artifact.path}")
+
+
+@app.command()
+def evaluate(
+    name: Annotated[str, typer.Argument(help="Name of the report.")],
+    data: Data,
+    model: Model = "cp2rec",
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings to measure over.")] = 5,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    build: Build = Path("build/training"),
+    results: Annotated[Path, typer.Option(help="Where reports go.")] = Path("results"),
+) -> None:
+    """Measure the front over several seeds; seeds done before are not trained again."""
+    dataset = open_dataset(data)
+    front = evaluate_front(
+        dataset, load_config(model, config, tuple(overrides or ())), seeds, build
+    )
+    folder = results / front.dataset
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / f"{name}.json", front.model_dump_json(indent=2).encode())
+    plot_front([front], folder / f"{name}.png", title=f"{name} on {front.dataset}")
+    typer.echo(front_table(front))
+    typer.echo(f"wrote {folder / name}.json and .png")
+
+
+@app.command()
+def publish(
+    reference: Annotated[str, typer.Argument(help="name, name@version or name@alias.")],
+    data: Data,
+    models: Models = Path("models"),
+    redis: RedisUrl = REDIS_URL,
+    namespace: Namespace = "rank",
+    alias: Annotated[str, typer.Option(help="Alias to move once all records are in.")] = CHAMPION,
+    promote: Annotated[bool, typer.Option(help="Move the alias; --no-promote leaves it.")] = True,
+    fresh: Annotated[bool, typer.Option(help="Write everything again.")] = False,
+    batch: Annotated[int, typer.Option(min=1, max=100_000, help="Records at a time.")] = BATCH,
+) -> None:
+    """Write a model's records to Redis, then move its alias, so that services pick it up.
+
+    A bare name is its newest version. Run it again after an interruption; it goes on.
+    """
+    repository = Repository(models)
+    name = reference.partition("@")[0]
+    if "@" not in reference and (versions := repository.versions(name)):
+        reference = f"{name}@{versions[-1]}"
+    artifact = open_artifact(repository.resolve(reference))
+    done = publish_records(
+        artifact, open_dataset(data), url=redis, namespace=namespace, batch=batch, fresh=fresh
+    )
+    typer.echo(
+        f"{artifact.label}: {done.items} items and {done.users} users in Redis, "
+        f"{done.written} records written now"
+    )
+    if promote:
+        _promote(repository, name, artifact.version, alias)
+
+
+@app.command()
+def promote(
+    reference: Annotated[str, typer.Argument(help="name@version, or name@alias to copy one.")],
+    models: Models = Path("models"),
+    alias: Annotated[str, typer.Option(help="Alias to move.")] = CHAMPION,
+) -> None:
+    """Point an alias at a version; running services follow, and roll back the same way."""
+    repository = Repository(models)
+    if "@" not in reference:
+        raise ConfigError(f"{reference!r}: say which version, as in {reference}@1")
+    path = repository.resolve(reference)
+    _promote(repository, path.parent.name, int(path.name), alias)
+
+
+@app.command()
+def demo(
+    build: Annotated[Path, typer.Option(help="Where the demo lives.")] = Path("build/demo"),
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port; default: the first free from 8000.")
+    ] = None,
+    once: Annotated[bool, typer.Option(help="Exit after the rankings.")] = False,
+) -> None:
+    """Simulate, train, publish, serve, and rank one user at three tradeoffs."""
+    run_demo(build, port=port, once=once)
+
+
+def main() -> None:
+    """Run a command; exits with 0 when done, 2 where something is to mend, 1 if interrupted."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        app()
+    except (TrainingError, ArtifactError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+def _promote(repository: Repository, name: str, version: int, alias: str) -> None:
+    previous = repository.promote(name, version, alias)
+    before = "" if previous is None else f" (was {name}@{previous})"
+    typer.echo(f"{name}@{alias} is now {name}@{version}{before}")

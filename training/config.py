@@ -1,0 +1,102 @@
+"""A training run is one frozen config: a packaged TOML, the user's file over it, then --set."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from training.errors import ConfigError
+from training.nets.cp2rec import Cp2recOptions
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TrainOptions(_Frozen):
+    """The schedule."""
+
+    epochs: int = Field(ge=1, le=10_000)
+    evaluations: int = Field(ge=1, le=1000)
+    patience: int = Field(ge=1)
+    batch_slates: int = Field(ge=1)
+    slate: int = Field(ge=1)
+    lr: float = Field(gt=0)
+    lr_final: float = Field(gt=0)
+
+
+class SplitOptions(_Frozen):
+    """Shares of the logged rows."""
+
+    validation: float = Field(gt=0, lt=0.5)
+    test: float = Field(gt=0, lt=0.5)
+
+
+class FrontOptions(_Frozen):
+    """How the front is measured."""
+
+    points: int = Field(ge=2, le=101)
+    reference: tuple[float, float]
+    bootstrap: int = Field(ge=20, le=10_000)
+
+
+class Config(_Frozen):
+    """The resolved configuration, stored in the artifact."""
+
+    model: Literal["cp2rec"]
+    seed: int = Field(ge=0)
+    default_tradeoff: float = Field(ge=0, le=1)
+    train: TrainOptions
+    split: SplitOptions
+    net: Cp2recOptions
+    front: FrontOptions
+
+
+MODELS = ("cp2rec",)
+
+
+def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...] = ()) -> Config:
+    """Return the config of ``model``: packaged, under ``path``, under ``key.sub=value`` items."""
+    if model not in MODELS:
+        raise ConfigError(f"--model: {model!r} is not one of {', '.join(MODELS)}")
+    packaged = resources.files("training.configs").joinpath(f"{model}.toml").read_text()
+    table = tomllib.loads(packaged)
+    if path is not None:
+        try:
+            _merge(table, tomllib.loads(path.read_text()))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"{path}: {error}") from error
+    for override in overrides:
+        _merge(table, _parse(override))
+    try:
+        return Config.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"configuration: {where}: {first['msg']}") from error
+
+
+def _parse(override: str) -> dict[str, Any]:
+    """Read ``a.b=value`` as TOML; a bare word is a string."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override!r}: write it as section.key=value")
+    try:
+        return tomllib.loads(f"{key} = {value}")
+    except tomllib.TOMLDecodeError:
+        try:
+            return tomllib.loads(f'{key} = "{value}"')
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"--set {override!r}: {error}") from error
+
+
+def _merge(table: dict[str, Any], over: dict[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(table.get(key), dict):
+            _merge(table[key], value)
+        else:
+            table[key] = value

@@ -1,0 +1,137 @@
+"""The simulator: a feed whose truth is known, on generated items or on real TikTok content.
+
+What is shown depends on popularity and freshness (and, by ``policy_weight``, on the truth), and
+what is clicked depends on them too: accuracy on the log and on uniform exposure part ways.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from service.contract.manifest import Proxy
+from training.data.simulate.log import DAYS, SLATE, Columns, simulate_log
+from training.data.simulate.worlds import tiktok_world, toy_world
+from training.data.writer import refuse_existing, write_dataset
+from training.errors import ConfigError
+
+TOY_IMPRESSIONS = 200_000
+TIKTOK_IMPRESSIONS = 3_500 * DAYS * SLATE
+UNIFORM_SHARE = 5 / 28  # 200,000 uniform rows beside TikTok's 1,120,000 logged ones
+
+logger = logging.getLogger(__name__)
+
+
+def simulate(
+    out: Path,
+    *,
+    source: Path | None = None,
+    seed: int = 0,
+    impressions: int | None = None,
+    policy_weight: float = 0.8,
+) -> None:
+    """Write the dataset folder ``out``; the same arguments give the same bytes.
+
+    The truth, and the specification: r = -1.3 + 1.4 clip(z(S), +-3) + .5 q is the logit that a
+    user likes an item, S their preference and q the item's quality. On each of 20 days a user is
+    shown one slate of 16: of 200 candidates drawn by (1 + clicks)^.5 e^a, the top 16 by
+    ``policy_weight`` r + .6 h + 1.5 a + Gumbel noise. h is z(log(1 + clicks)) over arrived items
+    at the start of the day, a = exp(-age / 3 days). P(click at position k) is (k + 1)^-.4
+    sigmoid(r + g_u (h - 1.5) + .8 a) with log-normal conformity g_u. 60 % of items exist at the
+    start, the rest arrive on days 1 to 18. Our choices are marked in ``worlds`` and ``log``.
+
+    ``impressions`` has 320 logged rows a user (20 days x 16): ``timestamp`` in unix seconds,
+    ``position`` 0 to 15, ``propensity`` the probability in (0, 1] of being in the slate given the
+    noise of the other items, proxies ``popularity`` (= h) and ``age_days`` as of the row's day.
+    Then come 5 / 28 as many rows with exposure ``uniform``, from the last two days: one random
+    arrived item, propensity 1 / arrived items, position 0, label from sigmoid(r). The items table
+    holds the proxies as of the end of the log. ``oracle.parquet``, row by row beside
+    ``impressions``: ``truth_logit`` = r, ``click_probability`` of the row as exposed, and
+    ``served_logit`` = r + g_u (h - 1.5) + .8 a, which leaves the position out.
+
+    Args:
+        out: A folder that does not exist or is empty.
+        source: The folder with ``tiktok.npz``, for its users, items and embeddings; without it
+            800 generated items with modalities ``image`` and ``audio``.
+        seed: Of everything random.
+        impressions: Logged rows wanted, rounded to whole users; 200,000, or 1,120,000 for TikTok.
+        policy_weight: How much the logging policy knows of the truth: .8, .4 or 0 as published.
+
+    Raises:
+        DatasetError: ``out`` is not empty, or ``source`` is missing or malformed.
+        ConfigError: An argument is out of range.
+    """
+    refuse_existing(out)
+    if impressions is None:
+        impressions = TOY_IMPRESSIONS if source is None else TIKTOK_IMPRESSIONS
+    if impressions < DAYS * SLATE:
+        raise ConfigError(f"impressions: {impressions} is below one user's {DAYS * SLATE}")
+    if not 0 <= policy_weight < float("inf"):
+        raise ConfigError(f"policy_weight: {policy_weight} is not a number >= 0")
+    if seed < 0:
+        raise ConfigError(f"seed: {seed} is negative")
+    rng = np.random.default_rng(seed)
+    users = round(impressions / (DAYS * SLATE))
+    world = toy_world(rng, users) if source is None else tiktok_world(rng, source, users)
+    logger.info("world %s: %d users, %d items", world.name, world.users, world.items)
+    uniform_rows = round(UNIFORM_SHARE * users * DAYS * SLATE)
+    log = simulate_log(world, rng, policy_weight=policy_weight, uniform_rows=uniform_rows)
+    logger.info("logged %d impressions, %d uniform", len(log.logged.user), len(log.uniform.user))
+
+    user_ids = pl.Series([f"u{row:04d}" for row in range(world.users)])
+    item_ids = pl.Series([f"i{row:04d}" for row in range(world.items)])
+    exposed = {"logged": log.logged, "uniform": log.uniform}
+    write_dataset(
+        out,
+        name=world.name,
+        impressions=pl.concat(
+            [_impressions(rows, exposure, user_ids, item_ids) for exposure, rows in exposed.items()]
+        ),
+        items=pl.DataFrame(
+            {
+                "item_id": item_ids,
+                "title": world.titles,
+                "popularity": log.popularity,
+                "age_days": log.age_days,
+            }
+        ),
+        users=pl.DataFrame({"user_id": user_ids}),
+        embeddings={
+            name: (values, item_ids[rows].to_list())
+            for name, (values, rows) in world.embeddings.items()
+        },
+        proxies=(Proxy(name="popularity"), Proxy(name="age_days")),
+        title="title",
+        extra={"oracle": pl.concat([_oracle(rows) for rows in exposed.values()])},
+    )
+    logger.info("wrote %s", out)
+
+
+def _impressions(
+    rows: Columns, exposure: str, user_ids: pl.Series, item_ids: pl.Series
+) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "user_id": user_ids.gather(rows.user),
+            "item_id": item_ids.gather(rows.item),
+            "label": rows.label,
+            "timestamp": rows.timestamp,
+            "position": rows.position,
+            "propensity": rows.propensity,
+            "popularity": rows.popularity,
+            "age_days": rows.age_days,
+        }
+    ).with_columns(exposure=pl.lit(exposure))
+
+
+def _oracle(rows: Columns) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "truth_logit": rows.truth_logit,
+            "click_probability": rows.click_probability,
+            "served_logit": rows.served_logit,
+        }
+    )

@@ -1,0 +1,257 @@
+"""A feed that logs: which slates the recommender shows day by day, and what gets clicked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from training.data.simulate.worlds import Floats, World
+
+# From the specification of the simulator.
+DAYS = 20
+SLATE = 16
+CANDIDATES = 200
+INITIAL_SHARE, LAST_ARRIVAL_DAY = 0.6, 18
+CANDIDATE_COUNT_POWER = 0.5
+FRESHNESS_DAYS = 3.0
+POLICY_POPULARITY, POLICY_FRESHNESS = 0.6, 1.5
+EXAMINATION_DECAY = 0.4
+CONFORMITY_CENTRE, CLICK_FRESHNESS = 1.5, 0.8
+
+# Our choices.
+OLDEST_DAYS = 30  # items of the start arrived on one of the 30 days before it
+CONFORMITY_MEDIAN, CONFORMITY_SIGMA = 0.5, 0.4
+TEST_DAYS = 2
+EPOCH_S = 1_767_225_600  # 2026-01-01 00:00 UTC
+DAY_S = 86_400
+USER_BLOCK = 512
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """R impressions with their truth; every array is (R,).
+
+    timestamp: unix seconds; position: 0 = top; propensity in (0, 1]; popularity and age_days as
+    of the row's day; truth_logit, click_probability and served_logit are known to the oracle only.
+    """
+
+    user: Rows
+    item: Rows
+    label: NDArray[np.int8]
+    timestamp: Rows
+    position: NDArray[np.int16]
+    propensity: Floats
+    popularity: Floats
+    age_days: NDArray[np.int16]
+    truth_logit: Floats
+    click_probability: Floats
+    served_logit: Floats
+
+
+@dataclass(frozen=True)
+class Log:
+    """Logged and uniformly exposed impressions, and the items' proxies (I,) after the last day."""
+
+    logged: Columns
+    uniform: Columns
+    popularity: Floats
+    age_days: NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class _Day:
+    """Item statistics at the start of a day; arrays (A,) over the items that have arrived."""
+
+    day: int
+    items: Rows
+    popularity: Floats
+    age_days: NDArray[np.int16]
+    freshness: Floats
+    candidate_weight: Floats
+
+
+def simulate_log(
+    world: World, rng: np.random.Generator, *, policy_weight: float, uniform_rows: int
+) -> Log:
+    """Run the recommender for 20 days, one slate of 16 a user a day, then expose uniformly.
+
+    ``policy_weight`` is how much the logging policy knows of the truth (rho >= 0).
+    """
+    arrival = _arrivals(rng, world.items)
+    conformity = CONFORMITY_MEDIAN * np.exp(CONFORMITY_SIGMA * rng.standard_normal(world.users))
+    conformity = conformity.astype(np.float32)
+    clicks = np.zeros(world.items, np.int64)
+    logged, uniform = [], []
+    shares = np.diff(np.linspace(0, uniform_rows, TEST_DAYS + 1).astype(int))
+    for day in tqdm(range(DAYS), desc="simulate", unit="day", disable=None):
+        today = _start_of_day(day, arrival, clicks)
+        slates = _day_of_slates(world, rng, today, conformity, policy_weight)
+        logged.append(slates)
+        if day >= DAYS - TEST_DAYS:
+            rows = shares[day - DAYS + TEST_DAYS]
+            uniform.append(_uniform_exposure(world, rng, today, conformity, rows))
+        clicks += np.bincount(slates.item, weights=slates.label, minlength=world.items).astype(int)
+    end = _start_of_day(DAYS, arrival, clicks)
+    return Log(_concatenate(logged), _concatenate(uniform), end.popularity, end.age_days)
+
+
+def _arrivals(rng: np.random.Generator, items: int) -> Rows:
+    """Return the day each item arrives: 60 % before day 0, the rest on days 1 to 18."""
+    arrival = rng.integers(1, LAST_ARRIVAL_DAY + 1, size=items)
+    initial = rng.permutation(items)[: round(INITIAL_SHARE * items)]
+    arrival[initial] = rng.integers(-OLDEST_DAYS, 0, size=len(initial))
+    return arrival
+
+
+def _start_of_day(day: int, arrival: Rows, clicks: Rows) -> _Day:
+    items = np.flatnonzero(arrival <= day)
+    log_clicks = np.log1p(clicks[items])
+    spread = log_clicks.std()
+    age_days = day - arrival[items]
+    freshness = np.exp(-age_days / FRESHNESS_DAYS)
+    weight = (1 + clicks[items]) ** CANDIDATE_COUNT_POWER * np.exp(freshness)
+    return _Day(
+        day=day,
+        items=items,
+        popularity=((log_clicks - log_clicks.mean()) / (spread or 1.0)).astype(np.float32),
+        age_days=age_days.astype(np.int16),
+        freshness=freshness.astype(np.float32),
+        candidate_weight=weight.astype(np.float32),
+    )
+
+
+def _day_of_slates(
+    world: World, rng: np.random.Generator, today: _Day, conformity: Floats, policy_weight: float
+) -> Columns:
+    """Show one slate a user; rows are in the order of time."""
+    seconds = np.sort(rng.integers(DAY_S, size=world.users))
+    users = rng.permutation(world.users)
+    blocks = []
+    for start in range(0, world.users, USER_BLOCK):
+        block = users[start : start + USER_BLOCK]
+        shown, z, propensity = _slates(world, rng, today, block, policy_weight)  # (B, 16)
+        blocks.append((shown, z, propensity))
+    shown, z, propensity = (np.concatenate(part) for part in zip(*blocks, strict=True))
+    return _expose(
+        world,
+        rng,
+        today,
+        user=np.repeat(users, SLATE),
+        arrived=shown.ravel(),
+        z=z.ravel(),
+        seconds=np.repeat(seconds, SLATE),
+        position=np.tile(np.arange(SLATE), world.users),
+        propensity=propensity.ravel(),
+        conformity=conformity,
+    )
+
+
+def _slates(
+    world: World, rng: np.random.Generator, today: _Day, users: Rows, policy_weight: float
+) -> tuple[Rows, Floats, Floats]:
+    """Draw candidates, then the slate among them, both without replacement by Gumbel top-k.
+
+    Returns, each (B, 16) from the top: index into ``today.items``, z(S), propensity. The
+    propensity is the probability that the item is in the slate at all, given the noise of all
+    the others: P(key beats the best key left out) for the candidates times the same for the
+    slate (Kool et al., ICML 2019, eq. 11). Summed over the items shown, 1 / propensity estimates
+    sums over all arrived items without bias.
+    """
+    arrived, z_all = today.items, world.preferences(users)[:, today.items]  # (B, A)
+    # An exponential race: the smallest E / weight is the largest log weight + Gumbel.
+    keys = rng.standard_exponential(z_all.shape, dtype=np.float32) / today.candidate_weight
+    count = min(CANDIDATES, len(arrived))
+    if count < len(arrived):
+        candidates = np.argpartition(keys, count, axis=1)
+        bound = np.take_along_axis(keys, candidates[:, [count]], axis=1)  # (B, 1)
+        candidates = candidates[:, :count]  # (B, C)
+        drawn = -np.expm1(-today.candidate_weight[candidates] * bound)
+    else:
+        candidates = np.broadcast_to(np.arange(count), (len(users), count))
+        drawn = np.ones(candidates.shape, np.float32)
+    z = np.take_along_axis(z_all, candidates, axis=1)
+    score = (
+        policy_weight * world.truth_logit(z, arrived[candidates])
+        + POLICY_POPULARITY * today.popularity[candidates]
+        + POLICY_FRESHNESS * today.freshness[candidates]
+    )
+    noisy = score - np.log(rng.standard_exponential(score.shape))  # + Gumbel
+    order = np.argsort(-noisy, axis=1)
+    shown, first_left_out = order[:, :SLATE], order[:, SLATE : SLATE + 1]
+    bound = np.take_along_axis(noisy, first_left_out, axis=1)
+    placed = -np.expm1(-np.exp(np.take_along_axis(score, shown, axis=1) - bound))
+    propensity = np.take_along_axis(drawn, shown, axis=1) * placed
+    take = np.take_along_axis
+    return take(candidates, shown, 1), take(z, shown, 1), propensity.astype(np.float32)
+
+
+def _uniform_exposure(
+    world: World, rng: np.random.Generator, today: _Day, conformity: Floats, rows: int
+) -> Columns:
+    """Show random arrived items to random users, each alone at the top: labels from sigmoid(r)."""
+    user = rng.integers(world.users, size=rows)
+    arrived = rng.integers(len(today.items), size=rows)
+    return _expose(
+        world,
+        rng,
+        today,
+        user=user,
+        arrived=arrived,
+        z=world.pair_preferences(user, today.items[arrived]),
+        seconds=np.sort(rng.integers(DAY_S, size=rows)),
+        position=np.zeros(rows, np.int64),
+        propensity=np.full(rows, 1 / len(today.items), np.float32),
+        conformity=conformity,
+        biased=False,
+    )
+
+
+def _expose(
+    world: World,
+    rng: np.random.Generator,
+    today: _Day,
+    *,
+    user: Rows,
+    arrived: Rows,
+    z: Floats,
+    seconds: Rows,
+    position: Rows,
+    propensity: Floats,
+    conformity: Floats,
+    biased: bool = True,
+) -> Columns:
+    """Draw the clicks of R rows; ``arrived`` indexes ``today.items``."""
+    item = today.items[arrived]
+    popularity, freshness = today.popularity[arrived], today.freshness[arrived]
+    truth = world.truth_logit(z, item)
+    bias = conformity[user] * (popularity - CONFORMITY_CENTRE) + CLICK_FRESHNESS * freshness
+    served = truth + bias
+    examination = (position + 1.0) ** -EXAMINATION_DECAY
+    probability = examination * _sigmoid(served) if biased else _sigmoid(truth)
+    return Columns(
+        user=user,
+        item=item,
+        label=(rng.random(len(user)) < probability).astype(np.int8),
+        timestamp=EPOCH_S + today.day * DAY_S + seconds,
+        position=position.astype(np.int16),
+        propensity=propensity,
+        popularity=popularity,
+        age_days=today.age_days[arrived],
+        truth_logit=truth,
+        click_probability=probability.astype(np.float32),
+        served_logit=served,
+    )
+
+
+def _sigmoid(x: NDArray[np.floating]) -> NDArray[np.float64]:
+    return 1 / (1 + np.exp(-x.astype(np.float64)))
+
+
+def _concatenate(parts: list[Columns]) -> Columns:
+    names = [field.name for field in fields(Columns)]
+    return Columns(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})

@@ -1,0 +1,304 @@
+"""Measuring a front: accuracy on logged against accuracy on unbiased rows, by tradeoff."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from scipy.stats import spearmanr
+from sklearn.linear_model import LogisticRegression
+
+from service.contract.manifest import Calibration, Front, FrontPoint, Metric
+from training.config import FrontOptions
+from training.data.dataset import Dataset
+from training.data.split import Split
+from training.metrics import auc, auc_replicates, gauc, hypervolume, logloss
+from training.nets.base import FrontNet, with_learned
+
+_CHUNK_ROWS = 65_536
+_CALIBRATION_ROWS = 200_000
+AXIS = "auc"
+_MONOTONE = 0.9  # Spearman correlation from which a front counts as monotone
+_SPAN = 0.005  # AUC that each end must win
+
+Rows = NDArray[np.int64]
+Floats = NDArray[np.floating]
+
+
+@torch.inference_mode()
+def score_rows(
+    net: FrontNet, dataset: Dataset, known: torch.Tensor, rows: Rows, tradeoffs: Floats
+) -> Floats:
+    """Return logits (T, R) of impressions ``rows``, with proxies as of each row's time.
+
+    ``known`` (I,) says which items keep what was learned of their id. The modules are those
+    that get exported.
+    """
+    net.eval()
+    users, learned = net.user_vectors(), net.learned_items()
+    embedding = torch.from_numpy(dataset.embedding)
+    mask = torch.from_numpy(dataset.modality_mask).float()
+    impressions = dataset.impressions
+    logits = np.empty((len(tradeoffs), len(rows)), np.float32)
+    for start in range(0, len(rows), _CHUNK_ROWS):
+        chunk = rows[start : start + _CHUNK_ROWS]
+        item = torch.from_numpy(impressions.item[chunk])
+        inputs = with_learned(embedding[item], mask[item], learned[item], known[item])
+        state = net.item_encoder(*inputs, torch.from_numpy(impressions.proxies[chunk]))
+        user = users[torch.from_numpy(impressions.user[chunk])]
+        for index, w in enumerate(tradeoffs):
+            tradeoff = torch.tensor([w], dtype=torch.float32)
+            pairwise = net.ranker.pairwise(user, state, tradeoff)
+            logits[index, start : start + len(chunk)] = pairwise.numpy()
+    return logits
+
+
+def calibrate(label: Floats, logit: Floats) -> Calibration:
+    """Fit ``sigmoid(slope * logit + intercept)`` to logged rows at w = 1 (Platt scaling)."""
+    label, logit = label[:_CALIBRATION_ROWS], logit[:_CALIBRATION_ROWS]
+    meaning = "click probability at tradeoff 1 on logged traffic; a rank score elsewhere"
+    fit = LogisticRegression(C=np.inf).fit(logit[:, None], label)
+    slope, intercept = float(fit.coef_[0, 0]), float(fit.intercept_[0])
+    if slope <= 0:  # a model worse than chance: keep its order
+        return Calibration(slope=1.0, intercept=0.0, meaning="a rank score everywhere")
+    return Calibration(slope=slope, intercept=intercept, meaning=meaning)
+
+
+def unbiased_rows(dataset: Dataset, split: Split) -> tuple[Rows, str]:
+    """Return the rows of the unbiased axis and what they are.
+
+    Uniformly exposed rows where the dataset has them; else a shift of the logged test: its rows
+    whose item has at most the median training count of a test row.
+    """
+    if len(split.unbiased):
+        return split.unbiased, dataset.description.unbiased_kind
+    item = dataset.impressions.item
+    count = np.bincount(item[split.train], minlength=len(dataset.item_ids))[item[split.test]]
+    return split.test[count <= np.median(count)], "popularity<=median"
+
+
+def measure_front(
+    net: FrontNet,
+    dataset: Dataset,
+    known: torch.Tensor,
+    split: Split,
+    calibration: Calibration,
+    options: FrontOptions,
+    seed: int,
+) -> Front:
+    """Measure AUC, GAUC and log loss at evenly spaced tradeoffs; errors by bootstrap over users."""
+    tradeoffs = np.linspace(0, 1, options.points)
+    unbiased, kind = unbiased_rows(dataset, split)
+    rng = np.random.default_rng(seed)
+    tables: list[list[dict[str, Metric]]] = []
+    samples: list[Floats] = []
+    for rows in (split.test, unbiased):
+        logits = score_rows(net, dataset, known, rows, tradeoffs)  # (T, R)
+        replicates = _bootstrap(dataset, rows, logits, options.bootstrap, rng)  # (B, T)
+        errors = replicates.std(axis=0, ddof=1)
+        tables.append(
+            [
+                _metrics(dataset, rows, logits[index], calibration, float(errors[index]))
+                for index in range(len(tradeoffs))
+            ]
+        )
+        samples.append(replicates)
+    points = tuple(
+        FrontPoint(tradeoff=float(w), logged=logged, unbiased=random)
+        for w, logged, random in zip(tradeoffs, *tables, strict=True)
+    )
+    center = _curve(points, "logged"), _curve(points, "unbiased")
+    return _front(
+        points,
+        center,
+        gain_se=_gains(*samples).std(axis=0, ddof=1),
+        hypervolume=Metric(
+            mean=_hypervolumes((center[0][None], center[1][None]), options.reference)[0],
+            se=float(_hypervolumes(samples, options.reference).std(ddof=1)),
+        ),
+        options=options,
+        unbiased_kind=kind,
+        diagnostic=diagnose(dataset, split.test, unbiased),
+        se_kind="bootstrap over users",
+        seeds=(seed,),
+        dataset=dataset.description.name,
+    )
+
+
+def pool_fronts(fronts: Sequence[Front], options: FrontOptions) -> Front:
+    """Pool one front a seed: means and standard errors over seeds, and the verdict of them all."""
+    first = fronts[0]
+    curves = [
+        np.array([_curve(front.points, axis) for front in fronts])
+        for axis in ("logged", "unbiased")
+    ]  # (S, T) each
+    points = tuple(
+        FrontPoint(
+            tradeoff=first.points[t].tradeoff,
+            logged=_over_seeds([front.points[t].logged for front in fronts]),
+            unbiased=_over_seeds([front.points[t].unbiased for front in fronts]),
+        )
+        for t in range(len(first.points))
+    )
+    return _front(
+        points,
+        (curves[0].mean(axis=0), curves[1].mean(axis=0)),
+        gain_se=_standard_error(_gains(*curves)),
+        hypervolume=_mean_and_se(_hypervolumes(curves, options.reference)),
+        options=options,
+        unbiased_kind=first.unbiased_kind,
+        diagnostic=first.diagnostic,
+        se_kind="over seeds",
+        seeds=tuple(seed for front in fronts for seed in front.seeds),
+        dataset=first.dataset,
+    )
+
+
+def diagnose(dataset: Dataset, logged: Rows, unbiased: Rows) -> str:
+    """Say whether each proxy tells clicks apart differently on the two axes.
+
+    A front needs that: where a proxy ranks clicks equally well on both, leaving it out or in
+    moves both axes together.
+    """
+    impressions = dataset.impressions
+    lines = []
+    for index, proxy in enumerate(dataset.proxy_fields):
+        score: Floats = impressions.proxies[:, index]
+        if proxy.kind == "categorical":  # a category scores as its click rate on logged rows
+            code = np.nan_to_num(score, nan=len(proxy.categories)).astype(np.int64)
+            clicks = np.bincount(code[logged], impressions.label[logged], len(proxy.categories) + 1)
+            count = np.bincount(code[logged], minlength=len(proxy.categories) + 1)
+            score = (clicks / np.maximum(count, 1))[code]
+        aucs = []
+        for rows in (logged, unbiased):
+            rows = rows[~np.isnan(score[rows])]  # that have the proxy
+            aucs.append(auc(impressions.label[rows], score[rows]) if len(rows) else float("nan"))
+        lines.append(f"{proxy.name} alone: AUC {aucs[0]:.3f} logged, {aucs[1]:.3f} unbiased")
+    return "; ".join(lines) or "the dataset has no proxies, so nothing separates the two heads"
+
+
+def _front(
+    points: tuple[FrontPoint, ...],
+    center: tuple[Floats, Floats],
+    *,
+    gain_se: Floats,
+    hypervolume: Metric,
+    options: FrontOptions,
+    unbiased_kind: str,
+    diagnostic: str,
+    se_kind: Literal["bootstrap over users", "over seeds"],
+    seeds: tuple[int, ...],
+    dataset: str,
+) -> Front:
+    gain = _gains(center[0][None], center[1][None])[0]
+    tradeoffs = [point.tradeoff for point in points]
+    spearman = {
+        axis: _spearman(tradeoffs, curve)
+        for axis, curve in zip(("logged", "unbiased"), center, strict=True)
+    }
+    return Front(
+        points=points,
+        unbiased_kind=unbiased_kind,
+        axis=AXIS,
+        hypervolume=hypervolume,
+        reference=options.reference,
+        spearman=spearman,
+        gain={
+            axis: Metric(mean=float(mean), se=_finite(se))
+            for axis, mean, se in zip(("logged", "unbiased"), gain, gain_se, strict=True)
+        },
+        verdict=verdict(gain, gain_se, spearman),
+        diagnostic=diagnostic,
+        se_kind=se_kind,
+        seeds=seeds,
+        dataset=dataset,
+    )
+
+
+def verdict(
+    gain: Floats, gain_se: Floats, spearman: dict[str, float]
+) -> Literal["clear", "weak", "none"]:
+    """Judge a front by its gains (logged, unbiased), their standard errors and monotonicity.
+
+    none: a gain is within 2 standard errors of nothing. clear: both gains are at least .005 AUC
+    and the front is monotone (|Spearman| >= .9 on both axes). weak: the rest.
+    """
+    if not (gain > 2 * gain_se).all():  # also where an error is unknown
+        return "none"
+    monotone = spearman["logged"] >= _MONOTONE and spearman["unbiased"] <= -_MONOTONE
+    return "clear" if monotone and (gain >= _SPAN).all() else "weak"
+
+
+def _bootstrap(
+    dataset: Dataset, rows: Rows, logits: Floats, replicates: int, rng: np.random.Generator
+) -> Floats:
+    """Return AUCs (B, T) of users drawn with replacement; the same draws at every tradeoff."""
+    users, group = np.unique(dataset.impressions.user[rows], return_inverse=True)
+    weights = rng.multinomial(len(users), np.full(len(users), 1 / len(users)), replicates)
+    label = dataset.impressions.label[rows]
+    columns = [auc_replicates(label, row, group, weights.astype(np.float32)) for row in logits]
+    return np.stack(columns, axis=1)
+
+
+def _metrics(
+    dataset: Dataset, rows: Rows, logit: Floats, calibration: Calibration, auc_se: float
+) -> dict[str, Metric]:
+    impressions = dataset.impressions
+    label, user = impressions.label[rows], impressions.user[rows]
+    probability = expit(calibration.slope * logit.astype(np.float64) + calibration.intercept)
+    values = {
+        "auc": (auc(label, logit), auc_se),
+        "gauc": (gauc(user, label, logit), None),
+        "logloss": (logloss(label, probability), None),
+    }
+    return {name: Metric(mean=mean, se=se) for name, (mean, se) in values.items() if mean == mean}
+
+
+def _curve(points: Sequence[FrontPoint], axis: Literal["logged", "unbiased"]) -> Floats:
+    return np.array([getattr(point, axis)[AXIS].mean for point in points])
+
+
+def _gains(logged: Floats, unbiased: Floats) -> Floats:
+    """Return paired gains (B, 2) of curves (B, T): what each end wins on its own axis."""
+    return np.stack([logged[:, -1] - logged[:, 0], unbiased[:, 0] - unbiased[:, -1]], axis=1)
+
+
+def _hypervolumes(curves: Sequence[Floats], reference: tuple[float, float]) -> Floats:
+    """Return hypervolumes (B,) of the logged and the unbiased curves (B, T)."""
+    return np.array(
+        [
+            hypervolume(list(zip(x.tolist(), y.tolist(), strict=True)), reference)
+            for x, y in zip(*curves, strict=True)
+        ]
+    )
+
+
+def _spearman(tradeoffs: Sequence[float], curve: Floats) -> float:
+    if np.ptp(curve) == 0:
+        return 0.0
+    return float(spearmanr(tradeoffs, curve).statistic)
+
+
+def _over_seeds(tables: Sequence[dict[str, Metric]]) -> dict[str, Metric]:
+    return {
+        name: _mean_and_se(np.array([table[name].mean for table in tables])) for name in tables[0]
+    }
+
+
+def _mean_and_se(values: Floats) -> Metric:
+    return Metric(mean=float(values.mean()), se=_finite(_standard_error(values)))
+
+
+def _standard_error(values: Floats) -> Floats:
+    """Return the standard error of the mean over the first axis; NaN for a single value."""
+    if len(values) < 2:
+        return np.full(values.shape[1:], np.nan)
+    return np.asarray(values.std(axis=0, ddof=1) / np.sqrt(len(values)))
+
+
+def _finite(value: np.floating | Floats) -> float | None:
+    return float(value) if np.isfinite(value) else None

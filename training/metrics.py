@@ -1,0 +1,91 @@
+"""Accuracy of scores against labels, and the geometry of a front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from sklearn.metrics import log_loss
+
+Floats = NDArray[np.floating]
+Rows = NDArray[np.int64]
+
+
+def auc(label: Floats, score: Floats) -> float:
+    """Return the probability that a click outscores a skip, ties counting half; NaN if one-sided.
+
+    label (R,) 0 or 1, score (R,) in any unit.
+    """
+    clicks = int(label.sum())
+    skips = len(label) - clicks
+    if not clicks or not skips:
+        return float("nan")
+    rank = rankdata(score)
+    return float((rank[label > 0.5].sum() - clicks * (clicks + 1) / 2) / (clicks * skips))
+
+
+def gauc(
+    user: Rows, label: Floats, score: Floats, weight: Literal["rows", "pairs"] = "rows"
+) -> float:
+    """Return the mean AUC within users, weighted by their impressions (Zhu et al., KDD 2017).
+
+    Users whose labels are all alike have none and do not count; NaN if no user counts. Any other
+    grouping may stand in for users; ``pairs`` weights by pairs of a click and a skip.
+    """
+    order = np.lexsort((score, user))
+    user, label, score = user[order], label[order], score[order]
+    start = np.flatnonzero(np.r_[True, user[1:] != user[:-1]])
+    count = np.diff(np.r_[start, len(user)])
+    group = np.repeat(np.arange(len(start)), count)
+    # Mean rank of each run of equal scores of one user, from 1 within the user.
+    run_start = np.flatnonzero(np.r_[True, (score[1:] != score[:-1]) | (user[1:] != user[:-1])])
+    run_count = np.diff(np.r_[run_start, len(user)])
+    rank = np.repeat(run_start + (run_count + 1) / 2, run_count) - start[group]
+    clicks = np.bincount(group, label)
+    skips = count - clicks
+    pairs = clicks * skips
+    counts = pairs > 0
+    if not counts.any():
+        return float("nan")
+    wins = np.bincount(group, label * rank) - clicks * (clicks + 1) / 2
+    weights = count if weight == "rows" else pairs
+    return float(np.average(wins[counts] / pairs[counts], weights=weights[counts]))
+
+
+def logloss(label: Floats, probability: Floats) -> float:
+    """Return the mean negative log likelihood in nats."""
+    return float(log_loss(label, probability, labels=[0, 1]))
+
+
+def auc_replicates(
+    label: Floats, score: Floats, group: Rows, weights: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return the AUC (B,) of B reweightings of the groups; weights (B, G), group (R,) in [0, G).
+
+    With multinomial weights over users this is the bootstrap that keeps a user's rows together.
+    """
+    order = np.argsort(score, kind="stable")
+    label, score, group = label[order].astype(np.float64), score[order], group[order]
+    last = np.flatnonzero(np.r_[score[1:] != score[:-1], True])  # of each run of ties
+    run = np.repeat(np.arange(len(last)), np.diff(np.r_[-1, last]))
+    result = np.empty(len(weights))
+    for replicate, weight in enumerate(weights):
+        row = weight[group].astype(np.float64)
+        skips = np.bincount(run, row * (1 - label))
+        clicks = np.bincount(run, row * label)
+        below = np.cumsum(skips) - skips / 2
+        result[replicate] = (clicks * below).sum() / (clicks.sum() * skips.sum())
+    return result
+
+
+def hypervolume(points: Sequence[tuple[float, float]], reference: tuple[float, float]) -> float:
+    """Return the area that ``points`` dominate above ``reference``; both axes are maximised."""
+    area, height = 0.0, reference[1]
+    for x, y in sorted(points, reverse=True):
+        if x > reference[0] and y > height:
+            area += (x - reference[0]) * (y - height)
+            height = y
+    return area

@@ -1,0 +1,80 @@
+"""What every network gives to training, evaluation and export. A new model implements this."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Slates:
+    """A training batch of B slates, each up to L impressions of one user, flat in R = B L rows.
+
+    slate (R,) int64 which slate a row belongs to; user (B,), item (R,) int64 table rows;
+    embedding (R, D), modality_mask (R, M), proxies (R, P) NaN = unknown, label (R,) float32;
+    position (R,) int64; valid (R,) bool, False where a short slate was padded.
+    """
+
+    user: Tensor
+    slate: Tensor
+    item: Tensor
+    embedding: Tensor
+    modality_mask: Tensor
+    proxies: Tensor
+    label: Tensor
+    position: Tensor
+    valid: Tensor
+
+
+class Ranker(nn.Module, ABC):
+    """Scores item states for users; ``forward`` is what ``ranker.onnx`` computes."""
+
+    @abstractmethod
+    def pairwise(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
+        """Return logits (R,) of user vectors (R, U) with states (R, S), row by row."""
+
+    @abstractmethod
+    def forward(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
+        """Return logits (N,) of one user (1, U) with states (N, S); tradeoff (1,) in [0, 1]."""
+
+
+class FrontNet(nn.Module, ABC):
+    """A network that holds the whole front.
+
+    ``item_encoder(embedding (N, D + D_learned), modality_mask (N, M + 1), proxies (N, P))``
+    gives states (N, S); the last modality is what the net learned per item id.
+    ``user_encoder(history (L, S))`` gives a user vector (1, U). Training, evaluation and the
+    exported graphs all go through these three modules.
+    """
+
+    item_encoder: nn.Module
+    user_encoder: nn.Module
+    ranker: Ranker
+
+    @abstractmethod
+    def loss(self, batch: Slates) -> Tensor:
+        """Return the training loss, a scalar."""
+
+    @abstractmethod
+    def learned_items(self) -> Tensor:
+        """Return what was learned per item id (I, D_learned)."""
+
+    @abstractmethod
+    def user_vectors(self) -> Tensor:
+        """Return the vectors (users, U) of all users of the training data."""
+
+    @property
+    @abstractmethod
+    def users_served(self) -> int:
+        """Length U of a user vector."""
+
+
+def with_learned(
+    embedding: Tensor, modality_mask: Tensor, learned: Tensor, known: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Append the learned modality: embedding (N, D + D_learned) and its mask (N, M + 1)."""
+    known = known.to(modality_mask.dtype).unsqueeze(1)  # (N, 1)
+    return torch.cat([embedding, learned * known], 1), torch.cat([modality_mask, known], 1)

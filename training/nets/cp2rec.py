@@ -1,0 +1,308 @@
+"""CP2Rec in front mode with the ``decomposed`` main model: one network, any tradeoff.
+
+Liu et al., "Prior-Guided Accuracy-Bias Tradeoff Learning for CTR Prediction in Multimedia
+Recommendation", ACM MM 2023, split features into confounding proxies c and common features z,
+purify z of c, and serve one debiased head. The decomposition below, which holds both heads and
+everything between them, is our own:
+
+    p_u = P_u + A y_u + H [mean content of clicked, mean content of exposed]
+    q_i = W x_i + V_i
+    m   = p_u.q_i + a.x_i + b_i + b_u + mu                         the debiased score, w = 0
+    s_w = m + w (exp(l_u) r_1.c_i + r_2.c_i)                       c_i: embedded proxies
+    P(click at position k) = theta_k sigmoid(s_1),  theta_0 = 1    examination
+
+Position enters the likelihood alone, never a score. Means are sums / (n + 5) of content less its
+mean over exposed rows, and leave out the slate that is being predicted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # its usual name
+
+from training.nets.base import FrontNet, Ranker, Slates, with_learned
+from training.nets.layers import Content, ProxyBins
+
+HISTORY_PRIOR = 5.0
+_LOGIT_OF_ONE = 30.0  # theta_0 = sigmoid(30), one in float32
+
+
+@dataclass(frozen=True)
+class Cp2recOptions:
+    """Sizes, loss weights and prior standard deviations; see the training config for defaults."""
+
+    dim: int = 16
+    proxy_bins: int = 32
+    proxy_dropout: float = 0.1
+    exposure_weight: float = 0.3
+    orthogonality_weight: float = 0.01
+    factor_weight: float = 1e-3
+    item_factor_sd: float = 0.2
+    item_bias_sd: float = 0.5
+    user_bias_sd: float = 0.1
+    conformity_sd: float = 0.4
+
+
+@dataclass(frozen=True)
+class TrainingTables:
+    """What the net reads from the training rows (R,) and tables at construction.
+
+    embedding (I, D), modality_mask (I, M), user_attributes (U, A), user (R,), item (R,),
+    label (R,), position (R,), proxies (R, P).
+    """
+
+    dims: tuple[int, ...]
+    embedding: Tensor
+    modality_mask: Tensor
+    user_attributes: Tensor
+    user: Tensor
+    item: Tensor
+    label: Tensor
+    position: Tensor
+    proxies: Tensor
+
+
+class ItemEncoder(nn.Module):
+    """State (N, 2d + 3) of an item: q (d), bias, r_1.c, r_2.c, history content (d)."""
+
+    exposed_mean: Tensor
+
+    def __init__(self, tables: TrainingTables, options: Cp2recOptions) -> None:
+        super().__init__()
+        d, D = options.dim, tables.embedding.shape[1]
+        self.dim, self.content_dim = d, D
+        self.content = Content(tables.dims, tables.embedding, tables.modality_mask)
+        self.factor = nn.Linear(D, d, bias=False)
+        self.bias = nn.Linear(D, 1, bias=False)
+        nn.init.zeros_(self.bias.weight)
+        self.clicked = nn.Linear(D, d, bias=False)
+        nn.init.zeros_(self.clicked.weight)
+        self.proxy = ProxyBins(tables.proxies, options.proxy_bins, d, options.proxy_dropout)
+        self.readout = nn.Linear(d, 2, bias=False)
+        self.register_buffer("exposed_mean", torch.zeros(D))
+
+    def forward(self, embedding: Tensor, modality_mask: Tensor, proxies: Tensor) -> Tensor:
+        """Encode; the last modality is [V_i, b_i], zero for an item never trained on."""
+        content, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
+        mask, known = modality_mask[:, :-1], modality_mask[:, -1:]
+        learned = learned * known
+        x = self.content(content, mask)  # (N, D)
+        q = self.factor(x) + learned[:, : self.dim]  # (N, d)
+        bias = self.bias(x) + learned[:, self.dim :]  # (N, 1)
+        pull = self.readout(self.proxy(proxies))  # (N, 2)
+        history = self.clicked(self.history_content(content, mask))  # (N, d)
+        return torch.cat([q, bias, pull, history], 1)  # (N, S)
+
+    def history_content(self, embedding: Tensor, modality_mask: Tensor) -> Tensor:
+        """Return content (N, D) less its mean over exposed rows, as user histories sum it."""
+        mask = modality_mask @ self.content.block  # (N, D)
+        return self.content.present(embedding, mask) - self.exposed_mean
+
+
+class UserEncoder(nn.Module):
+    """User vector (1, d + 2) = [p, b + mu, exp(l)] of someone known by clicked items alone."""
+
+    def __init__(self, dim: int, mu: nn.Parameter, conformity: nn.Parameter) -> None:
+        super().__init__()
+        self.dim = dim
+        self.mu = mu
+        self.conformity = conformity
+
+    def forward(self, history: Tensor) -> Tensor:
+        """Encode states (L, S) of clicked items; L = 0 gives the average user."""
+        length = torch.ones_like(history[:, :1]).sum(0, keepdim=True)  # (1, 1)
+        content = history[:, self.dim + 3 :].sum(0, keepdim=True)  # (1, d)
+        p = content / (length + HISTORY_PRIOR)
+        return torch.cat([p, self.mu.view(1, 1), self.conformity.exp().view(1, 1)], 1)
+
+
+class DecomposedRanker(Ranker):
+    """s_w = m + w (exp(l) r_1.c + r_2.c): one dot product of a state with a direction."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def direction(self, user: Tensor, tradeoff: Tensor) -> Tensor:
+        """Return what a state (S,) is multiplied with: (B, S) for users (B, U)."""
+        p, conformity = user[:, : self.dim], user[:, self.dim + 1 :]
+        w = tradeoff.view(1, 1) * torch.ones_like(conformity)  # (B, 1)
+        return torch.cat([p, torch.ones_like(w), w * conformity, w, torch.zeros_like(p)], 1)
+
+    def pairwise(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
+        """Return logits (R,)."""
+        logit: Tensor = (self.direction(user, tradeoff) * state).sum(1) + user[:, self.dim]
+        return logit
+
+    def forward(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
+        """Return logits (N,)."""
+        # The direction on the left: a product of a table with a vector runs far slower.
+        products = self.direction(user, tradeoff) @ state.transpose(0, 1)  # (1, N)
+        logit: Tensor = (products + user[:, self.dim : self.dim + 1]).squeeze(0)
+        return logit
+
+
+class Cp2recDecomposed(FrontNet):
+    """The net and its likelihood."""
+
+    def __init__(self, tables: TrainingTables, options: Cp2recOptions) -> None:
+        super().__init__()
+        self.options = options
+        d = options.dim
+        items, users = len(tables.embedding), len(tables.user_attributes)
+        self._rows = len(tables.label)
+        self.item_encoder: ItemEncoder = ItemEncoder(tables, options)
+        self.mu = nn.Parameter(torch.logit(tables.label.mean().clamp(0.01, 0.99)))
+        self.conformity = nn.Parameter(torch.zeros(()))  # mean of l
+        self.user_encoder = UserEncoder(d, self.mu, self.conformity)
+        self.ranker: DecomposedRanker = DecomposedRanker(d)
+        self.item_factor = nn.Embedding(items, d)
+        self.item_bias = nn.Embedding(items, 1)
+        self.user_factor = nn.Embedding(users, d)
+        self.user_bias = nn.Embedding(users, 1)
+        self.user_conformity = nn.Embedding(users, 1)  # l less its mean
+        nn.init.normal_(self.item_factor.weight, std=0.01)
+        nn.init.normal_(self.user_factor.weight, std=0.01)
+        for table in (self.item_bias, self.user_bias, self.user_conformity):
+            nn.init.zeros_(table.weight)
+        self.attributes = nn.Linear(tables.user_attributes.shape[1], d + 1, bias=False)
+        nn.init.zeros_(self.attributes.weight)
+        self.exposed = nn.Linear(tables.embedding.shape[1], d, bias=False)
+        nn.init.zeros_(self.exposed.weight)
+        self.log_gamma = nn.Parameter(torch.zeros(()))
+        positions = int(tables.position.max()) + 1
+        self.examination = nn.Parameter(torch.full((positions - 1,), 2.0))
+        self._remember(tables)
+
+    def loss(self, batch: Slates) -> Tensor:
+        """Return NLL + exposure term + purification (COS) + priors."""
+        options = self.options
+        embedding, mask = with_learned(
+            batch.embedding,
+            batch.modality_mask,
+            self._learned(batch.item),
+            torch.ones_like(batch.item),
+        )
+        state = self.item_encoder(embedding, mask, batch.proxies)  # (R, S)
+        user = self._user_vectors(batch.user, self._left_out(batch))  # (B, U)
+        one = torch.ones(1, dtype=state.dtype, device=state.device)
+        logit = self.ranker.pairwise(user[batch.slate], state, one)  # (R,)
+        q, p = state[:, : options.dim], user[:, : options.dim]
+        loss: Tensor = self._nll(logit, batch) + self._log_prior()
+        loss = loss + options.factor_weight * (p.square().sum(1).mean() + q.square().sum(1).mean())
+        if options.exposure_weight > 0:
+            loss = loss + options.exposure_weight * self._exposure_loss(p, q, batch)
+        if options.orthogonality_weight > 0:
+            c = self.item_encoder.proxy(batch.proxies)
+            cosine = F.cosine_similarity(q, c, dim=1).abs()
+            loss = loss + options.orthogonality_weight * cosine[batch.valid].mean()
+        return loss
+
+    def learned_items(self) -> Tensor:
+        """Return [V_i, b_i] of all items, (I, d + 1)."""
+        return torch.cat([self.item_factor.weight, self.item_bias.weight], 1)
+
+    def user_vectors(self) -> Tensor:
+        """Return [p_u, b_u + mu, exp(l_u)] of all users, (users, d + 2)."""
+        return self._user_vectors(torch.arange(len(self._click_count)), None)
+
+    @property
+    def users_served(self) -> int:
+        """Length of a user vector."""
+        return self.options.dim + 2
+
+    def _learned(self, item: Tensor) -> Tensor:
+        return torch.cat([self.item_factor(item), self.item_bias(item)], 1)
+
+    def _user_vectors(self, user: Tensor, left_out: tuple[Tensor, ...] | None) -> Tensor:
+        """Return vectors (B, U) of user rows (B,), their history less ``left_out``."""
+        clicked, exposed = self._click_sum[user], self._exposure_sum[user]  # (B, D)
+        clicks, exposures = self._click_count[user], self._exposure_count[user]  # (B, 1)
+        if left_out is not None:
+            clicked, clicks = clicked - left_out[0], clicks - left_out[1]
+            exposed, exposures = exposed - left_out[2], exposures - left_out[3]
+        attributes = self.attributes(self._user_attributes[user])  # (B, d + 1)
+        p = (
+            self.user_factor(user)
+            + attributes[:, :-1]
+            + self.item_encoder.clicked(clicked / (clicks + HISTORY_PRIOR))
+            + self.exposed(exposed / (exposures + HISTORY_PRIOR))
+        )
+        bias = self.mu + self.user_bias(user) + attributes[:, -1:]
+        return torch.cat([p, bias, (self.conformity + self.user_conformity(user)).exp()], 1)
+
+    def _left_out(self, batch: Slates) -> tuple[Tensor, ...]:
+        """Return each slate's own part of the history sums: (B, D), (B, 1), (B, D), (B, 1)."""
+        content = self.item_encoder.history_content(batch.embedding, batch.modality_mask)
+        weights = torch.stack([batch.label * batch.valid, batch.valid.float()])  # (2, R)
+        count = len(batch.user)
+        out: list[Tensor] = []
+        for weight in weights:
+            sums = torch.zeros(count, content.shape[1])
+            out.append(sums.index_add_(0, batch.slate, content * weight.unsqueeze(1)))
+            out.append(torch.zeros(count, 1).index_add_(0, batch.slate, weight.unsqueeze(1)))
+        return tuple(out)
+
+    def _nll(self, logit: Tensor, batch: Slates) -> Tensor:
+        """Return the mean of -log P(label) with P(click) = theta_k sigmoid(logit)."""
+        first = torch.full((1,), _LOGIT_OF_ONE)
+        theta = torch.cat([first, self.examination])[batch.position]  # (R,) logits
+        log_click = F.logsigmoid(logit) + F.logsigmoid(theta)
+        # 1 - theta s = (1 - s) + s (1 - theta)
+        log_skip = torch.logaddexp(F.logsigmoid(-logit), F.logsigmoid(logit) + F.logsigmoid(-theta))
+        row = torch.where(batch.label > 0.5, log_click, log_skip)
+        return -(row * batch.valid).sum() / batch.valid.sum()
+
+    def _exposure_loss(self, p: Tensor, q: Tensor, batch: Slates) -> Tensor:
+        """Return the mean of -log softmax_j(gamma p_u.q_j) over what each slate exposed.
+
+        j runs over everything exposed in the batch, so that popularity cancels.
+        """
+        scores = self.log_gamma.exp() * p @ q.transpose(0, 1)  # (B, R)
+        scores = scores.masked_fill(~batch.valid, -torch.inf)
+        chosen = scores.logsumexp(1)[batch.slate] - scores[batch.slate, torch.arange(len(q))]
+        return chosen[batch.valid].mean()
+
+    def _log_prior(self) -> Tensor:
+        """Return the Gaussian priors of the id terms, per training row."""
+        options = self.options
+        terms = (
+            (self.item_factor.weight, options.item_factor_sd),
+            (self.item_bias.weight, options.item_bias_sd),
+            (self.user_bias.weight, options.user_bias_sd),
+            (self.user_conformity.weight, options.conformity_sd),
+        )
+        total = sum((w.square().sum() / (2 * sd**2) for w, sd in terms), torch.zeros(()))
+        return total / self._rows
+
+    @torch.no_grad()
+    def _remember(self, tables: TrainingTables) -> None:
+        """Sum what each user was shown and clicked; the sums are constants of the net."""
+        encoder = self.item_encoder
+        content = encoder.history_content(tables.embedding, tables.modality_mask.float())  # (I, D)
+        items = len(content)
+        exposure = torch.bincount(tables.item, minlength=items).float()
+        encoder.exposed_mean.copy_(exposure @ content / exposure.sum())
+        content = content - encoder.exposed_mean
+        users = len(tables.user_attributes)
+        self._user_attributes = tables.user_attributes
+        clicked = tables.label > 0.5
+        self._click_sum = _sums(users, tables.user[clicked], tables.item[clicked], content)
+        self._exposure_sum = _sums(users, tables.user, tables.item, content)
+        self._click_count = torch.bincount(tables.user[clicked], minlength=users)[:, None].float()
+        self._exposure_count = torch.bincount(tables.user, minlength=users)[:, None].float()
+
+
+def _sums(users: int, user: Tensor, item: Tensor, content: Tensor) -> Tensor:
+    """Return, per user, the sum of the content of its items (users, D)."""
+    pairs = torch.sparse_coo_tensor(
+        torch.stack([user, item]),
+        torch.ones(len(user)),
+        (users, len(content)),
+        check_invariants=False,
+    )
+    sums: Tensor = torch.sparse.mm(pairs, content)
+    return sums

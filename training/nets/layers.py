@@ -1,0 +1,88 @@
+"""Layers that the networks share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Content(nn.Module):
+    """Standardised content of items: per modality centred and scaled to unit mean square norm.
+
+    An absent modality is replaced by a learned vector, which starts at zero, the mean item.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    block: Tensor
+
+    def __init__(self, dims: tuple[int, ...], embedding: Tensor, modality_mask: Tensor) -> None:
+        super().__init__()
+        block = torch.zeros(len(dims), sum(dims))  # (M, D): which modality a dimension belongs to
+        start = 0
+        for row, dim in enumerate(dims):
+            block[row, start : start + dim] = 1.0
+            start += dim
+        mask = modality_mask.float() @ block  # (I, D)
+        count = mask.sum(0).clamp(min=1.0)
+        mean = (embedding * mask).sum(0) / count
+        square = ((embedding - mean) * mask).square().sum(0) / count  # (D,)
+        norm = (block @ square).clamp(min=1e-12).sqrt()  # (M,)
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", (1.0 / norm) @ block)
+        self.register_buffer("block", block)
+        self.missing = nn.Parameter(torch.zeros(sum(dims)))
+
+    def forward(self, embedding: Tensor, modality_mask: Tensor) -> Tensor:
+        """Return content (N, D) of embedding (N, D) and modality_mask (N, M)."""
+        mask = modality_mask @ self.block  # (N, D)
+        return self.present(embedding, mask) + self.missing * (1.0 - mask)
+
+    def present(self, embedding: Tensor, mask: Tensor) -> Tensor:
+        """Return standardised content (N, D), zero where absent; ``mask`` is (N, D)."""
+        return (embedding - self.mean) * self.scale * mask
+
+
+class ProxyBins(nn.Module):
+    """Embeds confounding proxies: quantile bins of the training rows, and one bin for unknown.
+
+    Bins make any monotone transform, such as log1p, irrelevant. During training a proxy is
+    dropped to its unknown bin with probability ``dropout``.
+    """
+
+    edges: Tensor
+
+    def __init__(self, proxies: Tensor, bins: int, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.register_buffer("edges", _quantile_edges(proxies, bins))  # (P, bins - 1), inf-padded
+        self.dropout = dropout
+        self.embedding = nn.Embedding((bins + 1) * proxies.shape[1], dim)
+        nn.init.normal_(self.embedding.weight, std=0.1)
+        offsets = (bins + 1) * torch.arange(proxies.shape[1])
+        self.register_buffer("offsets", offsets)
+        self.offsets: Tensor
+        self.unknown = bins
+
+    def forward(self, proxies: Tensor) -> Tensor:
+        """Return the sum of bin embeddings (N, dim) of raw proxies (N, P)."""
+        above = proxies.unsqueeze(2) > self.edges  # (N, P, bins - 1); NaN is above nothing
+        unknown = torch.isnan(proxies)
+        if self.training and self.dropout > 0:
+            unknown = unknown | (torch.rand_like(proxies) < self.dropout)
+        index = torch.where(unknown, self.unknown, above.to(torch.int64).sum(2))  # (N, P)
+        embedded: Tensor = self.embedding(index + self.offsets)  # (N, P, dim)
+        return embedded.sum(1)
+
+
+def _quantile_edges(proxies: Tensor, bins: int) -> Tensor:
+    """Return distinct inner quantiles (P, bins - 1) of proxies (R, P), padded with infinity."""
+    levels = torch.linspace(0, 1, bins + 1)[1:-1]
+    edges = torch.full((proxies.shape[1], bins - 1), torch.inf)
+    for column in range(proxies.shape[1]):
+        known = proxies[:, column][~torch.isnan(proxies[:, column])]
+        if len(known):
+            ordered = known.sort().values
+            cuts = torch.unique(ordered[(levels * (len(ordered) - 1)).long()])
+            cuts = cuts[cuts < ordered[-1]]  # an edge at the maximum would bin nothing apart
+            edges[column, : len(cuts)] = cuts
+    return edges

@@ -1,0 +1,142 @@
+"""From a dataset folder to an artifact, and from several seeds to one measured front."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from service.contract.artifact import Artifact, Repository, write_atomically
+from service.contract.manifest import Calibration, Front
+from training.config import Config
+from training.data.batches import SlateBatches, known_items
+from training.data.dataset import Dataset
+from training.data.split import Split, split_rows
+from training.evaluate import calibrate, measure_front, pool_fronts, score_rows
+from training.export import export_artifact
+from training.metrics import auc, gauc
+from training.nets.base import FrontNet
+from training.nets.cp2rec import Cp2recDecomposed
+from training.trainer import Fit, fit
+
+_CELL_BINS = 8
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fitted net with all that measuring and exporting it needs."""
+
+    net: FrontNet
+    known: torch.Tensor
+    split: Split
+    calibration: Calibration
+    fit: Fit
+
+
+def train_net(
+    dataset: Dataset, config: Config, checkpoints: Path, *, stop_after: int | None = None
+) -> Trained:
+    """Fit the net of ``config``; a checkpoint of the same run is resumed from ``checkpoints``."""
+    split = split_rows(
+        dataset, validation=config.split.validation, test=config.split.test, seed=config.seed
+    )
+    batches = SlateBatches(
+        dataset, split.train, slate=config.train.slate, batch_slates=config.train.batch_slates
+    )
+    torch.manual_seed(config.seed)
+    net = Cp2recDecomposed(batches.tables, config.net)
+    known = known_items(batches.tables)
+    fitted = fit(
+        net,
+        batches,
+        validation(dataset, known, split),
+        config.train,
+        seed=config.seed,
+        checkpoint=checkpoints / f"{run_key(dataset, config)}.pt",
+        stop_after=stop_after,
+    )
+    logit = score_rows(net, dataset, known, split.validation, np.array([1.0]))[0]
+    calibration = calibrate(dataset.impressions.label[split.validation], logit)
+    return Trained(net, known, split, calibration, fitted)
+
+
+def train(
+    dataset: Dataset, config: Config, repository: Repository, name: str, checkpoints: Path
+) -> tuple[Artifact, Trained]:
+    """Train, measure the front, export; returns the new artifact and the net behind it."""
+    trained = train_net(dataset, config, checkpoints)
+    log.info("measuring the front at %d tradeoffs", config.front.points)
+    front = _measure(dataset, config, trained)
+    log.info("exporting and proving parity")
+    artifact = export_artifact(
+        trained.net, dataset, trained.known, front, trained.calibration, config, repository, name
+    )
+    return artifact, trained
+
+
+def evaluate(dataset: Dataset, config: Config, seeds: int, runs: Path) -> Front:
+    """Measure the front over ``seeds`` trainings; what ``runs`` holds already is not run again."""
+    fronts = []
+    for seed in range(config.seed, config.seed + seeds):
+        run = config.model_copy(update={"seed": seed})
+        path = runs / f"{run_key(dataset, run)}.json"
+        if not path.exists():
+            log.info("seed %d", seed)
+            front = _measure(dataset, run, train_net(dataset, run, runs))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, front.model_dump_json(indent=2).encode())
+        fronts.append(Front.model_validate_json(path.read_bytes()))
+    return pool_fronts(fronts, config.front)
+
+
+def validation(dataset: Dataset, known: torch.Tensor, split: Split) -> Callable[[FrontNet], float]:
+    """Return the selection rule: both ends of the front judged on logged validation rows.
+
+    The mean of AUC at w = 1, and at w = 0 of the AUC of pairs that share a cell of proxy bins
+    and position, where exposure can not tell the two apart.
+    """
+    impressions = dataset.impressions
+    rows = split.validation
+    label = impressions.label[rows]
+    cell = np.zeros(len(rows), np.int64)
+    columns = list(impressions.proxies[rows].T)
+    if impressions.position is not None:
+        columns.append(impressions.position[rows].astype(np.float32))
+    for column in columns:
+        cuts = np.nanquantile(column, np.linspace(0, 1, _CELL_BINS + 1)[1:-1])
+        code = np.where(np.isnan(column), len(cuts) + 1, np.digitize(column, cuts))
+        cell = cell * (_CELL_BINS + 1) + code
+
+    def value(net: FrontNet) -> float:
+        debiased, logged = score_rows(net, dataset, known, rows, np.array([0.0, 1.0]))
+        within = gauc(cell, label, debiased, weight="pairs")
+        overall = auc(label, logged)
+        return float(np.nanmean([overall, within]))
+
+    return value
+
+
+def run_key(dataset: Dataset, config: Config) -> str:
+    """Name a run by its data and configuration: equal names are equal runs."""
+    text = json.dumps([dataset.fingerprint, config.model_dump(mode="json")], sort_keys=True)
+    return f"{config.model}-{config.seed}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _measure(dataset: Dataset, config: Config, trained: Trained) -> Front:
+    return measure_front(
+        trained.net,
+        dataset,
+        trained.known,
+        trained.split,
+        trained.calibration,
+        config.front,
+        config.seed,
+    )

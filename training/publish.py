@@ -1,0 +1,187 @@
+"""Writing a model's user and item records to Redis: in batches, resumable, idempotent."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import redis
+from numpy.typing import NDArray
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+from tqdm import tqdm
+
+from service.contract.artifact import Artifact
+from service.contract.keys import Keys
+from service.contract.records import encode, mask_bits
+from training.data.dataset import Dataset
+from training.errors import PublishError
+from training.export import ITEMS, USERS
+
+BATCH = 1000
+_STREAM_LENGTH = 100_000  # entries; each names up to BATCH ids
+_TIMEOUT_S = 10.0
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Published:
+    """How many records are in the store, and how many this call wrote."""
+
+    users: int
+    items: int
+    written: int
+
+
+def publish(
+    artifact: Artifact,
+    dataset: Dataset,
+    *,
+    url: str,
+    namespace: str,
+    batch: int = BATCH,
+    fresh: bool = False,
+) -> Published:
+    """Write proxies, items and users of ``artifact``, and announce changed items to services.
+
+    Items are those of ``dataset``, also ones the model never saw; users are those it was trained
+    on. Batches already written with the same content are skipped, so an interrupted call can be
+    run again and an equal one writes nothing; ``fresh`` writes all of it again. Raises
+    PublishError where the dataset does not fit the model or Redis does not answer.
+    """
+    _check_fits(artifact, dataset)
+    keys = Keys(namespace, artifact.manifest.spaces)
+    try:
+        with redis.Redis.from_url(
+            url,
+            protocol=2,
+            socket_timeout=_TIMEOUT_S,
+            retry=Retry(ExponentialBackoff(), 3),
+        ) as client:
+            return _Publisher(client, keys, batch, fresh).run(artifact, dataset)
+    except redis.RedisError as error:
+        raise PublishError(
+            f"Redis at {_without_password(url)}: {error}; run the same command to go on"
+        ) from error
+    except ValueError as error:
+        raise PublishError(f"--redis {_without_password(url)}: {error}") from error
+
+
+class _Publisher:
+    def __init__(self, client: redis.Redis, keys: Keys, batch: int, fresh: bool) -> None:
+        self._client = client
+        self._keys = keys
+        self._batch = batch
+        self._fresh = fresh
+        self._now_ms = int(time.time() * 1000)
+        self._written = 0
+
+    def run(self, artifact: Artifact, dataset: Dataset) -> Published:
+        embedding, mask = item_values(artifact, dataset)
+        users = pl.read_parquet(artifact.path / USERS)
+        # Proxies before items before users: what a reader finds is complete.
+        self._write(
+            "proxies",
+            dataset.item_ids,
+            self._keys.proxies,
+            lambda rows: encode(dataset.proxies[rows], written_ms=self._now_ms),
+            lambda pipeline, ids: self._announce(pipeline, self._keys.proxy_changes, ids),
+        )
+        self._write(
+            "items",
+            dataset.item_ids,
+            self._keys.items,
+            lambda rows: encode(embedding[rows], mask[rows], written_ms=self._now_ms),
+            self._list_items,
+        )
+        vectors = users["vector"].to_numpy()
+        self._write(
+            "users",
+            users["user_id"].to_list(),
+            lambda ids: [self._keys.user(user_id) for user_id in ids],
+            lambda rows: encode(vectors[rows], written_ms=self._now_ms),
+        )
+        return Published(len(users), len(dataset.item_ids), self._written)
+
+    def _write(
+        self,
+        what: str,
+        ids: list[str],
+        keys: Callable[[Sequence[str]], list[str]],
+        records: Callable[[slice], list[bytes]],
+        announce: Callable[[redis.client.Pipeline, Sequence[str]], None] | None = None,
+    ) -> None:
+        """Write the records of ``ids``; a batch and the mark that it is done go in as one."""
+        marks = f"{self._keys.catalog}:published:{what}"
+        with tqdm(total=len(ids), desc=f"publish {what}", unit=" rows", unit_scale=True) as bar:
+            for start in range(0, len(ids), self._batch):
+                rows = slice(start, min(start + self._batch, len(ids)))
+                chunk = ids[rows]
+                names = keys(chunk)
+                packed = records(rows)
+                if not self._holds(marks, start, names, packed):
+                    pipeline = self._client.pipeline(transaction=True)
+                    pipeline.mset(dict(zip(names, packed, strict=True)))
+                    if announce:
+                        announce(pipeline, chunk)
+                    pipeline.hset(marks, str(start), _digest(names, packed))
+                    pipeline.execute()
+                    self._written += len(chunk)
+                bar.update(len(chunk))
+
+    def _holds(self, marks: str, start: int, names: Sequence[str], packed: Sequence[bytes]) -> bool:
+        """Return whether this batch was written with this content and is still there."""
+        if self._fresh or self._client.hget(marks, str(start)) != _digest(names, packed).encode():
+            return False
+        return self._client.exists(*names) == len(names)
+
+    def _list_items(self, pipeline: redis.client.Pipeline, ids: Sequence[str]) -> None:
+        pipeline.sadd(self._keys.catalog, *ids)
+        self._announce(pipeline, self._keys.item_changes, ids)
+
+    def _announce(self, pipeline: redis.client.Pipeline, stream: str, ids: Sequence[str]) -> None:
+        pipeline.xadd(stream, {"ids": "\n".join(ids)}, maxlen=_STREAM_LENGTH, approximate=True)
+
+
+def item_values(artifact: Artifact, dataset: Dataset) -> tuple[Floats, NDArray[np.uint64]]:
+    """Return packed embeddings (I, D) and mask bits (I,): content, then what was learned."""
+    learned_table = pl.read_parquet(artifact.path / ITEMS)
+    row_of = {item_id: row for row, item_id in enumerate(learned_table["item_id"])}
+    rows = np.fromiter((row_of.get(i, -1) for i in dataset.item_ids), np.int64)
+    known = rows >= 0
+    dim = artifact.manifest.modalities[-1].dim
+    learned = np.zeros((len(rows), dim), np.float32)
+    learned[known] = learned_table["learned"].to_numpy()[rows[known]]
+    embedding = np.concatenate([dataset.embedding, learned], axis=1)
+    return embedding, mask_bits(np.column_stack([dataset.modality_mask, known]))
+
+
+def _check_fits(artifact: Artifact, dataset: Dataset) -> None:
+    manifest = artifact.manifest
+    wanted = [(m.name, m.dim) for m in manifest.modalities if not m.learned]
+    given = [(m.name, m.dim) for m in dataset.modalities]
+    if wanted != given:
+        raise PublishError(
+            f"{artifact.label} was trained on modalities {wanted}, --data has {given}"
+        )
+    if manifest.proxies != dataset.proxy_fields:
+        names = [proxy.name for proxy in manifest.proxies]
+        raise PublishError(f"{artifact.label} was trained on proxies {names}, --data has others")
+
+
+def _digest(names: Sequence[str], packed: Sequence[bytes]) -> str:
+    """Return a hash of keys and records, times of writing left out."""
+    digest = hashlib.sha256()
+    for name, record in zip(names, packed, strict=True):
+        digest.update(name.encode() + b"\0" + record[:16] + record[24:])
+    return digest.hexdigest()
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
