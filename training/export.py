@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -211,8 +214,7 @@ def _export_graphs(net: FrontNet, dataset: Dataset, folder: Path) -> dict[Any, G
             }
             for t in graph.inputs
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter's own deprecations
+        with _quiet_exporter():
             torch.onnx.export(
                 module,
                 tuple(tensor.clone() for tensor in inputs),
@@ -226,6 +228,22 @@ def _export_graphs(net: FrontNet, dataset: Dataset, folder: Path) -> dict[Any, G
                 verbose=False,
             )
     return signatures
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silence the exporter's own deprecation warnings and its notes on every graph pass."""
+    loggers = [logging.getLogger(name) for name in ("onnx_ir", "onnxscript", "torch.onnx")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _agree(what: str, got: Array, expected: Array) -> None:

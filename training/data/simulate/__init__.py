@@ -58,7 +58,8 @@ def simulate(
             800 generated items with modalities ``image`` and ``audio``.
         seed: Of everything random.
         impressions: Logged rows wanted, rounded to whole users; 200,000, or 1,120,000 for TikTok.
-        policy_weight: How much the logging policy knows of the truth: .8, .4 or 0 as published.
+        policy_weight: In [0, 10]: how much the logging policy knows of the truth. The
+            specification's three worlds have .8, .4 and 0.
 
     Raises:
         DatasetError: ``out`` is not empty, or ``source`` is missing or malformed.
@@ -69,8 +70,8 @@ def simulate(
         impressions = TOY_IMPRESSIONS if source is None else TIKTOK_IMPRESSIONS
     if impressions < DAYS * SLATE:
         raise ConfigError(f"impressions: {impressions} is below one user's {DAYS * SLATE}")
-    if not 0 <= policy_weight < float("inf"):
-        raise ConfigError(f"policy_weight: {policy_weight} is not a number >= 0")
+    if not 0 <= policy_weight <= 10:
+        raise ConfigError(f"policy_weight: {policy_weight} is not in [0, 10]")
     if seed < 0:
         raise ConfigError(f"seed: {seed} is negative")
     rng = np.random.default_rng(seed)

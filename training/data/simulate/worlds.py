@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from training.data.convert.tiktok import TikTok, read_tiktok
-
-Floats = NDArray[np.float32]
+from training.data.convert.tiktok import FILE, read_tiktok
+from training.data.simulate.preference import Floats, fit_preferences, principal_components
+from training.errors import DatasetError
 
 # The specification's truth: r = INTERCEPT + SLOPE clip(z(S), +-CLIP) + QUALITY_WEIGHT q.
 INTERCEPT, SLOPE, CLIP, QUALITY_WEIGHT = -1.3, 1.4, 3.0, 0.5
 # Our choices: shares of the variance of S, and of q, that item content explains.
-CONTENT_SHARE, QUALITY_CONTENT_SHARE = 0.7, 0.5
+CONTENT_SHARE, QUALITY_CONTENT_SHARE = 0.75, 0.5
 
 THEMES = (
     *("Jazz", "Surf", "Chess", "Ramen", "Parkour", "Origami", "Techno", "Garden", "Rally", "Magic"),
@@ -28,27 +26,22 @@ LATENT_DIM = 12
 TOY_MODALITIES = {"image": (slice(0, 8), 32), "audio": (slice(4, 12), 24)}
 MISSING_SHARE = 0.04
 
-MIN_POSITIVES = 5
-FIT_DIM, FIT_CONTENT_DIM = 32, 64
-FIT_EPOCHS, FIT_BATCH, FIT_LR, FIT_TEMPERATURE, FIT_RESIDUAL_DECAY = 15, 1024, 1e-2, 0.15, 1e-4
-
-logger = logging.getLogger(__name__)
+MIN_POSITIVES, MIN_ITEMS = 5, 40
 
 
 @dataclass(frozen=True)
 class World:
     """The truth r of every user and item in low-rank form.
 
-    user_factors (U, D) and item_factors (I, D) whose product plus ``offset`` is z(S), mean 0 and
-    deviation 1 over all pairs; quality (I,), z-scored; embeddings: modality -> values (n, dim)
-    and the n item rows that have it.
+    user_factors (U, D) and item_factors (I, D): their product is z(S), deviation 1 over all pairs
+    and mean 0 for each item; quality (I,), z-scored; embeddings: modality -> values (n, dim) and
+    the n item rows that have it.
     """
 
     name: str
     titles: list[str]
     user_factors: Floats
     item_factors: Floats
-    offset: float
     quality: Floats
     embeddings: dict[str, tuple[Floats, NDArray[np.int64]]]
 
@@ -62,20 +55,20 @@ class World:
         """Number of items I."""
         return len(self.item_factors)
 
+    def preferences(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> Floats:
+        """Return z(S) of B users with N items, (B, N)."""
+        scores: Floats = self.user_factors[users] @ self.item_factors[items].T
+        return scores
+
+    def pair_preferences(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> Floats:
+        """Return z(S) of R (user, item) pairs, (R,)."""
+        scores: Floats = np.einsum("rd,rd->r", self.user_factors[users], self.item_factors[items])
+        return scores
+
     def truth_logit(self, z: Floats, items: NDArray[np.int64]) -> Floats:
         """Return r (logit of liking) for preferences ``z`` of ``items``, same shape."""
         clipped = np.clip(z, -CLIP, CLIP)
         return np.float32(INTERCEPT) + SLOPE * clipped + QUALITY_WEIGHT * self.quality[items]
-
-    def preferences(self, users: NDArray[np.int64] | slice) -> Floats:
-        """Return z(S) of a block of users with every item, (B, I)."""
-        scores: Floats = self.user_factors[users] @ self.item_factors.T  # (B, I)
-        return scores + np.float32(self.offset)
-
-    def pair_preferences(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> Floats:
-        """Return z(S) of R (user, item) pairs, (R,)."""
-        scores = np.einsum("rd,rd->r", self.user_factors[users], self.item_factors[items])
-        return scores + np.float32(self.offset)
 
 
 def toy_world(rng: np.random.Generator, users: int) -> World:
@@ -95,18 +88,14 @@ def toy_world(rng: np.random.Generator, users: int) -> World:
         values = latent[:, view] @ projection + 0.3 * rng.standard_normal((items, dim))
         have = np.setdiff1d(np.arange(items), lack)
         embeddings[name] = (values[have].astype(np.float32), have)
-    return _mix(
-        World(
-            name="toy",
-            titles=[f"{THEMES[k]} {n:03d}" for k in range(len(THEMES)) for n in _numbers()],
-            user_factors=taste.astype(np.float32),
-            item_factors=np.empty(0, np.float32),
-            offset=0.0,
-            quality=_quality(rng, latent),
-            embeddings=embeddings,
-        ),
-        content=latent,
-        residual=rng.standard_normal((items, LATENT_DIM)),
+    user_factors, item_factors = _factors(taste, latent, rng.standard_normal(latent.shape))
+    return World(
+        name="toy",
+        titles=[f"{name} {n:03d}" for name in THEMES for n in range(1, ITEMS_PER_THEME + 1)],
+        user_factors=user_factors,
+        item_factors=item_factors,
+        quality=_quality(rng, latent),
+        embeddings=embeddings,
     )
 
 
@@ -117,46 +106,52 @@ def tiktok_world(rng: np.random.Generator, source: Path, users: int) -> World:
     last; beyond that a user's taste is shared by several simulated users.
     """
     tiktok = read_tiktok(source)
-    content = _principal_components(list(tiktok.embeddings.values()))
-    taste, explained, residual = _fit(tiktok, content, seed=int(rng.integers(2**31)))
-    active = np.flatnonzero(np.bincount(tiktok.positives["train"][:, 0]) >= MIN_POSITIVES)
-    rounds = [rng.permutation(active) for _ in range(-(-users // len(active)))]
     everything = np.arange(tiktok.items)
-    return _mix(
-        World(
-            name="tiktok-simulated",
-            titles=[f"Video {row:04d}" for row in everything],
-            user_factors=taste[np.concatenate(rounds)[:users]],
-            item_factors=np.empty(0, np.float32),
-            offset=0.0,
-            quality=_quality(rng, content),
-            embeddings={name: (x, everything) for name, x in tiktok.embeddings.items()},
-        ),
-        content=explained,
-        residual=residual,
+    active = np.flatnonzero(np.bincount(tiktok.positives["train"][:, 0]) >= MIN_POSITIVES)
+    if tiktok.items < MIN_ITEMS or not len(active):
+        problem = (
+            f"has {tiktok.items} items and {len(active)} users with {MIN_POSITIVES} training "
+            f"positives; the simulator needs at least {MIN_ITEMS} and 1"
+        )
+        raise DatasetError(source / FILE, problem)
+    content = principal_components(list(tiktok.embeddings.values()))
+    taste, explained, residual = fit_preferences(
+        tiktok.positives["train"], tiktok.users, content, seed=int(rng.integers(2**31))
+    )
+    drawn = np.concatenate([rng.permutation(active) for _ in range(-(-users // len(active)))])
+    user_factors, item_factors = _factors(taste[drawn[:users]], explained, residual)
+    return World(
+        name="tiktok-simulated",
+        titles=[f"Video {row:04d}" for row in everything],
+        user_factors=user_factors,
+        item_factors=item_factors,
+        quality=_quality(rng, content),
+        embeddings={name: (x, everything) for name, x in tiktok.embeddings.items()},
     )
 
 
-def _numbers() -> range:
-    return range(1, ITEMS_PER_THEME + 1)
+def _factors(
+    taste: NDArray[np.floating], content: NDArray[np.floating], residual: NDArray[np.floating]
+) -> tuple[Floats, Floats]:
+    """Return user (U, D) and item (I, D) factors with S of CONTENT_SHARE content, rest residual.
+
+    Centring the users makes the mean of S zero for each item: what all users like is quality's
+    part of the truth, not preference's.
+    """
+    users = taste.astype(np.float64) - taste.mean(axis=0, dtype=np.float64)
+    items = np.sqrt(CONTENT_SHARE) * content / _deviation(users, content)
+    items += np.sqrt(1 - CONTENT_SHARE) * residual / _deviation(users, residual)
+    return users.astype(np.float32), (items / _deviation(users, items)).astype(np.float32)
 
 
-def _mix(world: World, content: NDArray[np.floating], residual: NDArray[np.floating]) -> World:
-    """Set item factors so that S is CONTENT_SHARE content (I, D), the rest residual (I, D)."""
-    parts = zip((content, residual), (CONTENT_SHARE, 1 - CONTENT_SHARE), strict=True)
-    taste = world.user_factors.astype(np.float64)
-    factors = sum(np.sqrt(share) / _moments(taste, part)[1] * part for part, share in parts)
-    mean, deviation = _moments(taste, np.asarray(factors))
-    factors = (factors / deviation).astype(np.float32)
-    return replace(world, item_factors=factors, offset=-mean / deviation)
+def _deviation(users: NDArray[np.float64], items: NDArray[np.floating]) -> float:
+    """Return the deviation of ``users @ items.T`` over all pairs without forming it.
 
-
-def _moments(taste: NDArray[np.float64], factors: NDArray[np.floating]) -> tuple[float, float]:
-    """Return mean and deviation over all pairs of ``taste @ factors.T`` without forming it."""
-    factors = factors.astype(np.float64)
-    mean = float(taste.mean(axis=0) @ factors.mean(axis=0))
-    square = float(np.sum((taste.T @ taste) * (factors.T @ factors)))
-    return mean, float(np.sqrt(square / (len(taste) * len(factors)) - mean**2))
+    The mean is 0 because ``users`` are centred. A world of one user has no deviation: 1.
+    """
+    items = items.astype(np.float64)
+    square = np.sum((users.T @ users) * (items.T @ items)) / (len(users) * len(items))
+    return float(np.sqrt(square)) or 1.0
 
 
 def _quality(rng: np.random.Generator, content: NDArray[np.floating]) -> Floats:
@@ -170,62 +165,3 @@ def _quality(rng: np.random.Generator, content: NDArray[np.floating]) -> Floats:
 def _zscore(values: NDArray[np.floating]) -> Floats:
     result: Floats = ((values - values.mean()) / values.std()).astype(np.float32)
     return result
-
-
-def _principal_components(modalities: list[Floats]) -> Floats:
-    """Return whitened leading components (I, 64) of the modalities, each weighing the same."""
-    scaled = [x - x.mean(axis=0, dtype=np.float64) for x in modalities]
-    x = np.concatenate([x / np.sqrt((x**2).sum(axis=1).mean()) for x in scaled], axis=1)
-    values, vectors = np.linalg.eigh(x.T @ x / len(x))
-    keep = slice(max(x.shape[1] - FIT_CONTENT_DIM, 0), None)
-    result: Floats = (x @ vectors[:, keep] / np.sqrt(values[keep] + 1e-8)).astype(np.float32)
-    return result
-
-
-def _fit(tiktok: TikTok, content: Floats, seed: int) -> tuple[Floats, Floats, Floats]:
-    """Fit p_u . (W x_i + v_i) on the training positives by in-batch softmax without logQ.
-
-    Negatives are drawn by popularity and not corrected for it, so item popularity cancels. W x is
-    the low-rank content part (content x: (I, C)) and v a decayed residual. Returns users (U, D),
-    content part (I, D) and residual (I, D).
-    """
-    generator = torch.Generator().manual_seed(seed)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the order of sums, hence the files, must not depend on the machine
-    try:
-        x = torch.from_numpy(content)
-        positives = torch.from_numpy(tiktok.positives["train"])
-        taste = torch.nn.Parameter(torch.randn(tiktok.users, FIT_DIM, generator=generator) * 0.1)
-        weight = torch.nn.Parameter(torch.randn(x.shape[1], FIT_DIM, generator=generator) * 0.1)
-        residual = torch.nn.Parameter(torch.randn(tiktok.items, FIT_DIM, generator=generator) * 0.1)
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": [taste, weight], "weight_decay": 0.0},
-                {"params": [residual], "weight_decay": FIT_RESIDUAL_DECAY / FIT_LR},
-            ],
-            lr=FIT_LR,
-        )
-        for epoch in range(FIT_EPOCHS):
-            losses = []
-            for batch in torch.randperm(len(positives), generator=generator).split(FIT_BATCH):
-                user, item = positives[batch].unbind(1)
-                p = torch.nn.functional.normalize(taste[user], dim=1)  # (B, D)
-                q = torch.nn.functional.normalize(x[item] @ weight + residual[item], dim=1)
-                logits = p @ q.T / FIT_TEMPERATURE  # (B, B)
-                loss = torch.nn.functional.cross_entropy(logits, torch.arange(len(batch)))
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                losses.append(loss.item())
-            logger.info("preference epoch %d: loss %.3f nats", epoch + 1, np.mean(losses))
-        with torch.no_grad():
-            explained = x @ weight
-            norm = (explained + residual).norm(dim=1, keepdim=True)
-            p = torch.nn.functional.normalize(taste, dim=1)
-        return (
-            p.numpy(),
-            (explained / norm).numpy(),
-            (residual.detach() / norm).numpy(),
-        )
-    finally:
-        torch.set_num_threads(threads)

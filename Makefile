@@ -1,0 +1,75 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SERVICE_VENV := .venv-service
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup redis demo serve test check format lint types imports unit lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.done ## Make .venv with everything, from the lock
+
+demo: setup ## Simulate, train, serve and rank; PORT=... to choose, ONCE=1 to exit after the rankings
+	@$(BIN)/python -m training demo $(if $(PORT),--port $(PORT)) $(if $(ONCE),--once)
+
+serve: setup ## Serve what is in models/; settings: .venv/bin/python -m service --help
+	@$(BIN)/python -m service
+
+test: setup redis $(SERVICE_VENV)/.done ## Run all tests, against a real Redis
+	$(BIN)/python -m pytest tests --ignore tests/bench
+
+check: format lint types imports unit ## Format, lint, types, import rules, unit and contract tests
+
+format: setup
+	$(BIN)/ruff format --check .
+
+lint: setup
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports
+
+unit: setup
+	$(BIN)/python -m pytest -q tests/unit tests/contract
+
+redis: setup ## Find a Redis server, or install one where this is root on Debian
+	@if command -v redis-server > /dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		echo "installing redis-server (not started)"; \
+		(apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends redis-server) > /dev/null \
+			|| echo "that failed; the server bundled in $(VENV) will do"; \
+	else echo "no redis-server on the PATH: the one bundled in $(VENV) will do"; fi
+
+lock: ## Resolve requirements*.lock anew
+	$(PYTHON) -m venv build/lock && build/lock/bin/pip install -q pip-tools==7.6.2
+	build/lock/bin/pip-compile -q --strip-extras --no-emit-find-links --no-emit-index-url \
+		--generate-hashes --allow-unsafe -o requirements-service.lock pyproject.toml
+	build/lock/bin/pip-compile -q --strip-extras --no-emit-find-links --no-emit-index-url \
+		--allow-unsafe --extra training --extra dev -c requirements-service.lock \
+		-o requirements.lock pyproject.toml
+	sed -i 's/^torch==2.13.0+cpu/torch==2.13.0/' requirements.lock
+
+clean: ## Remove environments and everything made
+	rm -rf $(VENV) $(SERVICE_VENV) build
+
+$(VENV)/.done: requirements.lock pyproject.toml
+	@echo "setting up $(VENV): about a minute, most of it PyTorch"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(SERVICE_VENV)/.done: requirements-service.lock pyproject.toml
+	@echo "setting up $(SERVICE_VENV): what the service runs on, without PyTorch"
+	@$(PYTHON) -m venv $(SERVICE_VENV)
+	@$(SERVICE_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-service.lock
+	@$(SERVICE_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
