@@ -48,6 +48,7 @@ class Envelope:
                 status = message["status"]
             await send(message)
 
+        self._telemetry.in_flight.inc()
         try:
             await self._app(scope, bounded_receive, noting_send)
         except Exception as error:
@@ -59,5 +60,6 @@ class Envelope:
             response = JSONResponse(error.body(state["request_id"]), status_code=error.status)
             await response(scope, receive, noting_send)
         finally:
+            self._telemetry.in_flight.dec()
             route = getattr(scope.get("route"), "path", "other")
             self._telemetry.requests.labels(route, status).observe(time.perf_counter() - start)

@@ -20,6 +20,11 @@ class Telemetry:
             buckets=_REQUEST_BUCKETS,
             registry=self.registry,
         )
+        self.in_flight = Gauge(
+            "rank_http_requests_in_flight",
+            "Requests begun and not yet answered.",
+            registry=self.registry,
+        )
         self.stages = Histogram(
             "rank_stage_seconds",
             "Time of one stage of a ranking: user, catalog, score or select.",

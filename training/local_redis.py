@@ -19,13 +19,16 @@ _START_S = 10.0
 
 
 @contextlib.contextmanager
-def private_redis() -> Iterator[str]:
-    """Start a server on a unix socket and yield its URL; raises TrainingError if there is none."""
-    with tempfile.TemporaryDirectory(prefix="rank-redis-") as folder:
-        socket = Path(folder) / "redis.sock"
+def private_redis(folder: Path | None = None) -> Iterator[str]:
+    """Start a server on a unix socket and yield its URL; raises TrainingError if there is none.
+
+    The socket lies in ``folder``, or in a temporary one.
+    """
+    with tempfile.TemporaryDirectory(prefix="rank-redis-") as temporary:
+        socket = (folder or Path(temporary)) / "redis.sock"
         command = [
             find_server(),
-            *("--port", "0", "--unixsocket", str(socket), "--dir", folder),
+            *("--port", "0", "--unixsocket", str(socket), "--dir", temporary),
             *("--save", "", "--appendonly", "no", "--daemonize", "no"),
         ]
         with child(command) as process:

@@ -87,7 +87,6 @@ def open_dataset(folder: Path) -> Dataset:
     return Dataset(
         path=folder,
         description=description,
-        fingerprint=_fingerprint(folder, description),
         user_ids=user_ids,
         item_ids=item_ids,
         titles=_titles(items, folder / description.items, description, item_ids),
@@ -99,6 +98,7 @@ def open_dataset(folder: Path) -> Dataset:
             users, folder / description.users, description.user_attributes, finite=True
         ),
         impressions=_impressions(folder / description.impressions, description, items, users),
+        fingerprint=_fingerprint(folder, description),  # last: every file is known to exist
     )
 
 
@@ -212,12 +212,15 @@ def _embeddings(
     for index, (name, files) in enumerate(description.embeddings.items()):
         path, ids_path = folder / files.values, folder / files.ids
         try:
-            values = np.load(path, allow_pickle=False)
-            ids = ids_path.read_text().splitlines()
+            ids = ids_path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            with path.open("rb") as file:
+                values = np.lib.format.read_array(file, allow_pickle=False)
         except FileNotFoundError as error:
             raise DatasetError(
                 Path(error.filename), f"is missing; {DESCRIPTION} names it"
             ) from error
+        except UnicodeDecodeError as error:
+            raise DatasetError(ids_path, f"is not UTF-8 text: {error}") from error
         except ValueError as error:
             raise DatasetError(path, f"is not an array of numbers: {error}") from error
         if values.ndim != 2 or not values.shape[1] or values.dtype.kind != "f":

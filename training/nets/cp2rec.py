@@ -168,8 +168,7 @@ class Cp2recDecomposed(FrontNet):
         nn.init.normal_(self.user_factor.weight, std=0.01)
         for table in (self.item_bias, self.user_bias, self.user_conformity):
             nn.init.zeros_(table.weight)
-        self.attributes = nn.Linear(tables.user_attributes.shape[1], d + 1, bias=False)
-        nn.init.zeros_(self.attributes.weight)
+        self.attributes = nn.Parameter(torch.zeros(tables.user_attributes.shape[1], d + 1))
         self.exposed = nn.Linear(tables.embedding.shape[1], d, bias=False)
         nn.init.zeros_(self.exposed.weight)
         self.log_gamma = nn.Parameter(torch.zeros(()))
@@ -224,7 +223,7 @@ class Cp2recDecomposed(FrontNet):
         if left_out is not None:
             clicked, clicks = clicked - left_out[0], clicks - left_out[1]
             exposed, exposures = exposed - left_out[2], exposures - left_out[3]
-        attributes = self.attributes(self._user_attributes[user])  # (B, d + 1)
+        attributes = self._user_attributes[user] @ self.attributes  # (B, d + 1)
         p = (
             self.user_factor(user)
             + attributes[:, :-1]

@@ -129,7 +129,8 @@ def _one_of(flags: Matrix, path: Path, group: str) -> NDArray[np.intp]:
         raise DatasetError(
             path, "needs exactly one 1 in this group", column=group, row=int(bad.argmax())
         )
-    return flags.argmax(axis=1)
+    index: NDArray[np.intp] = flags.argmax(axis=1)
+    return index
 
 
 def _column_name(group: str, value: str) -> str:

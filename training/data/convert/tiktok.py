@@ -82,7 +82,7 @@ def read_tiktok(source: Path) -> TikTok:
     """Read and check ``source/tiktok.npz``; raises DatasetError."""
     path = source / FILE
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
     except FileNotFoundError as error:
         raise DatasetError(path, "is missing; the source is the folder that holds it") from error

@@ -64,6 +64,7 @@ def simulate(
     Raises:
         DatasetError: ``out`` is not empty, or ``source`` is missing or malformed.
         ConfigError: An argument is out of range.
+
     """
     refuse_existing(out)
     if impressions is None:

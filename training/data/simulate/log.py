@@ -24,7 +24,7 @@ CONFORMITY_CENTRE, CLICK_FRESHNESS = 1.5, 0.8
 
 # Our choices.
 OLDEST_DAYS = 30  # items of the start arrived on one of the 30 days before it
-CONFORMITY_MEDIAN, CONFORMITY_SIGMA = 0.8, 0.6  # tuned on oracle AUCs only
+CONFORMITY_MEDIAN, CONFORMITY_SIGMA = 0.8, 0.8  # tuned on oracle AUCs only
 TEST_DAYS = 2
 EPOCH_S = 1_767_225_600  # 2026-01-01 00:00 UTC
 DAY_S = 86_400
@@ -84,8 +84,8 @@ def simulate_log(
     ``policy_weight`` is how much the logging policy knows of the truth (rho >= 0).
     """
     arrival = _arrivals(rng, world.items)
-    conformity = CONFORMITY_MEDIAN * np.exp(CONFORMITY_SIGMA * rng.standard_normal(world.users))
-    conformity = conformity.astype(np.float32)
+    log_conformity = CONFORMITY_SIGMA * rng.standard_normal(world.users)
+    conformity = (CONFORMITY_MEDIAN * np.exp(log_conformity)).astype(np.float32)
     clicks = np.zeros(world.items, np.int64)
     logged, uniform = [], []
     shares = np.diff(np.linspace(0, uniform_rows, TEST_DAYS + 1).astype(int))

@@ -71,7 +71,7 @@ def _fit(
             q = normalize(x[item] @ weight + residual[item], dim=1)  # (B, D)
             loss = cross_entropy(p @ q.T / TEMPERATURE, torch.arange(len(batch)))
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             losses.append(loss.item())
         logger.info("preference epoch %d of %d: loss %.3f nats", epoch, EPOCHS, np.mean(losses))

@@ -26,7 +26,7 @@ LATENT_DIM = 12
 TOY_MODALITIES = {"image": (slice(0, 8), 32), "audio": (slice(4, 12), 24)}
 MISSING_SHARE = 0.04
 
-MIN_POSITIVES, MIN_ITEMS = 5, 40
+MIN_POSITIVES, MIN_ITEMS = 2, 40
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def toy_world(rng: np.random.Generator, users: int) -> World:
 def tiktok_world(rng: np.random.Generator, source: Path, users: int) -> World:
     """Fit real users and items of ``source/tiktok.npz``; raises DatasetError.
 
-    Users are drawn from those with at least 5 training positives, without replacement while they
+    Users are drawn from those with at least 2 training positives, without replacement while they
     last; beyond that a user's taste is shared by several simulated users.
     """
     tiktok = read_tiktok(source)

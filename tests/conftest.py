@@ -1,0 +1,61 @@
+"""Fixtures that several folders share: a private Redis, a made world, a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from service.contract.artifact import Artifact, Repository
+from training.config import Config, load_config
+from training.data.dataset import Dataset, open_dataset
+from training.data.simulate import simulate
+from training.local_redis import private_redis
+from training.pipeline import Trained, train
+
+FOLDERS = ("unit", "contract", "integration", "e2e", "bench")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the folder it lies in."""
+    root = Path(__file__).parent
+    for item in items:
+        item.add_marker(item.path.relative_to(root).parts[0])
+
+
+@dataclass(frozen=True)
+class World:
+    """A dataset and a model trained on it, as an artifact and as the net behind it."""
+
+    dataset: Dataset
+    config: Config
+    artifact: Artifact
+    trained: Trained
+    repository: Repository
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """Give the URL of a real Redis server of this test run; tests keep to their own namespace."""
+    with private_redis() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def toy_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Simulate a small feed once."""
+    folder = tmp_path_factory.mktemp("toy") / "data"
+    simulate(folder, seed=7, impressions=20_000)
+    return open_dataset(folder)
+
+
+@pytest.fixture(scope="session")
+def world(toy_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Train and export a small model once; its repository must not be changed."""
+    folder = tmp_path_factory.mktemp("models")
+    config = load_config("cp2rec", overrides=("train.epochs=2", "front.bootstrap=20"))
+    repository = Repository(folder)
+    artifact, trained = train(toy_dataset, config, repository, "toy", folder / ".checkpoints")
+    return World(toy_dataset, config, artifact, trained, repository)

@@ -1,0 +1,151 @@
+"""A running service over real HTTP, with what it serves published to a real Redis."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+import redis
+import uvicorn
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from service.app import create_app
+from service.contract.artifact import Repository
+from service.contract.keys import Keys
+from service.settings import Settings
+from tests.conftest import World
+from training.publish import publish
+
+T = TypeVar("T")
+
+READY_S = 20.0
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service in a thread of its own."""
+
+    app: FastAPI
+    client: httpx.Client
+    models: Path
+
+    def rank(self, **body: Any) -> dict[str, Any]:
+        response = self.client.post("/rank", json=body)
+        assert response.status_code == 200, response.text
+        ranking: dict[str, Any] = response.json()
+        return ranking
+
+    def ids(self, **body: Any) -> list[str]:
+        return [item["item_id"] for item in self.rank(**body)["items"]]
+
+    def metric(self, name: str) -> float:
+        """Return a sample by its full name and labels, 0 if it never was."""
+        for line in self.client.get("/metrics").text.splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[-1])
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A copy of the world's repository, its records published under a namespace of its own."""
+
+    settings: Settings
+    repository: Repository
+    keys: Keys
+    redis: redis.Redis
+
+    @contextlib.contextmanager
+    def serve(self, *, ready: bool = True) -> Iterator[Running]:
+        """Serve what is deployed, by default from when it is ready."""
+        with running(self.settings) as service:
+            if ready:
+                until(lambda: service.client.get("/readyz").status_code == 200)
+            yield service
+
+
+def deploy(world: World, redis_url: str, models: Path, **settings: Any) -> Deployment:
+    """Copy the world's repository to ``models`` and publish it."""
+    namespace = f"t{uuid.uuid4().hex[:12]}"
+    shutil.copytree(world.artifact.path, models / "toy" / "1")
+    repository = Repository(models)
+    publish(world.artifact, world.dataset, url=redis_url, namespace=namespace)
+    repository.promote("toy", 1)
+    chosen = Settings(
+        models_dir=models,
+        models_poll_s=0.05,
+        redis_url=SecretStr(redis_url),
+        namespace=namespace,
+        **{"store_timeout_ms": 2000, **settings},
+    )
+    keys = Keys(namespace, world.artifact.manifest.spaces)
+    return Deployment(chosen, repository, keys, redis.Redis.from_url(redis_url))
+
+
+@pytest.fixture
+def deployment(world: World, redis_url: str, tmp_path: Path) -> Deployment:
+    """Deploy the world for a test that changes it."""
+    return deploy(world, redis_url, tmp_path / "models")
+
+
+@pytest.fixture(scope="session")
+def service(
+    world: World, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """Serve the world once for all tests that only read."""
+    with deploy(world, redis_url, tmp_path_factory.mktemp("served") / "models").serve() as running:
+        yield running
+
+
+@contextlib.contextmanager
+def running(settings: Settings) -> Iterator[Running]:
+    """Serve in a thread; the block gets a client."""
+    app = create_app(settings)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = _Server(
+        uvicorn.Config(app, http="httptools", loop="asyncio", log_config=None, access_log=False)
+    )
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    try:
+        assert server.up.wait(READY_S)
+        host, port = listener.getsockname()
+        with httpx.Client(base_url=f"http://{host}:{port}", timeout=READY_S) as client:
+            yield Running(app, client, settings.models_dir)
+    finally:
+        server.should_exit = True
+        thread.join(READY_S)
+        listener.close()
+        assert not thread.is_alive()
+
+
+def until(probe: Callable[[], T], timeout_s: float = READY_S) -> T:
+    """Poll something only seen from outside until it is truthy."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := probe()):
+        assert time.monotonic() < deadline, f"still {value!r} after {timeout_s} s"
+        time.sleep(0.01)
+    return value

@@ -1,0 +1,189 @@
+"""Redis, a model or a client misbehaves: rankings go on and say what they lack."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import redis
+from pydantic import SecretStr
+
+from service.contract.records import encode
+from tests.conftest import World
+from tests.integration.conftest import Deployment, Running, deploy, until
+from training.local_redis import private_redis
+
+
+@pytest.fixture
+def own_redis() -> Iterator[str]:
+    """Give a Redis that a test may stop or stall."""
+    with private_redis() as url:
+        yield url
+
+
+def test_a_stalled_store_degrades_within_its_timeout(
+    world: World, own_redis: str, tmp_path: Path
+) -> None:
+    deployment = deploy(world, own_redis, tmp_path / "models", store_timeout_ms=150)
+    user_id = world.dataset.user_ids[0]
+    with deployment.serve() as service:
+        deployment.redis.execute_command("CLIENT PAUSE", 60_000)
+        answer = service.rank(user_id=user_id, candidates=world.dataset.item_ids[:5])
+        assert answer["degraded"] == ["store_unavailable", "unknown_user"]
+        assert len(answer["items"]) == 5
+        assert answer["timing_ms"]["user"] < 1500
+        readiness = service.client.get("/readyz")
+        assert (readiness.status_code, readiness.json()["status"]) == (503, "waiting")
+        assert service.client.get("/livez").status_code == 200
+
+
+def test_a_deadline_cuts_the_wait_for_a_stalled_store(
+    world: World, own_redis: str, tmp_path: Path
+) -> None:
+    deployment = deploy(world, own_redis, tmp_path / "models", store_timeout_ms=30_000)
+    with deployment.serve() as service:
+        deployment.redis.execute_command("CLIENT PAUSE", 60_000)
+        answer = service.rank(user_id=world.dataset.user_ids[0], deadline_ms=30, top_k=3)
+    assert answer["degraded"] == ["deadline", "unknown_user"]
+    assert len(answer["items"]) == 3
+    assert 25 < answer["timing_ms"]["user"] < 5_000
+
+
+def test_a_store_that_comes_back_is_used_again(world: World, tmp_path: Path) -> None:
+    user_id = world.dataset.user_ids[0]
+    body = {"user_id": user_id, "candidates": world.dataset.item_ids[:9], "tradeoff": 0.5}
+    with contextlib.ExitStack() as first:
+        url = first.enter_context(private_redis(tmp_path))
+        deployment = deploy(world, url, tmp_path / "models")
+        with deployment.serve() as service:
+            before = service.rank(**body)
+            first.close()
+            down = service.rank(**body)
+            assert down["degraded"] == ["store_unavailable", "unknown_user"]
+            assert {i["item_id"] for i in down["items"]} == {i["item_id"] for i in before["items"]}
+            with private_redis(tmp_path):
+                # An empty store: the user is unknown now, the items are still in memory.
+                until(lambda: service.client.get("/readyz").status_code == 200)
+                answer = service.rank(**body)
+                assert answer["degraded"] == ["unknown_user"]
+                assert "missing" not in {item["status"] for item in answer["items"]}
+
+
+def test_a_corrupt_user_record_is_refused(deployment: Deployment, world: World) -> None:
+    user_id = world.dataset.user_ids[0]
+    deployment.redis.set(deployment.keys.user(user_id), b"\x01\x00 not a record")
+    with deployment.serve() as service:
+        answer = service.rank(user_id=user_id)
+        assert answer["degraded"] == ["corrupt_record", "unknown_user"]
+        assert service.metric('rank_corrupt_records_total{record="user"}') == 1
+
+
+def test_a_record_that_is_not_finite_never_reaches_the_ranking(
+    deployment: Deployment, world: World
+) -> None:
+    dim = world.artifact.manifest.embedding_dim
+    huge = np.full((1, dim), 3e38, np.float32)  # finite, but its state is not
+    (record,) = encode(huge, np.array([7], np.uint64), written_ms=1)
+    spoiled = world.dataset.item_ids[8]
+    deployment.redis.set(deployment.keys.items([spoiled])[0], record)
+    with deployment.serve() as service:
+        items = service.rank(user_id="u", top_k=1000)["items"]
+        assert spoiled not in [item["item_id"] for item in items]
+        assert len(items) == len(world.dataset.item_ids) - 1
+        (item,) = service.rank(user_id="u", candidates=[spoiled])["items"]
+        assert item["status"] == "missing"
+        assert service.metric('rank_corrupt_records_total{record="item"}') >= 1
+
+
+def test_an_item_without_proxies_is_ranked_as_unknown(deployment: Deployment, world: World) -> None:
+    item_id = world.dataset.item_ids[8]
+    deployment.redis.delete(deployment.keys.proxies([item_id])[0])
+    user_id = world.dataset.user_ids[0]
+    with deployment.serve() as service:
+        at = {w: service.rank(user_id=user_id, candidates=[item_id], tradeoff=w) for w in (0, 1)}
+    assert all(answer["items"][0]["status"] == "ok" for answer in at.values())
+
+
+def test_an_unknown_error_shows_its_request_id_alone(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(service.app.state.ranker, "rank", broken)
+    response = service.client.post("/rank", json={"user_id": "u"})
+    assert response.status_code == 500
+    error = response.json()["error"]
+    assert error["code"] == "internal"
+    assert len(error["request_id"]) == 32
+    assert "secret" not in response.text
+
+
+def test_a_client_that_leaves_half_way_harms_nobody(service: Running) -> None:
+    host, port = service.client.base_url.host, service.client.base_url.port
+    assert port is not None
+    with socket.create_connection((host, port)) as connection:
+        connection.sendall(b"POST /rank HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+    assert service.rank(user_id="u")["items"]
+
+
+def test_many_requests_at_once_get_the_answers_of_one_at_a_time(
+    service: Running, world: World
+) -> None:
+    bodies = [{"user_id": user_id, "tradeoff": 0.3} for user_id in world.dataset.user_ids[:24]]
+    alone = [service.ids(**body) for body in bodies]
+    together: list[list[str]] = [[] for _ in bodies]
+
+    def ask(index: int) -> None:
+        together[index] = service.ids(**bodies[index])
+
+    threads = [threading.Thread(target=ask, args=(index,)) for index in range(len(bodies))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == alone
+
+
+def test_open_requests_are_finished_at_shutdown(
+    world: World, own_redis: str, tmp_path: Path
+) -> None:
+    deployment = deploy(world, own_redis, tmp_path / "models", store_timeout_ms=30_000)
+    answers: list[httpx.Response] = []
+
+    def ask(url: httpx.URL) -> None:
+        body = {"user_id": world.dataset.user_ids[0]}
+        answers.append(httpx.post(url.join("/rank"), json=body, timeout=20))
+
+    with deployment.serve() as service:
+        in_flight = service.app.state.telemetry.registry.get_sample_value
+        deployment.redis.execute_command("CLIENT PAUSE", 700)
+        asking = threading.Thread(target=ask, args=(service.client.base_url,))
+        asking.start()
+        until(lambda: in_flight("rank_http_requests_in_flight"))
+    asking.join()
+    assert answers[0].status_code == 200
+    assert answers[0].json()["degraded"] == []
+
+
+def test_wrong_paths_and_methods_have_the_one_error_body(service: Running) -> None:
+    for method, path, status in (("GET", "/nothing", 404), ("GET", "/rank", 405)):
+        response = service.client.request(method, path)
+        assert response.status_code == status
+        assert set(response.json()["error"]) == {"code", "message", "field", "request_id"}
+        assert response.headers["content-type"] == "application/json"
+
+
+def test_a_redis_url_with_a_password_is_never_shown(deployment: Deployment) -> None:
+    settings = deployment.settings.model_copy(
+        update={"redis_url": SecretStr("redis://:hunter2@127.0.0.1:1/0")}
+    )
+    assert "hunter2" not in repr(settings)
+    with pytest.raises(redis.ConnectionError):
+        redis.Redis.from_url(settings.redis_url.get_secret_value()).ping()

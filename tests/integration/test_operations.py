@@ -1,0 +1,139 @@
+"""Health, metrics, loaded models; models that come, go, and must not serve."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service.contract.artifact import Repository
+from service.contract.manifest import Front
+from tests.conftest import World
+from tests.integration.conftest import Deployment, Running, running, until
+
+
+def test_not_ready_says_why_until_a_model_is_there(deployment: Deployment, world: World) -> None:
+    parked = deployment.repository.root.with_name("parked")
+    shutil.move(deployment.repository.root / "toy", parked)
+    with deployment.serve(ready=False) as service:
+        readiness = service.client.get("/readyz")
+        assert readiness.status_code == 503
+        assert "train and publish" in readiness.json()["reason"]
+        assert service.client.get("/livez").json() == {"status": "ok", "reason": None}
+        refused = service.client.post("/rank", json={"user_id": "u"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
+        shutil.move(parked, deployment.repository.root / "toy")
+        until(lambda: service.client.get("/readyz").status_code == 200)
+        assert service.rank(user_id=world.dataset.user_ids[0])["items"]
+
+
+def test_models_tells_version_aliases_and_front(service: Running, world: World) -> None:
+    (model,) = service.client.get("/models").json()["models"]
+    assert (model["name"], model["version"], model["kind"]) == ("toy", 1, "cp2rec")
+    assert model["aliases"] == ["champion"]
+    assert model["default"] is True
+    assert model["items"] == len(world.dataset.item_ids)
+    assert Front.model_validate(model["front"]) == world.artifact.manifest.front
+
+
+def test_metrics_count_requests_by_route_and_status(service: Running) -> None:
+    ok = 'rank_http_request_seconds_count{route="/rank",status="200"}'
+    bad = 'rank_http_request_seconds_count{route="/rank",status="422"}'
+    before_ok, before_bad = service.metric(ok), service.metric(bad)
+    service.rank(user_id="u")
+    service.client.post("/rank", json={})
+    assert (service.metric(ok), service.metric(bad)) == (before_ok + 1, before_bad + 1)
+    for stage in ("user", "catalog", "score", "select"):
+        assert service.metric(f'rank_stage_seconds_count{{stage="{stage}"}}') > 0
+    # A path nobody routes adds no label of its own.
+    service.client.get("/wp-login.php")
+    assert "wp-login" not in service.client.get("/metrics").text
+
+
+def _flip_a_byte(folder: Path) -> str:
+    path = folder / "ranker.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    return "ranker.onnx: SHA-256"
+
+
+def _drop_a_file(folder: Path) -> str:
+    (folder / "item_encoder.onnx").unlink()
+    return "item_encoder.onnx: is missing"
+
+
+def _break_the_manifest(folder: Path) -> str:
+    path = folder / "manifest.json"
+    document = json.loads(path.read_text())
+    document["default_tradeoff"] = 2
+    path.write_text(json.dumps(document))
+    return "manifest.json: default_tradeoff"
+
+
+@pytest.mark.parametrize("harm", [_flip_a_byte, _drop_a_file, _break_the_manifest])
+def test_a_harmed_artifact_is_refused_by_file_and_reason(
+    deployment: Deployment, harm: Callable[[Path], str]
+) -> None:
+    said = harm(deployment.repository.path("toy", 1))
+    with deployment.serve(ready=False) as service:
+        until(lambda: said in (service.client.get("/readyz").json()["reason"] or ""))
+        assert service.client.get("/readyz").status_code == 503
+        assert service.metric('rank_model_loads_total{result="failed"}') >= 1
+
+
+def test_the_service_follows_a_moved_alias_and_back(deployment: Deployment) -> None:
+    repository = deployment.repository
+    with deployment.serve() as service:
+        assert service.rank(user_id="u")["model"] == "toy@1"
+        shutil.copytree(repository.path("toy", 1), repository.path("toy", 2))
+        assert repository.promote("toy", 2) == 1
+        until(lambda: service.rank(user_id="u")["model"] == "toy@2")
+        repository.promote("toy", 1, alias="previous")
+        until(lambda: len(service.client.get("/models").json()["models"]) == 2)
+        assert service.rank(user_id="u", model="toy@previous")["model"] == "toy@1"
+        repository.promote("toy", 1)
+        until(lambda: service.rank(user_id="u")["model"] == "toy@1")
+        until(lambda: len(service.client.get("/models").json()["models"]) == 1)
+
+
+def test_an_alias_moved_to_a_harmed_version_leaves_the_old_one_serving(
+    deployment: Deployment,
+) -> None:
+    repository = deployment.repository
+    with deployment.serve() as service:
+        shutil.copytree(repository.path("toy", 1), repository.path("toy", 2))
+        repository.promote("toy", 2, alias="candidate")
+        until(lambda: len(service.client.get("/models").json()["models"]) == 2)
+        shutil.copytree(repository.path("toy", 1), repository.path("toy", 3))
+        aliases = repository.root / "toy" / "aliases.json"
+        _flip_a_byte(repository.path("toy", 3))
+        aliases.write_text(json.dumps({"champion": 3, "candidate": 2}))
+        until(lambda: service.metric('rank_model_loads_total{result="failed"}') >= 1)
+        assert service.rank(user_id="u")["model"] == "toy@1"
+        aliases.write_text("{")
+        until(lambda: service.metric('rank_model_loads_total{result="failed"}') >= 3)
+        assert service.rank(user_id="u")["model"] == "toy@1"
+        assert service.client.get("/readyz").status_code == 200
+
+
+def test_several_names_need_one_to_be_named(deployment: Deployment, world: World) -> None:
+    other = deployment.repository.root / "other"
+    shutil.copytree(deployment.repository.root / "toy", other)
+    manifest = other / "1" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"name": "toy"', '"name": "other"', 1))
+    assert Repository(other.parent).names() == ["other", "toy"]
+    user_id = world.dataset.user_ids[0]
+    with deployment.serve(ready=False) as service:
+        until(lambda: len(service.client.get("/models").json()["models"]) == 2)
+        response = service.client.post("/rank", json={"user_id": user_id})
+        assert response.status_code == 404
+        assert "other, toy" in response.json()["error"]["message"]
+        assert service.client.get("/readyz").status_code == 503
+        assert service.rank(user_id=user_id, model="other")["model"] == "other@1"
+    with running(deployment.settings.model_copy(update={"model": "toy"})) as service:
+        until(lambda: service.client.get("/readyz").status_code == 200)
+        assert service.rank(user_id=user_id)["model"] == "toy@1"

@@ -1,0 +1,39 @@
+"""What torch alone says a ranking is, for comparison with the service."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.data.dataset import Dataset
+from training.nets.base import with_learned
+from training.pipeline import Trained
+
+
+@torch.inference_mode()
+def item_states(trained: Trained, dataset: Dataset) -> torch.Tensor:
+    """Return the states (I, S) of all items with their current proxies."""
+    inputs = with_learned(
+        torch.from_numpy(dataset.embedding),
+        torch.from_numpy(dataset.modality_mask).float(),
+        trained.net.learned_items(),
+        trained.known,
+    )
+    states: torch.Tensor = trained.net.eval().item_encoder(
+        *inputs, torch.from_numpy(dataset.proxies)
+    )
+    return states
+
+
+@torch.inference_mode()
+def torch_ranking(
+    trained: Trained, dataset: Dataset, user: int | torch.Tensor, tradeoff: float
+) -> tuple[list[str], NDArray[np.float64]]:
+    """Return all item ids, best first, and their logits; ``user`` is a row or a vector (1, U)."""
+    states = item_states(trained, dataset)
+    if isinstance(user, int):
+        user = trained.net.user_vectors()[user : user + 1]
+    logits = trained.net.ranker(user, states, torch.tensor([tradeoff])).numpy()
+    order = sorted(range(len(logits)), key=lambda row: (-logits[row], dataset.item_ids[row]))
+    return [dataset.item_ids[row] for row in order], logits[order].astype(np.float64)
