@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import socket
 import sys
 from pathlib import Path
@@ -48,7 +49,9 @@ def serve(settings: Settings) -> int:
         listener = socket.create_server((settings.host, settings.port), backlog=2048)
     except OSError as error:
         place = f"{settings.host}:{settings.port}"
-        logging.error("cannot listen on %s: %s; set RANK_PORT", place, error.strerror)
+        logging.error(
+            "cannot listen on %s: %s; set RANK_PORT", place, os.strerror(error.errno or 0)
+        )
         return 1
     config = uvicorn.Config(
         create_app(settings),

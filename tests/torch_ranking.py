@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.data.dataset import Dataset
+from training.export import PARITY_TOLERANCE
 from training.nets.base import with_learned
 from training.pipeline import Trained
 
@@ -37,3 +38,13 @@ def torch_ranking(
     logits = trained.net.ranker(user, states, torch.tensor([tradeoff])).numpy()
     order = sorted(range(len(logits)), key=lambda row: (-logits[row], dataset.item_ids[row]))
     return [dataset.item_ids[row] for row in order], logits[order].astype(np.float64)
+
+
+def assert_same_ranking(got: list[str], expected: list[str], logits: NDArray[np.float64]) -> None:
+    """Compare id for id; ids whose logits agree within the parity tolerance may trade places."""
+    logit_of = dict(zip(expected, logits, strict=True))
+    assert sorted(got) == sorted(expected)
+    for place, (item_id, wanted) in enumerate(zip(got, expected, strict=True), 1):
+        if item_id != wanted:
+            gap = abs(logit_of[item_id] - logit_of[wanted])
+            assert gap < PARITY_TOLERANCE, f"place {place}: {item_id}, torch says {wanted} ({gap})"

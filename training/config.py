@@ -68,7 +68,7 @@ def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...]
     if path is not None:
         try:
             _merge(table, tomllib.loads(path.read_text()))
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from error
     for override in overrides:
         _merge(table, _parse(override))
@@ -89,7 +89,7 @@ def _parse(override: str) -> dict[str, Any]:
         return tomllib.loads(f"{key} = {value}")
     except tomllib.TOMLDecodeError:
         try:
-            return tomllib.loads(f'{key} = "{value}"')
+            return tomllib.loads(f'{key} = "{value.strip()}"')
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"--set {override!r}: {error}") from error
 

@@ -102,7 +102,7 @@ def measure_front(
         errors = replicates.std(axis=0, ddof=1)
         tables.append(
             [
-                _metrics(dataset, rows, logits[index], calibration, float(errors[index]))
+                _metrics(dataset, rows, logits[index], calibration, _finite(errors[index]))
                 for index in range(len(tradeoffs))
             ]
         )
@@ -118,7 +118,7 @@ def measure_front(
         gain_se=_gains(*samples).std(axis=0, ddof=1),
         hypervolume=Metric(
             mean=_hypervolumes((center[0][None], center[1][None]), options.reference)[0],
-            se=float(_hypervolumes(samples, options.reference).std(ddof=1)),
+            se=_finite(_hypervolumes(samples, options.reference).std(ddof=1)),
         ),
         options=options,
         unbiased_kind=kind,
@@ -245,7 +245,7 @@ def _bootstrap(
 
 
 def _metrics(
-    dataset: Dataset, rows: Rows, logit: Floats, calibration: Calibration, auc_se: float
+    dataset: Dataset, rows: Rows, logit: Floats, calibration: Calibration, auc_se: float | None
 ) -> dict[str, Metric]:
     impressions = dataset.impressions
     label, user = impressions.label[rows], impressions.user[rows]
@@ -272,6 +272,8 @@ def _hypervolumes(curves: Sequence[Floats], reference: tuple[float, float]) -> F
     return np.array(
         [
             hypervolume(list(zip(x.tolist(), y.tolist(), strict=True)), reference)
+            if np.isfinite([x, y]).all()
+            else np.nan
             for x, y in zip(*curves, strict=True)
         ]
     )

@@ -66,6 +66,7 @@ def auc_replicates(
     """Return the AUC (B,) of B reweightings of the groups; weights (B, G), group (R,) in [0, G).
 
     With multinomial weights over users this is the bootstrap that keeps a user's rows together.
+    A one-sided reweighting gives NaN.
     """
     order = np.argsort(score, kind="stable")
     label, score, group = label[order].astype(np.float64), score[order], group[order]
@@ -77,7 +78,8 @@ def auc_replicates(
         skips = np.bincount(run, row * (1 - label))
         clicks = np.bincount(run, row * label)
         below = np.cumsum(skips) - skips / 2
-        result[replicate] = (clicks * below).sum() / (clicks.sum() * skips.sum())
+        pairs = clicks.sum() * skips.sum()
+        result[replicate] = (clicks * below).sum() / pairs if pairs else np.nan
     return result
 
 

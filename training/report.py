@@ -72,7 +72,7 @@ def _row(point: FrontPoint, names: Sequence[str]) -> str:
         for name in names
         for table in (point.logged, point.unbiased)
     ]
-    return f"| {point.tradeoff:.1f} | " + " | ".join(cells) + " |"
+    return f"| {point.tradeoff:.2f} | " + " | ".join(cells) + " |"
 
 
 def _cell(metric: Metric, digits: int = 4) -> str:

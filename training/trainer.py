@@ -77,7 +77,7 @@ def fit(
                 schedule.step()
                 bar.update(int(batch.valid.sum()))
                 last = index == len(batches)
-                if last or (index % every == 0 and index + every <= len(batches)):
+                if last or (index % every == 0 and index // every < options.evaluations):
                     state.epoch, state.batch = (epoch + 1, 0) if last else (epoch, index)
                     state.note(validate(net))
                     state.save(checkpoint)

@@ -14,7 +14,7 @@ from service.contract.records import encode
 from service.schemas import MAX_CANDIDATES, MAX_ID_CHARS, RankResponse
 from tests.conftest import World
 from tests.integration.conftest import Deployment, Running
-from tests.torch_ranking import item_states, torch_ranking
+from tests.torch_ranking import assert_same_ranking, item_states, torch_ranking
 
 TRADEOFFS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -26,7 +26,7 @@ def test_ranking_equals_torch_id_for_id(service: Running, world: World, tradeoff
     answer = service.rank(
         user_id=world.dataset.user_ids[user], tradeoff=tradeoff, top_k=len(expected)
     )
-    assert [item["item_id"] for item in answer["items"]] == expected
+    assert_same_ranking([item["item_id"] for item in answer["items"]], expected, logits)
     calibration = world.artifact.manifest.calibration
     scores = expit(calibration.slope * logits + calibration.intercept)
     np.testing.assert_allclose([item["score"] for item in answer["items"]], scores, atol=1e-5)
@@ -86,10 +86,10 @@ def test_excluding_every_candidate_leaves_nothing(service: Running, world: World
 def test_unknown_user_gets_the_average_users_ranking(service: Running, world: World) -> None:
     with torch.inference_mode():
         average = world.trained.net.user_encoder(torch.zeros(0, world.artifact.manifest.state_dim))
-    expected, _ = torch_ranking(world.trained, world.dataset, average, 0.0)
+    expected, logits = torch_ranking(world.trained, world.dataset, average, 0.0)
     before = service.metric('rank_cold_users_total{source="average"}')
     answer = service.rank(user_id="nobody-knows-me", tradeoff=0.0, top_k=1000)
-    assert [item["item_id"] for item in answer["items"]] == expected
+    assert_same_ranking([item["item_id"] for item in answer["items"]], expected, logits)
     assert answer["degraded"] == ["unknown_user"]
     assert service.metric('rank_cold_users_total{source="average"}') == before + 1
 
@@ -99,9 +99,9 @@ def test_unknown_user_is_known_by_history(service: Running, world: World) -> Non
     state = item_states(world.trained, world.dataset)[10:14]
     with torch.inference_mode():
         user = world.trained.net.user_encoder(state)
-    expected, _ = torch_ranking(world.trained, world.dataset, user, 0.5)
+    expected, logits = torch_ranking(world.trained, world.dataset, user, 0.5)
     answer = service.rank(user_id="nobody", history=[*history, "never-heard-of"], top_k=1000)
-    assert [item["item_id"] for item in answer["items"]] == expected
+    assert_same_ranking([item["item_id"] for item in answer["items"]], expected, logits)
     assert answer["degraded"] == []
     assert expected != service.ids(user_id="nobody", tradeoff=0.5, top_k=1000)
 

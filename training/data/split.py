@@ -28,13 +28,13 @@ def split_rows(dataset: Dataset, *, validation: float, test: float, seed: int) -
 
     ``validation`` and ``test`` are shares of the logged rows. By time, rows of one timestamp
     stay together and the latest are the test. Raises DatasetError where a part would be empty
-    or the training rows hold one label only.
+    or any part holds one label only.
     """
     impressions = dataset.impressions
     logged = np.flatnonzero(~impressions.uniform)
     if impressions.split is not None:
         part = impressions.split[logged]
-    elif np.ptp(impressions.timestamp[logged]) > 0:
+    elif len(logged) and np.ptp(impressions.timestamp[logged]) > 0:
         time = impressions.timestamp[logged]
         cuts = np.quantile(time, [1 - test - validation, 1 - test], method="lower")
         part = np.digitize(time, cuts)
@@ -46,6 +46,8 @@ def split_rows(dataset: Dataset, *, validation: float, test: float, seed: int) -
     for name, rows in parts.items():
         if not len(rows):
             raise DatasetError(path, f"no logged row falls into the {name} part")
-    if len(np.unique(impressions.label[parts["train"]])) < 2:
-        raise DatasetError(path, "the training rows hold one label only", column="label")
-    return Split(**parts, unbiased=np.flatnonzero(impressions.uniform))
+    unbiased = np.flatnonzero(impressions.uniform)
+    for name, rows in (*parts.items(), ("unbiased", unbiased)):
+        if len(rows) and np.ptp(impressions.label[rows]) == 0:
+            raise DatasetError(path, f"the {name} rows hold one label only", column="label")
+    return Split(**parts, unbiased=unbiased)

@@ -191,7 +191,8 @@ class Cp2recDecomposed(FrontNet):
         logit = self.ranker.pairwise(user[batch.slate], state, one)  # (R,)
         q, p = state[:, : options.dim], user[:, : options.dim]
         loss: Tensor = self._nll(logit, batch) + self._log_prior()
-        loss = loss + options.factor_weight * (p.square().sum(1).mean() + q.square().sum(1).mean())
+        size = p.square().sum(1).mean() + q.square().sum(1)[batch.valid].mean()
+        loss = loss + options.factor_weight * size
         if options.exposure_weight > 0:
             loss = loss + options.exposure_weight * self._exposure_loss(p, q, batch)
         if options.orthogonality_weight > 0:

@@ -1,0 +1,209 @@
+"""Torch, the ONNX graphs and the service's own path compute the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from service.contract.artifact import Artifact, ArtifactError, Repository, open_artifact, sha256
+from service.contract.records import mask_matrix
+from service.scorer import Scorer
+from tests.conftest import World
+from tests.torch_ranking import item_states
+from training.errors import ExportError
+from training.export import LEARNED_MODALITY, export_artifact, make_golden, prove_parity
+from training.publish import item_values
+
+TRADEOFFS = (0.0, 0.1, 0.5, 0.9, 1.0)
+
+
+@pytest.fixture(scope="module")
+def scorer(world: World) -> Scorer:
+    return Scorer(world.artifact)
+
+
+@pytest.fixture
+def copy(world: World, tmp_path: Path) -> Path:
+    """Return a copy of the artifact that a test may harm."""
+    folder = tmp_path / "toy" / "1"
+    shutil.copytree(world.artifact.path, folder)
+    return folder
+
+
+def _service_states(world: World, scorer: Scorer) -> np.ndarray:
+    values, mask = item_values(world.artifact, world.dataset)
+    modalities = len(world.artifact.manifest.modalities)
+    return scorer.encode_items(values, mask_matrix(mask, modalities), world.dataset.proxies)
+
+
+def test_states_agree_with_torch_for_every_item(world: World, scorer: Scorer) -> None:
+    states = _service_states(world, scorer)
+    expected = item_states(world.trained, world.dataset).numpy()
+    np.testing.assert_allclose(states, expected, atol=1e-5)
+    assert states.shape == (len(world.dataset.item_ids), world.artifact.manifest.state_dim)
+
+
+@pytest.mark.parametrize("tradeoff", TRADEOFFS)
+def test_logits_agree_with_torch(world: World, scorer: Scorer, tradeoff: float) -> None:
+    states = _service_states(world, scorer)
+    users = world.trained.net.user_vectors().detach()
+    torch_states = item_states(world.trained, world.dataset)
+    for row in (0, 7, 31):
+        with torch.inference_mode():
+            expected = world.trained.net.ranker(
+                users[row : row + 1], torch_states, torch.tensor([tradeoff])
+            )
+        logits = scorer.score(users[row : row + 1].numpy(), states, tradeoff)
+        np.testing.assert_allclose(logits, expected.numpy(), atol=1e-5)
+
+
+def test_both_ends_are_the_two_heads_exactly(world: World, scorer: Scorer) -> None:
+    states = _service_states(world, scorer)
+    user = world.trained.net.user_vectors().detach().numpy()[4:5]
+    dim = world.config.net.dim
+    p, bias, conformity = user[0, :dim], user[0, dim], user[0, dim + 1]
+    wide = states.astype(np.float64)
+    debiased = wide[:, :dim] @ p + wide[:, dim] + bias
+    pull = conformity * wide[:, dim + 1] + wide[:, dim + 2]
+    np.testing.assert_allclose(scorer.score(user, states, 0.0), debiased, atol=2e-6)
+    np.testing.assert_allclose(scorer.score(user, states, 1.0), debiased + pull, atol=2e-6)
+    assert np.abs(pull).max() > 0.05
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 50])
+def test_the_user_encoder_takes_any_history(world: World, scorer: Scorer, length: int) -> None:
+    history = _service_states(world, scorer)[:length]
+    with torch.inference_mode():
+        expected = world.trained.net.user_encoder(torch.from_numpy(history))
+    user = scorer.encode_user(history)
+    assert user.shape == (1, world.artifact.manifest.user_dim)
+    np.testing.assert_allclose(user, expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 799])
+def test_a_score_does_not_depend_on_its_neighbours(
+    world: World, scorer: Scorer, count: int
+) -> None:
+    states = _service_states(world, scorer)
+    user = world.trained.net.user_vectors().detach().numpy()[:1]
+    together = scorer.score(user, states, 0.5)[:count]
+    np.testing.assert_allclose(scorer.score(user, states[:count], 0.5), together, atol=1e-6)
+
+
+def test_the_golden_inputs_cover_what_may_be_absent(world: World) -> None:
+    golden = world.artifact.golden()
+    lacking = (golden.modality_mask == 0).any(axis=0)
+    assert lacking.all(), "some modality is never absent"
+    assert (golden.modality_mask == 0).all(axis=1).any()
+    assert np.isnan(golden.proxies).all(axis=1).any()
+    assert set(golden.tradeoffs) >= {0.0, 1.0}
+
+
+def test_golden_inputs_replay(scorer: Scorer) -> None:
+    scorer.replay()
+
+
+def _rehash(folder: Path, name: str) -> Artifact:
+    """Make the manifest agree with a harmed file again, so that only its content is wrong."""
+    path = folder / "manifest.json"
+    document = json.loads(path.read_text())
+    document["files"][name] = sha256(folder / name)
+    path.write_text(json.dumps(document))
+    return open_artifact(folder)
+
+
+def test_a_graph_that_computes_something_else_is_refused(copy: Path) -> None:
+    path = copy / "ranker.onnx"
+    model = onnx.load(path)
+    (product,) = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
+    output = model.graph.output[0].name
+    for node in model.graph.node:
+        node.output[:] = ["before" if name == output else name for name in node.output]
+    model.graph.node.append(onnx.helper.make_node("Neg", ["before"], [output]))
+    assert product is not None
+    onnx.save(model, path)
+    with pytest.raises(ArtifactError, match=r"golden.npz: logits differ by"):
+        Scorer(_rehash(copy, "ranker.onnx")).replay()
+
+
+def test_a_graph_of_another_signature_is_refused(copy: Path) -> None:
+    shutil.copy(copy / "user_encoder.onnx", copy / "ranker.onnx")
+    with pytest.raises(ArtifactError, match=r"ranker.onnx: inputs are .*history.*manifest says"):
+        Scorer(_rehash(copy, "ranker.onnx"))
+
+
+def test_a_file_that_is_no_graph_is_refused(copy: Path) -> None:
+    (copy / "item_encoder.onnx").write_bytes(b"not a graph")
+    with pytest.raises(ArtifactError, match=r"item_encoder.onnx: is not a graph"):
+        Scorer(_rehash(copy, "item_encoder.onnx"))
+
+
+def test_the_service_checks_an_artifact_from_the_command_line(copy: Path) -> None:
+    command = [sys.executable, "-m", "service", "--check", str(copy)]
+    good = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (good.returncode, good.stdout.strip()) == (
+        0,
+        "toy@1: every file and every golden logit holds",
+    )
+    (copy / "golden.npz").unlink()
+    bad = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert bad.returncode == 1
+    assert "golden.npz: is missing" in bad.stderr
+
+
+def test_parity_that_fails_leaves_no_version_behind(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = make_golden
+
+    def off(*args: object) -> object:
+        golden = real(*args)  # type: ignore[arg-type]  # passed through
+        golden.logits[2, 3] += 1e-3
+        return golden
+
+    monkeypatch.setattr("training.export.make_golden", off)
+    repository = Repository(tmp_path)
+    with pytest.raises(ExportError, match=r"ranker at tradeoff 0.5: ONNX and torch differ"):
+        export_artifact(
+            world.trained.net,
+            world.dataset,
+            world.trained.known,
+            world.artifact.manifest.front,
+            world.trained.calibration,
+            world.config,
+            repository,
+            "toy",
+        )
+    assert repository.versions("toy") == []
+    assert list((tmp_path / "toy").iterdir()) == []
+
+
+def test_a_logit_that_is_not_a_number_fails_parity(world: World) -> None:
+    golden = make_golden(world.trained.net, world.dataset, world.trained.known)
+    golden.logits[0, 0] = np.nan
+    with pytest.raises(ExportError, match="ranker at tradeoff 0"):
+        prove_parity(world.artifact.path, golden)
+
+
+def test_the_manifest_describes_what_is_there(world: World) -> None:
+    manifest = world.artifact.manifest
+    assert set(manifest.files) == {
+        path.name for path in world.artifact.path.iterdir() if path.name != "manifest.json"
+    }
+    assert {"front.json", "front.png", "items.parquet", "users.parquet"} <= set(manifest.files)
+    assert [m.name for m in manifest.modalities] == ["image", "audio", LEARNED_MODALITY]
+    assert [m.learned for m in manifest.modalities] == [False, False, True]
+    assert manifest.config == world.config.model_dump(mode="json")
+    assert manifest.dataset.fingerprint == world.dataset.fingerprint
+    front = json.loads((world.artifact.path / "front.json").read_text())
+    assert front == manifest.front.model_dump(mode="json")
+    assert len(front["points"]) == 11
+    assert (world.artifact.path / "front.png").read_bytes().startswith(b"\x89PNG")

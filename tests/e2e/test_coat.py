@@ -1,0 +1,107 @@
+"""prepare, train, publish, serve, rank, evaluate: on the real Coat files, by the real commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.contract.artifact import Repository
+from service.contract.manifest import Front
+from tests.e2e.conftest import ROOT, training
+from tests.integration.conftest import until
+from tests.torch_ranking import assert_same_ranking, torch_ranking
+from training.config import load_config
+from training.data.dataset import open_dataset
+from training.local_redis import child
+from training.pipeline import train_net
+
+COAT = ROOT.parent / "shared" / "data" / "coat"
+TRADEOFFS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+pytestmark = pytest.mark.skipif(
+    not COAT.is_dir(), reason=f"the Coat files are not in {COAT.relative_to(ROOT.parent)}"
+)
+
+
+def test_the_whole_path_on_coat(tmp_path: Path, redis_url: str) -> None:
+    training("prepare", "coat", "--source", str(COAT), "--out", "coat", cwd=tmp_path)
+    options = ("--model", "cp2rec", "--data", "coat", "--seed", "3", "--set", "train.epochs=2")
+    said = training("train", *options, cwd=tmp_path)
+    assert "added cp2rec@1 in models/cp2rec/1" in said
+    assert "verdict: " in said
+    said = training("publish", "cp2rec", "--data", "coat", "--redis", redis_url, cwd=tmp_path)
+    assert "cp2rec@1: 300 items and 290 users in Redis" in said
+    assert "cp2rec@champion is now cp2rec@1" in said
+
+    dataset = open_dataset(tmp_path / "coat")
+    config = load_config("cp2rec", overrides=("seed=3", "train.epochs=2"))
+    # The checkpoint of the command's own run gives the net back, without training again.
+    trained = train_net(dataset, config, tmp_path / "build" / "training")
+    artifact = Repository(tmp_path / "models").resolve("cp2rec@1")
+    assert artifact.is_dir()
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "RANK_PORT": str(port), "RANK_REDIS_URL": redis_url}
+    environment["RANK_MODELS_DIR"] = str(tmp_path / "models")
+    with (
+        child([sys.executable, "-m", "service"], environment) as service,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
+    ):
+
+        def ready() -> bool:
+            assert service.poll() is None
+            try:
+                return client.get("/readyz").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        until(ready, 60)
+        for user in (0, 17, 123):
+            for tradeoff in TRADEOFFS:
+                body = {"user_id": dataset.user_ids[user], "tradeoff": tradeoff, "top_k": 300}
+                answer = client.post("/rank", json=body).json()
+                expected, logits = torch_ranking(trained, dataset, user, tradeoff)
+                got = [item["item_id"] for item in answer["items"]]
+                assert_same_ranking(got, expected, logits)
+                assert answer["degraded"] == []
+
+
+def test_evaluate_pools_seeds_and_does_none_twice(tmp_path: Path) -> None:
+    training("prepare", "coat", "--source", str(COAT), "--out", "coat", cwd=tmp_path)
+    options = ("--data", "coat", "--set", "train.epochs=1")
+    training("evaluate", "quick", *options, "--seeds", "2", cwd=tmp_path)
+    runs = tmp_path / "build" / "training"
+    before = {path.name: path.stat().st_mtime_ns for path in runs.glob("*.json")}
+    assert len(before) == 2
+    training("evaluate", "quick", *options, "--seeds", "3", cwd=tmp_path)
+    after = {path.name: path.stat().st_mtime_ns for path in runs.glob("*.json")}
+    assert len(after) == 3
+    assert before.items() <= after.items()
+    report = tmp_path / "results" / "coat" / "quick.json"
+    front = Front.model_validate(json.loads(report.read_text()))
+    assert front.seeds == (0, 1, 2)
+    assert front.se_kind == "over seeds"
+    one = [
+        Front.model_validate_json((runs / name).read_bytes()).points[0].logged["auc"].mean
+        for name in after
+    ]
+    assert front.points[0].logged["auc"].mean == pytest.approx(sum(one) / 3)
+    assert report.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_mistake_is_told_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"error: nowhere/dataset.toml: is missing"):
+        training("train", "--model", "cp2rec", "--data", "nowhere", cwd=tmp_path)
+    with pytest.raises(AssertionError, match=r"error: configuration: train.epochs: Input should"):
+        training(
+            *("train", "--model", "cp2rec", "--data", "x", "--set", "train.epochs=0"), cwd=tmp_path
+        )
+    with pytest.raises(AssertionError, match=r"error: models/cp2rec: no such model"):
+        training("publish", "cp2rec", "--data", "x", cwd=tmp_path)

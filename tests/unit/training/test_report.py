@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+
+from service.contract.manifest import Front, FrontPoint, Metric
+from training.report import front_table, plot_front
+
+
+def point(w: float, logged: float, unbiased: float, se: float | None) -> FrontPoint:
+    return FrontPoint(
+        tradeoff=w,
+        logged={"auc": Metric(mean=logged, se=se), "gauc": Metric(mean=0.55)},
+        unbiased={"auc": Metric(mean=unbiased, se=se)},
+    )
+
+
+@pytest.fixture
+def front() -> Front:
+    return Front(
+        points=(
+            point(0.0, 0.61, 0.76, 0.001),
+            point(0.25, 0.65, 0.75, 0.001),
+            point(0.5, 0.68, 0.72, None),
+            point(1.0, 0.69, 0.65, 0.002),
+        ),
+        unbiased_kind="uniform exposure",
+        axis="auc",
+        hypervolume=Metric(mean=0.0184321, se=0.00012345),
+        reference=(0.5, 0.5),
+        spearman={"logged": 1.0, "unbiased": -0.987},
+        gain={"logged": Metric(mean=0.08, se=0.002), "unbiased": Metric(mean=0.11)},
+        verdict="clear",
+        diagnostic="popularity alone: AUC 0.600 logged, 0.500 unbiased",
+        se_kind="over seeds",
+        seeds=(3, 4),
+        dataset="toy",
+    )
+
+
+def test_the_table_by_hand(front: Front) -> None:
+    assert front_table(front) == "\n".join(
+        [
+            "| w | logged auc | unbiased auc | logged gauc | unbiased gauc |",
+            "| --- | --- | --- | --- | --- |",
+            "| 0.00 | 0.6100 ± 0.0010 | 0.7600 ± 0.0010 | 0.5500 |  |",
+            "| 0.25 | 0.6500 ± 0.0010 | 0.7500 ± 0.0010 | 0.5500 |  |",
+            "| 0.50 | 0.6800 | 0.7200 | 0.5500 |  |",
+            "| 1.00 | 0.6900 ± 0.0020 | 0.6500 ± 0.0020 | 0.5500 |  |",
+            "",
+            "unbiased = uniform exposure; standard errors over seeds; 2 seeds",
+            "hypervolume above (0.5, 0.5): 0.01843 ± 0.00012; "
+            "Spearman of w: +1.00 logged, -0.99 unbiased",
+            "gain of w = 1 on logged: 0.0800 ± 0.0020; of w = 0 on unbiased: 0.1100",
+            "verdict: clear. popularity alone: AUC 0.600 logged, 0.500 unbiased",
+        ]
+    )
+
+
+def test_one_seed_is_one_seed(front: Front) -> None:
+    assert "; 1 seed\n" in front_table(front.model_copy(update={"seeds": (3,)}))
+
+
+def test_every_tradeoff_of_a_fine_front_has_its_own_row(front: Front) -> None:
+    points = tuple(point(float(w), 0.6, 0.7, None) for w in np.linspace(0, 1, 101))
+
+    rows = front_table(front.model_copy(update={"points": points})).splitlines()[2:103]
+
+    assert len({row.split("|")[1] for row in rows}) == 101
+
+
+def test_the_plot_shows_the_numbers(
+    front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    other = front.model_copy(update={"dataset": "other"})
+
+    plot_front([front, other], tmp_path / "front.png", title="demo")
+
+    axes = drawn[0].axes[0]
+    line, _, bars = axes.containers[0].lines if _is_bars(axes.containers[0]) else pytest.fail()
+    assert line.get_xdata().tolist() == [0.61, 0.65, 0.68, 0.69]
+    assert line.get_ydata().tolist() == [0.76, 0.75, 0.72, 0.65]
+    for segments in _segments(bars):  # along x, along y: 2 standard errors each side
+        lengths = np.ptp(np.array(segments), axis=1).max(axis=1)
+        assert lengths == pytest.approx([0.004, 0.004, 0.0, 0.008], abs=1e-12)
+    assert [text.get_text() for text in axes.texts] == ["w = 0", "w = 0.5", "w = 1"] * 2
+    assert axes.get_xlabel() == "AUC on logged traffic"
+    assert axes.get_ylabel() == "AUC on unbiased traffic (uniform exposure)"
+    assert axes.get_title() == "demo: front clear; bars: 2 standard errors over seeds"
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [t.get_text() for t in legend.texts] == ["toy, seeds 3, 4", "other, seeds 3, 4"]
+
+
+def _is_bars(container: object) -> bool:
+    return isinstance(container, ErrorbarContainer)
+
+
+def _segments(bars: object) -> list[object]:
+    return [bar.get_segments() for bar in bars]  # type: ignore[attr-defined]
+
+
+def test_the_plot_is_a_png(front: Front, tmp_path: Path) -> None:
+    path = tmp_path / "front.png"
+
+    plot_front([front], path, title="demo")
+
+    assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
