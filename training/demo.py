@@ -30,6 +30,8 @@ from training.pipeline import train
 from training.publish import publish
 
 MODEL = "cp2rec"
+POLICY_WEIGHT = 0.4
+OVERRIDES = ("train.epochs=8",)  # little data: more passes than the packaged configuration
 TRADEOFFS = (0.0, 0.5, 1.0)
 TOP_K = 10
 HOST = "127.0.0.1"
@@ -78,7 +80,7 @@ def _artifact(build: Path) -> tuple[Artifact, Dataset]:
         log.info("[1/4] data of an earlier run in %s", data)
     else:
         log.info("[1/4] simulating a feed with biased logs")
-        simulate(data)
+        simulate(data, policy_weight=POLICY_WEIGHT)
     dataset = open_dataset(data)
     for version in reversed(repository.versions(MODEL)):
         artifact = open_artifact(repository.path(MODEL, version))
@@ -86,7 +88,9 @@ def _artifact(build: Path) -> tuple[Artifact, Dataset]:
             log.info("[2/4] model of an earlier run in %s", artifact.path)
             return artifact, dataset
     log.info("[2/4] training %s", MODEL)
-    artifact, _ = train(dataset, load_config(MODEL), repository, MODEL, build / "training")
+    artifact, _ = train(
+        dataset, load_config(MODEL, overrides=OVERRIDES), repository, MODEL, build / "training"
+    )
     shutil.rmtree(build / "training")
     return artifact, dataset
 

@@ -16,7 +16,7 @@ from service.contract.manifest import Calibration, Front, FrontPoint, Metric
 from training.config import FrontOptions
 from training.data.dataset import Dataset
 from training.data.split import Split
-from training.metrics import auc, auc_replicates, gauc, hypervolume, logloss
+from training.metrics import auc, auc_by_user, auc_replicates, hypervolume, logloss
 from training.nets.base import FrontNet, with_learned
 
 _CHUNK_ROWS = 65_536
@@ -98,15 +98,10 @@ def measure_front(
     samples: list[Floats] = []
     for rows in (split.test, unbiased):
         logits = score_rows(net, dataset, known, rows, tradeoffs)  # (T, R)
-        replicates = _bootstrap(dataset, rows, logits, options.bootstrap, rng)  # (B, T)
-        errors = replicates.std(axis=0, ddof=1)
-        tables.append(
-            [
-                _metrics(dataset, rows, logits[index], calibration, _finite(errors[index]))
-                for index in range(len(tradeoffs))
-            ]
-        )
-        samples.append(replicates)
+        group, weights = _user_weights(dataset, rows, options.bootstrap, rng)
+        measured = [_metrics(dataset, rows, row, calibration, group, weights) for row in logits]
+        tables.append([table for table, _ in measured])
+        samples.append(np.stack([aucs for _, aucs in measured], axis=1))  # (B, T)
     points = tuple(
         FrontPoint(tradeoff=float(w), logged=logged, unbiased=random)
         for w, logged, random in zip(tradeoffs, *tables, strict=True)
@@ -233,29 +228,50 @@ def verdict(
     return "clear" if monotone and (gain >= _SPAN).all() else "weak"
 
 
-def _bootstrap(
-    dataset: Dataset, rows: Rows, logits: Floats, replicates: int, rng: np.random.Generator
-) -> Floats:
-    """Return AUCs (B, T) of users drawn with replacement; the same draws at every tradeoff."""
+def _user_weights(
+    dataset: Dataset, rows: Rows, replicates: int, rng: np.random.Generator
+) -> tuple[Rows, NDArray[np.float32]]:
+    """Return each row's group (R,) and how often it is drawn: weights (B, G).
+
+    Groups are users, drawn with replacement; the same draws serve every metric and tradeoff.
+    """
     users, group = np.unique(dataset.impressions.user[rows], return_inverse=True)
     weights = rng.multinomial(len(users), np.full(len(users), 1 / len(users)), replicates)
-    label = dataset.impressions.label[rows]
-    columns = [auc_replicates(label, row, group, weights.astype(np.float32)) for row in logits]
-    return np.stack(columns, axis=1)
+    return group, weights.astype(np.float32)
 
 
 def _metrics(
-    dataset: Dataset, rows: Rows, logit: Floats, calibration: Calibration, auc_se: float | None
-) -> dict[str, Metric]:
-    impressions = dataset.impressions
-    label, user = impressions.label[rows], impressions.user[rows]
-    probability = expit(calibration.slope * logit.astype(np.float64) + calibration.intercept)
-    values = {
-        "auc": (auc(label, logit), auc_se),
-        "gauc": (gauc(user, label, logit), None),
-        "logloss": (logloss(label, probability), None),
+    dataset: Dataset,
+    rows: Rows,
+    logit: Floats,
+    calibration: Calibration,
+    group: Rows,
+    weights: NDArray[np.float32],
+) -> tuple[dict[str, Metric], Floats]:
+    """Return metrics with bootstrap errors, and the replicates (B,) of the AUC."""
+    label = dataset.impressions.label[rows]
+    scaled = calibration.slope * logit.astype(np.float64) + calibration.intercept
+    row_loss = np.logaddexp(0, scaled) - label * scaled
+    users, user_auc, user_rows, _ = auc_by_user(group, label, logit)
+    aucs = auc_replicates(label, logit, group, weights)
+    losses = _weighted_means(weights, np.bincount(group, row_loss), np.bincount(group))
+    gaucs = _weighted_means(weights[:, users], user_auc * user_rows, user_rows)
+    table = {
+        "auc": Metric(mean=auc(label, logit), se=_finite(aucs.std(ddof=1))),
+        "logloss": Metric(mean=logloss(label, expit(scaled)), se=_finite(losses.std(ddof=1))),
     }
-    return {name: Metric(mean=mean, se=se) for name, (mean, se) in values.items() if mean == mean}
+    if len(users):
+        mean = float(np.average(user_auc, weights=user_rows))
+        table["gauc"] = Metric(mean=mean, se=_finite(gaucs.std(ddof=1)))
+    return table, aucs
+
+
+def _weighted_means(
+    weights: NDArray[np.float32], total: Floats | Rows, count: Floats | Rows
+) -> Floats:
+    """Return sums over counts (B,) of groups (G,) drawn with ``weights`` (B, G)."""
+    with np.errstate(invalid="ignore"):  # a draw may hold no group that counts
+        return np.asarray(weights @ total / (weights @ count))
 
 
 def _curve(points: Sequence[FrontPoint], axis: Literal["logged", "unbiased"]) -> Floats:

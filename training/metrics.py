@@ -35,6 +35,16 @@ def gauc(
     Users whose labels are all alike have none and do not count; NaN if no user counts. Any other
     grouping may stand in for users; ``pairs`` weights by pairs of a click and a skip.
     """
+    _, aucs, rows, pairs = auc_by_user(user, label, score)
+    if not len(aucs):
+        return float("nan")
+    return float(np.average(aucs, weights=rows if weight == "rows" else pairs))
+
+
+def auc_by_user(
+    user: Rows, label: Floats, score: Floats
+) -> tuple[Rows, NDArray[np.float64], Rows, NDArray[np.float64]]:
+    """Return users (G,) that have both labels, their AUC, impressions, and click-skip pairs."""
     order = np.lexsort((score, user))
     user, label, score = user[order], label[order], score[order]
     start = np.flatnonzero(np.r_[True, user[1:] != user[:-1]])
@@ -45,14 +55,10 @@ def gauc(
     run_count = np.diff(np.r_[run_start, len(user)])
     rank = np.repeat(run_start + (run_count + 1) / 2, run_count) - start[group]
     clicks = np.bincount(group, label)
-    skips = count - clicks
-    pairs = clicks * skips
-    counts = pairs > 0
-    if not counts.any():
-        return float("nan")
+    pairs = clicks * (count - clicks)
     wins = np.bincount(group, label * rank) - clicks * (clicks + 1) / 2
-    weights = count if weight == "rows" else pairs
-    return float(np.average(wins[counts] / pairs[counts], weights=weights[counts]))
+    both = pairs > 0
+    return user[start][both], wins[both] / pairs[both], count[both], pairs[both]
 
 
 def logloss(label: Floats, probability: Floats) -> float:

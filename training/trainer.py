@@ -58,7 +58,11 @@ def fit(
             return state.finish()
     every = max(1, len(batches) // options.evaluations)
     with tqdm(
-        total=batches.rows * options.epochs, unit=" rows", unit_scale=True, desc="train"
+        total=batches.rows * options.epochs,
+        unit=" rows",
+        unit_scale=True,
+        desc="train",
+        mininterval=0.5,
     ) as bar:
         bar.update(batches.rows * state.epoch)
         for epoch in range(state.epoch, options.epochs):

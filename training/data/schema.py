@@ -49,7 +49,7 @@ def read_description(folder: Path) -> Description:
     """Parse ``folder/dataset.toml``; raises DatasetError naming what is wrong in it."""
     path = folder / DESCRIPTION
     try:
-        return Description.model_validate(tomllib.loads(path.read_text()))
+        return Description.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise DatasetError(path, "is missing; is this a dataset folder?") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

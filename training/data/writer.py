@@ -59,8 +59,10 @@ def write_dataset(
             table.write_parquet(staged / f"{stem}.parquet")
         for modality, (values, ids) in embeddings.items():
             np.save(staged / "embeddings" / f"{modality}.npy", values)
-            (staged / "embeddings" / f"{modality}.ids.txt").write_text("\n".join(ids) + "\n")
-        (staged / DESCRIPTION).write_text(description.to_toml())
+            (staged / "embeddings" / f"{modality}.ids.txt").write_text(
+                "\n".join(ids) + "\n", encoding="utf-8"
+            )
+        (staged / DESCRIPTION).write_text(description.to_toml(), encoding="utf-8")
         for path in [*staged.rglob("*"), staged]:
             _sync(path)
         if folder.exists():

@@ -283,12 +283,15 @@ def test_the_bootstrap_draws_users_not_rows(make_dataset: MakeDataset) -> None:
         user = np.repeat(np.arange(40), repeats)
         label = np.repeat(np.arange(40) % 2, repeats).astype(np.float32)
         dataset = make_dataset(40 * repeats, users=40, user=user, label=label)
-        score = np.repeat(np.random.default_rng(1).normal(size=40), repeats)[None]
-        draws = evaluate._bootstrap(dataset, np.arange(40 * repeats), score, 400, rng)
-        assert draws.shape == (400, 1)
-        errors.append(draws.std(ddof=1))
+        score = np.repeat(np.random.default_rng(1).normal(size=40), repeats)
+        rows = np.arange(40 * repeats)
+        group, weights = evaluate._user_weights(dataset, rows, 400, rng)
+        assert weights.sum(axis=1).tolist() == [40] * 400
+        table, draws = evaluate._metrics(dataset, rows, score, CALIBRATION, group, weights)
+        assert table["auc"].se == pytest.approx(draws.std(ddof=1))
+        errors.append((draws.std(ddof=1), table["logloss"].se))
 
-    assert errors[0] == pytest.approx(0.09, abs=0.03)  # sqrt(41 / (12 * 20 * 20)) for chance
+    assert errors[0][0] == pytest.approx(0.09, abs=0.03)  # sqrt(41 / (12 * 20 * 20)) for chance
     assert errors[1] == pytest.approx(errors[0], rel=0.15)
 
 

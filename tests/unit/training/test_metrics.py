@@ -82,6 +82,13 @@ def test_gauc_agrees_with_scikit_learn_user_by_user(
     assert measured == pytest.approx(np.average(aucs, weights=weights), abs=1e-12)
 
 
+def test_equal_scores_of_two_users_are_no_tie() -> None:
+    user, label = np.array([1, 1, 2, 2, 2]), np.array([1.0, 0.0, 1.0, 0.0, 0.0])
+    score = np.array([2.0, 1.0, 2.0, 3.0, 4.0])
+
+    assert gauc(user, label, score) == pytest.approx(2 / 5)  # AUC 1 of two rows, 0 of three
+
+
 def test_gauc_is_nan_where_no_user_has_both_labels() -> None:
     assert math.isnan(gauc(np.array([0, 0, 1]), np.array([1.0, 1.0, 0.0]), np.arange(3.0)))
 

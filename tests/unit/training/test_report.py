@@ -83,11 +83,13 @@ def test_the_plot_shows_the_numbers(
     plot_front([front, other], tmp_path / "front.png", title="demo")
 
     axes = drawn[0].axes[0]
-    line, _, bars = axes.containers[0].lines if _is_bars(axes.containers[0]) else pytest.fail()
-    assert line.get_xdata().tolist() == [0.61, 0.65, 0.68, 0.69]
-    assert line.get_ydata().tolist() == [0.76, 0.75, 0.72, 0.65]
-    for segments in _segments(bars):  # along x, along y: 2 standard errors each side
-        lengths = np.ptp(np.array(segments), axis=1).max(axis=1)
+    curve = axes.containers[0]
+    assert isinstance(curve, ErrorbarContainer)
+    line, _, bars = curve.lines
+    assert np.asarray(line.get_xdata()).tolist() == [0.61, 0.65, 0.68, 0.69]
+    assert np.asarray(line.get_ydata()).tolist() == [0.76, 0.75, 0.72, 0.65]
+    for bar in bars:  # along x, along y: 2 standard errors each side
+        lengths = np.ptp(np.array(bar.get_segments()), axis=1).max(axis=1)
         assert lengths == pytest.approx([0.004, 0.004, 0.0, 0.008], abs=1e-12)
     assert [text.get_text() for text in axes.texts] == ["w = 0", "w = 0.5", "w = 1"] * 2
     assert axes.get_xlabel() == "AUC on logged traffic"
@@ -96,14 +98,6 @@ def test_the_plot_shows_the_numbers(
     legend = axes.get_legend()
     assert legend is not None
     assert [t.get_text() for t in legend.texts] == ["toy, seeds 3, 4", "other, seeds 3, 4"]
-
-
-def _is_bars(container: object) -> bool:
-    return isinstance(container, ErrorbarContainer)
-
-
-def _segments(bars: object) -> list[object]:
-    return [bar.get_segments() for bar in bars]  # type: ignore[attr-defined]
 
 
 def test_the_plot_is_a_png(front: Front, tmp_path: Path) -> None:

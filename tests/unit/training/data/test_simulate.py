@@ -248,7 +248,7 @@ def test_one_over_propensity_counts_the_items_that_could_be_shown(
     error = counted["count"].to_numpy() - np.array(arrived)[counted["day"].to_numpy()]
     standard_error = error.std(ddof=1) / np.sqrt(len(error))
     assert abs(error.mean()) < 4 * standard_error
-    assert standard_error < 0.04 * np.mean(arrived)
+    assert standard_error < 0.06 * np.mean(arrived)
 
 
 def test_the_truth_ranks_uniform_traffic_and_popularity_hardly_does(toy: Toy) -> None:

@@ -65,7 +65,8 @@ def states(net: Cp2recDecomposed, dataset: Dataset, proxies: Tensor | None = Non
     )
     if proxies is None:
         proxies = torch.from_numpy(dataset.proxies)
-    return net.item_encoder(embedding, mask, proxies)
+    state: Tensor = net.item_encoder(embedding, mask, proxies)
+    return state
 
 
 @torch.no_grad()
@@ -214,7 +215,8 @@ def test_proxies_move_every_score_but_the_debiased_one(dataset: Dataset) -> None
     user = net.user_vectors()[:1]
 
     def rank(state: Tensor, w: float) -> Tensor:
-        return net.ranker(user, state, torch.tensor([w]))
+        logit: Tensor = net.ranker(user, state, torch.tensor([w]))
+        return logit
 
     assert torch.equal(rank(live, 0.0), rank(unknown, 0.0))
     assert (rank(live, 0.1) != rank(unknown, 0.1)).all()
@@ -245,9 +247,10 @@ def test_an_item_never_trained_on_lives_by_its_content(dataset: Dataset) -> None
 
     def encode(learned: Tensor, known: float) -> Tensor:
         last = torch.full((10, 1), known)
-        return net.item_encoder(
+        state: Tensor = net.item_encoder(
             torch.cat([embedding, learned], 1), torch.cat([mask, last], 1), proxies
         )
+        return state
 
     learned = net.learned_items()
     cold = encode(learned, 0.0)
