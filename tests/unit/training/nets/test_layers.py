@@ -48,7 +48,7 @@ def test_an_unknown_value_has_a_bin_of_its_own() -> None:
     proxies[0, 1] = torch.nan  # also among the training rows
     proxy = make(proxies, 4)
 
-    assert bins_of(proxy, torch.tensor([[torch.nan, 0.0], [7.0, torch.nan]])) == [[4, 5], [3, 9]]
+    assert bins_of(proxy, torch.tensor([[torch.nan, 7.0], [7.0, torch.nan]])) == [[4, 8], [3, 9]]
 
 
 def test_each_proxy_has_its_own_edges_and_embeddings() -> None:
