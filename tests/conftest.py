@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from service.contract.artifact import Artifact, Repository
 from training.config import Config, load_config
@@ -15,7 +16,7 @@ from training.data.simulate import simulate
 from training.local_redis import private_redis
 from training.pipeline import Trained, train
 
-FOLDERS = ("unit", "contract", "integration", "e2e", "bench")
+torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

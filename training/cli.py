@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from service.contract.artifact import (
@@ -196,6 +198,8 @@ def demo(
 def main() -> None:
     """Run a command; exits with 0 when done, 2 where something is to mend, 1 if interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)  # the nets are small: more threads mostly wait for each other
     try:
         app()
     except (TrainingError, ArtifactError) as error:

@@ -275,6 +275,30 @@ def test_a_measured_front_agrees_with_scikit_learn(dataset: Dataset, net: Cp2rec
     assert "popularity alone" in front.diagnostic
 
 
+def test_errors_are_those_of_redrawn_users(dataset: Dataset, net: Cp2recDecomposed) -> None:
+    rows = split_of(dataset).test
+    label, user = dataset.impressions.label[rows], dataset.impressions.user[rows]
+    logit = score_rows(net, dataset, KNOWN, rows, np.array([0.0]))[0]
+    probability = 1 / (1 + np.exp(0.25 - 0.5 * logit.astype(np.float64)))
+
+    front = measure_front(net, dataset, KNOWN, split_of(dataset), CALIBRATION, OPTIONS, seed=7)
+
+    present = np.unique(user)
+    chance = np.full(len(present), 1 / len(present))
+    values: dict[str, list[float]] = {"auc": [], "gauc": [], "logloss": []}
+    for draw in np.random.default_rng(7).multinomial(len(present), chance, OPTIONS.bootstrap):
+        drawn = [np.flatnonzero(user == u) for u in np.repeat(present, draw)]
+        every = np.concatenate(drawn)
+        both = [one for one in drawn if len(np.unique(label[one])) == 2]
+        by_user = [roc_auc_score(label[one], logit[one]) for one in both]
+        values["auc"].append(roc_auc_score(label[every], logit[every]))
+        values["logloss"].append(log_loss(label[every], probability[every]))
+        values["gauc"].append(np.average(by_user, weights=[len(one) for one in both]))
+    for name, sample in values.items():
+        se = front.points[0].logged[name].se
+        assert se == pytest.approx(np.std(sample, ddof=1), rel=1e-4), name
+
+
 def test_the_bootstrap_draws_users_not_rows(make_dataset: MakeDataset) -> None:
     # Every user is one row repeated: the error is that of 40 users, however many rows they have.
     rng = np.random.default_rng(0)
