@@ -41,8 +41,8 @@ unit: setup
 redis: setup ## Find a Redis server, or install one where this is root on Debian
 	@if command -v redis-server > /dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-		echo "installing redis-server (not started)"; \
-		(apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+		echo "installing redis-server from Debian's packages"; \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 			apt-get install -y -qq --no-install-recommends redis-server) > /dev/null \
 			|| echo "that failed; the server bundled in $(VENV) will do"; \
 	else echo "no redis-server on the PATH: the one bundled in $(VENV) will do"; fi
