@@ -222,8 +222,8 @@ class Repository:
         folder_mode = 0o755  # mkdtemp made it private; another user may run the service
         staged.chmod(folder_mode)
         for file in staged.iterdir():
-            _sync(file)
-        _sync(staged)
+            sync(file)
+        sync(staged)
         version = max(self.versions(name), default=0) + 1
         while True:
             try:
@@ -233,7 +233,7 @@ class Repository:
                 if not self.path(name, version).exists():
                     raise
                 version += 1
-        _sync(self.root / name)
+        sync(self.root / name)
         return Artifact(self.path(name, version), manifest)
 
 
@@ -241,12 +241,13 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content``: a reader sees the old bytes or the new, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes(content)
-    _sync(temporary)
+    sync(temporary)
     temporary.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Force a file or a folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.data.dataset import Dataset
-from training.nets.base import Slates
-from training.nets.cp2rec import TrainingTables
+from training.nets.base import Slates, TrainingTables
 
 
 class SlateBatches:

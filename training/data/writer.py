@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from service.contract.artifact import sync
 from service.contract.manifest import Proxy
 from training.data.schema import DESCRIPTION, Description, Embedding
 from training.errors import DatasetError
@@ -64,7 +64,7 @@ def write_dataset(
             )
         (staged / DESCRIPTION).write_text(description.to_toml(), encoding="utf-8")
         for path in [*staged.rglob("*"), staged]:
-            _sync(path)
+            sync(path)
         if folder.exists():
             folder.rmdir()
         staged.rename(folder)
@@ -77,11 +77,3 @@ def refuse_existing(folder: Path) -> None:
     """Raise DatasetError where writing a dataset would mix with files already there."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DatasetError(folder, "exists and is not empty; name another --out or remove it")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -29,6 +29,25 @@ class Slates:
     valid: Tensor
 
 
+@dataclass(frozen=True)
+class TrainingTables:
+    """What a net reads from the training rows (R,) and tables at construction.
+
+    embedding (I, D), modality_mask (I, M), user_attributes (U, A), user (R,), item (R,),
+    label (R,), position (R,), proxies (R, P); ``dims`` are the modalities' sizes.
+    """
+
+    dims: tuple[int, ...]
+    embedding: Tensor
+    modality_mask: Tensor
+    user_attributes: Tensor
+    user: Tensor
+    item: Tensor
+    label: Tensor
+    position: Tensor
+    proxies: Tensor
+
+
 class Ranker(nn.Module, ABC):
     """Scores item states for users; ``forward`` is what ``ranker.onnx`` computes."""
 
@@ -65,11 +84,6 @@ class FrontNet(nn.Module, ABC):
     @abstractmethod
     def user_vectors(self) -> Tensor:
         """Return the vectors (users, U) of all users of the training data."""
-
-    @property
-    @abstractmethod
-    def users_served(self) -> int:
-        """Length U of a user vector."""
 
 
 def with_learned(

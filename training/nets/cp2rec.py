@@ -18,51 +18,36 @@ mean over exposed rows, and leave out the slate that is being predicted.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from training.nets.base import FrontNet, Ranker, Slates, with_learned
-from training.nets.layers import Content, ProxyBins
+from training.nets.base import FrontNet, Ranker, Slates, TrainingTables, with_learned
+from training.nets.histories import HISTORY_PRIOR, Histories, SlateHistory, exposed_mean
+from training.nets.layers import Content, Examination, ProxyBins
 
-HISTORY_PRIOR = 5.0
-_LOGIT_OF_ONE = 30.0  # theta_0 = sigmoid(30), one in float32
+Size = Annotated[int, Ge(1)]
+Weight = Annotated[float, Ge(0)]
+Deviation = Annotated[float, Gt(0)]
 
 
 @dataclass(frozen=True)
 class Cp2recOptions:
     """Sizes, loss weights and prior standard deviations; see the training config for defaults."""
 
-    dim: int = 16
-    proxy_bins: int = 32
-    proxy_dropout: float = 0.1
-    exposure_weight: float = 0.3
-    orthogonality_weight: float = 0.01
-    factor_weight: float = 1e-3
-    item_factor_sd: float = 0.2
-    item_bias_sd: float = 0.5
-    user_bias_sd: float = 0.1
-    conformity_sd: float = 0.4
-
-
-@dataclass(frozen=True)
-class TrainingTables:
-    """What the net reads from the training rows (R,) and tables at construction.
-
-    embedding (I, D), modality_mask (I, M), user_attributes (U, A), user (R,), item (R,),
-    label (R,), position (R,), proxies (R, P).
-    """
-
-    dims: tuple[int, ...]
-    embedding: Tensor
-    modality_mask: Tensor
-    user_attributes: Tensor
-    user: Tensor
-    item: Tensor
-    label: Tensor
-    position: Tensor
-    proxies: Tensor
+    dim: Size = 16
+    proxy_bins: Size = 32
+    proxy_dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
+    exposure_weight: Weight = 0.3
+    orthogonality_weight: Weight = 0.01
+    factor_weight: Weight = 1e-3
+    item_factor_sd: Deviation = 0.2
+    item_bias_sd: Deviation = 0.5
+    user_bias_sd: Deviation = 0.1
+    conformity_sd: Deviation = 0.4
 
 
 class ItemEncoder(nn.Module):
@@ -172,9 +157,14 @@ class Cp2recDecomposed(FrontNet):
         self.exposed = nn.Linear(tables.embedding.shape[1], d, bias=False)
         nn.init.zeros_(self.exposed.weight)
         self.log_gamma = nn.Parameter(torch.zeros(()))
-        positions = int(tables.position.max()) + 1
-        self.examination = nn.Parameter(torch.full((positions - 1,), 2.0))
-        self._remember(tables)
+        self.examination = Examination(int(tables.position.max()) + 1)
+        self._user_attributes = tables.user_attributes
+        with torch.no_grad():
+            content = self.item_encoder.history_content(
+                tables.embedding, tables.modality_mask
+            )  # (I, D)
+            self.item_encoder.exposed_mean.copy_(exposed_mean(content, tables.item))
+            self._histories = Histories(content - self.item_encoder.exposed_mean, tables)
 
     def loss(self, batch: Slates) -> Tensor:
         """Return NLL + exposure term + purification (COS) + priors."""
@@ -186,11 +176,11 @@ class Cp2recDecomposed(FrontNet):
             torch.ones_like(batch.item),
         )
         state = self.item_encoder(embedding, mask, batch.proxies)  # (R, S)
-        user = self._user_vectors(batch.user, self._left_out(batch))  # (B, U)
+        user = self.slate_users(batch)  # (B, U)
         one = torch.ones(1, dtype=state.dtype, device=state.device)
         logit = self.ranker.pairwise(user[batch.slate], state, one)  # (R,)
         q, p = state[:, : options.dim], user[:, : options.dim]
-        loss: Tensor = self._nll(logit, batch) + self._log_prior()
+        loss: Tensor = self.examination(logit, batch) + self._log_prior()
         size = p.square().sum(1).mean() + q.square().sum(1)[batch.valid].mean()
         loss = loss + options.factor_weight * size
         if options.exposure_weight > 0:
@@ -207,54 +197,28 @@ class Cp2recDecomposed(FrontNet):
 
     def user_vectors(self) -> Tensor:
         """Return [p_u, b_u + mu, exp(l_u)] of all users, (users, d + 2)."""
-        return self._user_vectors(torch.arange(len(self._click_count)), None)
+        return self._user_vectors(torch.arange(len(self._user_attributes)))
 
-    @property
-    def users_served(self) -> int:
-        """Length of a user vector."""
-        return self.options.dim + 2
+    def slate_users(self, batch: Slates) -> Tensor:
+        """Return user vectors (B, U) of a batch, each blind to the slate it has to predict."""
+        content = self.item_encoder.history_content(batch.embedding, batch.modality_mask)
+        return self._user_vectors(batch.user, SlateHistory.of(content, batch))
 
     def _learned(self, item: Tensor) -> Tensor:
         return torch.cat([self.item_factor(item), self.item_bias(item)], 1)
 
-    def _user_vectors(self, user: Tensor, left_out: tuple[Tensor, ...] | None) -> Tensor:
+    def _user_vectors(self, user: Tensor, left_out: SlateHistory | None = None) -> Tensor:
         """Return vectors (B, U) of user rows (B,), their history less ``left_out``."""
-        clicked, exposed = self._click_sum[user], self._exposure_sum[user]  # (B, D)
-        clicks, exposures = self._click_count[user], self._exposure_count[user]  # (B, 1)
-        if left_out is not None:
-            clicked, clicks = clicked - left_out[0], clicks - left_out[1]
-            exposed, exposures = exposed - left_out[2], exposures - left_out[3]
+        clicked, exposed = self._histories.means(user, left_out)  # (B, D) each
         attributes = self._user_attributes[user] @ self.attributes  # (B, d + 1)
         p = (
             self.user_factor(user)
             + attributes[:, :-1]
-            + self.item_encoder.clicked(clicked / (clicks + HISTORY_PRIOR))
-            + self.exposed(exposed / (exposures + HISTORY_PRIOR))
+            + self.item_encoder.clicked(clicked)
+            + self.exposed(exposed)
         )
         bias = self.mu + self.user_bias(user) + attributes[:, -1:]
         return torch.cat([p, bias, (self.conformity + self.user_conformity(user)).exp()], 1)
-
-    def _left_out(self, batch: Slates) -> tuple[Tensor, ...]:
-        """Return each slate's own part of the history sums: (B, D), (B, 1), (B, D), (B, 1)."""
-        content = self.item_encoder.history_content(batch.embedding, batch.modality_mask)
-        weights = torch.stack([batch.label * batch.valid, batch.valid.float()])  # (2, R)
-        count = len(batch.user)
-        out: list[Tensor] = []
-        for weight in weights:
-            sums = torch.zeros(count, content.shape[1])
-            out.append(sums.index_add_(0, batch.slate, content * weight.unsqueeze(1)))
-            out.append(torch.zeros(count, 1).index_add_(0, batch.slate, weight.unsqueeze(1)))
-        return tuple(out)
-
-    def _nll(self, logit: Tensor, batch: Slates) -> Tensor:
-        """Return the mean of -log P(label) with P(click) = theta_k sigmoid(logit)."""
-        first = torch.full((1,), _LOGIT_OF_ONE)
-        theta = torch.cat([first, self.examination])[batch.position]  # (R,) logits
-        log_click = F.logsigmoid(logit) + F.logsigmoid(theta)
-        # 1 - theta s = (1 - s) + s (1 - theta)
-        log_skip = torch.logaddexp(F.logsigmoid(-logit), F.logsigmoid(logit) + F.logsigmoid(-theta))
-        row = torch.where(batch.label > 0.5, log_click, log_skip)
-        return -(row * batch.valid).sum() / batch.valid.sum()
 
     def _exposure_loss(self, p: Tensor, q: Tensor, batch: Slates) -> Tensor:
         """Return the mean of -log softmax_j(gamma p_u.q_j) over what each slate exposed.
@@ -277,32 +241,3 @@ class Cp2recDecomposed(FrontNet):
         )
         total = sum((w.square().sum() / (2 * sd**2) for w, sd in terms), torch.zeros(()))
         return total / self._rows
-
-    @torch.no_grad()
-    def _remember(self, tables: TrainingTables) -> None:
-        """Sum what each user was shown and clicked; the sums are constants of the net."""
-        encoder = self.item_encoder
-        content = encoder.history_content(tables.embedding, tables.modality_mask.float())  # (I, D)
-        items = len(content)
-        exposure = torch.bincount(tables.item, minlength=items).float()
-        encoder.exposed_mean.copy_(exposure @ content / exposure.sum())
-        content = content - encoder.exposed_mean
-        users = len(tables.user_attributes)
-        self._user_attributes = tables.user_attributes
-        clicked = tables.label > 0.5
-        self._click_sum = _sums(users, tables.user[clicked], tables.item[clicked], content)
-        self._exposure_sum = _sums(users, tables.user, tables.item, content)
-        self._click_count = torch.bincount(tables.user[clicked], minlength=users)[:, None].float()
-        self._exposure_count = torch.bincount(tables.user, minlength=users)[:, None].float()
-
-
-def _sums(users: int, user: Tensor, item: Tensor, content: Tensor) -> Tensor:
-    """Return, per user, the sum of the content of its items (users, D)."""
-    pairs = torch.sparse_coo_tensor(
-        torch.stack([user, item]),
-        torch.ones(len(user)),
-        (users, len(content)),
-        check_invariants=False,
-    )
-    sums: Tensor = torch.sparse.mm(pairs, content)
-    return sums

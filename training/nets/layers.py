@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # its usual name
+
+from training.nets.base import Slates
+
+_LOGIT_OF_ONE = 30.0  # theta_0 = sigmoid(30), one in float32
 
 
 class Content(nn.Module):
@@ -27,7 +32,8 @@ class Content(nn.Module):
         count = mask.sum(0).clamp(min=1.0)
         mean = (embedding * mask).sum(0) / count
         square = ((embedding - mean) * mask).square().sum(0) / count  # (D,)
-        norm = (block @ square).clamp(min=1e-12).sqrt()  # (M,)
+        norm = (block @ square).sqrt()  # (M,)
+        norm = norm.where(norm > 1e-6, 1.0)  # nothing to scale by
         self.register_buffer("mean", mean)
         self.register_buffer("scale", (1.0 / norm) @ block)
         self.register_buffer("block", block)
@@ -72,6 +78,26 @@ class ProxyBins(nn.Module):
         index = torch.where(unknown, self.unknown, above.to(torch.int64).sum(2))  # (N, P)
         embedded: Tensor = self.embedding(index + self.offsets)  # (N, P, dim)
         return embedded.sum(1)
+
+
+class Examination(nn.Module):
+    """P(click at position k) = theta_k sigmoid(logit), theta_0 = 1: scores never see k."""
+
+    def __init__(self, positions: int) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.full((positions - 1,), 2.0))  # logits of theta_1, ...
+
+    def forward(self, logit: Tensor, batch: Slates, weight: Tensor | None = None) -> Tensor:
+        """Return the mean of -log P(label) over valid rows (R,), each times ``weight`` (R,)."""
+        first = torch.full((1,), _LOGIT_OF_ONE)
+        theta = torch.cat([first, self.theta])[batch.position]  # (R,)
+        log_click = F.logsigmoid(logit) + F.logsigmoid(theta)
+        # 1 - theta s = (1 - s) + s (1 - theta)
+        log_skip = torch.logaddexp(F.logsigmoid(-logit), F.logsigmoid(logit) + F.logsigmoid(-theta))
+        row = torch.where(batch.label > 0.5, log_click, log_skip) * batch.valid
+        if weight is not None:
+            row = row * weight
+        return -row.sum() / batch.valid.sum()
 
 
 def _quantile_edges(proxies: Tensor, bins: int) -> Tensor:

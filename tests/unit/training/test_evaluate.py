@@ -217,14 +217,14 @@ def test_the_diagnostic_gives_each_proxy_alone_on_both_axes(make_dataset: MakeDa
     label = np.array([1, 0, 1, 0, 1, 0, 1, 0], np.float32)
     proxies = np.array(
         [  # popularity ranks logged clicks first, unbiased ones last; age is known of one row
-            [9, nan, 1], [2, nan, 0], [8, 1, 1], [nan, nan, 1],
-            [1, nan, 1], [5, nan, nan], [2, nan, 0], [6, nan, nan],
+            [9, nan, 0], [2, nan, 1], [8, 1, 0], [nan, nan, 0],
+            [1, nan, 0], [5, nan, nan], [2, nan, 1], [6, nan, nan],
         ],
         np.float32,
     )  # fmt: skip
     dataset = make_dataset(8, label=label, proxies=proxies)
 
-    # Click rates on logged rows: style 0 none of 1, style 1 two of 3, unknown none of 0.
+    # Click rates on logged rows: style 0 two of 3, style 1 none of 1, unknown none of 0.
     # Unbiased clicks have rates 2/3 and 0, skips 0 and 0: 3 of 4 pairs with ties as halves.
     assert diagnose(dataset, np.arange(4), np.arange(4, 8)) == (
         "popularity alone: AUC 1.000 logged, 0.000 unbiased; "

@@ -227,7 +227,7 @@ def test_position_enters_the_likelihood_alone(dataset: Dataset) -> None:
     before, seen = scores(net, dataset, 1.0), batch_of(dataset)
     likelihood = net.loss(seen).item()
 
-    zero(net.examination)
+    zero(net.examination.theta)
 
     assert torch.equal(scores(net, dataset, 1.0), before)
     assert net.loss(seen).item() != pytest.approx(likelihood, abs=1e-3)
@@ -293,19 +293,13 @@ def test_history_says_the_same_of_a_new_user_as_of_a_known_one(dataset: Dataset)
         assert new[0, :D].abs().max() > 0.01
 
 
-def test_users_have_the_length_they_are_served_in(dataset: Dataset) -> None:
-    net = make_net(dataset)
-
-    assert net.user_vectors().shape == (12, net.users_served)
-
-
 def test_a_slate_is_left_out_of_the_history_that_predicts_it(dataset: Dataset) -> None:
     net = make_net(dataset)
     rows = np.arange(len(dataset.impressions))  # let positions tell which rows a slate holds
     told = replace(dataset, impressions=replace(dataset.impressions, position=rows))
     batch = batch_of(told)
 
-    vectors = net._user_vectors(batch.user, net._left_out(batch))
+    vectors = net.slate_users(batch)
 
     formula = Formula(net, dataset)
     for slate, user in enumerate(batch.user.tolist()):
@@ -321,7 +315,7 @@ def test_a_user_whose_only_slate_is_left_out_has_no_history(dataset: Dataset) ->
     batch = batch_of(dataset, slate=64, slates=12)
     assert len(batch.user) == 12
 
-    vectors = net._user_vectors(batch.user, net._left_out(batch))
+    vectors = net.slate_users(batch)
 
     zero(net.item_encoder.clicked.weight, net.exposed.weight)
     torch.testing.assert_close(vectors, net.user_vectors()[batch.user], rtol=0, atol=1e-6)
@@ -357,7 +351,7 @@ def parts(net: Cp2recDecomposed, batch: Slates) -> Iterator[tuple[int, Tensor, T
     )
     state = net.item_encoder(embedding, mask, batch.proxies)
     c = net.item_encoder.proxy(batch.proxies)
-    users = net._user_vectors(batch.user, net._left_out(batch))
+    users = net.slate_users(batch)
     for row in batch.valid.nonzero().flatten().tolist():
         yield row, users[batch.slate[row]], state[row], c[row]
 
@@ -365,7 +359,7 @@ def parts(net: Cp2recDecomposed, batch: Slates) -> Iterator[tuple[int, Tensor, T
 def test_likelihood_by_hand(make_dataset: MakeDataset) -> None:
     data = tiny(make_dataset)
     net, batch = make_net(data), batch_of(data, slate=4)
-    theta = [1.0, *torch.sigmoid(net.examination.detach()).tolist()]
+    theta = [1.0, *torch.sigmoid(net.examination.theta.detach()).tolist()]
     assert len(theta) == 3
 
     total = 0.0

@@ -1,0 +1,74 @@
+"""What users were shown and clicked, as sums of item content: constants of a net."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.nets.base import Slates, TrainingTables
+
+HISTORY_PRIOR = 5.0  # impressions: means are sums / (n + 5), so that short histories count less
+
+
+@dataclass(frozen=True)
+class SlateHistory:
+    """Each slate's own part of its user's history: sums (B, D) and counts (B, 1)."""
+
+    clicked: Tensor
+    clicks: Tensor
+    exposed: Tensor
+    exposures: Tensor
+
+    @classmethod
+    def of(cls, content: Tensor, batch: Slates) -> SlateHistory:
+        """Sum the content (R, D) of each slate's valid rows."""
+        parts: list[Tensor] = []
+        for weight in (batch.label * batch.valid, batch.valid.float()):  # (R,)
+            weight = weight.unsqueeze(1)
+            sums = torch.zeros(len(batch.user), content.shape[1])
+            parts.append(sums.index_add_(0, batch.slate, content * weight))
+            counts = torch.zeros(len(batch.user), 1)
+            parts.append(counts.index_add_(0, batch.slate, weight))
+        return cls(*parts)
+
+
+class Histories:
+    """Sums over the training rows, given content (I, D) less its mean over exposed rows."""
+
+    def __init__(self, content: Tensor, tables: TrainingTables) -> None:
+        users = len(tables.user_attributes)
+        clicked = tables.label > 0.5
+        user, item = tables.user, tables.item
+        self._clicked = _sums(users, user[clicked], item[clicked], content)  # (U, D)
+        self._exposed = _sums(users, user, item, content)
+        self._clicks = torch.bincount(user[clicked], minlength=users)[:, None].float()  # (U, 1)
+        self._exposures = torch.bincount(user, minlength=users)[:, None].float()
+
+    def means(self, user: Tensor, left_out: SlateHistory | None = None) -> tuple[Tensor, Tensor]:
+        """Return mean content (B, D) that users (B,) clicked and were shown, ``left_out`` apart."""
+        clicked, clicks = self._clicked[user], self._clicks[user]
+        exposed, exposures = self._exposed[user], self._exposures[user]
+        if left_out is not None:
+            clicked, clicks = clicked - left_out.clicked, clicks - left_out.clicks
+            exposed, exposures = exposed - left_out.exposed, exposures - left_out.exposures
+        return clicked / (clicks + HISTORY_PRIOR), exposed / (exposures + HISTORY_PRIOR)
+
+
+def exposed_mean(content: Tensor, item: Tensor) -> Tensor:
+    """Return the mean (D,) of content (I, D) over exposed rows, ``item`` (R,)."""
+    exposure = torch.bincount(item, minlength=len(content)).float()
+    return exposure @ content / exposure.sum()
+
+
+def _sums(users: int, user: Tensor, item: Tensor, content: Tensor) -> Tensor:
+    """Return, per user, the sum of the content of its items (users, D)."""
+    pairs = torch.sparse_coo_tensor(
+        torch.stack([user, item]),
+        torch.ones(len(user)),
+        (users, len(content)),
+        check_invariants=False,
+    )
+    sums: Tensor = torch.sparse.mm(pairs, content)
+    return sums
