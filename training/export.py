@@ -36,6 +36,7 @@ from training.config import Config
 from training.data.dataset import Dataset
 from training.errors import ExportError
 from training.nets.base import FrontNet, with_learned
+from training.provenance import git_commit
 from training.report import plot_front
 
 OPSET = 20
@@ -82,7 +83,7 @@ def export_artifact(
             name=name,
             kind=config.model,
             created=datetime.now(UTC),
-            git_commit=_git_commit(),
+            git_commit=git_commit(),
             config=config.model_dump(mode="json"),
             dataset=DatasetInfo(
                 name=dataset.description.name,
@@ -273,13 +274,3 @@ def _spaces(name: str, dataset: Dataset, files: dict[str, str]) -> Spaces:
         users=space,
         proxies=f"{dataset.description.name[:40]}-{proxies.hexdigest()[:12]}",
     )
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the code that trained, if it ran from a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    except FileNotFoundError:
-        return None
-    return found.stdout.strip() or None

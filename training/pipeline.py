@@ -23,6 +23,7 @@ from training.export import export_artifact
 from training.metrics import auc, gauc
 from training.nets.base import FrontNet
 from training.nets.cp2rec import Cp2recDecomposed
+from training.provenance import code_version
 from training.trainer import Fit, fit
 
 _CELL_BINS = 8
@@ -125,8 +126,9 @@ def validation(dataset: Dataset, known: torch.Tensor, split: Split) -> Callable[
 
 
 def run_key(dataset: Dataset, config: Config) -> str:
-    """Name a run by its data and configuration: equal names are equal runs."""
-    text = json.dumps([dataset.fingerprint, config.model_dump(mode="json")], sort_keys=True)
+    """Name a run by its data, configuration and code: equal names are equal runs."""
+    what = [dataset.fingerprint, config.model_dump(mode="json"), code_version()]
+    text = json.dumps(what, sort_keys=True)
     return f"{config.model}-{config.seed}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

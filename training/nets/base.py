@@ -15,7 +15,8 @@ class Slates:
 
     slate (R,) int64 which slate a row belongs to; user (B,), item (R,) int64 table rows;
     embedding (R, D), modality_mask (R, M), proxies (R, P) NaN = unknown, label (R,) float32;
-    position (R,) int64; valid (R,) bool, False where a short slate was padded.
+    position (R,) int64; valid (R,) bool, False where a short slate was padded; propensity (R,)
+    of the exposure, in (0, 1]; offset (R,) logits that a teacher ascribes to exposure.
     """
 
     user: Tensor
@@ -27,6 +28,8 @@ class Slates:
     label: Tensor
     position: Tensor
     valid: Tensor
+    propensity: Tensor
+    offset: Tensor
 
 
 @dataclass(frozen=True)

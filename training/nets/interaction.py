@@ -1,0 +1,323 @@
+"""CP2Rec with a main model that learns its interactions: NCF or DCN, as published or as a front.
+
+From Liu et al., ACM MM 2023: confounding proxies c and common features z, both projected to d
+and normalised (the paper leaves their widths open); purifiers COS, PROJ and SOLVE that keep z' of
+c; refined proxies c' = sigma(W c + b); one shared main model f with two heads, y_B = f([c, z'])
+and y_U = f([c', z']); gamma L_B + L_U + beta L_O with L_U of the inverse-propensity kind.
+
+Ours: the modes. ``paper`` trains that and, since the paper serves y_U only, serves the mix
+(1 - w) s_U + w s_B. ``front`` takes w as an input: c_w = (1 - w) c' + w c, hidden layers
+modulated by w (FiLM, Perez et al., AAAI 2018, from zero), and trains by a counterfactual offset:
+BCE(s_w + (1 - w) o, y), where o is what a teacher says exposure added to the row's logit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Lt
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # its usual name
+
+from training.nets.base import FrontNet, Ranker, Slates, TrainingTables, with_learned
+from training.nets.histories import HISTORY_PRIOR, Histories, SlateHistory, exposed_mean
+from training.nets.layers import Content, Examination, ProxyBins
+
+Size = Annotated[int, Ge(1)]
+Weight = Annotated[float, Ge(0)]
+
+
+@dataclass(frozen=True)
+class InteractionOptions:
+    """Sizes and loss weights; see the training configs for defaults."""
+
+    main: Literal["ncf", "dcn"] = "dcn"
+    mode: Literal["paper", "front"] = "front"
+    purifier: Literal["cos", "proj", "solve", "none"] = "cos"
+    debias: Literal["ips", "snips", "pos", "rel"] = "ips"
+    refine: bool = True
+    dim: Size = 16
+    hidden: Size = 64
+    cross_layers: Size = 2
+    proxy_bins: Size = 32
+    proxy_dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
+    id_dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
+    biased_weight: Weight = 0.1
+    orthogonality_weight: Weight = 0.01
+    l2: Weight = 1e-6
+
+
+class Purifier(nn.Module):
+    """Takes out of z what the proxies c know of it; ``loss`` is the paper's L_O."""
+
+    def __init__(self, kind: Literal["cos", "proj", "solve", "none"], dim: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.estimate = ConditionalGaussian(dim) if kind == "solve" else None
+
+    def forward(self, z: Tensor, c: Tensor) -> Tensor:
+        """Return z' (N, d) of z (N, d) and c (N, d)."""
+        if self.kind != "proj":
+            return z
+        share = (z * c).sum(1, keepdim=True) / c.square().sum(1, keepdim=True).clamp(min=1e-8)
+        return z - share * c
+
+    def loss(self, z: Tensor, c: Tensor) -> Tensor:
+        """Return L_O, a scalar; for SOLVE also the likelihood that fits its estimate q(c | z)."""
+        if self.kind == "cos":
+            return F.cosine_similarity(z, c, dim=1).abs().mean()
+        if self.estimate is not None:
+            return self.estimate.bound(z, c) + self.estimate.nll(z.detach(), c.detach())
+        return z.new_zeros(())
+
+
+class ConditionalGaussian(nn.Module):
+    """q(c | z), for CLUB's upper bound of mutual information (Cheng et al., ICML 2020).
+
+    The paper fits q in alternation with the net; here both steps share an iteration: the bound
+    sees q's weights as constants, and the likelihood sees c and z as constants.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.mean = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
+        self.log_variance = nn.Sequential(
+            nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.Tanh()
+        )
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean and the log variance of c, (N, d) each."""
+        return self.mean(z), self.log_variance(z)
+
+    def nll(self, z: Tensor, c: Tensor) -> Tensor:
+        """Return the mean of -log q(c | z), constants left out."""
+        mean, log_variance = self(z)
+        loss: Tensor = ((c - mean).square() / log_variance.exp() + log_variance).sum(1).mean() / 2
+        return loss
+
+    def bound(self, z: Tensor, c: Tensor) -> Tensor:
+        """Return mean_i [log q(c_i | z_i) - mean_j log q(c_j | z_i)]; q's weights get no gradient."""
+        constants = {name: weight.detach() for name, weight in self.named_parameters()}
+        mean, log_variance = torch.func.functional_call(self, constants, (z,))
+        # mean_j |c_j - m|^2 = |mean c - m|^2 + Var c, per dimension: no pairs are formed.
+        own = (c - mean).square()
+        others = (c.mean(0) - mean).square() + c.var(0, unbiased=False)
+        bound: Tensor = ((others - own) / log_variance.exp()).sum(1).mean() / 2
+        return bound
+
+
+class ItemEncoder(nn.Module):
+    """State (N, 4d) of an item: z', c, c' and its history content."""
+
+    exposed_mean: Tensor
+
+    def __init__(self, tables: TrainingTables, options: InteractionOptions) -> None:
+        super().__init__()
+        d, D = options.dim, tables.embedding.shape[1]
+        self.content_dim = D
+        self.content = Content(tables.dims, tables.embedding, tables.modality_mask)
+        self.project = nn.Sequential(nn.Linear(D, d), nn.GELU(), nn.Linear(d, d))
+        self.norm_z = nn.LayerNorm(d)
+        self.proxy = ProxyBins(tables.proxies, options.proxy_bins, d, options.proxy_dropout)
+        self.norm_c = nn.LayerNorm(d)
+        self.refine = nn.Linear(d, d) if options.refine else None
+        self.purify = Purifier(options.purifier, d)
+        self.clicked = nn.Linear(D, d, bias=False)
+        self.register_buffer("exposed_mean", torch.zeros(D))
+
+    def forward(self, embedding: Tensor, modality_mask: Tensor, proxies: Tensor) -> Tensor:
+        """Encode; the last modality is the id embedding, zero for an item never trained on."""
+        z, c = self.features(embedding, modality_mask, proxies)
+        refined = torch.sigmoid(self.refine(c)) if self.refine is not None else torch.zeros_like(c)
+        content, mask = embedding[:, : self.content_dim], modality_mask[:, :-1]
+        history = self.clicked(self.history_content(content, mask))
+        return torch.cat([self.purify(z, c), c, refined, history], 1)  # (N, 4d)
+
+    def features(
+        self, embedding: Tensor, modality_mask: Tensor, proxies: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return z before purification, and c, (N, d) each."""
+        content, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
+        mask, known = modality_mask[:, :-1], modality_mask[:, -1:]
+        z = self.norm_z(self.project(self.content(content, mask)) + learned * known)
+        return z, self.norm_c(self.proxy(proxies))
+
+    def history_content(self, embedding: Tensor, modality_mask: Tensor) -> Tensor:
+        """Return content (N, D) less its mean over exposed rows, as user histories sum it."""
+        mask = modality_mask @ self.content.block
+        return self.content.present(embedding, mask) - self.exposed_mean
+
+
+class UserEncoder(nn.Module):
+    """User vector (1, d) of someone known by clicked items alone."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, history: Tensor) -> Tensor:
+        """Encode states (L, 4d) of clicked items; L = 0 gives the average user."""
+        length = torch.ones_like(history[:, :1]).sum(0, keepdim=True)  # (1, 1)
+        return history[:, 3 * self.dim :].sum(0, keepdim=True) / (length + HISTORY_PRIOR)
+
+
+class InteractionRanker(Ranker):
+    """f([u, z', c_w]) with hidden layers modulated by w, or the mix of the two heads of ``paper``."""
+
+    def __init__(self, options: InteractionOptions, prior: Tensor) -> None:
+        super().__init__()
+        self.dim, self.mode, self.main = options.dim, options.mode, options.main
+        width, hidden = 3 * options.dim, options.hidden
+        self.first = nn.Linear(width, hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.film = nn.Linear(1, 4 * hidden, bias=False)
+        nn.init.zeros_(self.film.weight)
+        self.cross = nn.ModuleList(nn.Linear(width, 1) for _ in range(options.cross_layers))
+        product = options.dim if options.main == "ncf" else width
+        self.out = nn.Linear(hidden + product, 1)
+        nn.init.zeros_(self.out.weight)
+        with torch.no_grad():
+            self.out.bias.copy_(prior)
+
+    def forward(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
+        """Return logits (N,)."""
+        return self.pairwise(user.expand(state.shape[0], -1), state, tradeoff)
+
+    def pairwise(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
+        """Return logits (R,); tradeoff (1,) or (R,)."""
+        z, c, refined, _ = state.split(self.dim, dim=1)
+        w = tradeoff.view(-1, 1)
+        if self.mode == "paper":
+            debiased, biased = self._logit(user, z, refined, w), self._logit(user, z, c, w)
+            return (1.0 - w[:, 0]) * debiased + w[:, 0] * biased
+        return self._logit(user, z, (1.0 - w) * refined + w * c, w)
+
+    def heads(self, user: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits (R,) of y_U and y_B, the two heads of ``paper``."""
+        ends = (torch.zeros(1), torch.ones(1))
+        debiased, biased = (self.pairwise(user, state, w) for w in ends)
+        return debiased, biased
+
+    def _logit(self, user: Tensor, z: Tensor, c: Tensor, w: Tensor) -> Tensor:
+        x = torch.cat([user, z, c], 1)  # (R, 3d)
+        if self.mode == "front":
+            film = self.film(w)  # (1 or R, 4H)
+        else:
+            film = torch.zeros(1, self.film.out_features)
+        scale_1, shift_1, scale_2, shift_2 = film.chunk(4, dim=1)
+        h = F.relu(self.first(x) * (1.0 + scale_1) + shift_1)
+        h = F.relu(self.second(h) * (1.0 + scale_2) + shift_2)
+        if self.main == "ncf":
+            product = user * z  # He et al., WWW 2017: generalised matrix factorisation
+        else:
+            product = x
+            for layer in self.cross:  # Wang et al., ADKDD 2017
+                product = x * layer(product) + product
+        logit: Tensor = self.out(torch.cat([h, product], 1)).squeeze(1)
+        return logit
+
+
+class Cp2recInteraction(FrontNet):
+    """The net and its losses. ``batch.propensity`` and ``batch.offset`` feed L_U and the front."""
+
+    def __init__(self, tables: TrainingTables, options: InteractionOptions) -> None:
+        super().__init__()
+        self.options = options
+        d = options.dim
+        items, users = len(tables.embedding), len(tables.user_attributes)
+        self.item_encoder: ItemEncoder = ItemEncoder(tables, options)
+        self.user_encoder = UserEncoder(d)
+        prior = torch.logit(tables.label.mean().clamp(0.01, 0.99))
+        self.ranker: InteractionRanker = InteractionRanker(options, prior)
+        self.item_id = nn.Embedding(items, d)
+        self.user_id = nn.Embedding(users, d)
+        nn.init.normal_(self.item_id.weight, std=0.1)
+        nn.init.normal_(self.user_id.weight, std=0.1)
+        self.attributes = nn.Parameter(torch.zeros(tables.user_attributes.shape[1], d))
+        self.exposed = nn.Linear(tables.embedding.shape[1], d, bias=False)
+        self.examination = Examination(int(tables.position.max()) + 1)
+        self._user_attributes = tables.user_attributes
+        with torch.no_grad():
+            content = self.item_encoder.history_content(tables.embedding, tables.modality_mask)
+            self.item_encoder.exposed_mean.copy_(exposed_mean(content, tables.item))
+            self._histories = Histories(content - self.item_encoder.exposed_mean, tables)
+
+    def loss(self, batch: Slates) -> Tensor:
+        """Return the mode's loss + purification + weight decay of the ids."""
+        options = self.options
+        known = torch.rand(len(batch.item)) >= options.id_dropout
+        inputs = with_learned(batch.embedding, batch.modality_mask, self.item_id(batch.item), known)
+        state = self.item_encoder(*inputs, batch.proxies)
+        content = self.item_encoder.history_content(batch.embedding, batch.modality_mask)
+        user = self._user_vectors(batch.user, SlateHistory.of(content, batch))[batch.slate]
+        loss = (
+            self._paper_loss(user, state, batch)
+            if options.mode == "paper"
+            else (self._front_loss(user, state, batch))
+        )
+        if options.orthogonality_weight > 0:
+            z, c = self.item_encoder.features(*inputs, batch.proxies)
+            purification = self.item_encoder.purify.loss(z[batch.valid], c[batch.valid])
+            loss = loss + options.orthogonality_weight * purification
+        ids = self.item_id(batch.item).square().sum() + self.user_id(batch.user).square().sum()
+        return loss + options.l2 * ids
+
+    def learned_items(self) -> Tensor:
+        """Return the id embeddings (I, d)."""
+        return self.item_id.weight
+
+    def user_vectors(self) -> Tensor:
+        """Return the vectors (users, d) of all users."""
+        return self._user_vectors(torch.arange(len(self._user_attributes)))
+
+    def _user_vectors(self, user: Tensor, left_out: SlateHistory | None = None) -> Tensor:
+        clicked, exposed = self._histories.means(user, left_out)
+        vectors: Tensor = (
+            self.user_id(user)
+            + self._user_attributes[user] @ self.attributes
+            + self.item_encoder.clicked(clicked)
+            + self.exposed(exposed)
+        )
+        return vectors
+
+    def _front_loss(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
+        """Return BCE(s_w + (1 - w) o, y) with w drawn per row: a quarter 0, a quarter 1."""
+        w = (2.0 * torch.rand(len(state)) - 0.5).clamp(0.0, 1.0)
+        logit = self.ranker.pairwise(user, state, w)
+        return self.examination(logit + (1.0 - w) * batch.offset, batch)
+
+    def _paper_loss(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
+        """Return L_U + gamma L_B."""
+        debiased, biased = self.ranker.heads(user, state)
+        loss = debiased_loss(debiased, batch, self.options.debias)
+        if self.options.biased_weight > 0:
+            loss = loss + self.options.biased_weight * self.examination(biased, batch)
+        return loss
+
+
+def debiased_loss(
+    logit: Tensor, batch: Slates, kind: Literal["ips", "snips", "pos", "rel"]
+) -> Tensor:
+    """Return L_U of logits (R,) under propensities theta in (0, 1].
+
+    ips: BCE / theta, for both labels (Schnabel et al., ICML 2016); snips: its self-normalised form
+    (Swaminathan & Joachims, NIPS 2015); pos: only clicks are weighted; rel: the squared Rel-MF
+    loss (Saito et al., WSDM 2020), y / theta (1 - p)^2 + (1 - y / theta) p^2. The first two leave
+    P(click | features) where it is, so they debias only what the features cannot tell.
+    """
+    weight = batch.valid / batch.propensity
+    bce = F.binary_cross_entropy_with_logits(logit, batch.label, reduction="none")
+    count = batch.valid.sum()
+    if kind == "ips":
+        return (weight * bce).sum() / count
+    if kind == "snips":
+        return (weight * bce).sum() / weight.sum()
+    if kind == "pos":
+        return (torch.where(batch.label > 0.5, weight, batch.valid.float()) * bce).sum() / count
+    p = torch.sigmoid(logit)
+    relevance = batch.label * weight
+    return (
+        relevance * (1 - p).square() + (batch.valid.float() - relevance) * p.square()
+    ).sum() / count
