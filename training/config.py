@@ -5,12 +5,13 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import ConfigError
 from training.nets.cp2rec import Cp2recOptions
+from training.nets.interaction import InteractionOptions
 
 
 class _Frozen(BaseModel):
@@ -36,6 +37,13 @@ class SplitOptions(_Frozen):
     test: float = Field(gt=0, lt=0.5)
 
 
+class ExposureOptions(_Frozen):
+    """What the losses of a net with learned interactions are told about exposure."""
+
+    propensity_floor: float = Field(gt=0, le=1)
+    draws: int = Field(ge=1, le=1000)
+
+
 class FrontOptions(_Frozen):
     """How the front is measured."""
 
@@ -52,11 +60,18 @@ class Config(_Frozen):
     default_tradeoff: float = Field(ge=0, le=1)
     train: TrainOptions
     split: SplitOptions
-    net: Cp2recOptions
+    net: Cp2recOptions | InteractionOptions = Field(discriminator="main")
     front: FrontOptions
+    exposure: ExposureOptions | None = None
+
+    @model_validator(mode="after")
+    def _interactions_need_exposure(self) -> Self:
+        if isinstance(self.net, InteractionOptions) and self.exposure is None:
+            raise ValueError("net.main = ncf or dcn needs a section [exposure]")
+        return self
 
 
-MODELS = ("cp2rec",)
+MODELS = ("cp2rec", "cp2rec-front", "cp2rec-paper")  # packaged configurations
 
 
 def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...] = ()) -> Config:

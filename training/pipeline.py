@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from service.contract.artifact import Artifact, Repository, write_atomically
 from service.contract.manifest import Calibration, Front
-from training.config import Config
+from training.config import Config, load_config
 from training.data.batches import SlateBatches, known_items
 from training.data.dataset import Dataset
 from training.data.split import Split, split_rows
@@ -23,6 +24,8 @@ from training.export import export_artifact
 from training.metrics import auc, gauc
 from training.nets.base import FrontNet
 from training.nets.cp2rec import Cp2recDecomposed
+from training.nets.interaction import Cp2recInteraction, InteractionOptions
+from training.propensity import exposure_offset, propensities
 from training.provenance import code_version
 from training.trainer import Fit, fit
 
@@ -50,10 +53,18 @@ def train_net(
         dataset, validation=config.split.validation, test=config.split.test, seed=config.seed
     )
     batches = SlateBatches(
-        dataset, split.train, slate=config.train.slate, batch_slates=config.train.batch_slates
+        dataset,
+        split.train,
+        slate=config.train.slate,
+        batch_slates=config.train.batch_slates,
+        **_exposure(dataset, config, split, checkpoints),
     )
     torch.manual_seed(config.seed)
-    net = Cp2recDecomposed(batches.tables, config.net)
+    net: FrontNet
+    if isinstance(config.net, InteractionOptions):
+        net = Cp2recInteraction(batches.tables, config.net)
+    else:
+        net = Cp2recDecomposed(batches.tables, config.net)
     known = known_items(batches.tables)
     fitted = fit(
         net,
@@ -67,6 +78,30 @@ def train_net(
     logit = score_rows(net, dataset, known, split.validation, np.array([1.0]))[0]
     calibration = calibrate(dataset.impressions.label[split.validation], logit)
     return Trained(net, known, split, calibration, fitted)
+
+
+def _exposure(
+    dataset: Dataset, config: Config, split: Split, checkpoints: Path
+) -> dict[str, NDArray[np.floating]]:
+    """Return what the net's losses need to know of exposure, per training row."""
+    if not isinstance(config.net, InteractionOptions) or config.exposure is None:
+        return {}
+    if config.net.mode == "paper":
+        floor = config.exposure.propensity_floor
+        return {"propensity": propensities(dataset, split.train, floor)}
+    log.info("training the teacher")
+    packaged = load_config(config.model)
+    update = {"seed": config.seed, "split": config.split}
+    teacher = train_net(dataset, packaged.model_copy(update=update), checkpoints)
+    offset = exposure_offset(
+        teacher.net,
+        dataset,
+        teacher.known,
+        split.train,
+        draws=config.exposure.draws,
+        seed=config.seed,
+    )
+    return {"offset": offset}
 
 
 def train(

@@ -78,6 +78,25 @@ def test_both_ends_are_the_two_heads_exactly(world: World, scorer: Scorer) -> No
     assert np.abs(pull).max() > 0.05
 
 
+@pytest.mark.parametrize("tradeoff", TRADEOFFS)
+def test_learned_interactions_agree_with_torch(interaction_world: World, tradeoff: float) -> None:
+    scorer = Scorer(interaction_world.artifact)
+    scorer.replay()
+    states = _service_states(interaction_world, scorer)
+    users = interaction_world.trained.net.user_vectors().detach()[5:6]
+    with torch.inference_mode():
+        expected = interaction_world.trained.net.ranker(
+            users,
+            item_states(interaction_world.trained, interaction_world.dataset),
+            torch.tensor([tradeoff]),
+        )
+    np.testing.assert_allclose(
+        scorer.score(users.numpy(), states, tradeoff), expected.numpy(), atol=1e-5
+    )
+    empty = scorer.encode_user(states[:0])
+    np.testing.assert_array_equal(empty, np.zeros_like(empty))
+
+
 @pytest.mark.parametrize("length", [0, 1, 2, 50])
 def test_the_user_encoder_takes_any_history(world: World, scorer: Scorer, length: int) -> None:
     history = _service_states(world, scorer)[:length]

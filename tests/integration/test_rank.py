@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.special import expit
 from service.contract.records import encode
 from service.schemas import MAX_CANDIDATES, MAX_ID_CHARS, RankResponse
 from tests.conftest import World
-from tests.integration.conftest import Deployment, Running
+from tests.integration.conftest import Deployment, Running, deploy
 from tests.torch_ranking import assert_same_ranking, item_states, torch_ranking
 
 TRADEOFFS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -33,6 +34,19 @@ def test_ranking_equals_torch_id_for_id(service: Running, world: World, tradeoff
     assert answer["tradeoff"] == tradeoff
     assert answer["model"] == "toy@1"
     assert answer["degraded"] == []
+
+
+def test_learned_interactions_are_served_by_the_same_service(
+    interaction_world: World, redis_url: str, tmp_path: Path
+) -> None:
+    dataset = interaction_world.dataset
+    with deploy(interaction_world, redis_url, tmp_path / "models").serve() as service:
+        for tradeoff in TRADEOFFS:
+            expected, logits = torch_ranking(interaction_world.trained, dataset, 3, tradeoff)
+            got = service.ids(user_id=dataset.user_ids[3], tradeoff=tradeoff, top_k=1000)
+            assert_same_ranking(got, expected, logits)
+        answer = service.rank(user_id="nobody", history=dataset.item_ids[:3])
+        assert answer["degraded"] == []
 
 
 def test_both_ends_differ(service: Running, world: World) -> None:

@@ -14,10 +14,20 @@ from training.nets.base import Slates, TrainingTables
 
 
 class SlateBatches:
-    """Deals the given rows in batches of slates: up to ``slate`` consecutive rows of a user."""
+    """Deals the given rows in batches of slates: up to ``slate`` consecutive rows of a user.
+
+    propensity (R,) in (0, 1] and offset (R,) in logits go along with ``rows`` (R,).
+    """
 
     def __init__(
-        self, dataset: Dataset, rows: NDArray[np.int64], *, slate: int, batch_slates: int
+        self,
+        dataset: Dataset,
+        rows: NDArray[np.int64],
+        *,
+        slate: int,
+        batch_slates: int,
+        propensity: NDArray[np.floating] | None = None,
+        offset: NDArray[np.floating] | None = None,
     ) -> None:
         impressions = dataset.impressions
         order = np.lexsort((impressions.timestamp[rows], impressions.user[rows]))
@@ -29,6 +39,8 @@ class SlateBatches:
         start = np.flatnonzero(within % slate == 0)  # first row of each slate
         size = np.diff(np.r_[start, len(rows)])
         self.tables = training_tables(dataset, rows)
+        self._propensity = _column(propensity, order, fallback=1.0)
+        self._offset = _column(offset, order, fallback=0.0)
         self._batch_slates = batch_slates
         self._slate = slate
         self._start = torch.from_numpy(start)
@@ -57,7 +69,17 @@ class SlateBatches:
                 label=tables.label[row],
                 position=tables.position[row],
                 valid=valid.flatten(),
+                propensity=self._propensity[row],
+                offset=self._offset[row],
             )
+
+
+def _column(
+    values: NDArray[np.floating] | None, order: NDArray[np.int64], *, fallback: float
+) -> Tensor:
+    if values is None:
+        return torch.full((len(order),), fallback)
+    return torch.from_numpy(values[order].astype(np.float32))
 
 
 def training_tables(dataset: Dataset, rows: NDArray[np.int64]) -> TrainingTables:

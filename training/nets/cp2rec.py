@@ -18,7 +18,7 @@ mean over exposed rows, and leave out the slate that is being predicted.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -38,6 +38,7 @@ Deviation = Annotated[float, Gt(0)]
 class Cp2recOptions:
     """Sizes, loss weights and prior standard deviations; see the training config for defaults."""
 
+    main: Literal["decomposed"] = "decomposed"
     dim: Size = 16
     proxy_bins: Size = 32
     proxy_dropout: Annotated[float, Ge(0), Lt(1)] = 0.1

@@ -98,7 +98,7 @@ class ConditionalGaussian(nn.Module):
         return loss
 
     def bound(self, z: Tensor, c: Tensor) -> Tensor:
-        """Return mean_i [log q(c_i | z_i) - mean_j log q(c_j | z_i)]; q's weights get no gradient."""
+        """Return mean_i [log q(c_i | z_i) - mean_j log q(c_j | z_i)]; q itself learns nothing."""
         constants = {name: weight.detach() for name, weight in self.named_parameters()}
         mean, log_variance = torch.func.functional_call(self, constants, (z,))
         # mean_j |c_j - m|^2 = |mean c - m|^2 + Var c, per dimension: no pairs are formed.
@@ -164,7 +164,7 @@ class UserEncoder(nn.Module):
 
 
 class InteractionRanker(Ranker):
-    """f([u, z', c_w]) with hidden layers modulated by w, or the mix of the two heads of ``paper``."""
+    """f([u, z', c_w]), its hidden layers modulated by w; or the mix of the heads of ``paper``."""
 
     def __init__(self, options: InteractionOptions, prior: Tensor) -> None:
         super().__init__()
@@ -172,8 +172,9 @@ class InteractionRanker(Ranker):
         width, hidden = 3 * options.dim, options.hidden
         self.first = nn.Linear(width, hidden)
         self.second = nn.Linear(hidden, hidden)
-        self.film = nn.Linear(1, 4 * hidden, bias=False)
-        nn.init.zeros_(self.film.weight)
+        self.film = nn.Linear(1, 4 * hidden, bias=False) if options.mode == "front" else None
+        if self.film is not None:
+            nn.init.zeros_(self.film.weight)
         self.cross = nn.ModuleList(nn.Linear(width, 1) for _ in range(options.cross_layers))
         product = options.dim if options.main == "ncf" else width
         self.out = nn.Linear(hidden + product, 1)
@@ -202,13 +203,8 @@ class InteractionRanker(Ranker):
 
     def _logit(self, user: Tensor, z: Tensor, c: Tensor, w: Tensor) -> Tensor:
         x = torch.cat([user, z, c], 1)  # (R, 3d)
-        if self.mode == "front":
-            film = self.film(w)  # (1 or R, 4H)
-        else:
-            film = torch.zeros(1, self.film.out_features)
-        scale_1, shift_1, scale_2, shift_2 = film.chunk(4, dim=1)
-        h = F.relu(self.first(x) * (1.0 + scale_1) + shift_1)
-        h = F.relu(self.second(h) * (1.0 + scale_2) + shift_2)
+        h = F.relu(self._modulate(self.first(x), w, 0))
+        h = F.relu(self._modulate(self.second(h), w, 2))
         if self.main == "ncf":
             product = user * z  # He et al., WWW 2017: generalised matrix factorisation
         else:
@@ -217,6 +213,14 @@ class InteractionRanker(Ranker):
                 product = x * layer(product) + product
         logit: Tensor = self.out(torch.cat([h, product], 1)).squeeze(1)
         return logit
+
+    def _modulate(self, h: Tensor, w: Tensor, part: int) -> Tensor:
+        """Return FiLM of h (R, H) by w; ``part`` is the first of the layer's two chunks."""
+        if self.film is None:
+            return h
+        film = self.film(w).chunk(4, dim=1)  # (1 or R, H) each
+        modulated: Tensor = h * (1.0 + film[part]) + film[part + 1]
+        return modulated
 
 
 class Cp2recInteraction(FrontNet):
@@ -252,21 +256,21 @@ class Cp2recInteraction(FrontNet):
         state = self.item_encoder(*inputs, batch.proxies)
         content = self.item_encoder.history_content(batch.embedding, batch.modality_mask)
         user = self._user_vectors(batch.user, SlateHistory.of(content, batch))[batch.slate]
-        loss = (
-            self._paper_loss(user, state, batch)
-            if options.mode == "paper"
-            else (self._front_loss(user, state, batch))
-        )
+        mode_loss = self._paper_loss if options.mode == "paper" else self._front_loss
+        loss: Tensor = mode_loss(user, state, batch)
         if options.orthogonality_weight > 0:
             z, c = self.item_encoder.features(*inputs, batch.proxies)
             purification = self.item_encoder.purify.loss(z[batch.valid], c[batch.valid])
             loss = loss + options.orthogonality_weight * purification
-        ids = self.item_id(batch.item).square().sum() + self.user_id(batch.user).square().sum()
+        ids: Tensor = (
+            self.item_id(batch.item).square().sum() + self.user_id(batch.user).square().sum()
+        )
         return loss + options.l2 * ids
 
     def learned_items(self) -> Tensor:
         """Return the id embeddings (I, d)."""
-        return self.item_id.weight
+        weight: Tensor = self.item_id.weight
+        return weight
 
     def user_vectors(self) -> Tensor:
         """Return the vectors (users, d) of all users."""
@@ -286,14 +290,16 @@ class Cp2recInteraction(FrontNet):
         """Return BCE(s_w + (1 - w) o, y) with w drawn per row: a quarter 0, a quarter 1."""
         w = (2.0 * torch.rand(len(state)) - 0.5).clamp(0.0, 1.0)
         logit = self.ranker.pairwise(user, state, w)
-        return self.examination(logit + (1.0 - w) * batch.offset, batch)
+        loss: Tensor = self.examination(logit + (1.0 - w) * batch.offset, batch)
+        return loss
 
     def _paper_loss(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
         """Return L_U + gamma L_B."""
         debiased, biased = self.ranker.heads(user, state)
         loss = debiased_loss(debiased, batch, self.options.debias)
         if self.options.biased_weight > 0:
-            loss = loss + self.options.biased_weight * self.examination(biased, batch)
+            likelihood: Tensor = self.examination(biased, batch)
+            loss = loss + self.options.biased_weight * likelihood
         return loss
 
 

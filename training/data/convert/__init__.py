@@ -6,11 +6,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 from training.data.convert.coat import prepare_coat
+from training.data.convert.kuairand import prepare_kuairand
+from training.data.convert.kuairec import prepare_kuairec
+from training.data.convert.movielens import prepare_movielens
+from training.data.convert.open_bandit import prepare_open_bandit
 from training.data.convert.tiktok import prepare_tiktok
 
 CONVERTERS: dict[str, Callable[[Path, Path], None]] = {
     "coat": prepare_coat,
+    "kuairand": prepare_kuairand,
+    "kuairec": prepare_kuairec,
+    "movielens": prepare_movielens,
+    "open_bandit": prepare_open_bandit,
     "tiktok": prepare_tiktok,
 }
 
-__all__ = ["CONVERTERS", "prepare_coat", "prepare_tiktok"]
+__all__ = [
+    "CONVERTERS",
+    "prepare_coat",
+    "prepare_kuairand",
+    "prepare_kuairec",
+    "prepare_movielens",
+    "prepare_open_bandit",
+    "prepare_tiktok",
+]

@@ -1,0 +1,185 @@
+"""MovieLens-1M's converter: small files in the owners' own format, answers known by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.typing import NDArray
+
+from service.contract.manifest import Modality
+from training.data.convert import prepare_movielens
+from training.data.dataset import open_dataset
+from training.data.split import split_rows
+from training.errors import DatasetError
+
+# 86400 a day: days 11313 (978307200 is 1 January 2001), 11314 and 11316.
+MOVIELENS = {
+    "ratings.dat": "1::1193::5::978300760\n"  # 31 December, the first day
+    "2::1193::3::978307199\n"
+    "1::73::4::978307200\n"
+    "2::1193::4::978310000\n"  # after 1 of 2
+    "1::1193::1::978310001\n"  # still: its own day does not count
+    "2::73::2::978500000\n",  # after 1 of 1
+    "users.dat": "1::F::1::10::48067\n2::M::56::10::70072\n",
+    "movies.dat": "73::Misérables, Les (1995)::Drama|Musical\n"
+    '1193::One Flew Over the "Cuckoo\'s" Nest (1975)::Drama\n'
+    "2::Jumanji (1995)::Children's\n",
+}
+
+
+@pytest.fixture
+def movielens(tmp_path: Path) -> Path:
+    source = tmp_path / "ml-1m"
+    source.mkdir()
+    for name, text in MOVIELENS.items():
+        (source / name).write_bytes(text.encode("latin-1"))
+    return source
+
+
+def test_impressions_and_causal_statistics(movielens: Path, tmp_path: Path) -> None:
+    prepare_movielens(movielens, tmp_path / "out")
+    rows = pl.read_parquet(tmp_path / "out/impressions.parquet")
+    assert rows.columns == [
+        *("user_id", "item_id", "label", "timestamp", "exposure"),
+        *("popularity", "positive_rate"),
+    ]
+    assert rows.rows() == [
+        ("1", "1193", 1, 978300760, "logged", None, None),
+        ("2", "1193", 0, 978307199, "logged", None, None),
+        ("1", "73", 1, 978307200, "logged", 0.0, None),
+        ("2", "1193", 1, 978310000, "logged", 2.0, 0.5),
+        ("1", "1193", 0, 978310001, "logged", 2.0, 0.5),
+        ("2", "73", 0, 978500000, "logged", 1.0, 1.0),
+    ]
+
+
+def test_items_and_users(movielens: Path, tmp_path: Path) -> None:
+    prepare_movielens(movielens, tmp_path / "out")
+    dataset = open_dataset(tmp_path / "out")
+    assert dataset.titles == [
+        "Misérables, Les (1995)",
+        'One Flew Over the "Cuckoo\'s" Nest (1975)',
+        "Jumanji (1995)",
+    ]
+    assert dataset.modalities == (Modality(name="categories", dim=3),)
+    np.testing.assert_array_equal(dataset.embedding, [[0, 1, 1], [0, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(dataset.proxies, [[2, 0.5], [4, 0.5], [0, np.nan]])
+    assert dataset.description.user_attributes == ("Age=1", "Age=56", "Gender=F", "Gender=M")
+    np.testing.assert_array_equal(dataset.user_attributes, [[1, 0, 1, 0], [0, 1, 0, 1]])
+    assert not dataset.impressions.uniform.any()
+
+
+def test_split_by_time(movielens: Path, tmp_path: Path) -> None:
+    more = [f"1::2::{1 + k % 5}::{978600000 + k}\n" for k in range(20)]
+    (movielens / "ratings.dat").write_text(MOVIELENS["ratings.dat"] + "".join(more))
+    prepare_movielens(movielens, tmp_path / "out")
+    parts = split_rows(open_dataset(tmp_path / "out"), validation=0.2, test=0.2, seed=0)
+    assert parts.test[-1] == 25
+    assert not len(parts.unbiased)
+
+
+def test_windows_line_ends(movielens: Path, tmp_path: Path) -> None:
+    prepare_movielens(movielens, tmp_path / "out")
+    for name, text in MOVIELENS.items():
+        (movielens / name).write_bytes(text.replace("\n", "\r\n").encode("latin-1"))
+    prepare_movielens(movielens, tmp_path / "windows")
+    plain, windows = open_dataset(tmp_path / "out"), open_dataset(tmp_path / "windows")
+    assert plain.fingerprint == windows.fingerprint
+
+
+def feature(source: Path, name: str, values: NDArray[np.generic], ids: str | None) -> None:
+    np.save(source / f"{name}.npy", values)
+    if ids is not None:
+        (source / f"{name}.ids.txt").write_text(ids)
+
+
+def test_own_features_become_modalities(movielens: Path, tmp_path: Path) -> None:
+    feature(movielens, "poster", np.array([[1, 2], [3, 4]], np.float16), "1193\n73\n")
+    feature(movielens, "plot", np.array([[5.0]]), "2")
+    prepare_movielens(movielens, tmp_path / "out")
+    dataset = open_dataset(tmp_path / "out")
+    assert [(m.name, m.dim) for m in dataset.modalities] == [
+        ("categories", 3),
+        ("plot", 1),
+        ("poster", 2),
+    ]
+    np.testing.assert_array_equal(dataset.embedding[:, 3:], [[0, 3, 4], [0, 1, 2], [5, 0, 0]])
+    assert dataset.modality_mask[:, 1].tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "ids", "file", "problem"),
+    [
+        ("plot", np.ones((2, 2)), None, "plot.ids.txt", "is missing; plot.npy needs its item ids"),
+        ("plot", np.ones((2, 2)), "2\n", "plot.ids.txt", "has 1 ids for 2 vectors"),
+        ("plot", np.ones((2, 2)), "2\n4", "plot.ids.txt", "row 1: '4' is not an item"),
+        ("plot", np.ones((2, 2)), "2\n2", "plot.ids.txt", "row 1: '2' is not allowed to occur"),
+        ("plot", np.ones(2), "2\n73", "plot.npy", r"must be floats \(items, dim\)"),
+        ("plot", np.ones((2, 2), int), "2\n73", "plot.npy", "not int64"),
+        ("plot", np.array([[1.0], [np.inf]]), "2\n73", "plot.npy", "row 1: NaN or infinite"),
+        ("categories", np.ones((1, 1)), "2", "categories.npy", "rename the file"),
+        ("Plot", np.ones((1, 1)), "2", "Plot.npy", "rename the file"),
+    ],
+)
+def test_malformed_features_are_named(
+    movielens: Path,
+    tmp_path: Path,
+    name: str,
+    values: NDArray[np.generic],
+    ids: str | None,
+    file: str,
+    problem: str,
+) -> None:
+    feature(movielens, name, values, ids)
+    with pytest.raises(DatasetError, match=problem) as caught:
+        prepare_movielens(movielens, tmp_path / "out")
+    assert caught.value.file == movielens / file
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", MOVIELENS)
+def test_a_missing_file_is_named(movielens: Path, tmp_path: Path, name: str) -> None:
+    (movielens / name).unlink()
+    with pytest.raises(DatasetError, match="is missing; the source is the folder") as caught:
+        prepare_movielens(movielens, tmp_path / "out")
+    assert caught.value.file == movielens / name
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "column", "row", "problem"),
+    [
+        ("ratings.dat", "", None, None, "is not a table of text"),
+        ("ratings.dat", "1::73::4::9\n1,73,4,9\n", "line", 1, "UserID::MovieID::Rating::Timestamp"),
+        ("ratings.dat", "1::73::4::9\n1::73::6::9\n", "Rating", 1, "'6' is not a rating 1 to 5"),
+        ("ratings.dat", "1::73::4::noon\n", "Timestamp", 0, "'noon' is not a whole number"),
+        ("ratings.dat", "1::99::4::9\n", "MovieID", 0, "'99' is not in movies.dat"),
+        ("ratings.dat", "3::73::4::9\n", "UserID", 0, "'3' is not in users.dat"),
+        (
+            "users.dat",
+            "1::F::1::10::1\n1::F::1::10::1\n",
+            "UserID",
+            1,
+            "'1' is not allowed to occur",
+        ),
+        ("movies.dat", "73::::Drama\n", "Title", 0, "'' is not allowed to be empty"),
+    ],
+)
+def test_what_is_malformed_is_named(
+    movielens: Path,
+    tmp_path: Path,
+    name: str,
+    text: str,
+    column: str | None,
+    row: int | None,
+    problem: str,
+) -> None:
+    (movielens / name).write_text(text)
+    with pytest.raises(DatasetError, match=problem) as caught:
+        prepare_movielens(movielens, tmp_path / "out")
+    error = caught.value
+    assert (error.file, error.column, error.row) == (movielens / name, column, row)
+    assert not (tmp_path / "out").exists()

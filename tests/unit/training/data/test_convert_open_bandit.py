@@ -1,0 +1,186 @@
+"""Open Bandit's converter: small files in the owners' own format, and their sample."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from service.contract.manifest import Modality
+from training.data.convert import prepare_open_bandit
+from training.data.dataset import open_dataset
+from training.data.split import split_rows
+from training.errors import DatasetError
+
+DATA = Path(__file__).parents[5] / "shared" / "data"
+
+LOG = (
+    ",timestamp,item_id,position,click,propensity_score,user_feature_0,user_feature_1,"
+    "user_feature_2,user_feature_3,user-item_affinity_0,user-item_affinity_1\n"
+)
+ITEMS = ",item_id,item_feature_0,item_feature_1,item_feature_2,item_feature_3\n"
+MEN = {
+    "bts/men/men.csv": LOG
+    + "0,2019-11-24 23:59:59.500000+00:00,0,1,1,0.7,aaaaaaaa1,b,c,d,0.0,0.0\n"
+    "1,2019-11-25 00:00:00+00:00,0,3,0,0.25,aaaaaaaa1,b,c,e,1.0,0.0\n"
+    "2,2019-11-25 10:00:00.250000+00:00,0,2,1,1e-06,aaaaaaaa1,b,c,d,1.0,0.0\n"
+    "3,2019-11-26 10:00:00.250000+00:00,1,2,0,0.5,aaaaaaaa1,b,c,d,1.0,0.0\n",
+    "random/men/men.csv": LOG + "0,2019-11-25 01:00:00+00:00,0,1,1,0.5,aaaaaaaa1,b,c,e,0.0,0.0\n"
+    "1,2019-11-26 01:00:00+00:00,0,2,0,0.5,ffffffff2,b,c,e,0.0,0.0\n",
+    "bts/men/item_context.csv": ITEMS + "0,0,-0.5,p,q,r\n1,1,0.75,p,s,r\n",
+    "random/men/item_context.csv": ITEMS + "0,0,-0.5,P,Q,R\n1,1,0.75,P,S,R\n",  # other hashes
+}
+
+
+def write(source: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(text)
+    return source
+
+
+@pytest.fixture
+def men(tmp_path: Path) -> Path:
+    return write(tmp_path / "obd", MEN)
+
+
+def test_impressions(men: Path, tmp_path: Path) -> None:
+    prepare_open_bandit(men, tmp_path / "out")
+    rows = pl.read_parquet(tmp_path / "out/impressions.parquet").sort("exposure", "timestamp")
+    d, e, other = "aaaaaaaa-b-c-d", "aaaaaaaa-b-c-e", "ffffffff-b-c-e"
+    columns = ("user_id", "item_id", "label", "timestamp", "exposure", "position", "propensity")
+    assert rows.select(columns).rows() == [
+        (d, "men-0", 1, 1574639999.5, "logged", 0, 0.7),
+        (e, "men-0", 0, 1574640000.0, "logged", 2, 0.25),
+        (d, "men-0", 1, 1574676000.25, "logged", 1, 1e-06),
+        (d, "men-1", 0, 1574762400.25, "logged", 1, 0.5),
+        (e, "men-0", 1, 1574643600.0, "uniform", 0, 0.5),
+        (other, "men-0", 0, 1574730000.0, "uniform", 1, 0.5),
+    ]
+    # 25 November knows the 24th alone; the 26th knows three rows of bts, none of random.
+    assert rows["popularity"].to_list() == [None, 1, 1, 0, 1, 3]
+    assert rows["positive_rate"].to_list() == [None, 1, 1, None, 1, pytest.approx(2 / 3)]
+
+
+def test_items_users_and_split(men: Path, tmp_path: Path) -> None:
+    prepare_open_bandit(men, tmp_path / "out")
+    dataset = open_dataset(tmp_path / "out")
+    assert dataset.titles == ["Men item 0", "Men item 1"]
+    # item_feature_0, then item_feature_2 as q or s; the other features do not differ
+    assert dataset.modalities == (Modality(name="attributes", dim=3),)
+    np.testing.assert_array_equal(dataset.embedding, [[-0.5, 1, 0], [0.75, 0, 1]])
+    assert dataset.description.user_attributes == (
+        "user_feature_0=aaaaaaaa1",
+        "user_feature_0=ffffffff2",
+        "user_feature_3=d",
+        "user_feature_3=e",
+    )
+    assert dataset.user_ids == ["aaaaaaaa-b-c-d", "aaaaaaaa-b-c-e", "ffffffff-b-c-e"]
+    np.testing.assert_array_equal(
+        dataset.user_attributes, [[1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 0, 1]]
+    )
+    np.testing.assert_allclose(dataset.proxies, np.array([[3, 2 / 3], [1, 0]]), rtol=1e-6)
+    assert dataset.description.unbiased_kind == "uniformly random policy"
+    assert dataset.impressions.uniform.sum() == 2
+
+
+def test_campaigns_are_kept_apart(men: Path, tmp_path: Path) -> None:
+    write(men, {name.replace("men", "women"): text for name, text in MEN.items()})
+    for policy in ("bts", "random"):  # the sample at hand is packed
+        plain = men / policy / "women/women.csv"
+        with gzip.open(plain.with_suffix(".csv.gz"), "wb") as packed:
+            packed.write(plain.read_bytes())
+        plain.unlink()
+    prepare_open_bandit(men, tmp_path / "out")
+    dataset = open_dataset(tmp_path / "out")
+    assert dataset.item_ids == ["men-0", "men-1", "women-0", "women-1"]
+    assert len(dataset.user_ids) == 3
+    assert len(dataset.impressions) == 12
+    np.testing.assert_allclose(dataset.proxies[:2], dataset.proxies[2:])
+
+
+@pytest.mark.parametrize("name", ["bts/men/men.csv", "random/men/men.csv"])
+def test_a_missing_log_is_named(men: Path, tmp_path: Path, name: str) -> None:
+    (men / name).unlink()
+    with pytest.raises(DatasetError, match="is missing; the source is the folder") as caught:
+        prepare_open_bandit(men, tmp_path / "out")
+    assert caught.value.file == men / name
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_campaign_needs_both_policies(men: Path, tmp_path: Path) -> None:
+    (men / "bts/all").mkdir()
+    with pytest.raises(DatasetError, match="needs its folder under bts and under random") as caught:
+        prepare_open_bandit(men, tmp_path / "out")
+    assert caught.value.file == men / "random/all"
+    with pytest.raises(DatasetError, match="needs its folder") as caught:
+        prepare_open_bandit(tmp_path / "nothing", tmp_path / "out")
+    assert caught.value.file == tmp_path / "nothing/bts/all"
+
+
+GOOD = "0,2019-11-24 23:59:59.500000+00:00,0,1,1,0.7,a,b,c,d,0.0,0.0\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "column", "row", "problem"),
+    [
+        (
+            "bts/men/men.csv",
+            LOG + GOOD + GOOD.replace("0,1,1,", "0,0,1,"),
+            "position",
+            1,
+            "1, 2 or",
+        ),
+        ("bts/men/men.csv", LOG + GOOD.replace("0,1,1,", "0,1,2,"), "click", 0, "2 is not 0 or 1"),
+        ("bts/men/men.csv", LOG + GOOD.replace("0.7", "0"), "propensity_score", 0, "0.0 is not in"),
+        ("bts/men/men.csv", LOG + GOOD.replace("0.7", "1.5"), "propensity_score", 0, "1.5 is not"),
+        ("bts/men/men.csv", LOG + GOOD.replace("24 ", "31 "), "timestamp", 0, "a time such as"),
+        ("random/men/men.csv", LOG + GOOD.replace(",0,1,1", ",7,1,1"), "item_id", 0, "7 is not in"),
+        (
+            "bts/men/men.csv",
+            LOG.replace("propensity_score", "p"),
+            "propensity_score",
+            None,
+            "missing",
+        ),
+        ("bts/men/item_context.csv", ITEMS + "0,0,,p,q,r\n", "item_feature_0", 0, "None is not"),
+        ("bts/men/item_context.csv", ITEMS + "0,0,1,p,q,r\n" * 2, "item_id", 1, "to occur twice"),
+    ],
+)
+def test_what_is_malformed_is_named(
+    men: Path, tmp_path: Path, name: str, text: str, column: str, row: int | None, problem: str
+) -> None:
+    (men / name).write_text(text)
+    with pytest.raises(DatasetError, match=problem) as caught:
+        prepare_open_bandit(men, tmp_path / "out")
+    error = caught.value
+    assert (error.file, error.column, error.row) == (men / name, column, row)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(
+    not (DATA / "obd").is_dir(),
+    reason="needs the obd files of their owners in ../shared/data/obd (relative to the repository)",
+)
+def test_the_real_sample(tmp_path: Path) -> None:
+    prepare_open_bandit(DATA / "obd", tmp_path / "out")
+    dataset = open_dataset(tmp_path / "out")
+    rows = dataset.impressions
+    assert len(dataset.item_ids) == 34 + 46
+    assert rows.uniform.sum() == (~rows.uniform).sum() == 20_000
+    assert rows.label[rows.uniform].sum() == 46 + 46
+    assert rows.label[~rows.uniform].sum() == 69 + 46
+    assert len(dataset.user_ids) == 317
+    assert dataset.user_attributes.sum(axis=1).tolist() == [4] * 317
+    assert rows.position is not None
+    assert rows.propensity is not None
+    assert np.unique(rows.position).tolist() == [0, 1, 2]
+    men = np.array([name.startswith("men") for name in dataset.item_ids])
+    np.testing.assert_allclose(rows.propensity[rows.uniform & men[rows.item]], 1 / 34)
+    np.testing.assert_allclose(rows.propensity[rows.uniform & ~men[rows.item]], 1 / 46)
+    assert np.bincount(rows.item[~rows.uniform]).tolist() == dataset.proxies[:, 0].tolist()
+    parts = split_rows(dataset, validation=0.2, test=0.2, seed=0)
+    assert len(parts.unbiased) == 20_000
