@@ -18,7 +18,9 @@ from service.contract.artifact import (
     open_artifact,
     write_atomically,
 )
+from training.baselines import BASELINES, baseline_names, measure_baseline
 from training.config import MODELS, load_config
+from training.curves import Curve, Report
 from training.data.convert import CONVERTERS
 from training.data.dataset import open_dataset
 from training.data.simulate import simulate as simulate_dataset
@@ -28,7 +30,7 @@ from training.pipeline import evaluate as evaluate_front
 from training.pipeline import train as train_model
 from training.publish import BATCH
 from training.publish import publish as publish_records
-from training.report import front_table, plot_front
+from training.report import baseline_table, front_table, plot_front
 
 REDIS_URL = "redis://127.0.0.1:6379/0"
 
@@ -101,7 +103,8 @@ def train(
 ) -> None:
     """Train a model, measure its front, and add it to the model repository.
 
-    An interrupted training goes on where it stopped when the same command is run again.
+    An interrupted training goes on where it stopped when the same command is run again. Under
+    torchrun several processes share every batch: torchrun --nproc-per-node 2 -m training train ...
     """
     resolved = load_config(model, config, (*(overrides or ()), f"seed={seed}"))
     artifact, trained = train_model(
@@ -119,21 +122,31 @@ def evaluate(
     data: Data,
     model: Model = "cp2rec",
     seeds: Annotated[int, typer.Option(min=1, help="Trainings to measure over.")] = 5,
+    baselines: Annotated[
+        str, typer.Option(help=f"all, none, or some of: {','.join(BASELINES)}.")
+    ] = "none",
     config: ConfigFile = None,
     overrides: Overrides = None,
     build: Build = Path("build/training"),
     results: Annotated[Path, typer.Option(help="Where reports go.")] = Path("results"),
 ) -> None:
-    """Measure the front over several seeds; seeds done before are not trained again."""
+    """Measure the front, and baselines, over several seeds; what was done is not done again."""
+    names = baseline_names(baselines)
+    resolved = load_config(model, config, tuple(overrides or ()))
     dataset = open_dataset(data)
-    front = evaluate_front(
-        dataset, load_config(model, config, tuple(overrides or ())), seeds, build
-    )
+    front = evaluate_front(dataset, resolved, seeds, build)
+    curves: dict[str, Curve] = {}
+    for baseline in names:
+        logging.info("baseline %s", baseline)
+        curves[baseline] = measure_baseline(baseline, dataset, resolved, seeds, build)
+    report = Report(**front.model_dump(), baselines=curves)
     folder = results / front.dataset
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{name}.json", front.model_dump_json(indent=2).encode())
-    plot_front([front], folder / f"{name}.png", title=f"{name} on {front.dataset}")
+    write_atomically(folder / f"{name}.json", report.model_dump_json(indent=2).encode())
+    plot_front([front], folder / f"{name}.png", title=f"{name} on {front.dataset}", curves=curves)
     typer.echo(front_table(front))
+    if curves:
+        typer.echo("\n" + baseline_table(front, curves))
     typer.echo(f"wrote {folder / name}.json and .png")
 
 

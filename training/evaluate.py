@@ -143,7 +143,7 @@ def pool_fronts(fronts: Sequence[Front], options: FrontOptions) -> Front:
         points,
         (curves[0].mean(axis=0), curves[1].mean(axis=0)),
         gain_se=_standard_error(_gains(*curves)),
-        hypervolume=_mean_and_se(_hypervolumes(curves, options.reference)),
+        hypervolume=mean_and_se(_hypervolumes(curves, options.reference)),
         options=options,
         unbiased_kind=first.unbiased_kind,
         diagnostic=first.diagnostic,
@@ -303,11 +303,12 @@ def _spearman(tradeoffs: Sequence[float], curve: Floats) -> float:
 
 def _over_seeds(tables: Sequence[dict[str, Metric]]) -> dict[str, Metric]:
     return {
-        name: _mean_and_se(np.array([table[name].mean for table in tables])) for name in tables[0]
+        name: mean_and_se(np.array([table[name].mean for table in tables])) for name in tables[0]
     }
 
 
-def _mean_and_se(values: Floats) -> Metric:
+def mean_and_se(values: Floats) -> Metric:
+    """Return the mean of values (S,) and its standard error, None for a single one."""
     return Metric(mean=float(values.mean()), se=_finite(_standard_error(values)))
 
 

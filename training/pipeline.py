@@ -147,6 +147,8 @@ def validation(dataset: Dataset, known: torch.Tensor, split: Split) -> Callable[
     if impressions.position is not None:
         columns.append(impressions.position[rows].astype(np.float32))
     for column in columns:
+        if np.isnan(column).all():
+            continue
         cuts = np.nanquantile(column, np.linspace(0, 1, _CELL_BINS + 1)[1:-1])
         code = np.where(np.isnan(column), len(cuts) + 1, np.digitize(column, cuts))
         cell = cell * (_CELL_BINS + 1) + code

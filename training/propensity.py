@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -49,12 +47,17 @@ def exposure_offset(
     one = np.array([1.0])
     own = score_rows(teacher, dataset, known, rows, one)[0]
     average = np.zeros_like(own)
-    proxies = dataset.impressions.proxies.copy()
     for _ in range(draws):
-        proxies[rows] = dataset.impressions.proxies[rng.choice(rows, len(rows))]
-        shuffled = dataclasses.replace(
-            dataset, impressions=dataclasses.replace(dataset.impressions, proxies=proxies)
-        )
+        shuffled = shuffled_proxies(dataset, rows, rows, rng)
         average += score_rows(teacher, shuffled, known, rows, one)[0] / draws
     offset = own - average
     return np.asarray(offset - offset.mean())
+
+
+def shuffled_proxies(
+    dataset: Dataset, rows: Rows, donors: Rows, rng: np.random.Generator
+) -> Dataset:
+    """Return the dataset with impressions ``rows`` wearing the proxies of random ``donors``."""
+    proxies = dataset.impressions.proxies.copy()
+    proxies[rows] = dataset.impressions.proxies[rng.choice(donors, len(rows))]
+    return dataset.with_proxies(proxies)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from service.contract.manifest import Front, FrontPoint, Metric
+from training.curves import Curve
 
 _LABELLED = (0.0, 0.5, 1.0)
 
 
-def plot_front(fronts: Sequence[Front], path: Path, *, title: str) -> None:
-    """Draw fronts as curves of logged against unbiased AUC, with 2 standard errors, to a PNG."""
+def plot_front(
+    fronts: Sequence[Front], path: Path, *, title: str, curves: Mapping[str, Curve] | None = None
+) -> None:
+    """Draw fronts with 2 standard errors, and baselines, as a PNG of the two axes."""
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -35,6 +38,10 @@ def plot_front(fronts: Sequence[Front], path: Path, *, title: str) -> None:
                     f"w = {point.tradeoff:g}", (px.mean, py.mean),
                     textcoords="offset points", xytext=(6, 6),
                 )  # fmt: skip
+    for name, curve in (curves or {}).items():
+        x_means = [metric.mean for metric in curve.logged_auc]
+        y_means = [metric.mean for metric in curve.unbiased_auc]
+        axes.plot(x_means, y_means, marker=".", linewidth=0.8, label=name)
     front = fronts[0]
     axes.set_xlabel(f"{front.axis.upper()} on logged traffic")
     axes.set_ylabel(f"{front.axis.upper()} on unbiased traffic ({front.unbiased_kind})")
@@ -78,3 +85,30 @@ def _row(point: FrontPoint, names: Sequence[str]) -> str:
 def _cell(metric: Metric, digits: int = 4) -> str:
     error = "" if metric.se is None else f" ± {metric.se:.{digits}f}"
     return f"{metric.mean:.{digits}f}{error}"
+
+
+def baseline_table(front: Front, curves: Mapping[str, Curve]) -> str:
+    """Return the ends of each baseline and its hypervolume, the front's own first, as Markdown."""
+    logged = [point.logged[front.axis] for point in front.points]
+    unbiased = [point.unbiased[front.axis] for point in front.points]
+    lines = [
+        "| | what | logged AUC, w = 0 | w = 1 | unbiased AUC, w = 0 | w = 1 | hypervolume |",
+        "|" + " --- |" * 7,
+        _ends("**front**", "this model", logged, unbiased, front.hypervolume),
+    ]
+    for name, curve in curves.items():
+        measured = (curve.logged_auc, curve.unbiased_auc, curve.hypervolume)
+        lines.append(_ends(name, curve.what, *measured))
+    return "\n".join(lines)
+
+
+def _ends(
+    name: str, what: str, logged: Sequence[Metric], unbiased: Sequence[Metric], area: Metric
+) -> str:
+    """Return one row; what has no knob fills the column of w = 0 alone."""
+    cells = [
+        _cell(metrics[end]) if len(metrics) > 1 or end == 0 else ""
+        for metrics in (logged, unbiased)
+        for end in (0, -1)
+    ]
+    return f"| {name} | {what} | {' | '.join(cells)} | {_cell(area, 5)} |"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,10 @@ class Dataset:
     proxies: Floats
     user_attributes: Floats
     impressions: Impressions
+
+    def with_proxies(self, proxies: Floats) -> Dataset:
+        """Return the dataset with other impression proxies (R, P)."""
+        return replace(self, impressions=replace(self.impressions, proxies=proxies))
 
     @property
     def proxy_fields(self) -> tuple[Proxy, ...]:

@@ -36,7 +36,7 @@ class InteractionOptions:
     main: Literal["ncf", "dcn"] = "dcn"
     mode: Literal["paper", "front"] = "front"
     purifier: Literal["cos", "proj", "solve", "none"] = "cos"
-    debias: Literal["ips", "snips", "pos", "rel"] = "ips"
+    debias: Literal["ips", "snips", "pos", "rel", "none"] = "ips"
     refine: bool = True
     dim: Size = 16
     hidden: Size = 64
@@ -290,16 +290,20 @@ class Cp2recInteraction(FrontNet):
         """Return BCE(s_w + (1 - w) o, y) with w drawn per row: a quarter 0, a quarter 1."""
         w = (2.0 * torch.rand(len(state)) - 0.5).clamp(0.0, 1.0)
         logit = self.ranker.pairwise(user, state, w)
-        loss: Tensor = self.examination(logit + (1.0 - w) * batch.offset, batch)
-        return loss
+        return self._likelihood(logit + (1.0 - w) * batch.offset, batch)
 
     def _paper_loss(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
-        """Return L_U + gamma L_B."""
+        """Return L_U + gamma L_B; L_B alone without debiasing."""
         debiased, biased = self.ranker.heads(user, state)
+        if self.options.debias == "none":
+            return self._likelihood(biased, batch)
         loss = debiased_loss(debiased, batch, self.options.debias)
         if self.options.biased_weight > 0:
-            likelihood: Tensor = self.examination(biased, batch)
-            loss = loss + self.options.biased_weight * likelihood
+            loss = loss + self.options.biased_weight * self._likelihood(biased, batch)
+        return loss
+
+    def _likelihood(self, logit: Tensor, batch: Slates) -> Tensor:
+        loss: Tensor = self.examination(logit, batch)
         return loss
 
 

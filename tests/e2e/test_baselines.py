@@ -1,0 +1,72 @@
+"""Baselines: measured on the same rows, sharing equal trainings, done once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import training.baselines
+from tests.conftest import World
+from training.baselines import BASELINES, baseline_names, measure_baseline
+from training.curves import Curve
+from training.errors import ConfigError
+from training.report import baseline_table
+
+Measure = Callable[[str], Curve]
+
+
+@pytest.fixture(scope="module")
+def measure(world: World, tmp_path_factory: pytest.TempPathFactory) -> Measure:
+    runs = tmp_path_factory.mktemp("runs")
+    return lambda name: measure_baseline(name, world.dataset, world.config, 1, runs)
+
+
+def test_curves_end_where_the_points_are(measure: Measure) -> None:
+    plain, ips = measure("plain"), measure("ips")
+    assert (plain.tradeoffs, ips.tradeoffs) == ((1.0,), (0.0,))
+    for curve in (measure("backdoor"), measure("penalty")):
+        assert curve.tradeoffs[-1] == 1.0
+        assert curve.logged_auc[-1].mean == pytest.approx(plain.logged_auc[0].mean, abs=1e-6)
+        assert curve.unbiased_auc[-1].mean == pytest.approx(plain.unbiased_auc[0].mean, abs=1e-6)
+        assert curve.logged_auc[0].mean != pytest.approx(plain.logged_auc[0].mean, abs=1e-3)
+    mix = measure("two-head")
+    assert mix.logged_auc[0].mean == pytest.approx(ips.logged_auc[0].mean, abs=1e-6)
+    assert mix.unbiased_auc[0].mean == pytest.approx(ips.unbiased_auc[0].mean, abs=1e-6)
+
+
+def test_what_is_blind_to_proxies_knows_none(measure: Measure, world: World) -> None:
+    blind = training.baselines._without_proxies(world.dataset)
+    assert np.isnan(blind.impressions.proxies).all()
+    assert not np.isnan(world.dataset.impressions.proxies).all()
+    assert blind.fingerprint != world.dataset.fingerprint
+    assert measure("no-proxy").logged_auc != measure("plain").logged_auc
+
+
+def test_nothing_is_trained_twice(measure: Measure, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = measure("plain")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(training.baselines, "train_net", refuse)
+    assert measure("plain") == first
+    assert first.hypervolume.se is None  # one seed tells no error
+
+
+def test_names() -> None:
+    assert baseline_names("all") == tuple(BASELINES)
+    assert baseline_names("none") == ()
+    assert baseline_names("pos,ips") == ("pos", "ips")
+    with pytest.raises(ConfigError, match=r"--baselines: 'popular' is not one of plain, no-proxy"):
+        baseline_names("ips,popular")
+
+
+def test_the_table_shows_points_and_curves(measure: Measure, world: World) -> None:
+    curves = {name: measure(name) for name in ("plain", "backdoor")}
+    _, _, front, plain, backdoor = baseline_table(world.artifact.manifest.front, curves).split("\n")
+    assert front.startswith("| **front** | this model | ")
+    logged = f"{curves['plain'].logged_auc[0].mean:.4f}"
+    assert plain.split(" | ")[2:4] == [logged, ""]
+    assert backdoor.split(" | ")[3] == logged
