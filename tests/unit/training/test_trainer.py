@@ -17,7 +17,7 @@ from training.data.dataset import Dataset
 from training.errors import TrainingError
 from training.evaluate import score_rows
 from training.metrics import auc
-from training.nets.base import FrontNet, Slates
+from training.nets.base import FrontNet
 from training.nets.cp2rec import Cp2recDecomposed, Cp2recOptions
 from training.trainer import Fit, fit
 
@@ -155,14 +155,14 @@ def test_the_seed_orders_the_batches(run: Run, tmp_path: Path) -> None:
 
 def test_every_epoch_has_an_order_of_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     net, orders = run.net(), list[list[int]]()
-    original = SlateBatches.epoch
+    original = SlateBatches.deal
 
-    def watched(batches: SlateBatches, generator: torch.Generator) -> Iterator[Slates]:
+    def watched(batches: SlateBatches, generator: torch.Generator) -> Iterator[Tensor]:
         dealt = list(original(batches, generator))
-        orders.append(torch.cat([batch.user for batch in dealt]).tolist())
+        orders.append(torch.cat(dealt).tolist())
         return iter(dealt)
 
-    monkeypatch.setattr(SlateBatches, "epoch", watched)
+    monkeypatch.setattr(SlateBatches, "deal", watched)
     run.fit(net, Script(*range(6)))
 
     assert len(orders) == 3

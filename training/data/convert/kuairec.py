@@ -154,11 +154,11 @@ def _items(videos: pl.DataFrame, daily: pl.DataFrame, captions: Path) -> pl.Data
 
 
 def _captions(path: Path) -> pl.DataFrame:
-    """Return item_id and title where there is a caption; ragged lines of the file are left out."""
+    """Return item_id and title where there is a caption; pieces of broken lines name no video."""
     if not path.exists():
         return pl.DataFrame(schema={"item_id": pl.String, "title": pl.String})
     try:
-        scan = pl.scan_csv(path, infer_schema=False, truncate_ragged_lines=True)
+        scan = pl.scan_csv(path, infer_schema=False)
         found = scan.collect_schema().names()
         for name in ("video_id", "caption"):
             if name not in found:
@@ -171,7 +171,7 @@ def _captions(path: Path) -> pl.DataFrame:
     title = pl.col("caption").str.replace_all(r"\s+", " ").str.strip_chars()
     return (
         table.select(item_id=pl.col("video_id"), title=title)
-        .filter(pl.col("item_id").str.contains(r"^\d+$"), ~pl.col("title").is_in(["", "UNKNOWN"]))
+        .filter(~pl.col("title").is_in(["", "UNKNOWN"]))
         .unique("item_id", keep="first")
     )
 

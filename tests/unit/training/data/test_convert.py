@@ -58,7 +58,9 @@ def tiktok(folder: Path, **replaced: NDArray[np.generic] | None) -> Path:
 
 
 def test_converters_by_name() -> None:
-    assert {"coat": prepare_coat, "tiktok": prepare_tiktok} == CONVERTERS
+    assert set(CONVERTERS) == {
+        *("coat", "kuairand", "kuairec", "movielens", "open_bandit", "tiktok"),
+    }
 
 
 def test_coat_impressions(coat: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ KUAIRAND = {
     VIDEOS: VIDEO
     + "10,123,NORMAL,2022-04-10,LongImport,0.0,87433.0,720.0,1280.0,9155697141,9.0,39\n"
     '20,456,NORMAL,2022-04-10,Kmovie,1.0,218066.0,720.0,1280.0,,,"12,39"\n'
-    "30,456,AD,2022-04-10,Kmovie,1.0,,,,,,\n",
+    "30,456,AD,2022-04-10,,1.0,,,,,,\n",
     USERS: USER
     + '7,full_active,0,0,0,5,"(0,10]",0,0,0,0,99,61-90,0,1'
     + ",0" * 16
@@ -104,7 +104,7 @@ def test_items_users_and_split(kuairand: Path, tmp_path: Path) -> None:
     # alone is no difference
     assert dataset.modalities == (Modality(name="attributes", dim=6),)
     np.testing.assert_array_equal(
-        dataset.embedding, [[0, 1, 0, 1, 0, 1], [1, 1, 1, 0, 0, 1], [0, 0, 1, 0, 1, 0]]
+        dataset.embedding, [[0, 1, 0, 1, 0, 1], [1, 1, 1, 0, 0, 1], [0, 0, 0, 0, 1, 0]]
     )
     assert dataset.user_ids == ["7", "8"]
     assert dataset.description.user_attributes == (

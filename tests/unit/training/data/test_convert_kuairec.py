@@ -42,8 +42,9 @@ KUAIREC = {
     "14,9,11919,6067,,,,1.964562\n",  # about 4 % have no time
     "item_daily_features.csv": DAILY + '3,20200705,11,"music, pop",100,40,0.5,4,1\n'
     "3,20200706,11,,200,50,0.6,5,1\n"
-    "5,20200705,12,,0,0,0.0,0,0\n"
+    "5,20200705,12,,0,1,0.0,0,0\n"
     "5,20200706,12,,30,12,,2,0\n"
+    "5,20200706,12,,99,99,,99,0\n"  # listed twice: the first row counts
     "3,20200707,11,,7,7,0.7,7,1\n",
     "item_categories.csv": 'video_id,feat\n3,[8]\n5,"[27, 9]"\n9,"[9]"\n',
 }
@@ -100,11 +101,11 @@ def test_proxies_are_those_of_the_day_before(kuairec: Path, tmp_path: Path) -> N
             none,  # 5 July: the table begins on that very day
             third_on_5,
             third_on_5,
-            [0, 0, 0, 0, np.nan],  # shown to nobody: no CTR
+            [0, 1, 0, 0, np.nan],  # shown to nobody: no CTR
             none,  # video 9 is not in the table
             third_on_6,
             fifth_on_6,
-            [0, 0, 0, 0, np.nan],
+            [0, 1, 0, 0, np.nan],
             third_on_6,
             none,  # no date
         ],
