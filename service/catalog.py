@@ -91,6 +91,9 @@ class Catalog:
             except StoreError as error:
                 log.warning("%s: not following changes: %s", self._label, error)
                 await asyncio.sleep(_RETRY_S)
+            except Exception:
+                log.exception("%s: reading changes failed, trying again", self._label)
+                await asyncio.sleep(_RETRY_S)
 
     async def rows(self, item_ids: Sequence[str], timeout_s: float | None) -> Rows:
         """Return the row of each id (N,), ``MISSING`` where the store has none.

@@ -7,6 +7,7 @@ import time
 import uuid
 
 from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLargeError, RankError
@@ -51,6 +52,8 @@ class Envelope:
         self._telemetry.in_flight.inc()
         try:
             await self._app(scope, bounded_receive, noting_send)
+        except ClientDisconnect:
+            log.debug("request %s: the client left", state["request_id"])
         except Exception as error:
             if status:  # half an answer is out: the server must break the connection
                 raise

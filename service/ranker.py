@@ -57,7 +57,13 @@ class Ranker:
         items = [
             {"item_id": found_ids[row], "rank": rank, "score": score, "status": status}
             for rank, (row, score, status) in enumerate(
-                zip(best, scores[0].tolist(), np.where(cold[best], "cold", "ok"), strict=True), 1
+                zip(
+                    best,
+                    scores[0].tolist(),
+                    np.where(cold[best], "cold", "ok").tolist(),
+                    strict=True,
+                ),
+                1,
             )
         ]
         if request.explain:

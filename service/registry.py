@@ -67,9 +67,12 @@ class Registry:
         self._failures: dict[str, str] = {}  # name@version or name -> why it does not serve
 
     async def watch(self) -> None:
-        """Follow the repository for ever."""
+        """Follow the repository for ever, whatever goes wrong with it."""
         while True:
-            await self.refresh()
+            try:
+                await self.refresh()
+            except Exception:
+                log.exception("looking for models failed; serving what is loaded")
             await asyncio.sleep(self._settings.models_poll_s)
 
     async def refresh(self) -> None:

@@ -77,7 +77,7 @@ class RedisStore:
             with _mapped():
                 cursor, ids = await self._redis.sscan(keys.catalog, cursor, count=chunk)
             if ids:
-                yield [item_id.decode() for item_id in ids]
+                yield [item_id.decode(errors="replace") for item_id in ids]
             if cursor == 0:
                 return
 
@@ -116,7 +116,8 @@ class RedisStore:
         for index, stream in enumerate(streams):
             for entry_id, fields in entries.get(stream, ()):
                 reached[index] = entry_id.decode()
-                item_ids.update(dict.fromkeys(fields.get(b"ids", b"").decode().split("\n")))
+                named = fields.get(b"ids", b"").decode(errors="replace")
+                item_ids.update(dict.fromkeys(named.split("\n")))
         item_ids.pop("", None)
         if gap:
             reached = [last for _, last in bounds]

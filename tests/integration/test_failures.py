@@ -14,6 +14,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
+from service.contract.artifact import Repository
 from service.contract.records import encode
 from tests.conftest import World
 from tests.integration.conftest import Deployment, Running, deploy, until
@@ -101,6 +102,37 @@ def test_a_record_that_is_not_finite_never_reaches_the_ranking(
         assert service.metric('rank_corrupt_records_total{record="item"}') >= 1
 
 
+def test_keys_nobody_can_read_do_not_stop_the_followers(
+    deployment: Deployment, world: World
+) -> None:
+    keys, client = deployment.keys, deployment.redis
+    target = world.dataset.item_ids[0]
+    client.sadd(keys.catalog, b"\xff\xfe")
+    with deployment.serve() as service:
+        client.xadd(keys.item_changes, {"ids": b"\xff\xfe"})
+        client.xadd(keys.item_changes, {"other": "field"})
+        client.delete(keys.items([target])[0])
+        client.xadd(keys.item_changes, {"ids": target})
+        until(lambda: target not in service.ids(user_id="u", top_k=1000))
+
+
+def test_a_surprise_does_not_stop_the_watch_for_models(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surprises = iter([OSError("disk on fire"), RuntimeError("anything")])
+    names = Repository.names
+
+    def surprising(self: Repository) -> list[str]:
+        if (error := next(surprises, None)) is not None:
+            raise error
+        return names(self)
+
+    monkeypatch.setattr(Repository, "names", surprising)
+    with deployment.serve() as service:  # ready, in spite of two failed looks
+        assert service.rank(user_id="u")["model"] == "toy@1"
+    assert next(surprises, None) is None
+
+
 def test_an_item_without_proxies_is_ranked_as_unknown(deployment: Deployment, world: World) -> None:
     item_id = world.dataset.item_ids[8]
     deployment.redis.delete(deployment.keys.proxies([item_id])[0])
@@ -125,12 +157,16 @@ def test_an_unknown_error_shows_its_request_id_alone(
     assert "secret" not in response.text
 
 
-def test_a_client_that_leaves_half_way_harms_nobody(service: Running) -> None:
+def test_a_client_that_leaves_half_way_harms_nobody(
+    service: Running, caplog: pytest.LogCaptureFixture
+) -> None:
     host, port = service.client.base_url.host, service.client.base_url.port
     assert port is not None
     with socket.create_connection((host, port)) as connection:
         connection.sendall(b"POST /rank HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
     assert service.rank(user_id="u")["items"]
+    until(lambda: service.metric('rank_http_request_seconds_count{route="/rank",status="0"}') > 0)
+    assert not caplog.records  # it is no failure of ours
 
 
 def test_many_requests_at_once_get_the_answers_of_one_at_a_time(
