@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import socket
 import sys
 from pathlib import Path
@@ -45,13 +44,12 @@ def main() -> int:
 
 def serve(settings: Settings) -> int:
     """Listen and serve until a signal; returns the exit code."""
+    host, port = settings.host, settings.port
     try:
-        listener = socket.create_server((settings.host, settings.port), backlog=2048)
+        family = socket.getaddrinfo(host, port)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        place = f"{settings.host}:{settings.port}"
-        logging.error(
-            "cannot listen on %s: %s; set RANK_PORT", place, os.strerror(error.errno or 0)
-        )
+        logging.error("cannot listen on %s:%d: %s; set RANK_HOST or RANK_PORT", host, port, error)
         return 1
     config = uvicorn.Config(
         create_app(settings),
@@ -61,7 +59,7 @@ def serve(settings: Settings) -> int:
         access_log=False,
         timeout_graceful_shutdown=settings.drain_s,
     )
-    host, port = listener.getsockname()[:2]
+    port = listener.getsockname()[1]
     logging.info("listening on http://%s:%d, documentation at /docs", host, port)
     uvicorn.Server(config).run(sockets=[listener])
     return 0

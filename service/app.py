@@ -31,12 +31,10 @@ def create_app(settings: Settings) -> FastAPI:
         registry = Registry(settings, store, telemetry)
         app.state.store, app.state.registry, app.state.telemetry = store, registry, telemetry
         app.state.ranker = Ranker(registry, store, telemetry)
-        app.state.draining = False
         watching = asyncio.create_task(registry.watch(), name="watch models")
         try:
             yield
         finally:
-            app.state.draining = True
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching

@@ -59,10 +59,11 @@ class Catalog:
 
         A store that suddenly holds nothing has lost its data: what is in memory is kept.
         """
-        self._position = await self._store.change_position(self._keys)
+        position = await self._store.change_position(self._keys)
         total = await self._store.catalog_size(self._keys)
         if not total and self._row:
             log.error("%s: the store lost all items, ranking from memory", self._label)
+            self._position = position
             return
         gone = set(self._row)
         self._absent.clear()
@@ -71,23 +72,24 @@ class Catalog:
             gone.difference_update(item_ids)
             log.info("%s: %d of %d items encoded", self._label, len(self), total)
         self._forget(gone)
+        self._position = position  # only now: a read that failed half way is begun again
 
     async def follow(self) -> None:
         """Re-read what the change stream names, for ever; after a gap, everything."""
         while True:
             try:
                 changes = await self._store.changes(self._keys, self._position)
-                if changes.gap:
+                if changes.gap:  # position moves once everything was read
                     log.warning("%s: changes were lost, reading all items again", self._label)
                     await self.preload()
                     self._telemetry.catalog_changes.labels(self._label, "gap").inc(len(self))
-                elif changes.item_ids:
+                    continue
+                if changes.item_ids:
                     for start in range(0, len(changes.item_ids), self._chunk):
                         await self._read(changes.item_ids[start : start + self._chunk])
                     count = len(changes.item_ids)
                     self._telemetry.catalog_changes.labels(self._label, "change").inc(count)
-                if not changes.gap:
-                    self._position = changes.position
+                self._position = changes.position
             except StoreError as error:
                 log.warning("%s: not following changes: %s", self._label, error)
                 await asyncio.sleep(_RETRY_S)
@@ -95,11 +97,12 @@ class Catalog:
                 log.exception("%s: reading changes failed, trying again", self._label)
                 await asyncio.sleep(_RETRY_S)
 
-    async def rows(self, item_ids: Sequence[str], timeout_s: float | None) -> Rows:
+    async def rows(self, item_ids: Sequence[str], timeout_s: float) -> Rows:
         """Return the row of each id (N,), ``MISSING`` where the store has none.
 
         Only ids not held are asked of the store, and those it lacked before are not asked again
-        until a change names them. Raises StoreError if it is asked and does not answer.
+        until a change names them. Raises StoreError if it does not answer in ``timeout_s``,
+        waiting for other reads included.
         """
         unheld = [i for i in item_ids if i not in self._row and i not in self._absent]
         if unheld:
@@ -146,11 +149,13 @@ class Catalog:
         proxies = decode(proxy_records, len(manifest.proxies), allow_nan=True)
         unknown = ~proxies.present | proxies.corrupt
         proxies.values[unknown] = np.nan
-        states = self._scorer.encode_items(
-            items.values, mask_matrix(items.mask, len(manifest.modalities)), proxies.values
-        )
+        fine = items.present & ~items.corrupt
+        mask = mask_matrix(items.mask[fine], len(manifest.modalities))
+        states = self._scorer.encode_items(items.values[fine], mask, proxies.values[fine])
         # One row that is not finite would spoil the order of all others.
-        fine = items.present & ~items.corrupt & np.isfinite(states).all(axis=1)
+        finite = np.isfinite(states).all(axis=1)
+        states = states[finite]
+        fine[fine] = finite
         for what, refused in (("item", items.present & ~fine), ("proxy", proxies.corrupt)):
             if refused.any():
                 self._telemetry.corrupt_records.labels(what).inc(int(refused.sum()))
@@ -158,7 +163,7 @@ class Catalog:
                 log.warning("%s: refused the %s record of %r", self._label, what, first)
         kept = np.flatnonzero(fine).tolist()
         rows = self._allot([item_ids[index] for index in kept])
-        self._states[rows] = states[kept]
+        self._states[rows] = states
         self._cold[rows] = (items.mask[kept] & np.uint64(manifest.learned_mask)) == 0
         self._forget(item_ids[index] for index in np.flatnonzero(~fine).tolist())
         self._telemetry.catalog_items.labels(self._label).set(len(self))

@@ -53,11 +53,13 @@ class Envelope:
         try:
             await self._app(scope, bounded_receive, noting_send)
         except ClientDisconnect:
-            log.debug("request %s: the client left", state["request_id"])
+            status = 499  # as nginx counts it
         except Exception as error:
             if status:  # half an answer is out: the server must break the connection
                 raise
-            if not isinstance(error, RankError):
+            if isinstance(error, RankError):
+                log.info("request %s: %d %s", state["request_id"], error.status, error.message)
+            else:
                 log.exception("request %s failed", state["request_id"])
                 error = RankError("internal error; the log has it under this request id")
             response = JSONResponse(error.body(state["request_id"]), status_code=error.status)

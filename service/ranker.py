@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import Any
 
@@ -33,7 +34,7 @@ class Ranker:
 
     async def rank(self, request: RankRequest, request_id: str) -> dict[str, Any]:
         """Return the response that ``schemas.RankResponse`` documents."""
-        clock = _Clock(request.deadline_ms)
+        clock = _Clock(request.deadline_ms, self._store.timeout_s)
         model = self._registry.resolve(request.model)
         manifest = model.manifest
         tradeoff = manifest.default_tradeoff if request.tradeoff is None else request.tradeoff
@@ -91,11 +92,11 @@ class Ranker:
         self, model: LoadedModel, request: RankRequest, clock: _Clock, degraded: set[Degraded]
     ) -> Array:
         """Return the user vector (1, U): the record's, else from the history, else the average."""
+        record = None
         try:
             record = await self._store.user(model.keys, request.user_id, clock.remaining_s())
         except StoreError as error:
             degraded.add(_reason(error, clock))
-            record = None
         decoded = decode([record], model.manifest.user_dim)
         if decoded.corrupt[0]:
             degraded.add(Degraded.CORRUPT_RECORD)
@@ -106,7 +107,8 @@ class Ranker:
         history = history[history != MISSING]
         self._telemetry.cold_users.labels("history" if len(history) else "average").inc()
         if not len(history):
-            degraded.add(Degraded.UNKNOWN_USER)
+            if not degraded:  # the store said so, rather than nothing
+                degraded.add(Degraded.UNKNOWN_USER)
             return model.average_user
         return model.scorer.encode_user(model.catalog.states(history))
 
@@ -135,11 +137,12 @@ class Ranker:
 
 
 class _Clock:
-    """Laps of one request in milliseconds, and what is left of its deadline."""
+    """Laps of one request in milliseconds, and how long it may still wait for the store."""
 
-    def __init__(self, deadline_ms: float | None) -> None:
+    def __init__(self, deadline_ms: float | None, store_timeout_s: float) -> None:
         self._start = self._last = time.perf_counter()
-        self._deadline_s = None if deadline_ms is None else deadline_ms / 1000
+        self._deadline_s = math.inf if deadline_ms is None else deadline_ms / 1000
+        self._store_timeout_s = store_timeout_s
         self._laps: dict[str, float] = {}
 
     def lap(self, stage: str) -> None:
@@ -147,10 +150,12 @@ class _Clock:
         self._laps[stage] = (now - self._last) * 1000
         self._last = now
 
-    def remaining_s(self) -> float | None:
-        if self._deadline_s is None:
-            return None
-        return max(0.0, self._deadline_s - (time.perf_counter() - self._start))
+    def expired(self) -> bool:
+        return time.perf_counter() - self._start >= self._deadline_s
+
+    def remaining_s(self) -> float:
+        left_s = self._deadline_s - (time.perf_counter() - self._start)
+        return min(max(0.0, left_s), self._store_timeout_s)
 
     def finish(self, telemetry: Telemetry) -> dict[str, float]:
         for stage, lap_ms in self._laps.items():
@@ -227,5 +232,5 @@ def _context(model: LoadedModel, values: dict[str, float]) -> Array | None:
 
 
 def _reason(error: StoreError, clock: _Clock) -> Degraded:
-    late = isinstance(error, StoreTimeoutError) and clock.remaining_s() == 0.0
+    late = isinstance(error, StoreTimeoutError) and clock.expired()
     return Degraded.DEADLINE if late else Degraded.STORE_UNAVAILABLE

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from service.scorer import Scorer
 from service.settings import Settings
 from service.store import RedisStore
 from service.telemetry import Telemetry
+
+_MAX_PAUSE_S = 15.0
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,8 @@ class Registry:
         self._models: dict[str, LoadedModel] = {}
         self._aliases: dict[str, str] = {}  # name@alias -> name@version
         self._failures: dict[str, str] = {}  # name@version or name -> why it does not serve
+        self._pause_s: dict[str, float] = {}
+        self._retry_at: dict[str, float] = {}  # name@version -> when to try again
 
     async def watch(self) -> None:
         """Follow the repository for ever, whatever goes wrong with it."""
@@ -78,8 +82,11 @@ class Registry:
     async def refresh(self) -> None:
         """Load what aliases newly name, then move the aliases, then drop what none names."""
         wanted = await asyncio.to_thread(self._wanted)
+        for label in set(self._failures) - set(wanted.values()) - set(self._repository.names()):
+            del self._failures[label]
         for label in sorted(set(wanted.values()) - set(self._models)):
-            await self._load(label)
+            if time.monotonic() >= self._retry_at.get(label, 0.0):
+                await self._load(label)
         aliases = {
             alias: label if label in self._models else self._aliases.get(alias, "")
             for alias, label in wanted.items()
@@ -94,9 +101,7 @@ class Registry:
         tasks = [model.following for model in self._models.values()]
         for task in tasks:
             task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def resolve(self, reference: str | None) -> LoadedModel:
         """Return the model that ``name``, ``name@version`` or ``name@alias`` stands for.
@@ -171,8 +176,14 @@ class Registry:
                 self._store, scorer, keys, self._telemetry, self._settings.catalog_chunk
             )
             await catalog.preload()
+            if not len(catalog):
+                space = scorer.artifact.manifest.spaces.items
+                raise StoreError(f"the store holds no items in space {space}: publish {label}")
         except (ArtifactError, StoreError) as error:
             self._fail(label, error)
+            pause_s = self._pause_s.get(label, self._settings.models_poll_s)
+            self._retry_at[label] = time.monotonic() + pause_s
+            self._pause_s[label] = min(2 * pause_s, _MAX_PAUSE_S)
             return
         self._models[label] = LoadedModel(
             scorer=scorer,
@@ -183,7 +194,8 @@ class Registry:
             ),
             following=asyncio.create_task(catalog.follow(), name=f"follow {label}"),
         )
-        self._failures.pop(label, None)
+        for told in (self._failures, self._pause_s, self._retry_at):
+            told.pop(label, None)
         self._telemetry.model_loads.labels("ok").inc()
         log.info("%s: serves, %d items", label, len(catalog))
 

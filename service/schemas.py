@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.contract.keys import MAX_ID_CHARS
 from service.contract.manifest import Front
 
-MAX_ID_CHARS = 128
 MAX_CANDIDATES = 5000
 MAX_HISTORY = 500
 MAX_TOP_K = 1000
@@ -39,6 +39,7 @@ class RankRequest(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
+        strict=True,
         allow_inf_nan=False,
         json_schema_extra={"examples": [REQUEST_EXAMPLE]},
     )
@@ -80,7 +81,7 @@ class RankRequest(BaseModel):
         default=False, description="Add each item's score and rank at tradeoff 0 and 1."
     )
     request_id: Id | None = Field(
-        default=None, description="Echoed in the response and the log; made up if omitted."
+        default=None, description="Echoed in the ranking; made up if omitted."
     )
     deadline_ms: float | None = Field(
         default=None,
@@ -144,8 +145,8 @@ class RankResponse(BaseModel):
     degraded: list[Degraded] = Field(
         description="Empty when all is well. unknown_user: no record and no usable history, "
         "ranked for an average user. store_unavailable: Redis did not answer, ranked from "
-        "memory. deadline: `deadline_ms` ran out before Redis answered. corrupt_record: the "
-        "user's record was refused.",
+        "memory, without the user's record. deadline: `deadline_ms` ran out before Redis "
+        "answered. corrupt_record: the user's record was refused.",
         examples=[[]],
     )
     timing_ms: Timing = Field(description="Where the time went.")
@@ -194,4 +195,6 @@ class Health(BaseModel):
     """Whether the service lives or may get traffic, and what it waits for."""
 
     status: Literal["ok", "waiting"] = Field(description="ok or waiting.")
-    reason: str | None = Field(default=None, description="What is waited for.")
+    reason: str | None = Field(
+        default=None, description="What is waited for, or what is amiss though traffic may come."
+    )

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from service.contract.artifact import GRAPHS, Artifact, ArtifactError
 from service.contract.manifest import Graph
 
+_TILE_ROWS = 64
+
 Array = NDArray[np.float32]
 
 
@@ -34,11 +36,18 @@ class Scorer:
     def score(
         self, user: Array, state: Array, tradeoff: float, context: Array | None = None
     ) -> Array:
-        """Return logits (N,) of a user (1, U) and states (N, S); context (1, C) if there is one."""
+        """Return logits (N,) of a user (1, U) and states (N, S); context (1, C) if there is one.
+
+        States are padded to whole tiles: a product computes the rows of a tile's rest in another
+        order, and equal items must get equal logits wherever they stand.
+        """
+        count = len(state)
+        if rest := -count % _TILE_ROWS:
+            state = np.concatenate([state, np.zeros((rest, state.shape[1]), np.float32)])
         feed = {"user": user, "state": state, "tradeoff": np.array([tradeoff], np.float32)}
         if context is not None:
             feed["context"] = context
-        return self._run("ranker", feed)
+        return self._run("ranker", feed)[:count]
 
     def replay(self) -> None:
         """Compute the golden inputs; raises ArtifactError where a logit is off."""

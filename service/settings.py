@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import annotated_types
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "RANK_"
@@ -55,6 +55,13 @@ class Settings(BaseSettings):
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Least level to log."
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_scheme(cls, url: SecretStr) -> SecretStr:
+        if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("Input should begin with redis://, rediss:// or unix://")
+        return url
 
 
 def describe() -> Iterator[tuple[str, str, str, str]]:

@@ -37,11 +37,11 @@ class RedisStore:
     """Reads of user, item and proxy records. Every method raises StoreError alone."""
 
     def __init__(self, settings: Settings) -> None:
-        self._timeout_s = settings.store_timeout_ms / 1000
+        self.timeout_s = settings.store_timeout_ms / 1000
         url = settings.redis_url.get_secret_value()
-        self._redis = _client(url, settings.store_connections, self._timeout_s)
+        self._redis = _client(url, settings.store_connections, self.timeout_s)
         # Blocking reads of the change streams wait longer, on connections of their own.
-        self._streams = _client(url, 64, _STREAM_BLOCK_MS / 1000 + self._timeout_s)
+        self._streams = _client(url, 64, _STREAM_BLOCK_MS / 1000 + self.timeout_s)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -53,8 +53,8 @@ class RedisStore:
         with _mapped():
             await self._redis.ping()
 
-    async def user(self, keys: Keys, user_id: str, timeout_s: float | None = None) -> bytes | None:
-        """Return a user's record, or None; waits ``timeout_s`` at most, if given."""
+    async def user(self, keys: Keys, user_id: str, timeout_s: float) -> bytes | None:
+        """Return a user's record, or None; waits ``timeout_s`` at most, retries included."""
         with _mapped():
             async with asyncio.timeout(timeout_s):
                 record: bytes | None = await self._redis.get(keys.user(user_id))
@@ -97,8 +97,8 @@ class RedisStore:
     async def changes(self, keys: Keys, position: tuple[str, str]) -> Changes:
         """Wait about a second for changes behind ``position``.
 
-        ``gap`` says that entries were trimmed before they were read, or that a stream was lost
-        and begun anew: everything must be re-read.
+        ``gap`` says that entries may have been trimmed before they were read, or that a stream
+        was lost and begun anew: everything must be re-read.
         """
         streams = (keys.item_changes, keys.proxy_changes)
         with _mapped():
@@ -108,7 +108,7 @@ class RedisStore:
             bounds = [await self._bounds(stream) for stream in streams]
         entries = {stream.decode(): read for stream, read in reply}
         gap = any(
-            _number(first) > _number(seen) > _number(_FIRST) or _number(last) < _number(seen)
+            _number(first) > _number(seen) or _number(last) < _number(seen)
             for seen, (first, last) in zip(position, bounds, strict=True)
         )
         item_ids: dict[str, None] = {}
@@ -119,8 +119,6 @@ class RedisStore:
                 named = fields.get(b"ids", b"").decode(errors="replace")
                 item_ids.update(dict.fromkeys(named.split("\n")))
         item_ids.pop("", None)
-        if gap:
-            reached = [last for _, last in bounds]
         return Changes(tuple(item_ids), (reached[0], reached[1]), gap)
 
     async def _bounds(self, stream: str) -> tuple[str, str]:

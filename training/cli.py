@@ -25,9 +25,11 @@ from training.data.convert import CONVERTERS
 from training.data.dataset import open_dataset
 from training.data.simulate import simulate as simulate_dataset
 from training.demo import run_demo
+from training.distributed import is_first, launched, processes
 from training.errors import ConfigError, TrainingError
 from training.pipeline import evaluate as evaluate_front
 from training.pipeline import train as train_model
+from training.pipeline import train_net
 from training.publish import BATCH
 from training.publish import publish as publish_records
 from training.report import baseline_table, front_table, plot_front
@@ -96,7 +98,7 @@ def train(
     data: Data,
     models: Models = Path("models"),
     name: Annotated[str | None, typer.Option(help="Name to serve it by; default: --model.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Default: the configuration's.")] = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
     build: Build = Path("build/training"),
@@ -106,10 +108,16 @@ def train(
     An interrupted training goes on where it stopped when the same command is run again. Under
     torchrun several processes share every batch: torchrun --nproc-per-node 2 -m training train ...
     """
-    resolved = load_config(model, config, (*(overrides or ()), f"seed={seed}"))
-    artifact, trained = train_model(
-        open_dataset(data), resolved, Repository(models), name or model, build
-    )
+    seeded = () if seed is None else (f"seed={seed}",)
+    resolved = load_config(model, config, (*(overrides or ()), *seeded))
+    name = name or model
+    Repository(models).check_name(name)
+    with processes():
+        dataset = open_dataset(data)
+        if not is_first():
+            train_net(dataset, resolved, build)  # its share of the batches; the first does the rest
+            return
+        artifact, trained = train_model(dataset, resolved, Repository(models), name, build)
     fitted = trained.fit
     typer.echo(front_table(artifact.manifest.front))
     typer.echo(f"best of {fitted.evaluations} evaluations on validation: {fitted.best:.4f}")
@@ -131,6 +139,8 @@ def evaluate(
     results: Annotated[Path, typer.Option(help="Where reports go.")] = Path("results"),
 ) -> None:
     """Measure the front, and baselines, over several seeds; what was done is not done again."""
+    if launched():
+        raise ConfigError("torchrun is for train; evaluate trains its seeds in one process")
     names = baseline_names(baselines)
     resolved = load_config(model, config, tuple(overrides or ()))
     dataset = open_dataset(data)
@@ -164,10 +174,12 @@ def publish(
 ) -> None:
     """Write a model's records to Redis, then move its alias, so that services pick it up.
 
-    A bare name is its newest version. Run it again after an interruption; it goes on.
+    The catalogue becomes the items of --data; others leave it. A bare name is its newest version.
+    Run it again after an interruption; it goes on.
     """
     repository = Repository(models)
     name = reference.partition("@")[0]
+    repository.check_alias(name, alias)
     if "@" not in reference and (versions := repository.versions(name)):
         reference = f"{name}@{versions[-1]}"
     artifact = open_artifact(repository.resolve(reference))
@@ -176,7 +188,7 @@ def publish(
     )
     typer.echo(
         f"{artifact.label}: {done.items} items and {done.users} users in Redis, "
-        f"{done.written} records written now"
+        f"{done.written} records written and {done.removed} items removed now"
     )
     if promote:
         _promote(repository, name, artifact.version, alias)

@@ -71,6 +71,7 @@ class Config(_Frozen):
         return self
 
 
+_MAIN_MODELS = ("decomposed", "ncf", "dcn")  # pydantic names the chosen one in an error's place
 MODELS = ("cp2rec", "cp2rec-front", "cp2rec-paper")  # packaged configurations
 
 
@@ -91,7 +92,7 @@ def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...]
         return Config.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(str(part) for part in first["loc"] if part not in _MAIN_MODELS)
         raise ConfigError(f"configuration: {where}: {first['msg']}") from error
 
 

@@ -7,7 +7,6 @@ import http.client
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -56,8 +55,9 @@ def run_demo(build: Path, *, port: int | None, once: bool) -> None:
         publish(artifact, dataset, url=url, namespace="rank")
         Repository(build / "models").promote(MODEL, artifact.version)
         log.info("[4/4] serving")
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("RANK_")}
         environment = {
-            **os.environ,
+            **inherited,
             "RANK_HOST": HOST,
             "RANK_PORT": str(chosen),
             "RANK_REDIS_URL": url,
@@ -91,7 +91,6 @@ def _artifact(build: Path) -> tuple[Artifact, Dataset]:
     artifact, _ = train(
         dataset, load_config(MODEL, overrides=OVERRIDES), repository, MODEL, build / "training"
     )
-    shutil.rmtree(build / "training")
     return artifact, dataset
 
 

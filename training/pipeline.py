@@ -72,7 +72,7 @@ def train_net(
         validation(dataset, known, split),
         config.train,
         seed=config.seed,
-        checkpoint=checkpoints / f"{run_key(dataset, config)}.pt",
+        checkpoint=_checkpoint(dataset, config, checkpoints),
         stop_after=stop_after,
     )
     logit = score_rows(net, dataset, known, split.validation, np.array([1.0]))[0]
@@ -115,6 +115,7 @@ def train(
     artifact = export_artifact(
         trained.net, dataset, trained.known, front, trained.calibration, config, repository, name
     )
+    _checkpoint(dataset, config, checkpoints).unlink()  # the next run is a new one
     return artifact, trained
 
 
@@ -167,6 +168,10 @@ def run_key(dataset: Dataset, config: Config) -> str:
     what = [dataset.fingerprint, config.model_dump(mode="json"), code_version()]
     text = json.dumps(what, sort_keys=True)
     return f"{config.model}-{config.seed}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _checkpoint(dataset: Dataset, config: Config, checkpoints: Path) -> Path:
+    return checkpoints / f"{run_key(dataset, config)}.pt"
 
 
 def _measure(dataset: Dataset, config: Config, trained: Trained) -> Front:

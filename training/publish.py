@@ -23,7 +23,7 @@ from training.errors import PublishError
 from training.export import ITEMS, USERS
 
 BATCH = 1000
-_STREAM_LENGTH = 100_000  # entries; each names up to BATCH ids
+_STREAM_LENGTH = 10_000  # entries; each names up to BATCH ids; who missed some re-reads all
 _TIMEOUT_S = 10.0
 
 Floats = NDArray[np.float32]
@@ -31,11 +31,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Published:
-    """How many records are in the store, and how many this call wrote."""
+    """How many records are in the store, and how many this call wrote and removed."""
 
     users: int
     items: int
     written: int
+    removed: int = 0
 
 
 def publish(
@@ -49,27 +50,27 @@ def publish(
 ) -> Published:
     """Write proxies, items and users of ``artifact``, and announce changed items to services.
 
-    Items are those of ``dataset``, also ones the model never saw; users are those it was trained
-    on. Batches already written with the same content are skipped, so an interrupted call can be
-    run again and an equal one writes nothing; ``fresh`` writes all of it again. Raises
-    PublishError where the dataset does not fit the model or Redis does not answer.
+    The catalogue becomes the items of ``dataset``, also ones the model never saw: others leave
+    it. Users are those the model was trained on. Batches already written with the same content
+    are skipped, so an interrupted call can be run again and an equal one writes nothing;
+    ``fresh`` writes all of it again. Raises PublishError where the dataset does not fit the
+    model or Redis does not answer.
     """
     _check_fits(artifact, dataset)
     keys = Keys(namespace, artifact.manifest.spaces)
     try:
-        with redis.Redis.from_url(
-            url,
-            protocol=2,
-            socket_timeout=_TIMEOUT_S,
-            retry=Retry(ExponentialBackoff(), 3),
-        ) as client:
+        client = redis.Redis.from_url(
+            url, protocol=2, socket_timeout=_TIMEOUT_S, retry=Retry(ExponentialBackoff(), 3)
+        )
+    except ValueError as error:
+        raise PublishError(f"--redis {_without_password(url)}: {error}") from error
+    try:
+        with client:
             return _Publisher(client, keys, batch, fresh).run(artifact, dataset)
     except redis.RedisError as error:
         raise PublishError(
             f"Redis at {_without_password(url)}: {error}; run the same command to go on"
         ) from error
-    except ValueError as error:
-        raise PublishError(f"--redis {_without_password(url)}: {error}") from error
 
 
 class _Publisher:
@@ -84,9 +85,11 @@ class _Publisher:
     def run(self, artifact: Artifact, dataset: Dataset) -> Published:
         embedding, mask = item_values(artifact, dataset)
         users = pl.read_parquet(artifact.path / USERS)
+        spaces = self._keys.spaces
         # Proxies before items before users: what a reader finds is complete.
         self._write(
             "proxies",
+            spaces.proxies,
             dataset.item_ids,
             self._keys.proxies,
             lambda rows: encode(dataset.proxies[rows], written_ms=self._now_ms),
@@ -94,6 +97,7 @@ class _Publisher:
         )
         self._write(
             "items",
+            spaces.items,
             dataset.item_ids,
             self._keys.items,
             lambda rows: encode(embedding[rows], mask[rows], written_ms=self._now_ms),
@@ -102,41 +106,59 @@ class _Publisher:
         vectors = users["vector"].to_numpy()
         self._write(
             "users",
+            spaces.users,
             users["user_id"].to_list(),
             lambda ids: [self._keys.user(user_id) for user_id in ids],
             lambda rows: encode(vectors[rows], written_ms=self._now_ms),
         )
-        return Published(len(users), len(dataset.item_ids), self._written)
+        removed = self._remove_others(dataset.item_ids)
+        return Published(len(users), len(dataset.item_ids), self._written, removed)
+
+    def _remove_others(self, item_ids: Sequence[str]) -> int:
+        """Take items that the dataset lacks out of the catalogue; return how many."""
+        kept = set(item_ids)
+        listed = (item.decode() for item in self._client.sscan_iter(self._keys.catalog))
+        gone = [item_id for item_id in listed if item_id not in kept]
+        for start in range(0, len(gone), self._batch):
+            chunk = gone[start : start + self._batch]
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.srem(self._keys.catalog, *chunk)
+            pipeline.delete(*self._keys.items(chunk))
+            self._announce(pipeline, self._keys.item_changes, chunk)
+            pipeline.execute()
+        return len(gone)
 
     def _write(
         self,
         what: str,
+        space: str,
         ids: list[str],
         keys: Callable[[Sequence[str]], list[str]],
         records: Callable[[slice], list[bytes]],
         announce: Callable[[redis.client.Pipeline, Sequence[str]], None] | None = None,
     ) -> None:
         """Write the records of ``ids``; a batch and the mark that it is done go in as one."""
-        marks = f"{self._keys.catalog}:published:{what}"
+        marks = self._keys.published(space)
         with tqdm(total=len(ids), desc=f"publish {what}", unit=" rows", unit_scale=True) as bar:
             for start in range(0, len(ids), self._batch):
                 rows = slice(start, min(start + self._batch, len(ids)))
                 chunk = ids[rows]
                 names = keys(chunk)
                 packed = records(rows)
-                if not self._holds(marks, start, names, packed):
+                mark = f"{what}:{start}"
+                if not self._holds(marks, mark, names, packed):
                     pipeline = self._client.pipeline(transaction=True)
                     pipeline.mset(dict(zip(names, packed, strict=True)))
                     if announce:
                         announce(pipeline, chunk)
-                    pipeline.hset(marks, str(start), _digest(names, packed))
+                    pipeline.hset(marks, mark, _digest(names, packed))
                     pipeline.execute()
                     self._written += len(chunk)
                 bar.update(len(chunk))
 
-    def _holds(self, marks: str, start: int, names: Sequence[str], packed: Sequence[bytes]) -> bool:
+    def _holds(self, marks: str, mark: str, names: Sequence[str], packed: Sequence[bytes]) -> bool:
         """Return whether this batch was written with this content and is still there."""
-        if self._fresh or self._client.hget(marks, str(start)) != _digest(names, packed).encode():
+        if self._fresh or self._client.hget(marks, mark) != _digest(names, packed).encode():
             return False
         return self._client.exists(*names) == len(names)
 
@@ -184,4 +206,4 @@ def _digest(names: Sequence[str], packed: Sequence[bytes]) -> str:
 
 def _without_password(url: str) -> str:
     scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+    return f"{scheme}{separator}{rest.partition('?')[0].rpartition('@')[2]}"

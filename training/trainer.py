@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import math
 import os
 from collections.abc import Callable
@@ -10,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
+from training import distributed
 from training.config import TrainOptions
 from training.data.batches import SlateBatches
 from training.errors import TrainingError
@@ -44,6 +47,9 @@ def fit(
     Every evaluation writes ``checkpoint`` atomically; where it exists, training goes on from it
     and ends at the same weights as if it had never stopped. ``stop_after`` evaluations ends a
     run early, as an interruption would.
+
+    Of several processes each calls this and ends at the same weights; the first alone validates,
+    writes and shows progress. A checkpoint is of a run, whatever its number of processes.
     """
     optimizer = torch.optim.Adam(net.parameters(), lr=options.lr)
     steps = len(batches) * options.epochs
@@ -52,10 +58,14 @@ def fit(
         optimizer, lambda step: math.exp(decay * min(step, steps) / max(steps, 1))
     )
     state = _State(net, optimizer, schedule)
-    if checkpoint.exists():
-        state.load(checkpoint)
+    saved = distributed.from_first(lambda: checkpoint.read_bytes() if checkpoint.exists() else None)
+    if saved is not None:
+        state.load(saved)
         if state.waited() >= options.patience:
             return state.finish()
+    loss_of = distributed.parallel_loss(net)
+    rank, processes = distributed.rank(), distributed.world_size()
+    _seed_further_processes(seed, len(state.history))
     every = max(1, len(batches) // options.evaluations)
     with tqdm(
         total=batches.rows * options.epochs,
@@ -63,32 +73,46 @@ def fit(
         unit_scale=True,
         desc="train",
         mininterval=0.5,
+        disable=not distributed.is_first(),
     ) as bar:
         bar.update(batches.rows * state.epoch)
         for epoch in range(state.epoch, options.epochs):
             # One generator an epoch: the order is known without replaying earlier ones.
             order = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-            for index, batch in enumerate(batches.epoch(order), 1):
+            for index, chosen in enumerate(batches.deal(order), 1):
                 if epoch == state.epoch and index <= state.batch:
                     continue  # done before the checkpoint
                 net.train()
                 optimizer.zero_grad(set_to_none=True)
-                loss = net.loss(batch)
+                own, weight = batches.share(chosen, rank, processes)
+                loss = loss_of(batches.slates(own))
                 if not torch.isfinite(loss):
                     raise TrainingError(f"the loss became {loss.item()}; lower train.lr")
-                loss.backward()
+                (loss * weight).backward()
                 optimizer.step()
                 schedule.step()
-                bar.update(int(batch.valid.sum()))
+                bar.update(batches.rows_in(chosen))
                 last = index == len(batches)
                 if last or (index % every == 0 and index // every < options.evaluations):
                     state.epoch, state.batch = (epoch + 1, 0) if last else (epoch, index)
-                    state.note(validate(net))
-                    state.save(checkpoint)
+                    state.note(distributed.from_first(lambda: validate(net)))
+                    if distributed.is_first():
+                        state.save(checkpoint)
+                    _seed_further_processes(seed, len(state.history))
                     bar.set_postfix(loss=f"{loss.item():.4f}", valid=f"{state.history[-1]:.4f}")
                     if state.waited() >= options.patience or len(state.history) == stop_after:
                         return state.finish()
     return state.finish()
+
+
+def _seed_further_processes(seed: int, evaluations: int) -> None:
+    """Let each process but the first draw numbers of its own, the same ones after a restart.
+
+    The first goes on with its own, which the checkpoint keeps.
+    """
+    if not distributed.is_first():
+        sequence = np.random.SeedSequence([seed, distributed.rank(), evaluations])
+        torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
 
 
 class _State:
@@ -139,8 +163,11 @@ class _State:
             os.fsync(file.fileno())
         temporary.replace(path)
 
-    def load(self, path: Path) -> None:
-        saved = torch.load(path, weights_only=True)
+    def load(self, checkpoint: bytes) -> None:
+        try:
+            saved = torch.load(io.BytesIO(checkpoint), weights_only=True)
+        except Exception as error:  # a cut file raises whatever its damage happens to break
+            raise TrainingError("the checkpoint cannot be read; remove it to train anew") from error
         self._net.load_state_dict(saved["net"])
         self._best = saved["best"]
         self._optimizer.load_state_dict(saved["optimizer"])

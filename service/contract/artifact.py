@@ -30,6 +30,7 @@ GOLDEN = "golden.npz"
 REQUIRED = (*(f"{graph}.onnx" for graph in GRAPHS), GOLDEN, "front.json")
 ALIASES = "aliases.json"
 CHAMPION = "champion"
+_NAMES = "lower-case letters, digits, - and _, a letter or digit first, at most 64"
 
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")  # str.isdigit accepts what int() does not
 
@@ -144,8 +145,8 @@ class Repository:
         """Return the model names that have at least one version, sorted."""
         if not self.root.is_dir():
             return []
-        folders = (path for path in self.root.iterdir() if path.is_dir())
-        return sorted(path.name for path in folders if self.versions(path.name))
+        folders = (path.name for path in self.root.iterdir() if path.is_dir())
+        return sorted(name for name in folders if _is_name(name) and self.versions(name))
 
     def versions(self, name: str) -> list[int]:
         """Return the versions of ``name``, oldest first."""
@@ -163,11 +164,25 @@ class Repository:
         """Return alias -> version of ``name``; empty where none was ever set."""
         path = self.root / name / ALIASES
         try:
-            return TypeAdapter(dict[Name, int]).validate_json(path.read_bytes())
+            aliases = TypeAdapter(dict[Name, int]).validate_json(path.read_bytes())
         except FileNotFoundError:
             return {}
-        except ValidationError as error:
+        except (OSError, ValidationError) as error:
             raise ArtifactError(path, f"is not a table of alias to version: {error}") from error
+        for alias in aliases:
+            self.check_alias(name, alias)
+        return aliases
+
+    def check_name(self, name: str) -> None:
+        """Raise ArtifactError unless ``name`` may name a model."""
+        if not _is_name(name):
+            raise ArtifactError(self.root / name, f"{name!r} is no name: {_NAMES}")
+
+    def check_alias(self, name: str, alias: str) -> None:
+        """Raise ArtifactError unless ``alias`` may name a version; a number would hide one."""
+        if not _is_name(alias) or _VERSION.fullmatch(alias):
+            reason = f"{alias!r} is no alias: {_NAMES}, and no number"
+            raise ArtifactError(self.root / name / ALIASES, reason)
 
     def resolve(self, reference: str, alias: str = CHAMPION) -> Path:
         """Return the folder that ``name``, ``name@version`` or ``name@alias`` stands for.
@@ -195,7 +210,7 @@ class Repository:
 
     def promote(self, name: str, version: int, alias: str = CHAMPION) -> int | None:
         """Point ``alias`` at ``version`` atomically; return the version it left, if any."""
-        TypeAdapter(Name).validate_python(alias)
+        self.check_alias(name, alias)
         open_artifact(self.path(name, version))
         aliases = self.aliases(name)
         previous = aliases.get(alias)
@@ -208,6 +223,7 @@ class Repository:
     @contextlib.contextmanager
     def staging(self, name: str) -> Iterator[Path]:
         """Yield an empty folder beside the versions; it is removed unless added."""
+        self.check_name(name)
         parent = self.root / name
         parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".staging-", dir=parent))
@@ -235,6 +251,14 @@ class Repository:
                 version += 1
         sync(self.root / name)
         return Artifact(self.path(name, version), manifest)
+
+
+def _is_name(text: str) -> bool:
+    try:
+        TypeAdapter(Name).validate_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from service.contract.manifest import Spaces
 
+MAX_ID_CHARS = 128
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -37,6 +39,10 @@ class Keys:
     def catalog(self) -> str:
         """The set of all item ids of the space: what a request without candidates ranks."""
         return f"{self.namespace}:{self.spaces.items}:catalog"
+
+    def published(self, space: str) -> str:
+        """Return the hash that tells a publisher which of its batches ``space`` already holds."""
+        return f"{self.namespace}:{space}:published"
 
     @property
     def item_changes(self) -> str:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CODEC_VERSION = 1
+MAX_VALUE = 1e6  # of embeddings and user vectors
 _DTYPES = ("<f4", "<f2")
 
 
@@ -64,7 +65,8 @@ def encode(
 def decode(records: Sequence[bytes | None], length: int, *, allow_nan: bool = False) -> Records:
     """Unpack N records of ``length`` values; a wrong one is marked corrupt, never raised.
 
-    Infinite values are corrupt everywhere, NaN unless ``allow_nan`` (proxies: unknown).
+    Without ``allow_nan`` a value that is not within +-``MAX_VALUE`` is corrupt, so that no product
+    of two overflows; with it (proxies: NaN is unknown) only an infinite one is.
     """
     count = len(records)
     values = np.zeros((count, length), np.float32)
@@ -84,7 +86,7 @@ def decode(records: Sequence[bytes | None], length: int, *, allow_nan: bool = Fa
         rows = np.frombuffer(b"".join(records[row] or b"" for row in index), layout)
         fine = (rows["version"] == CODEC_VERSION) & (rows["length"] == length)
         unpacked = rows["values"].astype(np.float32).reshape(len(index), length)
-        refused = np.isinf(unpacked) if allow_nan else ~np.isfinite(unpacked)
+        refused = np.isinf(unpacked) if allow_nan else ~(np.abs(unpacked) <= MAX_VALUE)
         fine &= ~refused.any(axis=1)
         kept = np.asarray(index)[fine]
         values[kept], mask[kept] = unpacked[fine], rows["mask"][fine]

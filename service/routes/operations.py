@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from service.errors import RankError
+from service.errors import RankError, StoreError
 from service.registry import Registry
 from service.schemas import Health, ModelInfo, ModelsResponse
 
@@ -26,14 +26,20 @@ async def livez() -> Health:
     response_model=Health,
 )
 async def readyz(request: Request) -> Health | JSONResponse:
-    """Answer 200 once the default model has passed its golden replay and the store answers."""
+    """Answer 200 from when the default model has passed its golden replay and holds its catalogue.
+
+    That takes a store that answers. Later on, a store that does not is told but keeps no traffic
+    away: rankings from memory are better than none.
+    """
     try:
-        if request.app.state.draining:
-            return _waiting("shutting down")
         request.app.state.registry.resolve(None)
-        await request.app.state.store.ping()
     except RankError as error:
-        return _waiting(error.message)
+        waiting = Health(status="waiting", reason=error.message)
+        return JSONResponse(waiting.model_dump(), status_code=503)
+    try:
+        await request.app.state.store.ping()
+    except StoreError as error:
+        return Health(status="ok", reason=f"{error.message}; ranking from memory")
     return Health(status="ok")
 
 
@@ -71,7 +77,3 @@ async def models(request: Request) -> ModelsResponse:
             for model, aliases in loaded
         ]
     )
-
-
-def _waiting(reason: str) -> JSONResponse:
-    return JSONResponse(Health(status="waiting", reason=reason).model_dump(), status_code=503)

@@ -107,6 +107,17 @@ def test_the_user_encoder_takes_any_history(world: World, scorer: Scorer, length
     np.testing.assert_allclose(user, expected.numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 31, 64, 67, 500])
+def test_equal_items_get_equal_logits_wherever_they_stand(
+    world: World, scorer: Scorer, count: int
+) -> None:
+    states = np.repeat(_service_states(world, scorer)[11:12], count, axis=0)
+    for user in world.trained.net.user_vectors().detach().numpy()[:12]:
+        logits = scorer.score(user[None], states, 0.37)
+        assert logits.shape == (count,)
+        assert len(np.unique(logits)) == 1
+
+
 @pytest.mark.parametrize("count", [1, 2, 799])
 def test_a_score_does_not_depend_on_its_neighbours(
     world: World, scorer: Scorer, count: int

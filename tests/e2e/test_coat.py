@@ -39,9 +39,10 @@ def test_the_whole_path_on_coat(tmp_path: Path, redis_url: str) -> None:
     assert "cp2rec@1: 300 items and 290 users in Redis" in said
     assert "cp2rec@champion is now cp2rec@1" in said
 
+    assert not list((tmp_path / "build" / "training").glob("*.pt"))  # finished, so not resumed
     dataset = open_dataset(tmp_path / "coat")
     config = load_config("cp2rec", overrides=("seed=3", "train.epochs=2"))
-    # The checkpoint of the command's own run gives the net back, without training again.
+    # The same run again: the same net, which the artifact does not hold as torch knows it.
     trained = train_net(dataset, config, tmp_path / "build" / "training")
     artifact = Repository(tmp_path / "models").resolve("cp2rec@1")
     assert artifact.is_dir()
@@ -103,5 +104,9 @@ def test_a_mistake_is_told_in_a_line(tmp_path: Path) -> None:
         training(
             *("train", "--model", "cp2rec", "--data", "x", "--set", "train.epochs=0"), cwd=tmp_path
         )
+    with pytest.raises(AssertionError, match=r"error: models/Bad Name: 'Bad Name' is no name"):
+        training(*("train", "--model", "cp2rec", "--data", "x", "--name", "Bad Name"), cwd=tmp_path)
+    with pytest.raises(AssertionError, match=r"aliases.json: 'Prod' is no alias"):
+        training("publish", "cp2rec", "--data", "x", "--alias", "Prod", cwd=tmp_path)
     with pytest.raises(AssertionError, match=r"error: models/cp2rec: no such model"):
         training("publish", "cp2rec", "--data", "x", cwd=tmp_path)

@@ -79,4 +79,5 @@ def test_a_taken_port_is_told_with_its_mend() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = _run(sys.executable, "-m", "service", RANK_PORT=str(taken.getsockname()[1]))
     assert done.returncode == 1
-    assert "Address already in use; set RANK_PORT" in done.stderr
+    assert "Address already in use" in done.stderr
+    assert "set RANK_HOST or RANK_PORT" in done.stderr

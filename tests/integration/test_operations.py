@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,6 +119,27 @@ def test_an_alias_moved_to_a_harmed_version_leaves_the_old_one_serving(
         until(lambda: service.metric('rank_model_loads_total{result="failed"}') >= 3)
         assert service.rank(user_id="u")["model"] == "toy@1"
         assert service.client.get("/readyz").status_code == 200
+
+
+def test_a_version_whose_records_are_not_in_the_store_does_not_serve(
+    deployment: Deployment, world: World
+) -> None:
+    keys, client = deployment.keys, deployment.redis
+    listed: Any = client.smembers(keys.catalog)
+    client.delete(keys.catalog)
+    with deployment.serve(ready=False) as service:
+        wanted = f"holds no items in space {world.artifact.manifest.spaces.items}: publish toy@1"
+        until(lambda: wanted in (service.client.get("/readyz").json()["reason"] or ""))
+        client.sadd(keys.catalog, *listed)
+        until(lambda: service.client.get("/readyz").status_code == 200)
+        assert len(service.ids(user_id="u", top_k=1000)) == len(listed)
+
+
+def test_folders_that_are_no_models_are_passed_over(deployment: Deployment) -> None:
+    stray = deployment.repository.root / "a@b"
+    shutil.copytree(deployment.repository.root / "toy", stray)
+    with deployment.serve() as service:
+        assert service.rank(user_id="u")["model"] == "toy@1"
 
 
 def test_several_names_need_one_to_be_named(deployment: Deployment, world: World) -> None:

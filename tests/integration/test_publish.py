@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import redis
 
 from service.contract.keys import Keys
 from service.contract.records import decode
+from service.errors import StoreError
+from service.store import RedisStore
 from tests.conftest import World
 from tests.integration.conftest import Deployment, until
 from training.data.dataset import Dataset
@@ -53,6 +56,41 @@ def test_publishing_again_writes_nothing(deployment: Deployment, world: World) -
     assert _again(deployment, world, world.dataset, fresh=True).written == (
         2 * len(world.dataset.item_ids) + len(world.dataset.user_ids)
     )
+
+
+def test_what_the_dataset_lacks_leaves_the_catalogue(deployment: Deployment, world: World) -> None:
+    data, kept = world.dataset, len(world.dataset.item_ids) - 100
+    smaller = dataclasses.replace(
+        data,
+        item_ids=data.item_ids[:kept],
+        embedding=data.embedding[:kept],
+        modality_mask=data.modality_mask[:kept],
+        proxies=data.proxies[:kept],
+    )
+    with deployment.serve() as service:
+        assert len(service.ids(user_id="u", top_k=1000)) == kept + 100
+        assert _again(deployment, world, smaller).removed == 100
+        until(lambda: len(service.ids(user_id="u", top_k=1000)) == kept)
+    assert deployment.redis.scard(deployment.keys.catalog) == kept
+    assert deployment.redis.exists(*deployment.keys.items(data.item_ids[kept:])) == 0
+    assert _again(deployment, world, smaller).removed == 0
+
+
+def test_proxies_another_model_wrote_over_are_written_again(
+    deployment: Deployment, world: World
+) -> None:
+    """Models that share a proxy space share what tells a publisher that it is done."""
+    other = dataclasses.replace(world.dataset, proxies=world.dataset.proxies + 1)
+    spaces = world.artifact.manifest.spaces.model_copy(update={"items": "other", "users": "other"})
+    manifest = world.artifact.manifest.model_copy(update={"spaces": spaces})
+    artifact = dataclasses.replace(world.artifact, manifest=manifest)
+    url = deployment.settings.redis_url.get_secret_value()
+    publish(artifact, other, url=url, namespace=deployment.settings.namespace)
+    assert _again(deployment, world, world.dataset).written == len(world.dataset.item_ids)
+    key = deployment.keys.proxies(world.dataset.item_ids[:1])
+    record: Any = deployment.redis.get(key[0])
+    values = decode([record], len(world.dataset.proxy_fields), allow_nan=True).values
+    np.testing.assert_array_equal(values, world.dataset.proxies[:1])
 
 
 def test_records_that_were_lost_are_written_again(deployment: Deployment, world: World) -> None:
@@ -99,6 +137,13 @@ def test_an_unreachable_store_is_named_without_its_password(world: World) -> Non
     with pytest.raises(PublishError) as caught:
         publish(world.artifact, world.dataset, url="redis://:hunter2@127.0.0.1:1/0", namespace="x")
     assert "127.0.0.1:1" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_password_in_a_query_is_not_shown_either(world: World) -> None:
+    url = "redis://127.0.0.1:1/0?password=hunter2"
+    with pytest.raises(PublishError) as caught:
+        publish(world.artifact, world.dataset, url=url, namespace="x")
     assert "hunter2" not in str(caught.value)
 
 
@@ -168,6 +213,32 @@ def test_a_trimmed_change_stream_is_noticed_and_everything_read_again(
         pipeline.execute()
         until(lambda: target not in service.ids(user_id="u", top_k=1000))
         assert service.metric('rank_catalog_changes_total{cause="gap",model="toy@1"}') > 0
+
+
+def test_a_full_read_that_fails_half_way_is_begun_again(
+    deployment: Deployment, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, keys, client = world.dataset.item_ids[0], deployment.keys, deployment.redis
+    read = RedisStore.items
+    failures = iter([True])
+
+    async def failing_once(
+        self: RedisStore, keys: Keys, item_ids: Sequence[str]
+    ) -> tuple[list[bytes | None], list[bytes | None]]:
+        if next(failures, False):
+            raise StoreError("cut")
+        return await read(self, keys, item_ids)
+
+    with deployment.serve() as service:
+        monkeypatch.setattr(RedisStore, "items", failing_once)
+        pipeline = client.pipeline(transaction=True)
+        pipeline.delete(keys.items([target])[0])
+        pipeline.srem(keys.catalog, target)
+        pipeline.xadd(keys.item_changes, {"ids": target})
+        pipeline.xadd(keys.item_changes, {"ids": world.dataset.item_ids[1]}, maxlen=1)
+        pipeline.execute()
+        until(lambda: target not in service.ids(user_id="u", top_k=1000))
+    assert next(failures, False) is False
 
 
 def test_publishing_announces_at_most_a_batch_in_an_entry(world: World, redis_url: str) -> None:

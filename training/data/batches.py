@@ -52,26 +52,58 @@ class SlateBatches:
 
     def epoch(self, generator: torch.Generator) -> Iterator[Slates]:
         """Yield all slates once in random order."""
-        order = torch.randperm(len(self._start), generator=generator)
+        for chosen in self.deal(generator):
+            yield self.slates(chosen)
+
+    def deal(self, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield the numbers (B,) of the slates of each batch: all slates once, in random order."""
+        yield from torch.randperm(len(self._start), generator=generator).split(self._batch_slates)
+
+    def rows_in(self, chosen: Tensor) -> int:
+        """Return how many rows the slates ``chosen`` (B,) hold."""
+        return int(self._size[chosen].sum())
+
+    def slates(self, chosen: Tensor) -> Slates:
+        """Return the slates numbered ``chosen`` (B,)."""
         tables = self.tables
-        for chosen in order.split(self._batch_slates):
-            offset = torch.arange(self._slate).expand(len(chosen), -1)  # (B, L)
-            valid = offset < self._size[chosen, None]
-            row = (self._start[chosen, None] + offset.where(valid, 0)).flatten()  # (R,)
-            item = tables.item[row]
-            yield Slates(
-                user=tables.user[self._start[chosen]],
-                slate=torch.arange(len(chosen)).repeat_interleave(self._slate),
-                item=item,
-                embedding=tables.embedding[item],
-                modality_mask=tables.modality_mask[item],
-                proxies=tables.proxies[row],
-                label=tables.label[row],
-                position=tables.position[row],
-                valid=valid.flatten(),
-                propensity=self._propensity[row],
-                offset=self._offset[row],
-            )
+        offset = torch.arange(self._slate).expand(len(chosen), -1)  # (B, L)
+        valid = offset < self._size[chosen, None]
+        row = (self._start[chosen, None] + offset.where(valid, 0)).flatten()  # (R,)
+        item = tables.item[row]
+        return Slates(
+            user=tables.user[self._start[chosen]],
+            slate=torch.arange(len(chosen)).repeat_interleave(self._slate),
+            item=item,
+            embedding=tables.embedding[item],
+            modality_mask=tables.modality_mask[item],
+            proxies=tables.proxies[row],
+            label=tables.label[row],
+            position=tables.position[row],
+            valid=valid.flatten(),
+            propensity=self._propensity[row],
+            offset=self._offset[row],
+        )
+
+    def share(self, chosen: Tensor, rank: int, processes: int) -> tuple[Tensor, float]:
+        """Return a process's part of a batch (B,), and what its mean loss weighs in the average.
+
+        Parts are contiguous and in order of rank. Weights follow the parts' rows and average to
+        one, so that the average of means over rows is the mean over the rows of the batch. A
+        process that a short batch leaves without slates gets one that weighs nothing.
+        """
+        own = chosen.tensor_split(processes)[rank]
+        if len(own) == 0:
+            return chosen[:1], 0.0
+        return own, processes * self.rows_in(own) / self.rows_in(chosen)
+
+
+def _standardised(columns: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return columns (U, A) with mean 0 and deviation 1, so that units do not matter."""
+    deviation = columns.std(axis=0)
+    scaled: NDArray[np.float32] = (columns - columns.mean(axis=0)) / np.where(
+        deviation > 0, deviation, 1
+    )
+    return scaled
 
 
 def _column(
@@ -92,7 +124,7 @@ def training_tables(dataset: Dataset, rows: NDArray[np.int64]) -> TrainingTables
         dims=tuple(modality.dim for modality in dataset.modalities),
         embedding=torch.from_numpy(dataset.embedding),
         modality_mask=torch.from_numpy(dataset.modality_mask).float(),
-        user_attributes=torch.from_numpy(dataset.user_attributes),
+        user_attributes=torch.from_numpy(_standardised(dataset.user_attributes)),
         user=torch.from_numpy(impressions.user[rows]),
         item=torch.from_numpy(impressions.item[rows]),
         label=torch.from_numpy(impressions.label[rows]),

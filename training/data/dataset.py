@@ -12,13 +12,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from service.contract.artifact import sha256
+from service.contract.keys import MAX_ID_CHARS
 from service.contract.manifest import Modality, Proxy
+from service.contract.records import MAX_VALUE
 from training.data.schema import DESCRIPTION, Description, read_description
 from training.errors import DatasetError
 
 EXPOSURES = ("logged", "uniform")
 SPLITS = ("train", "validation", "test")
-MAX_ID_CHARS = 128
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -88,6 +89,8 @@ def open_dataset(folder: Path) -> Dataset:
     user_ids = _ids(users, folder / description.users, "user_id")
     item_ids = _ids(items, folder / description.items, "item_id")
     modalities, embedding, mask = _embeddings(folder, description, item_ids)
+    proxies = _proxies(items, folder / description.items, description, required=True)
+    impressions_path = folder / description.impressions
     return Dataset(
         path=folder,
         description=description,
@@ -97,11 +100,11 @@ def open_dataset(folder: Path) -> Dataset:
         modalities=modalities,
         embedding=embedding,
         modality_mask=mask,
-        proxies=_proxies(items, folder / description.items, description, required=True),
+        proxies=proxies,
         user_attributes=_numbers(
             users, folder / description.users, description.user_attributes, finite=True
         ),
-        impressions=_impressions(folder / description.impressions, description, items, users),
+        impressions=_impressions(impressions_path, description, items, users, proxies),
         fingerprint=_fingerprint(folder, description),  # last: every file is known to exist
     )
 
@@ -232,7 +235,8 @@ def _embeddings(
             raise DatasetError(path, problem)
         if len(ids) != len(values):
             raise DatasetError(ids_path, f"has {len(ids)} ids for {len(values)} vectors")
-        _refuse(~np.isfinite(values).all(axis=1), path, name, "NaN or infinite value")
+        far = ~(np.abs(values.astype(np.float32)) <= MAX_VALUE).all(axis=1)
+        _refuse(far, path, name, f"NaN, infinite or beyond {MAX_VALUE:g}")
         known = np.fromiter((item_id in row_of for item_id in ids), np.bool_, len(ids))
         _refuse(
             ~known,
@@ -253,7 +257,11 @@ def _embeddings(
 
 
 def _impressions(
-    path: Path, description: Description, items: pl.DataFrame, users: pl.DataFrame
+    path: Path,
+    description: Description,
+    items: pl.DataFrame,
+    users: pl.DataFrame,
+    item_proxies: Floats,
 ) -> Impressions:
     table = _read(path)
     if not len(table):
@@ -263,8 +271,7 @@ def _impressions(
     item = _rows(table, path, "item_id", items["item_id"])
     proxies = _proxies(table, path, description, required=False)
     static = [i for i, proxy in enumerate(description.proxies) if proxy.name not in table.columns]
-    current = _proxies(items, path.with_name(description.items), description, required=True)
-    proxies[:, static] = current[item][:, static]
+    proxies[:, static] = item_proxies[item][:, static]
     return Impressions(
         user=_rows(table, path, "user_id", users["user_id"]),
         item=item,

@@ -15,12 +15,14 @@ from service.contract.manifest import Proxy
 from training.data.schema import DESCRIPTION, Description, Embedding
 from training.errors import DatasetError
 
+ROW_GROUP = 2**18
+
 
 def write_dataset(
     folder: Path,
     *,
     name: str,
-    impressions: pl.DataFrame,
+    impressions: pl.DataFrame | pl.LazyFrame,
     items: pl.DataFrame,
     users: pl.DataFrame,
     embeddings: dict[str, tuple[NDArray[np.floating], list[str]]],
@@ -28,11 +30,13 @@ def write_dataset(
     title: str | None = None,
     user_attributes: tuple[str, ...] = (),
     unbiased_kind: str = "uniform exposure",
-    extra: dict[str, pl.DataFrame] | None = None,
+    extra: dict[str, pl.DataFrame | pl.LazyFrame] | None = None,
+    files: dict[str, bytes] | None = None,
 ) -> None:
     """Write tables, ``embeddings`` (modality -> array (n, dim) and its n item ids) and the TOML.
 
-    ``extra`` tables (file stem -> table) lie beside them and are not part of the dataset. Raises
+    ``extra`` tables (file stem -> table) and ``files`` (name -> content) lie beside them and are
+    not part of the dataset. A lazy table is streamed: it may be larger than memory. Raises
     DatasetError if ``folder`` exists and is not empty.
     """
     description = Description(
@@ -56,7 +60,9 @@ def write_dataset(
         (staged / "embeddings").mkdir()
         tables = {"impressions": impressions, "items": items, "users": users, **(extra or {})}
         for stem, table in tables.items():
-            table.write_parquet(staged / f"{stem}.parquet")
+            _write_table(table, staged / f"{stem}.parquet")
+        for file_name, content in (files or {}).items():
+            (staged / file_name).write_bytes(content)
         for modality, (values, ids) in embeddings.items():
             np.save(staged / "embeddings" / f"{modality}.npy", values)
             (staged / "embeddings" / f"{modality}.ids.txt").write_text(
@@ -71,6 +77,14 @@ def write_dataset(
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
+
+
+def _write_table(table: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
+    if isinstance(table, pl.LazyFrame):
+        # With the default size the groups, hence the bytes, would depend on how rows arrive.
+        table.sink_parquet(path, row_group_size=ROW_GROUP, engine="streaming")
+    else:
+        table.write_parquet(path)
 
 
 def refuse_existing(folder: Path) -> None:

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch import distributed as dist
+from torch._C._distributed_c10d import HashStore
 
+from training import distributed
 from training.config import TrainOptions
 from training.data.batches import SlateBatches, known_items
 from training.data.dataset import Dataset
@@ -266,3 +269,45 @@ def test_an_interrupted_write_leaves_the_last_checkpoint(
     resumed = run.net(init=2)
     assert run.fit(resumed) == expected
     assert equal(weights(resumed), weights(whole))
+
+
+def test_a_further_process_follows_the_first_and_writes_nothing(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told: Iterator[bytes | float | None] = iter((None, 0.5, 0.7, 0.6, 0.4))
+    monkeypatch.setattr(distributed, "rank", lambda: 1)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "parallel_loss", lambda net: net.loss)
+    monkeypatch.setattr(distributed, "from_first", lambda _: next(told))
+
+    found = run.fit(run.net(), Script(), OPTIONS.model_copy(update={"patience": 2}))
+
+    assert found == Fit(0.7, 1, 4, (0.5, 0.7, 0.6, 0.4))
+    assert not run.checkpoint.exists()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("exposure_weight", [0.3, 0.0])  # at zero log_gamma is not used
+def test_gradients_of_the_parallel_loss_are_those_of_the_loss(
+    run: Run, monkeypatch: pytest.MonkeyPatch, exposure_weight: float
+) -> None:
+    net = Cp2recDecomposed(
+        run.batches().tables,
+        Cp2recOptions(dim=4, proxy_dropout=0, exposure_weight=exposure_weight),
+    )
+    dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    try:
+        monkeypatch.setattr(distributed, "world_size", lambda: 2)  # of which this is one
+        loss_of = distributed.parallel_loss(net)
+        for batch in run.batches().epoch(torch.Generator().manual_seed(0)):
+            net.zero_grad()
+            loss_of(batch).backward()
+            found = {name: weight.grad for name, weight in net.named_parameters()}
+            net.zero_grad()
+            net.loss(batch).backward()
+            for name, weight in net.named_parameters():
+                expected = torch.zeros_like(weight) if weight.grad is None else weight.grad
+                got = found[name]
+                assert torch.equal(torch.zeros_like(weight) if got is None else got, expected)
+    finally:
+        dist.destroy_process_group()

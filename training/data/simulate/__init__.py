@@ -6,14 +6,17 @@ what is clicked depends on them too: accuracy on the log and on uniform exposure
 
 from __future__ import annotations
 
+import itertools
 import logging
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from service.contract.manifest import Proxy
-from training.data.simulate.log import DAYS, SLATE, Columns, simulate_log
+from training.data.simulate.log import DAYS, SLATE, Columns, Exposure, simulate_log
+from training.data.simulate.report import oracle_aucs, plot_simulation
 from training.data.simulate.worlds import tiktok_world, toy_world
 from training.data.writer import refuse_existing, write_dataset
 from training.errors import ConfigError
@@ -21,6 +24,8 @@ from training.errors import ConfigError
 TOY_IMPRESSIONS = 200_000
 TIKTOK_IMPRESSIONS = 3_500 * DAYS * SLATE
 UNIFORM_SHARE = 5 / 28  # 200,000 uniform rows beside TikTok's 1,120,000 logged ones
+
+ORACLE = ("truth_logit", "click_probability", "served_logit")
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +55,12 @@ def simulate(
     arrived item, propensity 1 / arrived items, position 0, label from sigmoid(r). The items table
     holds the proxies as of the end of the log. ``oracle.parquet``, row by row beside
     ``impressions``: ``truth_logit`` = r, ``click_probability`` of the row as exposed, and
-    ``served_logit`` = r + g_u (h - 1.5) + .8 a, which leaves the position out.
+    ``served_logit`` = r + g_u (h - 1.5) + .8 a, which leaves the position out. ``simulation.png``
+    shows what was made: the long tail of clicks, clicks by position against (k + 1)^-.4, exposure
+    by age, and clicks against truth by popularity. The AUCs of the oracle are logged.
+
+    Rows are streamed through part files in a hidden folder beside ``out``, so 100 million take no
+    more memory than their users. All of ``out`` appears at the end or nothing does.
 
     Args:
         out: A folder that does not exist or is empty.
@@ -78,42 +88,57 @@ def simulate(
     rng = np.random.default_rng(seed)
     users = round(impressions / (DAYS * SLATE))
     world = toy_world(rng, users) if source is None else tiktok_world(rng, source, users)
+    logged_rows = users * DAYS * SLATE
+    uniform_rows = round(UNIFORM_SHARE * logged_rows)
     logger.info("world %s: %d users, %d items", world.name, world.users, world.items)
-    uniform_rows = round(UNIFORM_SHARE * users * DAYS * SLATE)
-    log = simulate_log(world, rng, policy_weight=policy_weight, uniform_rows=uniform_rows)
-    logger.info("logged %d impressions, %d uniform", len(log.logged.user), len(log.uniform.user))
+    logger.info("simulating %d logged impressions, %d uniform", logged_rows, uniform_rows)
 
-    user_ids = pl.Series([f"u{row:04d}" for row in range(world.users)])
-    item_ids = pl.Series([f"i{row:04d}" for row in range(world.items)])
-    exposed = {"logged": log.logged, "uniform": log.uniform}
-    write_dataset(
-        out,
-        name=world.name,
-        impressions=pl.concat(
-            [_impressions(rows, exposure, user_ids, item_ids) for exposure, rows in exposed.items()]
-        ),
-        items=pl.DataFrame(
-            {
-                "item_id": item_ids,
-                "title": world.titles,
-                "popularity": log.popularity,
-                "age_days": log.age_days,
-            }
-        ),
-        users=pl.DataFrame({"user_id": user_ids}),
-        embeddings={
-            name: (values, item_ids[rows].to_list())
-            for name, (values, rows) in world.embeddings.items()
-        },
-        proxies=(Proxy(name="popularity"), Proxy(name="age_days")),
-        title="title",
-        extra={"oracle": pl.concat([_oracle(rows) for rows in exposed.values()])},
-    )
+    user_ids = pl.Series("user_id", [f"u{row:04d}" for row in range(world.users)])
+    item_ids = pl.Series("item_id", [f"i{row:04d}" for row in range(world.items)])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".simulate-", dir=out.parent) as parts:
+        number = itertools.count()
+
+        def emit(exposure: Exposure, rows: Columns) -> None:
+            table = _table(rows, exposure, user_ids, item_ids)
+            table.write_parquet(Path(parts) / f"{exposure}-{next(number):06d}.parquet")
+
+        popularity, age_days = simulate_log(
+            world, rng, emit, policy_weight=policy_weight, uniform_rows=uniform_rows
+        )
+        logged = pl.scan_parquet(sorted(Path(parts).glob("logged-*")))
+        uniform = pl.scan_parquet(sorted(Path(parts).glob("uniform-*")))
+        for what, value in oracle_aucs(logged, uniform).items():
+            logger.info("oracle AUC, %s: %.4f", what, value)
+        title = (
+            f"{world.name}, seed {seed}, policy weight {policy_weight:g}: "
+            f"{logged_rows:,} logged and {uniform_rows:,} uniform impressions"
+        )
+        both = pl.concat([logged, uniform])
+        titles = pl.Series("title", world.titles)
+        items = pl.DataFrame([item_ids, titles]).with_columns(
+            popularity=popularity, age_days=age_days
+        )
+        write_dataset(
+            out,
+            name=world.name,
+            impressions=both.drop(ORACLE),
+            items=items,
+            users=user_ids.to_frame(),
+            embeddings={
+                name: (values, item_ids[rows].to_list())
+                for name, (values, rows) in world.embeddings.items()
+            },
+            proxies=(Proxy(name="popularity"), Proxy(name="age_days")),
+            title="title",
+            extra={"oracle": both.select(ORACLE)},
+            files={"simulation.png": plot_simulation(logged, uniform, age_days, title=title)},
+        )
     logger.info("wrote %s", out)
 
 
-def _impressions(
-    rows: Columns, exposure: str, user_ids: pl.Series, item_ids: pl.Series
+def _table(
+    rows: Columns, exposure: Exposure, user_ids: pl.Series, item_ids: pl.Series
 ) -> pl.DataFrame:
     return pl.DataFrame(
         {
@@ -125,15 +150,7 @@ def _impressions(
             "propensity": rows.propensity,
             "popularity": rows.popularity,
             "age_days": rows.age_days,
-        }
-    ).with_columns(exposure=pl.lit(exposure))
-
-
-def _oracle(rows: Columns) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "truth_logit": rows.truth_logit,
-            "click_probability": rows.click_probability,
-            "served_logit": rows.served_logit,
+            "exposure": pl.repeat(exposure, len(rows.user), eager=True),
+            **{name: getattr(rows, name) for name in ORACLE},
         }
     )

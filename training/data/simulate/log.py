@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +31,11 @@ TEST_DAYS = 2
 EPOCH_S = 1_767_225_600  # 2026-01-01 00:00 UTC
 DAY_S = 86_400
 USER_BLOCK = 512
+BLOCK_ROWS = 2**18  # rows in memory with all their columns, a multiple of SLATE
 
 Rows = NDArray[np.int64]
+Indices = NDArray[np.int32 | np.int64]
+Exposure = Literal["logged", "uniform"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Columns:
     of the row's day; truth_logit, click_probability and served_logit are known to the oracle only.
     """
 
-    user: Rows
+    user: Indices
     item: Rows
     label: NDArray[np.int8]
     timestamp: Rows
@@ -52,16 +57,6 @@ class Columns:
     truth_logit: Floats
     click_probability: Floats
     served_logit: Floats
-
-
-@dataclass(frozen=True)
-class Log:
-    """Logged and uniformly exposed impressions, and the items' proxies (I,) after the last day."""
-
-    logged: Columns
-    uniform: Columns
-    popularity: Floats
-    age_days: NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -77,28 +72,35 @@ class _Day:
 
 
 def simulate_log(
-    world: World, rng: np.random.Generator, *, policy_weight: float, uniform_rows: int
-) -> Log:
+    world: World,
+    rng: np.random.Generator,
+    emit: Callable[[Exposure, Columns], None],
+    *,
+    policy_weight: float,
+    uniform_rows: int,
+) -> tuple[Floats, NDArray[np.int16]]:
     """Run the recommender for 20 days, one slate of 16 a user a day, then expose uniformly.
 
-    ``policy_weight`` is how much the logging policy knows of the truth (rho >= 0).
+    ``emit`` gets the rows in blocks, those of one exposure in the order of time; beside a block
+    only some hundred bytes a user are held. ``policy_weight`` is how much the logging policy knows
+    of the truth (rho >= 0). Returns the items' popularity and age in days (I,) after the last day.
     """
     arrival = _arrivals(rng, world.items)
     log_conformity = CONFORMITY_SIGMA * rng.standard_normal(world.users)
     conformity = (CONFORMITY_MEDIAN * np.exp(log_conformity)).astype(np.float32)
     clicks = np.zeros(world.items, np.int64)
-    logged, uniform = [], []
     shares = np.diff(np.linspace(0, uniform_rows, TEST_DAYS + 1).astype(int))
     for day in tqdm(range(DAYS), desc="simulate", unit="day", disable=None):
         today = _start_of_day(day, arrival, clicks)
-        slates = _day_of_slates(world, rng, today, conformity, policy_weight)
-        logged.append(slates)
+        for rows in _day_of_slates(world, rng, today, conformity, policy_weight):
+            emit("logged", rows)
+            clicks += np.bincount(rows.item[rows.label == 1], minlength=world.items)
         if day >= DAYS - TEST_DAYS:
-            rows = shares[day - DAYS + TEST_DAYS]
-            uniform.append(_uniform_exposure(world, rng, today, conformity, rows))
-        clicks += np.bincount(slates.item, weights=slates.label, minlength=world.items).astype(int)
+            share = shares[day - DAYS + TEST_DAYS]
+            for rows in _uniform_exposure(world, rng, today, conformity, share):
+                emit("uniform", rows)
     end = _start_of_day(DAYS, arrival, clicks)
-    return Log(_concatenate(logged), _concatenate(uniform), end.popularity, end.age_days)
+    return end.popularity, end.age_days
 
 
 def _arrivals(rng: np.random.Generator, items: int) -> Rows:
@@ -128,27 +130,28 @@ def _start_of_day(day: int, arrival: Rows, clicks: Rows) -> _Day:
 
 def _day_of_slates(
     world: World, rng: np.random.Generator, today: _Day, conformity: Floats, policy_weight: float
-) -> Columns:
+) -> Iterator[Columns]:
     """Show one slate a user; rows are in the order of time."""
     seconds = np.sort(rng.integers(DAY_S, size=world.users))
     users = rng.permutation(world.users)
-    blocks = []
-    for start in range(0, world.users, USER_BLOCK):
-        block = users[start : start + USER_BLOCK]
-        blocks.append(_slates(world, rng, today, block, policy_weight))
-    shown, z, propensity = (np.concatenate(part) for part in zip(*blocks, strict=True))
-    return _expose(
-        world,
-        rng,
-        today,
-        user=np.repeat(users, SLATE),
-        arrived=shown.ravel(),
-        z=z.ravel(),
-        seconds=np.repeat(seconds, SLATE),
-        position=np.tile(np.arange(SLATE), world.users),
-        propensity=propensity.ravel(),
-        conformity=conformity,
-    )
+    shown = np.empty((world.users, SLATE), np.int32)
+    z, propensity = np.empty(shown.shape, np.float32), np.empty(shown.shape, np.float32)
+    for block in _blocks(world.users, USER_BLOCK):
+        slates = _slates(world, rng, today, users[block], policy_weight)
+        shown[block], z[block], propensity[block] = slates
+    for block in _blocks(world.users, BLOCK_ROWS // SLATE):
+        yield _expose(
+            world,
+            rng,
+            today,
+            user=np.repeat(users[block], SLATE),
+            arrived=shown[block].ravel(),
+            z=z[block].ravel(),
+            seconds=np.repeat(seconds[block], SLATE),
+            position=np.tile(np.arange(SLATE), len(users[block])),
+            propensity=propensity[block].ravel(),
+            conformity=conformity,
+        )
 
 
 def _slates(
@@ -196,23 +199,27 @@ def _slates(
 
 def _uniform_exposure(
     world: World, rng: np.random.Generator, today: _Day, conformity: Floats, rows: int
-) -> Columns:
+) -> Iterator[Columns]:
     """Show random arrived items to random users, each alone at the top: labels from sigmoid(r)."""
-    user = rng.integers(world.users, size=rows)
-    arrived = rng.integers(len(today.items), size=rows)
-    return _expose(
-        world,
-        rng,
-        today,
-        user=user,
-        arrived=arrived,
-        z=world.pair_preferences(user, today.items[arrived]),
-        seconds=np.sort(rng.integers(DAY_S, size=rows)),
-        position=np.zeros(rows, np.int64),
-        propensity=np.full(rows, 1 / len(today.items), np.float32),
-        conformity=conformity,
-        biased=False,
-    )
+    user = rng.integers(world.users, size=rows, dtype=np.int32)
+    arrived = rng.integers(len(today.items), size=rows, dtype=np.int32)
+    seconds = rng.integers(DAY_S, size=rows, dtype=np.int32)
+    seconds.sort()
+    for block in _blocks(rows, BLOCK_ROWS):
+        count = len(user[block])
+        yield _expose(
+            world,
+            rng,
+            today,
+            user=user[block],
+            arrived=arrived[block],
+            z=world.pair_preferences(user[block], today.items[arrived[block]]),
+            seconds=seconds[block],
+            position=np.zeros(count, np.int64),
+            propensity=np.full(count, 1 / len(today.items), np.float32),
+            conformity=conformity,
+            biased=False,
+        )
 
 
 def _expose(
@@ -220,10 +227,10 @@ def _expose(
     rng: np.random.Generator,
     today: _Day,
     *,
-    user: Rows,
-    arrived: Rows,
+    user: Indices,
+    arrived: Indices,
     z: Floats,
-    seconds: Rows,
+    seconds: Indices,
     position: Rows,
     propensity: Floats,
     conformity: Floats,
@@ -241,7 +248,7 @@ def _expose(
         user=user,
         item=item,
         label=(rng.random(len(user)) < probability).astype(np.int8),
-        timestamp=EPOCH_S + today.day * DAY_S + seconds,
+        timestamp=EPOCH_S + today.day * DAY_S + seconds.astype(np.int64),
         position=position.astype(np.int16),
         propensity=propensity,
         popularity=popularity,
@@ -256,6 +263,6 @@ def _sigmoid(x: NDArray[np.floating]) -> NDArray[np.float64]:
     return 1 / (1 + np.exp(-x.astype(np.float64)))
 
 
-def _concatenate(parts: list[Columns]) -> Columns:
-    names = [field.name for field in fields(Columns)]
-    return Columns(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
+def _blocks(rows: int, size: int) -> Iterator[slice]:
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))

@@ -60,7 +60,7 @@ class World:
         scores: Floats = self.user_factors[users] @ self.item_factors[items].T
         return scores
 
-    def pair_preferences(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> Floats:
+    def pair_preferences(self, users: NDArray[np.integer], items: NDArray[np.int64]) -> Floats:
         """Return z(S) of R (user, item) pairs, (R,)."""
         scores: Floats = np.einsum("rd,rd->r", self.user_factors[users], self.item_factors[items])
         return scores

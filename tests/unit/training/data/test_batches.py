@@ -115,3 +115,57 @@ def test_an_item_is_known_by_its_training_rows(dataset: Dataset) -> None:
 
     assert known.nonzero().flatten().tolist() == [2, 3, 7]
     assert len(known) == 10
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 4, 7])
+def test_shares_together_are_the_batch_of_one_process(
+    batches: SlateBatches, processes: int
+) -> None:
+    whole = epoch(batches)
+    dealt = list(batches.deal(torch.Generator().manual_seed(0)))
+    assert len(dealt) == len(whole)
+    for batch, chosen in zip(whole, dealt, strict=True):
+        shares = [batches.share(chosen, rank, processes) for rank in range(processes)]
+        own = [batches.slates(part) for part, weight in shares if weight > 0]
+        for name in ("user", "item", "label", "position", "valid", "propensity", "offset"):
+            together = torch.cat([getattr(part, name) for part in own])
+            assert torch.equal(together, getattr(batch, name)), name
+        sizes = [len(part) if weight > 0 else 0 for part, weight in shares]
+        assert max(sizes) - min(sizes) <= 1
+        assert all(len(part) > 0 for part, _ in shares)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 7])
+def test_the_average_of_weighted_means_is_the_mean_of_the_batch(
+    batches: SlateBatches, processes: int
+) -> None:
+    for chosen in batches.deal(torch.Generator().manual_seed(0)):
+        batch = batches.slates(chosen)
+        means = 0.0
+        for rank in range(processes):
+            own, weight = batches.share(chosen, rank, processes)
+            part = batches.slates(own)
+            means += weight * float(part.position[part.valid].double().mean())
+        expected = float(batch.position[batch.valid].double().mean())
+        assert means / processes == pytest.approx(expected)
+        assert batches.rows_in(chosen) == int(batch.valid.sum())
+
+
+def test_one_process_has_the_whole_batch_at_a_weight_of_exactly_one(batches: SlateBatches) -> None:
+    for chosen in batches.deal(torch.Generator().manual_seed(0)):
+        own, weight = batches.share(chosen, 0, 1)
+        assert torch.equal(own, chosen)
+        assert weight == 1.0
+
+
+def test_slates_of_uneven_length_weigh_by_their_rows(make_dataset: MakeDataset) -> None:
+    user = np.repeat([0, 1], [5, 1])  # slates of 4, 1 and 1 rows
+    dataset = make_dataset(6, users=2, user=user, timestamp=np.arange(6.0))
+    batches = SlateBatches(dataset, np.arange(6), slate=4, batch_slates=8)
+
+    first, second = (batches.share(torch.arange(3), rank, 2) for rank in range(2))
+
+    assert first[0].tolist() == [0, 1]
+    assert second[0].tolist() == [2]
+    assert (first[1], second[1]) == pytest.approx((2 * 5 / 6, 2 * 1 / 6))
+    assert batches.share(torch.arange(1), 1, 2)[1] == 0.0

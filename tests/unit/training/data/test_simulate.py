@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import logging
+import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from training.data.dataset import Dataset, open_dataset
-from training.data.simulate import simulate
+from training.data.simulate import log, report, simulate
+from training.data.simulate.log import Columns, simulate_log
+from training.data.simulate.worlds import toy_world
 from training.errors import ConfigError, DatasetError
 
 DAYS, SLATE, DAY_S = 20, 16, 86_400
@@ -115,8 +119,154 @@ def test_the_folder_opens_as_a_dataset_of_the_size_asked_for(toy: Toy) -> None:
     assert [proxy.name for proxy in dataset.proxy_fields] == ["popularity", "age_days"]
     assert (~rows.uniform).sum() == IMPRESSIONS
     assert rows.uniform.sum() == round(IMPRESSIONS * 5 / 28)
+    assert rows.uniform[IMPRESSIONS:].all()
     assert rows.split is None
     assert not np.isnan(rows.proxies).any()
+
+
+def test_the_size_of_blocks_does_not_change_a_byte(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the clicks drawn nor their order nor the layout of the files."""
+    monkeypatch.setattr(log, "BLOCK_ROWS", 30 * SLATE)
+    simulate(tmp_path / "toy", seed=3, impressions=IMPRESSIONS)
+    assert files(tmp_path / "toy") == files(toy.folder)
+
+
+def test_a_user_costs_memory_but_the_rows_of_a_user_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log, "BLOCK_ROWS", 100 * SLATE)
+
+    def peak_bytes(users: int) -> int:
+        rng = np.random.default_rng(0)
+        world = toy_world(rng, users)
+        sizes = []
+
+        def emit(_: str, rows: Columns) -> None:
+            sizes.append(len(rows.user))
+
+        tracemalloc.start()
+        simulate_log(world, rng, emit, policy_weight=0.8, uniform_rows=50 * users)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert max(sizes) == 100 * SLATE
+        assert sum(sizes) == (DAYS * SLATE + 50) * users
+        return peak
+
+    # Both are at least one block of users, whose scores of all items weigh most.
+    assert (peak_bytes(2_048) - peak_bytes(512)) / 1_536 < 1_000  # bytes; as rows, 20,000
+
+
+@pytest.mark.parametrize("stage", ["log._uniform_exposure", "plot_simulation", "write_dataset"])
+def test_an_interrupted_simulation_leaves_nothing_behind(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        assert len(list(tmp_path.rglob("*.parquet"))) > 10  # of the days before
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"training.data.simulate.{stage}", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(tmp_path / "out", impressions=3_200)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_but_the_folder_is_left_and_the_plot_lies_in_it(toy: Toy) -> None:
+    assert [path.name for path in toy.folder.parent.iterdir()] == ["toy"]
+    beside = {"simulation.png", "oracle.parquet"}
+    assert {path.name for path in toy.folder.iterdir()} == beside | {
+        "dataset.toml", "embeddings", "impressions.parquet", "items.parquet", "users.parquet"
+    }  # fmt: skip
+    png = (toy.folder / "simulation.png").read_bytes()
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    assert len(png) > 50_000
+
+
+def test_the_plot_shows_what_the_log_holds(toy: Toy) -> None:
+    age_days = toy.items["age_days"].to_numpy()
+    figure = report.draw_simulation(toy.logged.lazy(), toy.uniform.lazy(), age_days)
+    tail, position, age, popularity = (
+        {
+            str(line.get_label()): np.array(line.get_xydata(), np.float64)
+            for line in axes.get_lines()
+        }
+        for axes in figure.axes
+    )
+    rows = toy.logged
+
+    clicks = np.sort(rows.filter(label=1)["item_id"].value_counts()["count"].to_numpy())[::-1]
+    label = f"clicks: {clicks[:80].sum() / clicks.sum():.0%} on the top tenth of 800 items"
+    np.testing.assert_array_equal(tail[label][:, 1], clicks)
+    np.testing.assert_array_equal(tail[label][:, 0], np.arange(1, len(clicks) + 1))
+
+    label = "click rate (further down items are worse, too)"
+    slates = rows.sort("timestamp", "user_id", "position")["label"].to_numpy().reshape(-1, SLATE)
+    np.testing.assert_allclose(position[label][:, 1], slates.mean(axis=0))
+    law = position["examination $(k + 1)^{-0.4}$"]
+    np.testing.assert_allclose(law[:, 1], np.arange(1, SLATE + 1) ** -0.4)
+    examined = position["click rate / click rate if all were examined"]
+    assert np.abs(examined - law).max() < 0.05
+    served = rows.sort("position")["served_logit"].to_numpy().reshape(SLATE, -1)
+    np.testing.assert_allclose(examined[:, 1], slates.mean(axis=0) / expit(served).mean(axis=1))
+
+    shown = age["impressions of the log"]
+    for days, share in shown:
+        assert share == pytest.approx((rows["age_days"] == days).mean())
+    arrivals = arrival_days(toy)["arrival"].to_numpy()
+    there = [day - arrivals[arrivals <= day] for day in range(DAYS)]
+    for days, share in age["items to choose from"]:
+        assert share == pytest.approx(np.mean([(ages == days).mean() for ages in there]))
+
+    for exposure in ("logged", "uniform"):
+        cell = toy.rows.filter(pl.col("popularity").is_between(1, 1.5, "left"), exposure=exposure)
+        middle = {
+            name: dict(popularity[f"{exposure}: {name}"])[1.25]
+            for name in ("clicked", "would like it (truth)")
+        }
+        truth = expit(cell["truth_logit"].to_numpy().astype(np.float64)).mean()
+        assert middle["clicked"] == pytest.approx(cell["label"].mean())
+        assert middle["would like it (truth)"] == pytest.approx(truth)
+
+
+def test_the_oracle_is_measured_on_the_rows_that_its_name_says(toy: Toy) -> None:
+    last = toy.logged.filter(pl.col("day") >= 18)
+    assert report.oracle_aucs(toy.logged.lazy(), toy.uniform.lazy()) == pytest.approx(
+        {
+            "logged as exposed, all days": auc(toy.logged, "click_probability"),
+            "logged as exposed, last 2 days": auc(last, "click_probability"),
+            "logged as served (position unknown), last 2 days": auc(last, "served_logit"),
+            "uniform by the truth": auc(toy.uniform, "truth_logit"),
+        }
+    )
+
+
+def test_the_oracle_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    simulate(tmp_path / "out", impressions=3_200)
+    world = load(tmp_path / "out")
+    assert f"oracle AUC, uniform by the truth: {auc(world.uniform, 'truth_logit'):.4f}" in (
+        caplog.messages
+    )
+
+
+@pytest.mark.parametrize("most", [4_000, 20_000])
+def test_an_oracle_of_many_rows_is_estimated_from_all_positions(
+    most: int, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every 16th row would be all of one position, where examination tells nothing."""
+    seen = []
+
+    def counted(label: NDArray[np.generic], score: NDArray[np.generic]) -> float:
+        seen.append(len(label))
+        return float(roc_auc_score(label, score))
+
+    monkeypatch.setattr(report, "AUC_ROWS", most)
+    monkeypatch.setattr(report, "auc", counted)
+    found = report.oracle_aucs(toy.logged.lazy(), toy.uniform.lazy())
+    assert max(seen) <= most
+    whole = auc(toy.logged, "click_probability")
+    assert found["logged as exposed, all days"] == pytest.approx(whole, abs=0.02)
 
 
 def test_few_items_lack_one_modality_and_none_lacks_both(toy: Toy) -> None:

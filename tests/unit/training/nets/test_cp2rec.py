@@ -122,7 +122,9 @@ class Formula:
         means = [
             content[impressions.item[some]].sum(0) / (len(some) + PRIOR) for some in (clicked, mine)
         ]
-        attributes = self.dataset.user_attributes[row] @ self.parameter("attributes")
+        raw = self.dataset.user_attributes
+        standard = (raw[row] - raw.mean(0)) / raw.std(0)
+        attributes = standard @ self.parameter("attributes")
         p = (
             self.parameter("user_factor.weight")[row]
             + attributes[:-1]
