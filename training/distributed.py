@@ -23,7 +23,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
@@ -57,7 +56,8 @@ def processes() -> Iterator[None]:
     store, rank, size = next(rendezvous("env://", timeout=_STEP_TIMEOUT))
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         # torchrun's store outlives a restart, with the addresses of dead processes in it.
-        store = PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
+        attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
+        store = dist.PrefixStore(attempt, store)  # type: ignore[attr-defined]
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_STEP_TIMEOUT)
     try:
         _Groups.alone = dist.new_group(backend="gloo", timeout=_ALONE_TIMEOUT)

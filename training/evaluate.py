@@ -68,6 +68,23 @@ def calibrate(label: Floats, logit: Floats) -> Calibration:
     return Calibration(slope=slope, intercept=intercept, meaning=meaning)
 
 
+def exposure_scale(label: Floats, debiased: Floats, logged: Floats) -> float:
+    """Return what the exposure term (logged - debiased) is worth on held-out logged rows.
+
+    The ratio of the two slopes of label on debiased score and exposure term, in [0, 2]; 1 where
+    it cannot be told. Popularity learned on past days tends to be worth less on later ones; with
+    the term at its worth, w = 1 is where logged accuracy is best. Our reconstruction.
+    """
+    term = (logged - debiased).astype(np.float64)
+    if term.std() < 1e-6:
+        return 1.0
+    features = np.column_stack([debiased.astype(np.float64), term])
+    on_debiased, on_term = LogisticRegression(C=np.inf).fit(features, label).coef_[0]
+    if on_debiased <= 0:
+        return 1.0
+    return float(np.clip(on_term / on_debiased, 0.0, 2.0))
+
+
 def unbiased_rows(dataset: Dataset, split: Split) -> tuple[Rows, str]:
     """Return the rows of the unbiased axis and what they are.
 

@@ -19,7 +19,13 @@ from training.config import Config, load_config
 from training.data.batches import SlateBatches, known_items
 from training.data.dataset import Dataset
 from training.data.split import Split, split_rows
-from training.evaluate import calibrate, measure_front, pool_fronts, score_rows
+from training.evaluate import (
+    calibrate,
+    exposure_scale,
+    measure_front,
+    pool_fronts,
+    score_rows,
+)
 from training.export import export_artifact
 from training.metrics import auc, gauc
 from training.nets.base import FrontNet
@@ -75,8 +81,12 @@ def train_net(
         checkpoint=_checkpoint(dataset, config, checkpoints),
         stop_after=stop_after,
     )
-    logit = score_rows(net, dataset, known, split.validation, np.array([1.0]))[0]
-    calibration = calibrate(dataset.impressions.label[split.validation], logit)
+    label = dataset.impressions.label[split.validation]
+    ends = np.array([0.0, 1.0])
+    if isinstance(net, Cp2recDecomposed):
+        debiased, logged = score_rows(net, dataset, known, split.validation, ends)
+        net.scale_exposure(exposure_scale(label, debiased, logged))
+    calibration = calibrate(label, score_rows(net, dataset, known, split.validation, ends)[1])
     return Trained(net, known, split, calibration, fitted)
 
 

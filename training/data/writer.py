@@ -81,7 +81,7 @@ def write_dataset(
 
 def _write_table(table: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
     if isinstance(table, pl.LazyFrame):
-        # With the default size the groups, hence the bytes, would depend on how rows arrive.
+        # By default the groups, hence the bytes, would depend on the files that the rows come from.
         table.sink_parquet(path, row_group_size=ROW_GROUP, engine="streaming")
     else:
         table.write_parquet(path)

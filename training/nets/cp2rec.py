@@ -200,6 +200,11 @@ class Cp2recDecomposed(FrontNet):
         """Return [p_u, b_u + mu, exp(l_u)] of all users, (users, d + 2)."""
         return self._user_vectors(torch.arange(len(self._user_attributes)))
 
+    @torch.no_grad()
+    def scale_exposure(self, factor: float) -> None:
+        """Multiply what w adds to the debiased score; w = 0 stays as it is."""
+        self.item_encoder.readout.weight.mul_(factor)
+
     def slate_users(self, batch: Slates) -> Tensor:
         """Return user vectors (B, U) of a batch, each blind to the slate it has to predict."""
         content = self.item_encoder.history_content(batch.embedding, batch.modality_mask)

@@ -19,6 +19,7 @@ from training.data.split import Split
 from training.evaluate import (
     calibrate,
     diagnose,
+    exposure_scale,
     measure_front,
     pool_fronts,
     score_rows,
@@ -440,3 +441,21 @@ def test_a_flat_curve_is_not_monotone() -> None:
         "logged": 0.0,
         "unbiased": pytest.approx(-1.0),
     }
+
+
+@pytest.mark.parametrize("worth", [0.0, 0.5, 1.6])
+def test_the_worth_of_the_exposure_term_is_recovered(worth: float) -> None:
+    rng = np.random.default_rng(0)
+    debiased, term = rng.normal(size=(2, 60_000))
+    label = (rng.random(60_000) < 1 / (1 + np.exp(-0.7 * (debiased + worth * term)))).astype("f4")
+    assert exposure_scale(label, debiased, debiased + term) == pytest.approx(worth, abs=0.05)
+
+
+def test_the_worth_of_the_exposure_term_stays_in_bounds() -> None:
+    rng = np.random.default_rng(0)
+    score, term = rng.normal(size=(2, 4_000))
+    click = (rng.random(4_000) < 1 / (1 + np.exp(-score - 5 * term))).astype("f4")
+    assert exposure_scale(click, score, score + term) == 2.0
+    assert exposure_scale(click, score, score - term) == 0.0
+    assert exposure_scale(click, score, score) == 1.0  # no term to judge
+    assert exposure_scale(1 - click, score, score + term) == 1.0  # no score to judge it by

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 from torch import distributed as dist
-from torch._C._distributed_c10d import HashStore
 
 from training import distributed
 from training.config import TrainOptions
@@ -295,7 +294,8 @@ def test_gradients_of_the_parallel_loss_are_those_of_the_loss(
         run.batches().tables,
         Cp2recOptions(dim=4, proxy_dropout=0, exposure_weight=exposure_weight),
     )
-    dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    store = dist.HashStore()  # type: ignore[attr-defined]
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         monkeypatch.setattr(distributed, "world_size", lambda: 2)  # of which this is one
         loss_of = distributed.parallel_loss(net)

@@ -532,3 +532,15 @@ def test_a_dataset_without_positions_attributes_and_proxies_trains(
 
     assert torch.isfinite(value)
     assert torch.equal(scores(net, bare, 0.0), scores(net, bare, 1.0))
+
+
+def test_scaling_the_exposure_term_leaves_the_debiased_end(dataset: Dataset) -> None:
+    net = make_net(dataset)
+    user = net.user_vectors()[:1].detach()
+    ends = [torch.tensor([w]) for w in (0.0, 1.0)]
+    with torch.no_grad():
+        before = [net.ranker(user, states(net, dataset), w) for w in ends]
+        net.scale_exposure(0.25)
+        after = [net.ranker(user, states(net, dataset), w) for w in ends]
+    assert torch.equal(before[0], after[0])
+    torch.testing.assert_close(after[1] - after[0], 0.25 * (before[1] - before[0]))
