@@ -235,8 +235,8 @@ def _embeddings(
             raise DatasetError(path, problem)
         if len(ids) != len(values):
             raise DatasetError(ids_path, f"has {len(ids)} ids for {len(values)} vectors")
-        far = ~(np.abs(values.astype(np.float32)) <= MAX_VALUE).all(axis=1)
-        _refuse(far, path, name, f"NaN, infinite or beyond {MAX_VALUE:g}")
+        near = np.abs(values.astype(np.float32)) <= MAX_VALUE
+        _refuse(~np.asarray(near.all(axis=1)), path, name, f"NaN, infinite or beyond {MAX_VALUE:g}")
         known = np.fromiter((item_id in row_of for item_id in ids), np.bool_, len(ids))
         _refuse(
             ~known,

@@ -69,6 +69,12 @@ def blind(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     return load(folder)
 
 
+@pytest.fixture
+def unplotted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than simulating a few rows."""
+    monkeypatch.setattr("training.data.simulate.plot_simulation", lambda *_, **__: b"")
+
+
 def files(folder: Path) -> dict[str, bytes]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
@@ -158,6 +164,7 @@ def test_a_user_costs_memory_but_the_rows_of_a_user_do_not(
     assert (peak_bytes(2_048) - peak_bytes(512)) / 1_536 < 1_000  # bytes; as rows, 20,000
 
 
+@pytest.mark.usefixtures("unplotted")
 @pytest.mark.parametrize("stage", ["log._uniform_exposure", "plot_simulation", "write_dataset"])
 def test_an_interrupted_simulation_leaves_nothing_behind(
     stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -241,6 +248,7 @@ def test_the_oracle_is_measured_on_the_rows_that_its_name_says(toy: Toy) -> None
     )
 
 
+@pytest.mark.usefixtures("unplotted")
 def test_the_oracle_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     simulate(tmp_path / "out", impressions=3_200)
@@ -484,6 +492,7 @@ def tiktok_file(folder: Path, *, users: int = 30, items: int = 60, per_user: int
     return folder
 
 
+@pytest.mark.usefixtures("unplotted")
 def test_the_semi_synthetic_truth_follows_real_preferences(tmp_path: Path) -> None:
     source = tiktok_file(tmp_path / "source")
     for name in ("a", "b"):
@@ -509,6 +518,7 @@ def test_the_semi_synthetic_truth_follows_real_preferences(tmp_path: Path) -> No
     assert (gap > 0).sum() == 15
 
 
+@pytest.mark.usefixtures("unplotted")
 def test_more_users_than_the_source_has_share_tastes(tmp_path: Path) -> None:
     source = tiktok_file(tmp_path / "source", users=4)
     simulate(tmp_path / "out", source=source, impressions=9 * DAYS * SLATE)
