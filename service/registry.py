@@ -82,8 +82,6 @@ class Registry:
     async def refresh(self) -> None:
         """Load what aliases newly name, then move the aliases, then drop what none names."""
         wanted = await asyncio.to_thread(self._wanted)
-        for label in set(self._failures) - set(wanted.values()) - set(self._repository.names()):
-            del self._failures[label]
         for label in sorted(set(wanted.values()) - set(self._models)):
             if time.monotonic() >= self._retry_at.get(label, 0.0):
                 await self._load(label)
@@ -154,7 +152,8 @@ class Registry:
     def _wanted(self) -> dict[str, str]:
         """Return name@alias -> name@version of all aliases on disk."""
         wanted: dict[str, str] = {}
-        for name in self._repository.names():
+        names = self._repository.names()
+        for name in names:
             try:
                 aliases = self._repository.aliases(name)
                 self._failures.pop(name, None)
@@ -164,6 +163,8 @@ class Registry:
                 wanted.update(kept)
                 continue
             wanted.update({f"{name}@{a}": f"{name}@{version}" for a, version in aliases.items()})
+        for label in set(self._failures) - set(wanted.values()) - set(names):
+            del self._failures[label]  # nobody wants it any more
         return wanted
 
     async def _load(self, label: str) -> None:
