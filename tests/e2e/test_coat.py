@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
@@ -17,6 +16,7 @@ from tests.e2e.conftest import ROOT, training
 from tests.integration.conftest import until
 from tests.torch_ranking import assert_same_ranking, torch_ranking
 from training.config import load_config
+from training.curves import Report
 from training.data.dataset import open_dataset
 from training.local_redis import child
 from training.pipeline import train_net
@@ -86,7 +86,8 @@ def test_evaluate_pools_seeds_and_does_none_twice(tmp_path: Path) -> None:
     assert len(after) == 3
     assert before.items() <= after.items()
     report = tmp_path / "results" / "coat" / "quick.json"
-    front = Front.model_validate(json.loads(report.read_text()))
+    front = Report.model_validate_json(report.read_bytes())
+    assert front.baselines == {}
     assert front.seeds == (0, 1, 2)
     assert front.se_kind == "over seeds"
     one = [
