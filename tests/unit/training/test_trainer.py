@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -290,24 +291,23 @@ def test_a_further_process_follows_the_first_and_writes_nothing(
 def test_gradients_of_the_parallel_loss_are_those_of_the_loss(
     run: Run, monkeypatch: pytest.MonkeyPatch, exposure_weight: float
 ) -> None:
-    net = Cp2recDecomposed(
-        run.batches().tables,
-        Cp2recOptions(dim=4, proxy_dropout=0, exposure_weight=exposure_weight),
-    )
+    options = Cp2recOptions(dim=4, proxy_dropout=0, exposure_weight=exposure_weight)
+    net = Cp2recDecomposed(run.batches().tables, options)
+    plain = copy.deepcopy(net)
     store = dist.HashStore()  # type: ignore[attr-defined]
     dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         monkeypatch.setattr(distributed, "world_size", lambda: 2)  # of which this is one
         loss_of = distributed.parallel_loss(net)
         for batch in run.batches().epoch(torch.Generator().manual_seed(0)):
-            net.zero_grad()
-            loss_of(batch).backward()
-            found = {name: weight.grad for name, weight in net.named_parameters()}
-            net.zero_grad()
-            net.loss(batch).backward()
-            for name, weight in net.named_parameters():
-                expected = torch.zeros_like(weight) if weight.grad is None else weight.grad
-                got = found[name]
-                assert torch.equal(torch.zeros_like(weight) if got is None else got, expected)
+            for module, loss in ((net, loss_of), (plain, plain.loss)):
+                module.zero_grad()
+                loss(batch).backward()
+            for weight, expected in zip(net.parameters(), plain.parameters(), strict=True):
+                none = torch.zeros_like(weight)
+                assert torch.equal(
+                    none if weight.grad is None else weight.grad,
+                    none if expected.grad is None else expected.grad,
+                )
     finally:
         dist.destroy_process_group()
