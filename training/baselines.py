@@ -1,7 +1,8 @@
 """What a front is compared with: other ways to trade logged accuracy for less bias.
 
-Each baseline trains CP2Rec's published main model (DCN) on the same rows with the same schedule,
-and is measured as a point or, where it has a knob, as a curve. Equal trainings are shared.
+Each baseline trains CP2Rec's published main model (DCN) on the same rows for as many epochs, with
+the learning rate of its own configuration, and is measured as a point or, where it has a knob, as
+a curve. Equal trainings are shared.
 """
 
 from __future__ import annotations
@@ -64,14 +65,16 @@ def baseline_names(wanted: str) -> tuple[str, ...]:
 
 
 def measure_baseline(name: str, dataset: Dataset, config: Config, seeds: int, runs: Path) -> Curve:
-    """Measure one baseline over the seeds, split and schedule shares of ``config``."""
+    """Measure one baseline over ``seeds`` from the seed of ``config``, with its split and epochs."""
     baseline = BASELINES[name]
     if baseline.blind:
         dataset = _without_proxies(dataset)
     measured = []
     for seed in range(config.seed, config.seed + seeds):
         packaged = load_config(CONFIG, overrides=baseline.overrides)
-        run = packaged.model_copy(update={"seed": seed, "split": config.split})
+        schedule = packaged.train.model_copy(update={"epochs": config.train.epochs})
+        update = {"seed": seed, "split": config.split, "train": schedule}
+        run = packaged.model_copy(update=update)
         path = runs / f"{run_key(dataset, run)}-{name}.json"
         if not path.exists():
             found = _measure(baseline, train_net(dataset, run, runs), dataset)
