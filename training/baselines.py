@@ -65,7 +65,7 @@ def baseline_names(wanted: str) -> tuple[str, ...]:
 
 
 def measure_baseline(name: str, dataset: Dataset, config: Config, seeds: int, runs: Path) -> Curve:
-    """Measure one baseline over ``seeds`` from the seed of ``config``, with its split and epochs."""
+    """Measure one baseline over ``seeds`` from ``config.seed`` on, with its split and epochs."""
     baseline = BASELINES[name]
     if baseline.blind:
         dataset = _without_proxies(dataset)
