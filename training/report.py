@@ -89,26 +89,25 @@ def _cell(metric: Metric, digits: int = 4) -> str:
 
 def baseline_table(front: Front, curves: Mapping[str, Curve]) -> str:
     """Return the ends of each baseline and its hypervolume, the front's own first, as Markdown."""
-    logged = [point.logged[front.axis] for point in front.points]
-    unbiased = [point.unbiased[front.axis] for point in front.points]
+    own = Curve(
+        what="this model",
+        tradeoffs=tuple(point.tradeoff for point in front.points),
+        logged_auc=tuple(point.logged[front.axis] for point in front.points),
+        unbiased_auc=tuple(point.unbiased[front.axis] for point in front.points),
+        hypervolume=front.hypervolume,
+    )
     lines = [
         "| | what | logged AUC, w = 0 | w = 1 | unbiased AUC, w = 0 | w = 1 | hypervolume |",
         "|" + " --- |" * 7,
-        _ends("**front**", "this model", logged, unbiased, front.hypervolume),
     ]
-    for name, curve in curves.items():
-        measured = (curve.logged_auc, curve.unbiased_auc, curve.hypervolume)
-        lines.append(_ends(name, curve.what, *measured))
+    for name, curve in {"**front**": own, **curves}.items():
+        ends = [
+            _cell(dict(zip(curve.tradeoffs, metrics, strict=True))[w])
+            if w in curve.tradeoffs
+            else ""
+            for metrics in (curve.logged_auc, curve.unbiased_auc)
+            for w in (0.0, 1.0)
+        ]
+        area = _cell(curve.hypervolume, 5)
+        lines.append(f"| {name} | {curve.what} | {' | '.join(ends)} | {area} |")
     return "\n".join(lines)
-
-
-def _ends(
-    name: str, what: str, logged: Sequence[Metric], unbiased: Sequence[Metric], area: Metric
-) -> str:
-    """Return one row; what has no knob fills the column of w = 0 alone."""
-    cells = [
-        _cell(metrics[end]) if len(metrics) > 1 or end == 0 else ""
-        for metrics in (logged, unbiased)
-        for end in (0, -1)
-    ]
-    return f"| {name} | {what} | {' | '.join(cells)} | {_cell(area, 5)} |"
