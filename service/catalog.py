@@ -166,7 +166,6 @@ class Catalog:
         self._states[rows] = states
         self._cold[rows] = (items.mask[kept] & np.uint64(manifest.learned_mask)) == 0
         self._forget(item_ids[index] for index in np.flatnonzero(~fine).tolist())
-        self._telemetry.catalog_items.labels(self._label).set(len(self))
 
     def _allot(self, item_ids: Sequence[str]) -> Rows:
         """Return a row for each id, new ones for those not held."""
@@ -191,3 +190,4 @@ class Catalog:
             if len(self._absent) >= _MAX_ABSENT:
                 self._absent.clear()
             self._absent.add(item_id)
+        self._telemetry.catalog_items.labels(self._label).set(len(self))

@@ -81,7 +81,7 @@ class Registry:
 
     async def refresh(self) -> None:
         """Load what aliases newly name, then move the aliases, then drop what none names."""
-        wanted = await asyncio.to_thread(self._wanted)
+        wanted = self._wanted(await asyncio.to_thread(self._read_aliases))
         for label in sorted(set(wanted.values()) - set(self._models)):
             if time.monotonic() >= self._retry_at.get(label, 0.0):
                 await self._load(label)
@@ -93,6 +93,7 @@ class Registry:
         for label in set(self._models) - set(self._aliases.values()):
             log.info("%s: no alias names it any more, dropped", label)
             self._models.pop(label).following.cancel()
+            self._telemetry.catalog_items.remove(label)
 
     async def close(self) -> None:
         """Stop following changes."""
@@ -149,21 +150,28 @@ class Registry:
             return "; ".join(f"{label}: {why}" for label, why in sorted(self._failures.items()))
         return f"no model in {self._settings.models_dir} has an alias: train and publish one"
 
-    def _wanted(self) -> dict[str, str]:
-        """Return name@alias -> name@version of all aliases on disk."""
-        wanted: dict[str, str] = {}
-        names = self._repository.names()
-        for name in names:
+    def _read_aliases(self) -> dict[str, dict[str, int] | ArtifactError]:
+        """Read each model's aliases, or why they cannot be read; touches the disk alone."""
+        read: dict[str, dict[str, int] | ArtifactError] = {}
+        for name in self._repository.names():
             try:
-                aliases = self._repository.aliases(name)
-                self._failures.pop(name, None)
+                read[name] = self._repository.aliases(name)
             except ArtifactError as error:
-                self._fail(name, error)
+                read[name] = error
+        return read
+
+    def _wanted(self, read: dict[str, dict[str, int] | ArtifactError]) -> dict[str, str]:
+        """Return name@alias -> name@version; what cannot be read stays as it was."""
+        wanted: dict[str, str] = {}
+        for name, aliases in read.items():
+            if isinstance(aliases, ArtifactError):
+                self._fail(name, aliases)
                 kept = {a: v for a, v in self._aliases.items() if a.startswith(f"{name}@")}
                 wanted.update(kept)
                 continue
+            self._failures.pop(name, None)
             wanted.update({f"{name}@{a}": f"{name}@{version}" for a, version in aliases.items()})
-        for label in set(self._failures) - set(wanted.values()) - set(names):
+        for label in set(self._failures) - set(wanted.values()) - set(read):
             del self._failures[label]  # nobody wants it any more
         return wanted
 

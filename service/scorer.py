@@ -98,7 +98,7 @@ def _session(artifact: Artifact, name: str, threads: int) -> Any:
 
 
 def _check_signature(artifact: Artifact, name: str, session: Any) -> None:
-    expected: Graph = artifact.manifest.graphs[name]  # type: ignore[index]
+    expected: Graph = artifact.manifest.graphs[name]  # type: ignore[index]  # one of GRAPHS
     for side, tensors, nodes in (
         ("inputs", expected.inputs, session.get_inputs()),
         ("outputs", expected.outputs, session.get_outputs()),

@@ -57,7 +57,7 @@ def processes() -> Iterator[None]:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         # torchrun's store outlives a restart, with the addresses of dead processes in it.
         attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
-        store = dist.PrefixStore(attempt, store)  # type: ignore[attr-defined]
+        store = dist.PrefixStore(attempt, store)  # type: ignore[attr-defined]  # not in the stubs
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_STEP_TIMEOUT)
     try:
         _Groups.alone = dist.new_group(backend="gloo", timeout=_ALONE_TIMEOUT)

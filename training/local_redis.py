@@ -52,7 +52,7 @@ def child(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process for the length of the block; it is ended, if need be killed, behind it."""
     output = subprocess.DEVNULL if quiet else None
-    process = subprocess.Popen(command, env=env, stdout=output, stderr=output)  # noqa: S603
+    process = subprocess.Popen(command, env=env, stdout=output, stderr=output)  # noqa: S603  # ours
     try:
         yield process
     finally:

@@ -13,7 +13,7 @@ def git_commit() -> str | None:
     """Return the commit of the code that trained, if it ran from a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # fixed words
     except FileNotFoundError:
         return None
     return found.stdout.strip() or None

@@ -116,13 +116,13 @@ class _Publisher:
 
     def _remove_others(self, item_ids: Sequence[str]) -> int:
         """Take items that the dataset lacks out of the catalogue; return how many."""
-        kept = set(item_ids)
-        listed = (item.decode() for item in self._client.sscan_iter(self._keys.catalog))
-        gone = [item_id for item_id in listed if item_id not in kept]
+        kept = {item_id.encode() for item_id in item_ids}
+        gone = [item for item in self._client.sscan_iter(self._keys.catalog) if item not in kept]
         for start in range(0, len(gone), self._batch):
-            chunk = gone[start : start + self._batch]
+            members = gone[start : start + self._batch]
+            chunk = [member.decode(errors="replace") for member in members]  # anyone may add some
             pipeline = self._client.pipeline(transaction=True)
-            pipeline.srem(self._keys.catalog, *chunk)
+            pipeline.srem(self._keys.catalog, *members)
             pipeline.delete(*self._keys.items(chunk))
             self._announce(pipeline, self._keys.item_changes, chunk)
             pipeline.execute()

@@ -99,6 +99,7 @@ def test_the_service_follows_a_moved_alias_and_back(deployment: Deployment) -> N
         repository.promote("toy", 1)
         until(lambda: service.rank(user_id="u")["model"] == "toy@1")
         until(lambda: len(service.client.get("/models").json()["models"]) == 1)
+        assert 'rank_catalog_items{model="toy@2"}' not in service.client.get("/metrics").text
 
 
 def test_an_alias_moved_to_a_harmed_version_leaves_the_old_one_serving(

@@ -67,10 +67,12 @@ def test_what_the_dataset_lacks_leaves_the_catalogue(deployment: Deployment, wor
         modality_mask=data.modality_mask[:kept],
         proxies=data.proxies[:kept],
     )
+    deployment.redis.sadd(deployment.keys.catalog, b"\xff no id of ours")
     with deployment.serve() as service:
         assert len(service.ids(user_id="u", top_k=1000)) == kept + 100
-        assert _again(deployment, world, smaller).removed == 100
+        assert _again(deployment, world, smaller).removed == 101
         until(lambda: len(service.ids(user_id="u", top_k=1000)) == kept)
+        assert service.metric('rank_catalog_items{model="toy@1"}') == kept
     assert deployment.redis.scard(deployment.keys.catalog) == kept
     assert deployment.redis.exists(*deployment.keys.items(data.item_ids[kept:])) == 0
     assert _again(deployment, world, smaller).removed == 0
