@@ -31,6 +31,17 @@ def _again(deployment: Deployment, world: World, dataset: Dataset, **options: An
     )
 
 
+def _remove_unseen(deployment: Deployment, item_id: str) -> None:
+    """Remove an item; the entry that names it is trimmed before anyone can read it."""
+    keys = deployment.keys
+    pipeline = deployment.redis.pipeline(transaction=True)
+    pipeline.delete(keys.items([item_id])[0])
+    pipeline.srem(keys.catalog, item_id)
+    pipeline.xadd(keys.item_changes, {"ids": item_id})
+    pipeline.xadd(keys.item_changes, {"ids": "another"}, maxlen=1)
+    pipeline.execute()
+
+
 def test_what_is_published_is_what_the_model_learned(deployment: Deployment, world: World) -> None:
     user_id, item_ids = world.dataset.user_ids[2], world.dataset.item_ids[:50]
     raw: Any = deployment.redis.get(deployment.keys.user(user_id))
@@ -204,15 +215,9 @@ def test_a_removed_item_leaves_the_catalogue_when_announced(
 def test_a_trimmed_change_stream_is_noticed_and_everything_read_again(
     deployment: Deployment, world: World
 ) -> None:
-    target, keys, client = world.dataset.item_ids[0], deployment.keys, deployment.redis
+    target = world.dataset.item_ids[0]
     with deployment.serve() as service:
-        # In one transaction: the entry that names the item is gone before anyone can read it.
-        pipeline = client.pipeline(transaction=True)
-        pipeline.delete(keys.items([target])[0])
-        pipeline.srem(keys.catalog, target)
-        pipeline.xadd(keys.item_changes, {"ids": target})
-        pipeline.xadd(keys.item_changes, {"ids": world.dataset.item_ids[1]}, maxlen=1)
-        pipeline.execute()
+        _remove_unseen(deployment, target)
         until(lambda: target not in service.ids(user_id="u", top_k=1000))
         assert service.metric('rank_catalog_changes_total{cause="gap",model="toy@1"}') > 0
 
@@ -220,7 +225,7 @@ def test_a_trimmed_change_stream_is_noticed_and_everything_read_again(
 def test_a_full_read_that_fails_half_way_is_begun_again(
     deployment: Deployment, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target, keys, client = world.dataset.item_ids[0], deployment.keys, deployment.redis
+    target = world.dataset.item_ids[0]
     read = RedisStore.items
     failures = iter([True])
 
@@ -233,12 +238,7 @@ def test_a_full_read_that_fails_half_way_is_begun_again(
 
     with deployment.serve() as service:
         monkeypatch.setattr(RedisStore, "items", failing_once)
-        pipeline = client.pipeline(transaction=True)
-        pipeline.delete(keys.items([target])[0])
-        pipeline.srem(keys.catalog, target)
-        pipeline.xadd(keys.item_changes, {"ids": target})
-        pipeline.xadd(keys.item_changes, {"ids": world.dataset.item_ids[1]}, maxlen=1)
-        pipeline.execute()
+        _remove_unseen(deployment, target)
         until(lambda: target not in service.ids(user_id="u", top_k=1000))
     assert next(failures, False) is False
 
