@@ -26,7 +26,8 @@ CONFORMITY_CENTRE, CLICK_FRESHNESS = 1.5, 0.8
 
 # Our choices.
 OLDEST_DAYS = 30  # items of the start arrived on one of the 30 days before it
-CONFORMITY_MEDIAN, CONFORMITY_SIGMA = 0.8, 0.8  # tuned on oracle AUCs only
+CONFORMITY_MEDIAN, CONFORMITY_SIGMA = 0.8, 0.6  # tuned on oracle AUCs only
+SEEN_ODDS = 1e-12  # a feed does not show a user an item twice while it has others
 TEST_DAYS = 2
 EPOCH_S = 1_767_225_600  # 2026-01-01 00:00 UTC
 DAY_S = 86_400
@@ -82,17 +83,18 @@ def simulate_log(
     """Run the recommender for 20 days, one slate of 16 a user a day, then expose uniformly.
 
     ``emit`` gets the rows in blocks, those of one exposure in the order of time; beside a block
-    only some hundred bytes a user are held. ``policy_weight`` is how much the logging policy knows
+    only what each user has been shown is held, some hundred bytes a user. ``policy_weight`` is how much the logging policy knows
     of the truth (rho >= 0). Returns the items' popularity and age in days (I,) after the last day.
     """
     arrival = _arrivals(rng, world.items)
     log_conformity = CONFORMITY_SIGMA * rng.standard_normal(world.users)
     conformity = (CONFORMITY_MEDIAN * np.exp(log_conformity)).astype(np.float32)
     clicks = np.zeros(world.items, np.int64)
+    seen = np.empty((world.users, DAYS * SLATE), np.min_scalar_type(world.items))
     shares = np.diff(np.linspace(0, uniform_rows, TEST_DAYS + 1).astype(int))
     for day in tqdm(range(DAYS), desc="simulate", unit="day", disable=None):
         today = _start_of_day(day, arrival, clicks)
-        for rows in _day_of_slates(world, rng, today, conformity, policy_weight):
+        for rows in _day_of_slates(world, rng, today, conformity, seen, policy_weight):
             emit("logged", rows)
             clicks += np.bincount(rows.item[rows.label == 1], minlength=world.items)
         if day >= DAYS - TEST_DAYS:
@@ -129,16 +131,24 @@ def _start_of_day(day: int, arrival: Rows, clicks: Rows) -> _Day:
 
 
 def _day_of_slates(
-    world: World, rng: np.random.Generator, today: _Day, conformity: Floats, policy_weight: float
+    world: World,
+    rng: np.random.Generator,
+    today: _Day,
+    conformity: Floats,
+    seen: NDArray[np.unsignedinteger],
+    policy_weight: float,
 ) -> Iterator[Columns]:
-    """Show one slate a user; rows are in the order of time."""
+    """Show one slate a user and note it in ``seen`` (U, days * 16); rows are in order of time."""
+    before, until = today.day * SLATE, (today.day + 1) * SLATE
     seconds = np.sort(rng.integers(DAY_S, size=world.users))
     users = rng.permutation(world.users)
     shown = np.empty((world.users, SLATE), np.int32)
     z, propensity = np.empty(shown.shape, np.float32), np.empty(shown.shape, np.float32)
     for block in _blocks(world.users, USER_BLOCK):
-        slates = _slates(world, rng, today, users[block], policy_weight)
+        seen_before = np.searchsorted(today.items, seen[users[block], :before])
+        slates = _slates(world, rng, today, users[block], seen_before, policy_weight)
         shown[block], z[block], propensity[block] = slates
+    seen[users, before:until] = today.items[shown]
     for block in _blocks(world.users, BLOCK_ROWS // SLATE):
         yield _expose(
             world,
@@ -155,10 +165,16 @@ def _day_of_slates(
 
 
 def _slates(
-    world: World, rng: np.random.Generator, today: _Day, users: Rows, policy_weight: float
+    world: World,
+    rng: np.random.Generator,
+    today: _Day,
+    users: Rows,
+    seen: Rows,
+    policy_weight: float,
 ) -> tuple[Rows, Floats, Floats]:
     """Draw candidates, then the slate among them, both without replacement by Gumbel top-k.
 
+    ``seen`` (B, n), indices into ``today.items``, come again only when nothing else is left.
     Returns, each (B, 16) from the top: index into ``today.items``, z(S), propensity. The
     propensity is the probability that the item is in the slate at all, given the noise of all
     the others: P(key beats the best key left out) for the candidates times the same for the
@@ -167,14 +183,17 @@ def _slates(
     """
     arrived = today.items
     z_all = world.preferences(users, arrived)  # (B, A)
+    unseen = np.ones_like(z_all)
+    np.put_along_axis(unseen, seen, SEEN_ODDS, axis=1)
+    weight = unseen * today.candidate_weight
     # An exponential race: the smallest E / weight is the largest log weight + Gumbel.
-    keys = rng.standard_exponential(z_all.shape, dtype=np.float32) / today.candidate_weight
+    keys = rng.standard_exponential(z_all.shape, dtype=np.float32) / weight
     count = min(CANDIDATES, len(arrived))
     if count < len(arrived):
         candidates = np.argpartition(keys, count, axis=1)
         bound = np.take_along_axis(keys, candidates[:, [count]], axis=1)  # (B, 1)
         candidates = candidates[:, :count]  # (B, C)
-        drawn = -np.expm1(-today.candidate_weight[candidates] * bound)
+        drawn = -np.expm1(-np.take_along_axis(weight, candidates, axis=1) * bound)
     else:
         candidates = np.broadcast_to(np.arange(count), (len(users), count))
         drawn = np.ones(candidates.shape, np.float32)
@@ -183,6 +202,7 @@ def _slates(
         policy_weight * world.truth_logit(z, arrived[candidates])
         + POLICY_POPULARITY * today.popularity[candidates]
         + POLICY_FRESHNESS * today.freshness[candidates]
+        + np.log(np.take_along_axis(unseen, candidates, axis=1))
     )
     noisy = score - np.log(rng.standard_exponential(score.shape))  # + Gumbel
     order = np.argsort(-noisy, axis=1)

@@ -160,8 +160,9 @@ def test_a_user_costs_memory_but_the_rows_of_a_user_do_not(
         assert sum(sizes) == (DAYS * SLATE + 50) * users
         return peak
 
-    # Both are at least one block of users, whose scores of all items weigh most.
-    assert (peak_bytes(2_048) - peak_bytes(512)) / 1_536 < 1_000  # bytes; as rows, 20,000
+    # Both are at least one block of users, whose scores of all items weigh most. What a user has
+    # been shown is 640 bytes.
+    assert (peak_bytes(2_048) - peak_bytes(512)) / 1_536 < 1_500  # bytes; as rows, 20,000
 
 
 @pytest.mark.usefixtures("unplotted")
@@ -307,6 +308,10 @@ def test_every_user_sees_one_slate_of_16_different_items_a_day(toy: Toy) -> None
     assert toy.logged["timestamp"].is_sorted()
 
 
+def test_no_user_is_shown_an_item_twice(toy: Toy) -> None:
+    assert toy.logged.select("user_id", "item_id").n_unique() == len(toy.logged)
+
+
 def test_nothing_is_shown_before_it_arrives(toy: Toy) -> None:
     arrivals = arrival_days(toy)
     rows = toy.rows.join(arrivals, on="item_id")
@@ -361,8 +366,8 @@ def test_served_logit_adds_conformity_and_freshness_to_the_truth(toy: Toy) -> No
     users = rows.group_by("user_id").agg(pl.col("g").median(), spread=pl.col("g").std())
     assert users["spread"].to_numpy().max() < 1e-4
     log_g = users["g"].log().to_numpy()
-    assert abs(log_g.mean() - np.log(0.8)) < 4 * 0.8 / np.sqrt(USERS)
-    assert abs(log_g.std() - 0.8) < 4 * 0.8 / np.sqrt(2 * USERS)
+    assert abs(log_g.mean() - np.log(0.8)) < 4 * 0.6 / np.sqrt(USERS)
+    assert abs(log_g.std() - 0.6) < 4 * 0.6 / np.sqrt(2 * USERS)
 
 
 def test_uniform_labels_are_calibrated_to_the_truth(toy: Toy) -> None:
@@ -390,7 +395,10 @@ def test_uniform_rows_expose_all_arrived_items_alike_on_the_last_two_days(toy: T
 def test_one_over_propensity_counts_the_items_that_could_be_shown(
     world: str, group: str, request: pytest.FixtureRequest
 ) -> None:
-    """The expected sum of 1 / propensity over a slate's items of a group is the group's size."""
+    """The expected sum of 1 / propensity over a slate is how many items it could choose from.
+
+    Those of the group that have arrived and that the user has not been shown on an earlier day.
+    """
     feed: Toy = request.getfixturevalue(world)
     arrivals = arrival_days(feed)
     initial = pl.col("arrival") < 0
@@ -399,14 +407,16 @@ def test_one_over_propensity_counts_the_items_that_could_be_shown(
     counted = (
         feed.logged.join(chosen, on="item_id")
         .group_by("day")
-        .agg(count=(1 / pl.col("propensity").cast(pl.Float64)).sum() / USERS)
+        .agg(pl.len(), count=(1 / pl.col("propensity").cast(pl.Float64)).sum() / USERS)
         .sort("day")
+        .with_columns(seen=(pl.col("len").cum_sum() - pl.col("len")) / USERS)
     )
+    unseen = np.array(arrived)[counted["day"].to_numpy()] - counted["seen"].to_numpy()
     # Days are independent draws, so their spread gives the error of their mean.
-    error = counted["count"].to_numpy() - np.array(arrived)[counted["day"].to_numpy()]
+    error = counted["count"].to_numpy() - unseen
     standard_error = error.std(ddof=1) / np.sqrt(len(error))
     assert abs(error.mean()) < 4 * standard_error
-    assert standard_error < 0.06 * np.mean(arrived)
+    assert standard_error < 0.06 * unseen.mean()
 
 
 def test_the_truth_ranks_uniform_traffic_and_popularity_hardly_does(toy: Toy) -> None:
@@ -499,6 +509,11 @@ def test_the_semi_synthetic_truth_follows_real_preferences(tmp_path: Path) -> No
         simulate(tmp_path / name, source=source, seed=1, impressions=30 * DAYS * SLATE)
     assert files(tmp_path / "a") == files(tmp_path / "b")
     world = load(tmp_path / "a")
+    # With 60 items all must come again, but none twice in a slate nor before the others have.
+    shown = world.logged.group_by("user_id", "day").agg(pl.col("item_id").n_unique())
+    assert (shown["item_id"] == SLATE).all()
+    first_days = world.logged.filter(pl.col("day") < 2)
+    assert first_days.select("user_id", "item_id").n_unique() == len(first_days)
     assert world.dataset.description.name == "tiktok-simulated"
     assert len(world.dataset.user_ids) == 30
     raw = np.load(source / "tiktok.npz")
