@@ -43,10 +43,11 @@ def simulate(
     The truth, and the specification: r = -1.3 + 1.4 clip(z(S), +-3) + .5 q is the logit that a
     user likes an item, S their preference and q the item's quality. On each of 20 days a user is
     shown one slate of 16: of 200 candidates drawn by (1 + clicks)^.5 e^a, the top 16 by
-    ``policy_weight`` r + .6 h + 1.5 a + Gumbel noise, none a second time. h is z(log(1 + clicks)) over arrived items
-    at the start of the day, a = exp(-age / 3 days). P(click at position k) is (k + 1)^-.4
-    sigmoid(r + g_u (h - 1.5) + .8 a) with log-normal conformity g_u. 60 % of items exist at the
-    start, the rest arrive on days 1 to 18. Our choices are marked in ``worlds`` and ``log``.
+    ``policy_weight`` r + .6 h + 1.5 a + Gumbel noise, none that the user has been shown before. h
+    is z(log(1 + clicks)) over arrived items at the start of the day, a = exp(-age / 3 days).
+    P(click at position k) is (k + 1)^-.4 sigmoid(r + g_u (h - 1.5) + .8 a) with log-normal
+    conformity g_u. 60 % of items exist at the start, the rest arrive on days 1 to 18. Our choices
+    are marked in ``worlds`` and ``log``.
 
     ``impressions`` has 320 logged rows a user (20 days x 16): ``timestamp`` in unix seconds,
     ``position`` 0 to 15, ``propensity`` the probability in (0, 1] of being in the slate given the

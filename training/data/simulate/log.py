@@ -83,8 +83,9 @@ def simulate_log(
     """Run the recommender for 20 days, one slate of 16 a user a day, then expose uniformly.
 
     ``emit`` gets the rows in blocks, those of one exposure in the order of time; beside a block
-    only what each user has been shown is held, some hundred bytes a user. ``policy_weight`` is how much the logging policy knows
-    of the truth (rho >= 0). Returns the items' popularity and age in days (I,) after the last day.
+    only what each user has been shown is held, some hundred bytes a user. ``policy_weight`` is how
+    much the logging policy knows of the truth (rho >= 0). Returns the items' popularity and age in
+    days (I,) after the last day.
     """
     arrival = _arrivals(rng, world.items)
     log_conformity = CONFORMITY_SIGMA * rng.standard_normal(world.users)
