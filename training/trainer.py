@@ -51,7 +51,7 @@ def fit(
     Of several processes each calls this and ends at the same weights; the first alone validates,
     writes and shows progress. A checkpoint is of a run, whatever its number of processes.
     """
-    optimizer = torch.optim.Adam(net.parameters(), lr=options.lr)
+    optimizer = torch.optim.Adam(net.parameters(), lr=options.lr, fused=True)
     steps = len(batches) * options.epochs
     decay = math.log(options.lr_final / options.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(

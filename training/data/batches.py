@@ -74,7 +74,6 @@ class SlateBatches:
             user=tables.user[self._start[chosen]],
             slate=torch.arange(len(chosen)).repeat_interleave(self._slate),
             item=item,
-            embedding=tables.embedding[item],
             modality_mask=tables.modality_mask[item],
             proxies=tables.proxies[row],
             label=tables.label[row],

@@ -14,7 +14,7 @@ class Slates:
     """A training batch of B slates, each up to L impressions of one user, flat in R = B L rows.
 
     slate (R,) int64 which slate a row belongs to; user (B,), item (R,) int64 table rows;
-    embedding (R, D), modality_mask (R, M), proxies (R, P) NaN = unknown, label (R,) float32;
+    modality_mask (R, M), proxies (R, P) NaN = unknown, label (R,) float32;
     position (R,) int64; valid (R,) bool, False where a short slate was padded; propensity (R,)
     of the exposure, in (0, 1]; offset (R,) logits that a teacher ascribes to exposure.
     """
@@ -22,7 +22,6 @@ class Slates:
     user: Tensor
     slate: Tensor
     item: Tensor
-    embedding: Tensor
     modality_mask: Tensor
     proxies: Tensor
     label: Tensor
@@ -49,6 +48,10 @@ class TrainingTables:
     label: Tensor
     position: Tensor
     proxies: Tensor
+
+    def exposures(self) -> Tensor:
+        """Return how many training rows show each item (I,)."""
+        return torch.bincount(self.item, minlength=len(self.embedding)).float()
 
 
 class Ranker(nn.Module, ABC):

@@ -25,8 +25,8 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from training.nets.base import FrontNet, Ranker, Slates, TrainingTables, with_learned
-from training.nets.histories import HISTORY_PRIOR, Histories, SlateHistory, exposed_mean
+from training.nets.base import FrontNet, Ranker, Slates, TrainingTables
+from training.nets.histories import HISTORY_PRIOR, Histories, SlateHistory
 from training.nets.layers import Content, Examination, ProxyBins
 
 Size = Annotated[int, Ge(1)]
@@ -54,38 +54,32 @@ class Cp2recOptions:
 class ItemEncoder(nn.Module):
     """State (N, 2d + 3) of an item: q (d), bias, r_1.c, r_2.c, history content (d)."""
 
-    exposed_mean: Tensor
-
     def __init__(self, tables: TrainingTables, options: Cp2recOptions) -> None:
         super().__init__()
         d, D = options.dim, tables.embedding.shape[1]
         self.dim, self.content_dim = d, D
-        self.content = Content(tables.dims, tables.embedding, tables.modality_mask)
-        self.factor = nn.Linear(D, d, bias=False)
-        self.bias = nn.Linear(D, 1, bias=False)
-        nn.init.zeros_(self.bias.weight)
+        self.content = Content(
+            tables.dims, tables.embedding, tables.modality_mask, tables.exposures()
+        )
+        self.factor = nn.Linear(D, d + 1, bias=False)  # W and a
+        nn.init.zeros_(self.factor.weight[d:])
         self.clicked = nn.Linear(D, d, bias=False)
         nn.init.zeros_(self.clicked.weight)
         self.proxy = ProxyBins(tables.proxies, options.proxy_bins, d, options.proxy_dropout)
         self.readout = nn.Linear(d, 2, bias=False)
-        self.register_buffer("exposed_mean", torch.zeros(D))
 
     def forward(self, embedding: Tensor, modality_mask: Tensor, proxies: Tensor) -> Tensor:
         """Encode; the last modality is [V_i, b_i], zero for an item never trained on."""
-        content, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
+        raw, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
         mask, known = modality_mask[:, :-1], modality_mask[:, -1:]
-        learned = learned * known
-        x = self.content(content, mask)  # (N, D)
-        q = self.factor(x) + learned[:, : self.dim]  # (N, d)
-        bias = self.bias(x) + learned[:, self.dim :]  # (N, 1)
+        content = self.content(raw, mask)
+        common = self.common(content, mask, learned * known)
         pull = self.readout(self.proxy(proxies))  # (N, 2)
-        history = self.clicked(self.history_content(content, mask))  # (N, d)
-        return torch.cat([q, bias, pull, history], 1)  # (N, S)
+        return torch.cat([common, pull, self.clicked(content)], 1)  # (N, S)
 
-    def history_content(self, embedding: Tensor, modality_mask: Tensor) -> Tensor:
-        """Return content (N, D) less its mean over exposed rows, as user histories sum it."""
-        mask = modality_mask @ self.content.block  # (N, D)
-        return self.content.present(embedding, mask) - self.exposed_mean
+    def common(self, content: Tensor, mask: Tensor, learned: Tensor) -> Tensor:
+        """Return [q, bias] (N, d + 1) of content (N, D) and what was learned per id."""
+        return self.content.project(self.factor, content, mask) + learned
 
 
 class UserEncoder(nn.Module):
@@ -161,33 +155,27 @@ class Cp2recDecomposed(FrontNet):
         self.examination = Examination(int(tables.position.max()) + 1)
         self._user_attributes = tables.user_attributes
         with torch.no_grad():
-            content = self.item_encoder.history_content(
-                tables.embedding, tables.modality_mask
-            )  # (I, D)
-            self.item_encoder.exposed_mean.copy_(exposed_mean(content, tables.item))
-            self._histories = Histories(content - self.item_encoder.exposed_mean, tables)
+            self._content = self.item_encoder.content(tables.embedding, tables.modality_mask)
+            self._histories = Histories(self._content, tables)
 
     def loss(self, batch: Slates) -> Tensor:
         """Return NLL + exposure term + purification (COS) + priors."""
-        options = self.options
-        embedding, mask = with_learned(
-            batch.embedding,
-            batch.modality_mask,
-            self._learned(batch.item),
-            torch.ones_like(batch.item),
-        )
-        state = self.item_encoder(embedding, mask, batch.proxies)  # (R, S)
-        user = self.slate_users(batch)  # (B, U)
+        options, encoder = self.options, self.item_encoder
+        content = self._content[batch.item]  # (R, D)
+        learned = torch.cat([self.item_factor(batch.item), self.item_bias(batch.item)], 1)
+        common = encoder.common(content, batch.modality_mask, learned)  # (R, d + 1)
+        c = encoder.proxy(batch.proxies)  # (R, d)
+        user = self.slate_users(batch, content)  # (B, U)
+        state = torch.cat([common, encoder.readout(c), torch.zeros_like(c)], 1)  # (R, S)
         one = torch.ones(1, dtype=state.dtype, device=state.device)
         logit = self.ranker.pairwise(user[batch.slate], state, one)  # (R,)
-        q, p = state[:, : options.dim], user[:, : options.dim]
+        q, p = common[:, : options.dim], user[:, : options.dim]
         loss: Tensor = self.examination(logit, batch) + self._log_prior()
         size = p.square().sum(1).mean() + q.square().sum(1)[batch.valid].mean()
         loss = loss + options.factor_weight * size
         if options.exposure_weight > 0:
             loss = loss + options.exposure_weight * self._exposure_loss(p, q, batch)
         if options.orthogonality_weight > 0:
-            c = self.item_encoder.proxy(batch.proxies)
             cosine = F.cosine_similarity(q, c, dim=1).abs()
             loss = loss + options.orthogonality_weight * cosine[batch.valid].mean()
         return loss
@@ -205,13 +193,9 @@ class Cp2recDecomposed(FrontNet):
         """Multiply what w adds to the debiased score; w = 0 stays as it is."""
         self.item_encoder.readout.weight.mul_(factor)
 
-    def slate_users(self, batch: Slates) -> Tensor:
-        """Return user vectors (B, U) of a batch, each blind to the slate it has to predict."""
-        content = self.item_encoder.history_content(batch.embedding, batch.modality_mask)
+    def slate_users(self, batch: Slates, content: Tensor) -> Tensor:
+        """Return user vectors (B, U), each blind to its slate; ``content`` (R, D) is the rows'."""
         return self._user_vectors(batch.user, SlateHistory.of(content, batch))
-
-    def _learned(self, item: Tensor) -> Tensor:
-        return torch.cat([self.item_factor(item), self.item_bias(item)], 1)
 
     def _user_vectors(self, user: Tensor, left_out: SlateHistory | None = None) -> Tensor:
         """Return vectors (B, U) of user rows (B,), their history less ``left_out``."""

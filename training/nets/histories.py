@@ -24,18 +24,16 @@ class SlateHistory:
     @classmethod
     def of(cls, content: Tensor, batch: Slates) -> SlateHistory:
         """Sum the content (R, D) of each slate's valid rows."""
-        parts: list[Tensor] = []
-        for weight in (batch.label * batch.valid, batch.valid.float()):  # (R,)
-            weight = weight.unsqueeze(1)
-            sums = torch.zeros(len(batch.user), content.shape[1])
-            parts.append(sums.index_add_(0, batch.slate, content * weight))
-            counts = torch.zeros(len(batch.user), 1)
-            parts.append(counts.index_add_(0, batch.slate, weight))
-        return cls(*parts)
+        slates = len(batch.user)
+        valid = batch.valid.view(slates, -1).float()  # (B, L)
+        weight = torch.stack([batch.label.view(slates, -1) * valid, valid], 1)  # (B, 2, L)
+        sums = weight @ content.view(slates, -1, content.shape[1])  # (B, 2, D)
+        counts = weight.sum(2, keepdim=True)  # (B, 2, 1)
+        return cls(sums[:, 0], counts[:, 0], sums[:, 1], counts[:, 1])
 
 
 class Histories:
-    """Sums over the training rows, given content (I, D) less its mean over exposed rows."""
+    """Sums over the training rows, given the items' content (I, D)."""
 
     def __init__(self, content: Tensor, tables: TrainingTables) -> None:
         users = len(tables.user_attributes)
@@ -54,12 +52,6 @@ class Histories:
             clicked, clicks = clicked - left_out.clicked, clicks - left_out.clicks
             exposed, exposures = exposed - left_out.exposed, exposures - left_out.exposures
         return clicked / (clicks + HISTORY_PRIOR), exposed / (exposures + HISTORY_PRIOR)
-
-
-def exposed_mean(content: Tensor, item: Tensor) -> Tensor:
-    """Return the mean (D,) of content (I, D) over exposed rows, ``item`` (R,)."""
-    exposure = torch.bincount(item, minlength=len(content)).float()
-    return exposure @ content / exposure.sum()
 
 
 def _sums(users: int, user: Tensor, item: Tensor, content: Tensor) -> Tensor:

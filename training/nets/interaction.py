@@ -21,8 +21,8 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from training.nets.base import FrontNet, Ranker, Slates, TrainingTables, with_learned
-from training.nets.histories import HISTORY_PRIOR, Histories, SlateHistory, exposed_mean
+from training.nets.base import FrontNet, Ranker, Slates, TrainingTables
+from training.nets.histories import HISTORY_PRIOR, Histories, SlateHistory
 from training.nets.layers import Content, Examination, ProxyBins
 
 Size = Annotated[int, Ge(1)]
@@ -111,43 +111,41 @@ class ConditionalGaussian(nn.Module):
 class ItemEncoder(nn.Module):
     """State (N, 4d) of an item: z', c, c' and its history content."""
 
-    exposed_mean: Tensor
-
     def __init__(self, tables: TrainingTables, options: InteractionOptions) -> None:
         super().__init__()
         d, D = options.dim, tables.embedding.shape[1]
         self.content_dim = D
-        self.content = Content(tables.dims, tables.embedding, tables.modality_mask)
-        self.project = nn.Sequential(nn.Linear(D, d), nn.GELU(), nn.Linear(d, d))
+        self.content = Content(
+            tables.dims, tables.embedding, tables.modality_mask, tables.exposures()
+        )
+        self.project = nn.Linear(D, d)
+        self.mix = nn.Sequential(nn.GELU(), nn.Linear(d, d))
         self.norm_z = nn.LayerNorm(d)
         self.proxy = ProxyBins(tables.proxies, options.proxy_bins, d, options.proxy_dropout)
         self.norm_c = nn.LayerNorm(d)
         self.refine = nn.Linear(d, d) if options.refine else None
         self.purify = Purifier(options.purifier, d)
         self.clicked = nn.Linear(D, d, bias=False)
-        self.register_buffer("exposed_mean", torch.zeros(D))
 
     def forward(self, embedding: Tensor, modality_mask: Tensor, proxies: Tensor) -> Tensor:
         """Encode; the last modality is the id embedding, zero for an item never trained on."""
-        z, c = self.features(embedding, modality_mask, proxies)
+        raw, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
+        mask, known = modality_mask[:, :-1], modality_mask[:, -1:]
+        content = self.content(raw, mask)
+        z, c = self.features(content, mask, learned * known, proxies)
+        return torch.cat([self.encode(z, c), self.clicked(content)], 1)  # (N, 4d)
+
+    def encode(self, z: Tensor, c: Tensor) -> Tensor:
+        """Return z', c and c' (N, 3d) of z and c (N, d)."""
         refined = torch.sigmoid(self.refine(c)) if self.refine is not None else torch.zeros_like(c)
-        content, mask = embedding[:, : self.content_dim], modality_mask[:, :-1]
-        history = self.clicked(self.history_content(content, mask))
-        return torch.cat([self.purify(z, c), c, refined, history], 1)  # (N, 4d)
+        return torch.cat([self.purify(z, c), c, refined], 1)
 
     def features(
-        self, embedding: Tensor, modality_mask: Tensor, proxies: Tensor
+        self, content: Tensor, mask: Tensor, learned: Tensor, proxies: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return z before purification, and c, (N, d) each."""
-        content, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
-        mask, known = modality_mask[:, :-1], modality_mask[:, -1:]
-        z = self.norm_z(self.project(self.content(content, mask)) + learned * known)
-        return z, self.norm_c(self.proxy(proxies))
-
-    def history_content(self, embedding: Tensor, modality_mask: Tensor) -> Tensor:
-        """Return content (N, D) less its mean over exposed rows, as user histories sum it."""
-        mask = modality_mask @ self.content.block
-        return self.content.present(embedding, mask) - self.exposed_mean
+        """Return z before purification, and c, (N, d) each, of content (N, D)."""
+        projected = self.mix(self.content.project(self.project, content, mask))
+        return self.norm_z(projected + learned), self.norm_c(self.proxy(proxies))
 
 
 class UserEncoder(nn.Module):
@@ -244,27 +242,24 @@ class Cp2recInteraction(FrontNet):
         self.examination = Examination(int(tables.position.max()) + 1)
         self._user_attributes = tables.user_attributes
         with torch.no_grad():
-            content = self.item_encoder.history_content(tables.embedding, tables.modality_mask)
-            self.item_encoder.exposed_mean.copy_(exposed_mean(content, tables.item))
-            self._histories = Histories(content - self.item_encoder.exposed_mean, tables)
+            self._content = self.item_encoder.content(tables.embedding, tables.modality_mask)
+            self._histories = Histories(self._content, tables)
 
     def loss(self, batch: Slates) -> Tensor:
         """Return the mode's loss + purification + weight decay of the ids."""
-        options = self.options
-        known = torch.rand(len(batch.item)) >= options.id_dropout
-        inputs = with_learned(batch.embedding, batch.modality_mask, self.item_id(batch.item), known)
-        state = self.item_encoder(*inputs, batch.proxies)
-        content = self.item_encoder.history_content(batch.embedding, batch.modality_mask)
+        options, encoder = self.options, self.item_encoder
+        content = self._content[batch.item]  # (R, D)
+        known = (torch.rand(len(batch.item), 1) >= options.id_dropout).float()
+        learned = self.item_id(batch.item)
+        z, c = encoder.features(content, batch.modality_mask, learned * known, batch.proxies)
+        state = torch.cat([encoder.encode(z, c), torch.zeros_like(z)], 1)  # (R, 4d)
         user = self._user_vectors(batch.user, SlateHistory.of(content, batch))[batch.slate]
         mode_loss = self._paper_loss if options.mode == "paper" else self._front_loss
         loss: Tensor = mode_loss(user, state, batch)
         if options.orthogonality_weight > 0:
-            z, c = self.item_encoder.features(*inputs, batch.proxies)
-            purification = self.item_encoder.purify.loss(z[batch.valid], c[batch.valid])
+            purification = encoder.purify.loss(z[batch.valid], c[batch.valid])
             loss = loss + options.orthogonality_weight * purification
-        ids: Tensor = (
-            self.item_id(batch.item).square().sum() + self.user_id(batch.user).square().sum()
-        )
+        ids: Tensor = learned.square().sum() + self.user_id(batch.user).square().sum()
         return loss + options.l2 * ids
 
     def learned_items(self) -> Tensor:

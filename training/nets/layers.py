@@ -14,24 +14,27 @@ _LOGIT_OF_ONE = 30.0  # theta_0 = sigmoid(30), one in float32
 class Content(nn.Module):
     """Standardised content of items: per modality centred and scaled to unit mean square norm.
 
-    An absent modality is replaced by a learned vector, which starts at zero, the mean item.
+    Mean and norm are those of ``exposures`` (I,): of impressions, not of items. An absent modality
+    is zero, the mean of what is shown, plus a learned vector wherever ``project`` is used.
     """
 
     mean: Tensor
     scale: Tensor
     block: Tensor
 
-    def __init__(self, dims: tuple[int, ...], embedding: Tensor, modality_mask: Tensor) -> None:
+    def __init__(
+        self, dims: tuple[int, ...], embedding: Tensor, modality_mask: Tensor, exposures: Tensor
+    ) -> None:
         super().__init__()
         block = torch.zeros(len(dims), sum(dims))  # (M, D): which modality a dimension belongs to
         start = 0
         for row, dim in enumerate(dims):
             block[row, start : start + dim] = 1.0
             start += dim
-        mask = modality_mask.float() @ block  # (I, D)
-        count = mask.sum(0).clamp(min=1.0)
-        mean = (embedding * mask).sum(0) / count
-        square = ((embedding - mean) * mask).square().sum(0) / count  # (D,)
+        mask = modality_mask @ block  # (I, D)
+        count = (exposures @ mask).clamp(min=1.0)  # (D,)
+        mean = exposures @ (embedding * mask) / count
+        square = exposures @ ((embedding - mean) * mask).square() / count
         norm = (block @ square).sqrt()  # (M,)
         norm = norm.where(norm > 1e-6, 1.0)  # nothing to scale by
         self.register_buffer("mean", mean)
@@ -40,13 +43,14 @@ class Content(nn.Module):
         self.missing = nn.Parameter(torch.zeros(sum(dims)))
 
     def forward(self, embedding: Tensor, modality_mask: Tensor) -> Tensor:
-        """Return content (N, D) of embedding (N, D) and modality_mask (N, M)."""
-        mask = modality_mask @ self.block  # (N, D)
-        return self.present(embedding, mask) + self.missing * (1.0 - mask)
+        """Return content (N, D) of embedding (N, D), zero where modality_mask (N, M) is."""
+        return (embedding - self.mean) * self.scale * (modality_mask @ self.block)
 
-    def present(self, embedding: Tensor, mask: Tensor) -> Tensor:
-        """Return standardised content (N, D), zero where absent; ``mask`` is (N, D)."""
-        return (embedding - self.mean) * self.scale * mask
+    def project(self, layer: nn.Linear, content: Tensor, modality_mask: Tensor) -> Tensor:
+        """Return ``layer`` of content (N, D) with the learned vectors where a modality lacks."""
+        missing = F.linear(self.block * self.missing, layer.weight)  # (M, d)
+        projected: Tensor = layer(content) + (1.0 - modality_mask) @ missing
+        return projected
 
 
 class ProxyBins(nn.Module):

@@ -78,6 +78,11 @@ def scores(net: Cp2recDecomposed, dataset: Dataset, w: float) -> Tensor:
     )
 
 
+def slate_users(net: Cp2recDecomposed, dataset: Dataset, batch: Slates) -> Tensor:
+    embedding = torch.from_numpy(dataset.embedding)[batch.item]
+    return net.slate_users(batch, net.item_encoder.content(embedding, batch.modality_mask))
+
+
 def batch_of(dataset: Dataset, slate: int = 4, slates: int = 7) -> Slates:
     """The first batch of an epoch of the logged rows."""
     batches = SlateBatches(dataset, logged(dataset), slate=slate, batch_slates=slates)
@@ -102,13 +107,15 @@ class Formula:
     def content(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Standardised content (I, 5) with the missing vector, and with zeros instead."""
         filled, bare = np.zeros((2, *self.dataset.embedding.shape))
+        shown = self.dataset.impressions.item[logged(self.dataset)]
         missing = self.parameter("item_encoder.content.missing")
         for modality, dims in enumerate((slice(0, 3), slice(3, 5))):
             has = self.dataset.modality_mask[:, modality]
-            block = self.dataset.embedding[has, dims].astype(np.float64)
-            block = block - block.mean(0)
-            block /= np.sqrt((block**2).sum(1).mean())
-            filled[has, dims] = bare[has, dims] = block
+            rows = shown[has[shown]]
+            block = self.dataset.embedding[:, dims].astype(np.float64)
+            block = block - block[rows].mean(0)
+            block /= np.sqrt((block[rows] ** 2).sum(1).mean())
+            filled[has, dims] = bare[has, dims] = block[has]
             filled[~has, dims] = missing[dims]
         return filled, bare
 
@@ -116,7 +123,7 @@ class Formula:
         """Vector (d + 2,) of a user whose history is its logged rows less ``left_out``."""
         impressions = self.dataset.impressions
         rows = logged(self.dataset)
-        content = self.content()[1] - self.content()[1][impressions.item[rows]].mean(0)
+        content = self.content()[1]
         mine = [r for r in rows if impressions.user[r] == row and r not in left_out]
         clicked = [r for r in mine if impressions.label[r] == 1]
         means = [
@@ -137,10 +144,9 @@ class Formula:
 
     def scores(self, w: float) -> NDArray[np.float64]:
         x = self.content()[0]
-        q = x @ self.parameter("item_encoder.factor.weight").T
-        q += self.parameter("item_factor.weight")
-        bias = x @ self.parameter("item_encoder.bias.weight")[0]
-        bias += self.parameter("item_bias.weight")[:, 0]
+        common = x @ self.parameter("item_encoder.factor.weight").T  # W and a
+        q = common[:, :D] + self.parameter("item_factor.weight")
+        bias = common[:, D] + self.parameter("item_bias.weight")[:, 0]
         with torch.no_grad():
             c = self.net.item_encoder.proxy(torch.from_numpy(self.dataset.proxies)).double().numpy()
         pull = c @ self.parameter("item_encoder.readout.weight").T
@@ -301,7 +307,7 @@ def test_a_slate_is_left_out_of_the_history_that_predicts_it(dataset: Dataset) -
     told = replace(dataset, impressions=replace(dataset.impressions, position=rows))
     batch = batch_of(told)
 
-    vectors = net.slate_users(batch)
+    vectors = slate_users(net, dataset, batch)
 
     formula = Formula(net, dataset)
     for slate, user in enumerate(batch.user.tolist()):
@@ -317,7 +323,7 @@ def test_a_user_whose_only_slate_is_left_out_has_no_history(dataset: Dataset) ->
     batch = batch_of(dataset, slate=64, slates=12)
     assert len(batch.user) == 12
 
-    vectors = net.slate_users(batch)
+    vectors = slate_users(net, dataset, batch)
 
     zero(net.item_encoder.clicked.weight, net.exposed.weight)
     torch.testing.assert_close(vectors, net.user_vectors()[batch.user], rtol=0, atol=1e-6)
@@ -343,17 +349,19 @@ def tiny(make_dataset: MakeDataset, **columns: object) -> Dataset:
 
 
 @torch.no_grad()
-def parts(net: Cp2recDecomposed, batch: Slates) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+def parts(
+    net: Cp2recDecomposed, dataset: Dataset, batch: Slates
+) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
     """Row, user vector of its slate, state and embedded proxies, of the rows that are valid."""
     embedding, mask = with_learned(
-        batch.embedding,
+        torch.from_numpy(dataset.embedding)[batch.item],
         batch.modality_mask,
         net.learned_items()[batch.item],
         torch.ones(len(batch.item)),
     )
     state = net.item_encoder(embedding, mask, batch.proxies)
     c = net.item_encoder.proxy(batch.proxies)
-    users = net.slate_users(batch)
+    users = slate_users(net, dataset, batch)
     for row in batch.valid.nonzero().flatten().tolist():
         yield row, users[batch.slate[row]], state[row], c[row]
 
@@ -365,7 +373,7 @@ def test_likelihood_by_hand(make_dataset: MakeDataset) -> None:
     assert len(theta) == 3
 
     total = 0.0
-    for row, user, state, _ in parts(net, batch):
+    for row, user, state, _ in parts(net, data, batch):
         logit = net.ranker(user[None], state[None], torch.tensor([1.0])).item()
         click = theta[int(batch.position[row])] / (1 + math.exp(-logit))
         total -= math.log(click if batch.label[row] == 1 else 1 - click)
@@ -400,7 +408,7 @@ def test_exposure_term_by_hand(make_dataset: MakeDataset) -> None:
     net, batch = make_net(data), batch_of(data, slate=4)
     gamma = math.exp(net.log_gamma.item())
     assert gamma != pytest.approx(1.0, abs=0.01)
-    rows = list(parts(net, batch))
+    rows = list(parts(net, data, batch))
 
     total = 0.0
     for _, user, mine, _ in rows:
@@ -417,7 +425,7 @@ def test_purification_by_hand(make_dataset: MakeDataset) -> None:
     batch = batch_of(data, slate=4)
     cosines = [
         abs(float(state[:D] @ c) / float(state[:D].norm() * c.norm()))
-        for _, _, state, c in parts(make_net(data), batch)
+        for _, _, state, c in parts(make_net(data), data, batch)
     ]
 
     added = loss(data, batch, orthogonality_weight=2.0) - loss(data, batch)
@@ -427,7 +435,7 @@ def test_purification_by_hand(make_dataset: MakeDataset) -> None:
 def test_factor_term_by_hand(make_dataset: MakeDataset) -> None:
     data = tiny(make_dataset)
     batch = batch_of(data, slate=4)
-    rows = list(parts(make_net(data), batch))
+    rows = list(parts(make_net(data), data, batch))
     p = {int(batch.slate[row]): float(user[:D].square().sum()) for row, user, _, _ in rows}
     q = [float(state[:D].square().sum()) for _, _, state, _ in rows]
 
@@ -465,10 +473,21 @@ def test_priors_count_all_training_rows_whatever_the_batch(dataset: Dataset) -> 
 
 def test_padding_changes_nothing(dataset: Dataset) -> None:
     net = make_net(dataset, FULL)
-    padded = batch_of(dataset, slate=7, slates=12)
-    per_row = {f.name for f in fields(padded)} - {"user"}
-    cut = replace(padded, **{name: getattr(padded, name)[padded.valid] for name in per_row})
-    assert len(cut.item) < len(padded.item)
+    batch = batch_of(dataset, slate=7, slates=12)
+    assert not batch.valid.all()
+
+    def widened(rows: Tensor) -> Tensor:
+        """Rows (B, 7) with two more of another slate behind each."""
+        rows = rows.view(12, 7)
+        return torch.cat([rows, rows.roll(1, 0)[:, :2]], 1).flatten()
+
+    per_row = {f.name for f in fields(batch)} - {"user", "slate"}
+    padded = replace(
+        batch,
+        slate=torch.arange(12).repeat_interleave(9),
+        **{name: getattr(batch, name)[widened(torch.arange(84))] for name in per_row},
+    )
+    padded.valid.view(12, 9)[:, 7:] = False
 
     def value_and_gradients(batch: Slates) -> list[Tensor]:
         net.zero_grad()
@@ -476,7 +495,7 @@ def test_padding_changes_nothing(dataset: Dataset) -> None:
         value.backward()
         return [value.detach(), *(p.grad.clone() for p in net.parameters() if p.grad is not None)]
 
-    for one, other in zip(value_and_gradients(padded), value_and_gradients(cut), strict=True):
+    for one, other in zip(value_and_gradients(batch), value_and_gradients(padded), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 

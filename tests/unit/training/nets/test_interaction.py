@@ -88,7 +88,10 @@ def test_the_ends_of_paper_are_its_two_heads_exactly(dataset: Dataset, main: Any
         state = net.item_encoder(embedding, mask, proxies)
         user = net.user_vectors()[2:3].expand(len(state), -1)
         debiased, biased = net.ranker.heads(user, state)
-        z, c = net.item_encoder.features(embedding, mask, proxies)
+        raw, known = embedding[:, : -OPTIONS.dim], mask[:, :-1]
+        content = net.item_encoder.content(raw, known)
+        learned = embedding[:, -OPTIONS.dim :] * mask[:, -1:]
+        z, c = net.item_encoder.features(content, known, learned, proxies)
         refine = net.item_encoder.refine
         assert refine is not None
         refined = torch.sigmoid(refine(c))

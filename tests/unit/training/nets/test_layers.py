@@ -131,7 +131,7 @@ def items() -> tuple[Tensor, Tensor]:
 
 def test_content_is_centred_and_of_unit_mean_square_norm(items: tuple[Tensor, Tensor]) -> None:
     embedding, mask = items
-    content = Content(DIMS, embedding, mask)(embedding, mask).detach()
+    content = Content(DIMS, embedding, mask, torch.ones(30))(embedding, mask).detach()
 
     for rows, dims in ((mask[:, 0] > 0, slice(0, 3)), (mask[:, 1] > 0, slice(3, 5))):
         block = content[rows, dims]
@@ -141,7 +141,7 @@ def test_content_is_centred_and_of_unit_mean_square_norm(items: tuple[Tensor, Te
 
 def test_a_modality_keeps_the_proportions_of_its_dimensions(items: tuple[Tensor, Tensor]) -> None:
     embedding, mask = items
-    content = Content(DIMS, embedding, mask)(embedding, mask).detach()
+    content = Content(DIMS, embedding, mask, torch.ones(30))(embedding, mask).detach()
 
     spread = embedding[3:, 3:].std(0) / content[3:, 3:].std(0)
     assert spread[0] == pytest.approx(float(spread[1]), rel=1e-4)
@@ -149,41 +149,47 @@ def test_a_modality_keeps_the_proportions_of_its_dimensions(items: tuple[Tensor,
 
 def test_absent_rows_do_not_move_mean_nor_scale(items: tuple[Tensor, Tensor]) -> None:
     embedding, mask = items
-    lonely = Content((3,), embedding[1:, :3], mask[1:, :1])  # the first modality, all present
-    both = Content(DIMS, embedding, mask)
+    lonely = Content(
+        (3,), embedding[1:, :3], mask[1:, :1], torch.ones(29)
+    )  # the first modality, all present
+    both = Content(DIMS, embedding, mask, torch.ones(30))
 
     torch.testing.assert_close(both.mean[:3], lonely.mean)
     torch.testing.assert_close(both.scale[:3], lonely.scale)
 
 
-def test_an_absent_modality_gets_the_missing_vector(items: tuple[Tensor, Tensor]) -> None:
+def test_an_absent_modality_is_zero_and_a_layer_sees_the_missing_vector(
+    items: tuple[Tensor, Tensor],
+) -> None:
     embedding, mask = items
-    layer = Content(DIMS, embedding, mask)
-    assert layer(embedding, mask)[0, :3].tolist() == [0.0] * 3  # starts as the mean item
+    content = Content(DIMS, embedding, mask, torch.ones(30))
     with torch.no_grad():
-        layer.missing.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]))
-    present = layer(embedding, torch.ones(30, 2))
+        content.missing.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]))
+    layer = torch.nn.Linear(5, 5)
+    torch.nn.init.eye_(layer.weight)
+    torch.nn.init.constant_(layer.bias, 0.5)
 
-    content = layer(embedding, mask)
+    bare = content(embedding, mask)
+    seen = content.project(layer, bare, mask).detach() - 0.5
 
-    assert content[0, :3].tolist() == [1.0, 2.0, 3.0]
-    assert content[1:3, 3:].tolist() == [[4.0, 5.0]] * 2
-    assert torch.equal(content[3:], present[3:])
-    assert torch.equal(content[0, 3:], present[0, 3:])
+    assert bare[0, :3].tolist() == [0.0] * 3
+    assert seen[0, :3].tolist() == [1.0, 2.0, 3.0]
+    assert seen[1:3, 3:].tolist() == [[4.0, 5.0]] * 2
+    torch.testing.assert_close(seen[3:], bare[3:])
+    torch.testing.assert_close(seen[0, 3:], bare[0, 3:])
 
 
-def test_present_content_is_zero_where_absent(items: tuple[Tensor, Tensor]) -> None:
-    embedding, mask = items
-    layer = Content(DIMS, embedding, mask)
-    torch.nn.init.ones_(layer.missing)
+def test_content_is_centred_on_what_is_shown() -> None:
+    """Item 1 is shown three times as often as item 0, item 2 never."""
+    embedding = torch.tensor([[0.0], [4.0], [100.0]])
+    content = Content((1,), embedding, torch.ones(3, 1), torch.tensor([1.0, 3.0, 0.0]))
 
-    present = layer.present(embedding, mask @ layer.block)
-
-    assert present[0, :3].tolist() == [0.0] * 3
-    assert torch.equal(present[3:], layer(embedding, mask)[3:])
+    # Mean 3; mean square (9 + 3 * 1) / 4 = 3.
+    expected = [-3 / 3**0.5, 1 / 3**0.5, 97 / 3**0.5]
+    assert content(embedding, torch.ones(3, 1)).flatten().tolist() == pytest.approx(expected)
 
 
 def test_a_modality_that_no_item_has_stays_finite() -> None:
-    layer = Content((2,), torch.zeros(4, 2), torch.zeros(4, 1))
+    layer = Content((2,), torch.zeros(4, 2), torch.zeros(4, 1), torch.ones(4))
 
     assert layer(torch.zeros(4, 2), torch.zeros(4, 1)).tolist() == [[0.0, 0.0]] * 4
