@@ -1,32 +1,38 @@
 """What a front is compared with: other ways to trade logged accuracy for less bias.
 
-Each baseline trains CP2Rec's published main model (DCN) on the same rows for as many epochs, with
-the learning rate of its own configuration, and is measured as a point or, where it has a knob, as
-a curve. Equal trainings are shared.
+Each is measured as a point or, where it has a knob, as a curve, trained on the same rows for as
+many epochs. Most are built on the tower of the decomposed model, with its content, histories,
+priors and exposure term, so that the comparison is of ways to trade (``training.nets.rivals``).
+Those named ``dcn-`` are built on CP2Rec's published main model, at the learning rate of its own
+configuration. Equal trainings are shared.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from service.contract.artifact import write_atomically
-from training.config import Config, load_config
+from training.config import Config, RivalConfig, load_config
 from training.curves import Curve
 from training.data.dataset import Dataset
 from training.errors import ConfigError
-from training.evaluate import mean_and_se, score_rows, unbiased_rows
+from training.estimates import mean_and_se
+from training.evaluate import score_rows, unbiased_rows
 from training.metrics import auc, hypervolume
+from training.nets.cp2rec import Cp2recOptions
+from training.nets.rivals import Cp2recRival, RivalOptions
 from training.pipeline import Trained, run_key, train_net
 from training.propensity import shuffled_proxies
 
-CONFIG = "cp2rec-paper"
 _BACKDOOR_DRAWS = 8
 _KNOB = np.linspace(0.0, 1.0, 11)
 
@@ -44,12 +50,17 @@ class _Run(BaseModel):
 
 @dataclass(frozen=True)
 class Baseline:
-    """How a baseline is trained and how its scores (T, R) at ``tradeoffs`` (T,) come about."""
+    """How a baseline is trained and how its scores come about.
+
+    ``trainings`` are changes of net options, each trained apart; ``score`` gives the scores
+    (T', R) of one of them, and all of them together are the points at ``tradeoffs`` (T,).
+    """
 
     what: str
-    overrides: tuple[str, ...]
-    tradeoffs: tuple[float, ...]
     score: Score
+    tradeoffs: tuple[float, ...]
+    trainings: tuple[Mapping[str, str | float], ...] = ({},)
+    published: bool = False  # on CP2Rec's published main model
     blind: bool = False  # trained and scored with all proxies unknown
 
 
@@ -71,15 +82,21 @@ def measure_baseline(name: str, dataset: Dataset, config: Config, seeds: int, ru
         dataset = _without_proxies(dataset)
     measured = []
     for seed in range(config.seed, config.seed + seeds):
-        packaged = load_config(CONFIG, overrides=baseline.overrides)
-        schedule = packaged.train.model_copy(update={"epochs": config.train.epochs})
-        update = {"seed": seed, "split": config.split, "train": schedule}
-        run = packaged.model_copy(update=update)
-        path = runs / f"{run_key(dataset, run)}-{name}.json"
-        if not path.exists():
-            found = _measure(baseline, train_net(dataset, run, runs), dataset)
-            write_atomically(path, found.model_dump_json().encode())
-        measured.append(_Run.model_validate_json(path.read_bytes()))
+        seeded = config.model_copy(update={"seed": seed})
+        parts = []
+        for changes in baseline.trainings:
+            run = _config(baseline, changes, seeded)
+            path = runs / f"{run_key(dataset, run)}-{name}.json"
+            if not path.exists():
+                found = _measure(baseline, train_net(dataset, run, runs), dataset)
+                write_atomically(path, found.model_dump_json().encode())
+            parts.append(_Run.model_validate_json(path.read_bytes()))
+        measured.append(
+            _Run(
+                logged=tuple(x for part in parts for x in part.logged),
+                unbiased=tuple(x for part in parts for x in part.unbiased),
+            )
+        )
     logged = np.array([run.logged for run in measured])  # (S, T)
     unbiased = np.array([run.unbiased for run in measured])
     areas = [
@@ -95,6 +112,22 @@ def measure_baseline(name: str, dataset: Dataset, config: Config, seeds: int, ru
     )
 
 
+def _config(baseline: Baseline, changes: Mapping[str, Any], config: Config) -> Config:
+    """Return the configuration that one training of a baseline runs with."""
+    published = load_config("cp2rec-paper")
+    update = {"seed": config.seed, "split": config.split}
+    if baseline.published:
+        epochs = published.train.model_copy(update={"epochs": config.train.epochs})
+        net: Any = replace(published.net, **changes)
+        return published.model_copy(update={**update, "train": epochs, "net": net})
+    if not isinstance(config.net, Cp2recOptions):
+        config = load_config(config.model).model_copy(update=update)
+    if not changes:
+        return config
+    rival = RivalOptions(tower=cast(Cp2recOptions, config.net), **changes)
+    return RivalConfig(**{**dict(config), "net": rival, "exposure": published.exposure})
+
+
 def _measure(baseline: Baseline, trained: Trained, dataset: Dataset) -> _Run:
     label = dataset.impressions.label
     axes = []
@@ -105,7 +138,7 @@ def _measure(baseline: Baseline, trained: Trained, dataset: Dataset) -> _Run:
 
 
 def _head(w: float) -> Score:
-    """Return scores of one head of the paper's net."""
+    """Return scores at one tradeoff: of two-headed nets, one head."""
 
     def score(trained: Trained, dataset: Dataset, rows: Rows) -> Floats:
         return score_rows(trained.net, dataset, trained.known, rows, np.array([w]))
@@ -139,6 +172,15 @@ def _penalty(trained: Trained, dataset: Dataset, rows: Rows) -> Floats:
     return own - (1 - _KNOB)[:, None] * np.log1p(clicks)[impressions.item[rows]]
 
 
+def _pda(trained: Trained, dataset: Dataset, rows: Rows) -> Floats:
+    net = cast(Cp2recRival, trained.net)
+    debiased = torch.from_numpy(_head(0.0)(trained, dataset, rows)[0])
+    item = torch.from_numpy(dataset.impressions.item[rows])
+    with torch.inference_mode():
+        scores = [net.with_popularity(debiased, item, float(w)) for w in _KNOB]
+    return torch.stack(scores).numpy()
+
+
 def _without_proxies(dataset: Dataset) -> Dataset:
     """Return the dataset with every proxy unknown, under a fingerprint of its own."""
     blind = dataset.with_proxies(np.full_like(dataset.impressions.proxies, np.nan))
@@ -147,16 +189,34 @@ def _without_proxies(dataset: Dataset) -> Dataset:
 
 
 _CURVE = tuple(_KNOB.tolist())
-_PLAIN = ("net.debias=none", "net.purifier=none")
+_PLAIN = ({"debias": "none", "purifier": "none"},)
+
+
+def _rival(objective: str, **options: float) -> tuple[Mapping[str, str | float], ...]:
+    return ({"objective": objective, **options},)
+
 
 BASELINES = {
-    "plain": Baseline("cross-entropy on all features", _PLAIN, (1.0,), _head(1.0)),
-    "no-proxy": Baseline("plain, never shown a proxy", _PLAIN, (1.0,), _head(1.0), blind=True),
-    "ips": Baseline("CP2Rec's debiased head, IPS", (), (0.0,), _head(0.0)),
-    "snips": Baseline("the same, SNIPS", ("net.debias=snips",), (0.0,), _head(0.0)),
-    "pos": Baseline("the same, only clicks weighted", ("net.debias=pos",), (0.0,), _head(0.0)),
-    "rel": Baseline("the same, squared Rel-MF", ("net.debias=rel",), (0.0,), _head(0.0)),
-    "two-head": Baseline("mix of CP2Rec's two heads, IPS", (), _CURVE, _mix),
-    "backdoor": Baseline("plain, mixed with its mean over proxies", _PLAIN, _CURVE, _backdoor),
-    "penalty": Baseline("plain less log popularity", _PLAIN, _CURVE, _penalty),
+    "plain": Baseline("cross-entropy on all features", _head(1.0), (1.0,)),
+    "no-proxy": Baseline("plain, never shown a proxy", _head(1.0), (1.0,), blind=True),
+    "single": Baseline(
+        "11 models, each trained for one w",
+        _head(1.0),
+        _CURVE,
+        tuple({"objective": "single", "tradeoff": w} for w in _CURVE),
+    ),
+    "two-head": Baseline("mix of two heads, IPS", _mix, _CURVE, _rival("ips")),
+    "backdoor": Baseline("plain, mixed with its mean over proxies", _backdoor, _CURVE),
+    "penalty": Baseline("plain less log popularity", _penalty, _CURVE),
+    "pda": Baseline("popularity to a learned exponent", _pda, _CURVE, _rival("pda")),
+    "macr": Baseline("counterfactual subtraction", _mix, _CURVE, _rival("macr")),
+    "ips": Baseline("debiased head, IPS", _head(0.0), (0.0,), _rival("ips")),
+    "snips": Baseline("the same, SNIPS", _head(0.0), (0.0,), _rival("snips")),
+    "pos": Baseline("the same, only clicks weighted", _head(0.0), (0.0,), _rival("pos")),
+    "rel": Baseline("the same, squared Rel-MF", _head(0.0), (0.0,), _rival("rel")),
+    "dcn-plain": Baseline("DCN, cross-entropy", _head(1.0), (1.0,), _PLAIN, published=True),
+    "dcn-backdoor": Baseline(
+        "DCN, mixed with its mean over proxies", _backdoor, _CURVE, _PLAIN, published=True
+    ),
+    "dcn-two-head": Baseline("CP2Rec as published, both heads", _mix, _CURVE, published=True),
 }

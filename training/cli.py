@@ -19,6 +19,7 @@ from service.contract.artifact import (
     write_atomically,
 )
 from training.baselines import BASELINES, baseline_names, measure_baseline
+from training.cold import hidden_users, measure_cold
 from training.config import MODELS, load_config
 from training.curves import Curve, Report
 from training.data.convert import CONVERTERS
@@ -30,9 +31,10 @@ from training.errors import ConfigError, TrainingError
 from training.pipeline import evaluate as evaluate_front
 from training.pipeline import train as train_model
 from training.pipeline import train_net
+from training.probes import measure_probes, unpurified
 from training.publish import BATCH
 from training.publish import publish as publish_records
-from training.report import baseline_table, front_table, plot_front
+from training.report import baseline_table, cold_table, front_table, plot_front, probe_table
 
 REDIS_URL = "redis://127.0.0.1:6379/0"
 
@@ -133,23 +135,41 @@ def evaluate(
     baselines: Annotated[
         str, typer.Option(help=f"all, none, or some of: {','.join(BASELINES)}.")
     ] = "none",
+    probes: Annotated[
+        bool, typer.Option("--probes", help="Probe what purification leaves of the proxies.")
+    ] = False,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Score items and users without a past apart.")
+    ] = False,
+    cold_users: Annotated[
+        float, typer.Option(min=0, max=0.5, help="With --cold: share of users to hide.")
+    ] = 0.1,
     config: ConfigFile = None,
     overrides: Overrides = None,
     build: Build = Path("build/training"),
     results: Annotated[Path, typer.Option(help="Where reports go.")] = Path("results"),
 ) -> None:
-    """Measure the front, and baselines, over several seeds; what was done is not done again."""
+    """Measure the front, and baselines, over several seeds; what was done is not done again.
+
+    --probes trains a twin without purification, and --cold one without some users, per seed.
+    """
     if launched():
         raise ConfigError("torchrun is for train; evaluate trains its seeds in one process")
     names = baseline_names(baselines)
     resolved = load_config(model, config, tuple(overrides or ()))
     dataset = open_dataset(data)
+    if probes:
+        unpurified(resolved)  # refused before anything is trained
+    if cold:
+        hidden_users(dataset, cold_users)
     front = evaluate_front(dataset, resolved, seeds, build)
     curves: dict[str, Curve] = {}
     for baseline in names:
         logging.info("baseline %s", baseline)
         curves[baseline] = measure_baseline(baseline, dataset, resolved, seeds, build)
-    report = Report(**front.model_dump(), baselines=curves)
+    purification = measure_probes(dataset, resolved, seeds, build) if probes else ()
+    parts = measure_cold(dataset, resolved, seeds, build, cold_users) if cold else ()
+    report = Report(**front.model_dump(), baselines=curves, purification=purification, cold=parts)
     folder = results / front.dataset
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / f"{name}.json", report.model_dump_json(indent=2).encode())
@@ -157,6 +177,10 @@ def evaluate(
     typer.echo(front_table(front))
     if curves:
         typer.echo("\n" + baseline_table(front, curves))
+    if purification:
+        typer.echo("\n" + probe_table(purification))
+    if parts:
+        typer.echo("\n" + cold_table(parts))
     typer.echo(f"wrote {folder / name}.json and .png")
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from training.errors import ConfigError
 from training.nets.cp2rec import Cp2recOptions
 from training.nets.interaction import InteractionOptions
+from training.nets.rivals import RivalOptions
 
 
 class _Frozen(BaseModel):
@@ -38,7 +39,7 @@ class SplitOptions(_Frozen):
 
 
 class ExposureOptions(_Frozen):
-    """What the losses of a net with learned interactions are told about exposure."""
+    """What debiasing losses are told about exposure."""
 
     propensity_floor: float = Field(gt=0, le=1)
     draws: int = Field(ge=1, le=1000)
@@ -65,10 +66,16 @@ class Config(_Frozen):
     exposure: ExposureOptions | None = None
 
     @model_validator(mode="after")
-    def _interactions_need_exposure(self) -> Self:
-        if isinstance(self.net, InteractionOptions) and self.exposure is None:
-            raise ValueError("net.main = ncf or dcn needs a section [exposure]")
+    def _debiasing_needs_exposure(self) -> Self:
+        if not isinstance(self.net, Cp2recOptions) and self.exposure is None:
+            raise ValueError(f"net.main = {self.net.main} needs a section [exposure]")
         return self
+
+
+class RivalConfig(Config):
+    """The configuration of a baseline's training; made in code, never from a file."""
+
+    net: RivalOptions  # type: ignore[assignment]  # it is no net of a user's
 
 
 _MAIN_MODELS = ("decomposed", "ncf", "dcn")  # pydantic names the chosen one in an error's place

@@ -1,16 +1,20 @@
-"""What a report holds beside a front: the curves of its baselines."""
+"""What a report holds beside a front: baselines, purification probes, cold items and users."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from service.contract.manifest import Front, Metric
 
 
-class Curve(BaseModel):
-    """One baseline over several seeds; a point is a curve of length one."""
-
+class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Curve(_Frozen):
+    """One baseline over several seeds; a point is a curve of length one."""
 
     what: str
     tradeoffs: tuple[float, ...]
@@ -19,7 +23,40 @@ class Curve(BaseModel):
     hypervolume: Metric
 
 
+class Probe(_Frozen):
+    """How well a linear probe reads one proxy off what a net holds of an item, over seeds.
+
+    ``r2``: of the proxy's percentile rank, 0 where nothing can be read. ``auc``: of being above
+    the median, or of a category against the others; .5 where nothing can be read. ``difference``
+    is without purification less with it, paired by seed; ``content`` reads the raw embeddings.
+    """
+
+    proxy: str
+    measure: Literal["r2", "auc"]
+    purified: Metric
+    unpurified: Metric
+    difference: Metric
+    content: Metric
+
+
+class Part(_Frozen):
+    """AUC on a part of the test rows, by what scored them: ``w = 0``, ..., and priors.
+
+    Counts are means over seeds. Errors are of the users, drawn anew, and of the seeds.
+    """
+
+    axis: Literal["logged", "unbiased"]
+    who: str
+    rows: float
+    clicks: float
+    users: float
+    items: float
+    auc: dict[str, Metric]
+
+
 class Report(Front):
     """A front and what it was compared with: ``results/<dataset>/<name>.json``."""
 
     baselines: dict[str, Curve]
+    purification: tuple[Probe, ...] = ()
+    cold: tuple[Part, ...] = ()

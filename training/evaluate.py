@@ -8,16 +8,19 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit
 from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
 
 from service.contract.manifest import Calibration, Front, FrontPoint, Metric
+from training.accuracy import Sample, log_examination, logged_metrics, row_metrics
 from training.config import FrontOptions
 from training.data.dataset import Dataset
 from training.data.split import Split
-from training.metrics import auc, auc_by_user, auc_replicates, hypervolume, logloss
+from training.estimates import finite, mean_and_se, standard_error
+from training.metrics import auc, hypervolume
 from training.nets.base import FrontNet, with_learned
+from training.shown import sample_users, shown_metrics, top_items
 
 _CHUNK_ROWS = 65_536
 _CALIBRATION_ROWS = 200_000
@@ -31,15 +34,21 @@ Floats = NDArray[np.floating]
 
 @torch.inference_mode()
 def score_rows(
-    net: FrontNet, dataset: Dataset, known: torch.Tensor, rows: Rows, tradeoffs: Floats
+    net: FrontNet,
+    dataset: Dataset,
+    known: torch.Tensor,
+    rows: Rows,
+    tradeoffs: Floats,
+    users: torch.Tensor | None = None,
 ) -> Floats:
     """Return logits (T, R) of impressions ``rows``, with proxies as of each row's time.
 
     ``known`` (I,) says which items keep what was learned of their id. The modules are those
-    that get exported.
+    that get exported. ``users`` (users, U) stand in for the net's own user vectors.
     """
     net.eval()
-    users, learned = net.user_vectors(), net.learned_items()
+    users = net.user_vectors() if users is None else users
+    learned = net.learned_items()
     embedding = torch.from_numpy(dataset.embedding)
     mask = torch.from_numpy(dataset.modality_mask).float()
     impressions = dataset.impressions
@@ -98,6 +107,12 @@ def unbiased_rows(dataset: Dataset, split: Split) -> tuple[Rows, str]:
     return split.test[count <= np.median(count)], "popularity<=median"
 
 
+def training_clicks(dataset: Dataset, split: Split) -> Floats:
+    """Return the clicks (I,) of each item among the training rows."""
+    item, label = dataset.impressions.item[split.train], dataset.impressions.label[split.train]
+    return np.bincount(item, label, minlength=len(dataset.item_ids)).astype(np.float64)
+
+
 def measure_front(
     net: FrontNet,
     dataset: Dataset,
@@ -107,30 +122,45 @@ def measure_front(
     options: FrontOptions,
     seed: int,
 ) -> Front:
-    """Measure AUC, GAUC and log loss at evenly spaced tradeoffs; errors by bootstrap over users."""
+    """Measure both axes and what is shown, at evenly spaced tradeoffs.
+
+    Errors are by bootstrap over users; the metrics are those of ``FrontPoint``.
+    """
     tradeoffs = np.linspace(0, 1, options.points)
     unbiased, kind = unbiased_rows(dataset, split)
     rng = np.random.default_rng(seed)
     tables: list[list[dict[str, Metric]]] = []
-    samples: list[Floats] = []
-    for rows in (split.test, unbiased):
+    replicates: list[Floats] = []
+    for axis, rows in (("logged", split.test), ("unbiased", unbiased)):
         logits = score_rows(net, dataset, known, rows, tradeoffs)  # (T, R)
-        group, weights = _user_weights(dataset, rows, options.bootstrap, rng)
-        measured = [_metrics(dataset, rows, row, calibration, group, weights) for row in logits]
-        tables.append([table for table, _ in measured])
-        samples.append(np.stack([aucs for _, aucs in measured], axis=1))  # (B, T)
+        sample = Sample.draw(dataset, rows, options.bootstrap, rng)
+        log_theta = log_examination(net, dataset, rows)
+        tables.append([])
+        aucs = []
+        for logit in tqdm(logits, desc=f"measure {axis}", leave=False):
+            table, draws = row_metrics(sample, logit, calibration)
+            if axis == "logged":
+                table |= logged_metrics(sample, logit, calibration, log_theta)
+            tables[-1].append(table)
+            aucs.append(draws)
+        replicates.append(np.stack(aucs, axis=1))  # (B, T)
+    users = sample_users(dataset.impressions.user[split.test], len(dataset.item_ids))
+    top = top_items(net, dataset, known, users, tradeoffs)  # (T, U, K)
+    clicks = training_clicks(dataset, split)
     points = tuple(
-        FrontPoint(tradeoff=float(w), logged=logged, unbiased=random)
-        for w, logged, random in zip(tradeoffs, *tables, strict=True)
+        FrontPoint(tradeoff=float(w), logged=logged, unbiased=random, shown=shown)
+        for w, logged, random, shown in zip(
+            tradeoffs, *tables, [shown_metrics(lists, clicks) for lists in top], strict=True
+        )
     )
     center = _curve(points, "logged"), _curve(points, "unbiased")
     return _front(
         points,
         center,
-        gain_se=_gains(*samples).std(axis=0, ddof=1),
+        gain_se=_gains(*replicates).std(axis=0, ddof=1),
         hypervolume=Metric(
             mean=_hypervolumes((center[0][None], center[1][None]), options.reference)[0],
-            se=_finite(_hypervolumes(samples, options.reference).std(ddof=1)),
+            se=finite(_hypervolumes(replicates, options.reference).std(ddof=1)),
         ),
         options=options,
         unbiased_kind=kind,
@@ -153,13 +183,14 @@ def pool_fronts(fronts: Sequence[Front], options: FrontOptions) -> Front:
             tradeoff=first.points[t].tradeoff,
             logged=_over_seeds([front.points[t].logged for front in fronts]),
             unbiased=_over_seeds([front.points[t].unbiased for front in fronts]),
+            shown=_over_seeds([front.points[t].shown for front in fronts]),
         )
         for t in range(len(first.points))
     )
     return _front(
         points,
         (curves[0].mean(axis=0), curves[1].mean(axis=0)),
-        gain_se=_standard_error(_gains(*curves)),
+        gain_se=standard_error(_gains(*curves)),
         hypervolume=mean_and_se(_hypervolumes(curves, options.reference)),
         options=options,
         unbiased_kind=first.unbiased_kind,
@@ -220,7 +251,7 @@ def _front(
         reference=options.reference,
         spearman=spearman,
         gain={
-            axis: Metric(mean=float(mean), se=_finite(se))
+            axis: Metric(mean=float(mean), se=finite(se))
             for axis, mean, se in zip(("logged", "unbiased"), gain, gain_se, strict=True)
         },
         verdict=verdict(gain, gain_se, spearman),
@@ -243,52 +274,6 @@ def verdict(
         return "none"
     monotone = spearman["logged"] >= _MONOTONE and spearman["unbiased"] <= -_MONOTONE
     return "clear" if monotone and (gain >= _SPAN).all() else "weak"
-
-
-def _user_weights(
-    dataset: Dataset, rows: Rows, replicates: int, rng: np.random.Generator
-) -> tuple[Rows, NDArray[np.float32]]:
-    """Return each row's group (R,) and how often it is drawn: weights (B, G).
-
-    Groups are users, drawn with replacement; the same draws serve every metric and tradeoff.
-    """
-    users, group = np.unique(dataset.impressions.user[rows], return_inverse=True)
-    weights = rng.multinomial(len(users), np.full(len(users), 1 / len(users)), replicates)
-    return group, weights.astype(np.float32)
-
-
-def _metrics(
-    dataset: Dataset,
-    rows: Rows,
-    logit: Floats,
-    calibration: Calibration,
-    group: Rows,
-    weights: NDArray[np.float32],
-) -> tuple[dict[str, Metric], Floats]:
-    """Return metrics with bootstrap errors, and the replicates (B,) of the AUC."""
-    label = dataset.impressions.label[rows]
-    scaled = calibration.slope * logit.astype(np.float64) + calibration.intercept
-    row_loss = np.logaddexp(0, scaled) - label * scaled
-    users, user_auc, user_rows, _ = auc_by_user(group, label, logit)
-    aucs = auc_replicates(label, logit, group, weights)
-    losses = _weighted_means(weights, np.bincount(group, row_loss), np.bincount(group))
-    gaucs = _weighted_means(weights[:, users], user_auc * user_rows, user_rows)
-    table = {
-        "auc": Metric(mean=auc(label, logit), se=_finite(aucs.std(ddof=1))),
-        "logloss": Metric(mean=logloss(label, expit(scaled)), se=_finite(losses.std(ddof=1))),
-    }
-    if len(users):
-        mean = float(np.average(user_auc, weights=user_rows))
-        table["gauc"] = Metric(mean=mean, se=_finite(gaucs.std(ddof=1)))
-    return table, aucs
-
-
-def _weighted_means(
-    weights: NDArray[np.float32], total: Floats | Rows, count: Floats | Rows
-) -> Floats:
-    """Return sums over counts (B,) of groups (G,) drawn with ``weights`` (B, G)."""
-    with np.errstate(invalid="ignore"):  # a draw may hold no group that counts
-        return np.asarray(weights @ total / (weights @ count))
 
 
 def _curve(points: Sequence[FrontPoint], axis: Literal["logged", "unbiased"]) -> Floats:
@@ -319,22 +304,9 @@ def _spearman(tradeoffs: Sequence[float], curve: Floats) -> float:
 
 
 def _over_seeds(tables: Sequence[dict[str, Metric]]) -> dict[str, Metric]:
+    """Pool tables, one a seed, of the metrics that every seed has."""
     return {
-        name: mean_and_se(np.array([table[name].mean for table in tables])) for name in tables[0]
+        name: mean_and_se(np.array([table[name].mean for table in tables]))
+        for name in tables[0]
+        if all(name in table for table in tables)
     }
-
-
-def mean_and_se(values: Floats) -> Metric:
-    """Return the mean of values (S,) and its standard error, None for a single one."""
-    return Metric(mean=float(values.mean()), se=_finite(_standard_error(values)))
-
-
-def _standard_error(values: Floats) -> Floats:
-    """Return the standard error of the mean over the first axis; NaN for a single value."""
-    if len(values) < 2:
-        return np.full(values.shape[1:], np.nan)
-    return np.asarray(values.std(axis=0, ddof=1) / np.sqrt(len(values)))
-
-
-def _finite(value: np.floating | Floats) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -8,10 +8,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from service.contract.artifact import Artifact, Repository, write_atomically
 from service.contract.manifest import Calibration, Front
@@ -28,14 +30,17 @@ from training.evaluate import (
 )
 from training.export import export_artifact
 from training.metrics import auc, gauc
-from training.nets.base import FrontNet
-from training.nets.cp2rec import Cp2recDecomposed
+from training.nets.base import FrontNet, TrainingTables
+from training.nets.cp2rec import Cp2recDecomposed, Cp2recOptions
 from training.nets.interaction import Cp2recInteraction, InteractionOptions
+from training.nets.rivals import Cp2recRival, RivalOptions
 from training.propensity import exposure_offset, propensities
 from training.provenance import code_version
 from training.trainer import Fit, fit
 
 _CELL_BINS = 8
+
+Measured = TypeVar("Measured", bound=BaseModel)
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +71,7 @@ def train_net(
         **_exposure(dataset, config, split, checkpoints),
     )
     torch.manual_seed(config.seed)
-    net: FrontNet
-    if isinstance(config.net, InteractionOptions):
-        net = Cp2recInteraction(batches.tables, config.net)
-    else:
-        net = Cp2recDecomposed(batches.tables, config.net)
+    net = build_net(config, batches.tables)
     known = known_items(batches.tables)
     fitted = fit(
         net,
@@ -83,26 +84,34 @@ def train_net(
     )
     label = dataset.impressions.label[split.validation]
     ends = np.array([0.0, 1.0])
-    if isinstance(net, Cp2recDecomposed):
+    if isinstance(net, Cp2recDecomposed) and not isinstance(net, Cp2recRival):
         debiased, logged = score_rows(net, dataset, known, split.validation, ends)
         net.scale_exposure(exposure_scale(label, debiased, logged))
     calibration = calibrate(label, score_rows(net, dataset, known, split.validation, ends)[1])
     return Trained(net, known, split, calibration, fitted)
 
 
+def build_net(config: Config, tables: TrainingTables) -> FrontNet:
+    """Return the untrained net of ``config``."""
+    if isinstance(config.net, InteractionOptions):
+        return Cp2recInteraction(tables, config.net)
+    if isinstance(config.net, RivalOptions):
+        return Cp2recRival(tables, config.net)
+    return Cp2recDecomposed(tables, config.net)
+
+
 def _exposure(
     dataset: Dataset, config: Config, split: Split, checkpoints: Path
 ) -> dict[str, NDArray[np.floating]]:
     """Return what the net's losses need to know of exposure, per training row."""
-    if not isinstance(config.net, InteractionOptions) or config.exposure is None:
+    if config.exposure is None or isinstance(config.net, Cp2recOptions):
         return {}
-    if config.net.mode == "paper":
+    teacher_config = _teacher(config)
+    if teacher_config is None:
         floor = config.exposure.propensity_floor
         return {"propensity": propensities(dataset, split.train, floor)}
     log.info("training the teacher")
-    packaged = load_config(config.model)
-    update = {"seed": config.seed, "split": config.split}
-    teacher = train_net(dataset, packaged.model_copy(update=update), checkpoints)
+    teacher = train_net(dataset, teacher_config, checkpoints)
     offset = exposure_offset(
         teacher.net,
         dataset,
@@ -112,6 +121,18 @@ def _exposure(
         seed=config.seed,
     )
     return {"offset": offset}
+
+
+def _teacher(config: Config) -> Config | None:
+    """Return the decomposed model whose offsets the net learns from, if it learns from any."""
+    if isinstance(config.net, RivalOptions):
+        if config.net.objective != "single":
+            return None
+        return Config(**{**dict(config), "net": config.net.tower, "exposure": None})
+    if isinstance(config.net, InteractionOptions) and config.net.mode == "paper":
+        return None
+    update = {"seed": config.seed, "split": config.split}
+    return load_config(config.model).model_copy(update=update)
 
 
 def train(
@@ -131,17 +152,39 @@ def train(
 
 def evaluate(dataset: Dataset, config: Config, seeds: int, runs: Path) -> Front:
     """Measure the front over ``seeds`` trainings; what ``runs`` holds already is not run again."""
-    fronts = []
+    fronts = over_seeds(
+        dataset,
+        config,
+        seeds,
+        runs,
+        "front",
+        Front,
+        lambda run: _measure(dataset, run, train_net(dataset, run, runs)),
+    )
+    return pool_fronts(fronts, config.front)
+
+
+def over_seeds(
+    dataset: Dataset,
+    config: Config,
+    seeds: int,
+    runs: Path,
+    what: str,
+    schema: type[Measured],
+    measure: Callable[[Config], Measured],
+) -> list[Measured]:
+    """Measure ``what`` for ``seeds`` seeds from ``config.seed`` on, each kept in ``runs``."""
+    found = []
     for seed in range(config.seed, config.seed + seeds):
         run = config.model_copy(update={"seed": seed})
-        path = runs / f"{run_key(dataset, run)}.json"
+        path = runs / f"{run_key(dataset, run)}-{what}.json"
         if not path.exists():
-            log.info("seed %d", seed)
-            front = _measure(dataset, run, train_net(dataset, run, runs))
+            log.info("%s, seed %d", what, seed)
+            measured = measure(run)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, front.model_dump_json(indent=2).encode())
-        fronts.append(Front.model_validate_json(path.read_bytes()))
-    return pool_fronts(fronts, config.front)
+            write_atomically(path, measured.model_dump_json(indent=2).encode())
+        found.append(schema.model_validate_json(path.read_bytes()))
+    return found
 
 
 def validation(dataset: Dataset, known: torch.Tensor, split: Split) -> Callable[[FrontNet], float]:

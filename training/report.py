@@ -4,23 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from service.contract.manifest import Front, FrontPoint, Metric
-from training.curves import Curve
+from training.curves import Curve, Part, Probe
 
 _LABELLED = (0.0, 0.5, 1.0)
+_SHOWN = "popularity_percentile"
+_TABLES = (  # metrics of each table, in order; both axes where both have it
+    ("auc", "auc_with_position", "gauc", "logloss", "ece"),
+    ("ndcg_at_10", "recall_at_10", "arp", _SHOWN, "tail_share", "exposure_gini", "coverage"),
+)
+_STYLE: dict[str, Any] = {
+    "marker": "o",
+    "markersize": 4,
+    "elinewidth": 0.6,
+    "capsize": 2,
+    "linewidth": 1.2,
+}
+_DIGITS = {"arp": 1, _SHOWN: 1, "tail_share": 3, "exposure_gini": 3, "coverage": 3}
 
 
 def plot_front(
     fronts: Sequence[Front], path: Path, *, title: str, curves: Mapping[str, Curve] | None = None
 ) -> None:
-    """Draw fronts with 2 standard errors, and baselines, as a PNG of the two axes."""
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    """Draw fronts with 2 standard errors, and baselines, as a PNG of the two axes.
+
+    Beside them, where it was measured, how popular the items are that each tradeoff shows.
+    """
+    shown = all(_SHOWN in point.shown for front in fronts for point in front.points)
+    figure = Figure(figsize=(11, 4.8) if shown else (6.4, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    grid = figure.add_gridspec(1, 2, width_ratios=(3, 2)) if shown else figure.add_gridspec(1, 1)
+    _draw_axes(figure.add_subplot(grid[0]), fronts, curves or {}, title)
+    if shown:
+        _draw_shown(figure.add_subplot(grid[1]), fronts)
+    figure.savefig(path, dpi=120)
+
+
+def _draw_axes(
+    axes: Axes, fronts: Sequence[Front], curves: Mapping[str, Curve], title: str
+) -> None:
     for front in fronts:
         x = [point.logged[front.axis] for point in front.points]
         y = [point.unbiased[front.axis] for point in front.points]
@@ -29,16 +57,17 @@ def plot_front(
             [metric.mean for metric in y],
             xerr=[2 * (metric.se or 0.0) for metric in x],
             yerr=[2 * (metric.se or 0.0) for metric in y],
-            marker="o", markersize=4, elinewidth=0.6, capsize=2, linewidth=1.2,
             label=f"{front.dataset}, seeds {', '.join(map(str, front.seeds))}",
-        )  # fmt: skip
+            **_STYLE,
+        )
         for point, px, py in zip(front.points, x, y, strict=True):
             if point.tradeoff in _LABELLED:
                 axes.annotate(
                     f"w = {point.tradeoff:g}", (px.mean, py.mean),
-                    textcoords="offset points", xytext=(6, 6),
+                    textcoords="offset points", xytext=(6, 6), fontsize=9,
+                    bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.7},
                 )  # fmt: skip
-    for name, curve in (curves or {}).items():
+    for name, curve in curves.items():
         x_means = [metric.mean for metric in curve.logged_auc]
         y_means = [metric.mean for metric in curve.unbiased_auc]
         axes.plot(x_means, y_means, marker=".", linewidth=0.8, label=name)
@@ -49,18 +78,45 @@ def plot_front(
                    fontsize=9)  # fmt: skip
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    figure.savefig(path, dpi=120)
+
+
+def _draw_shown(axes: Axes, fronts: Sequence[Front]) -> None:
+    for front in fronts:
+        popularity = [point.shown[_SHOWN] for point in front.points]
+        axes.errorbar(
+            [point.tradeoff for point in front.points],
+            [metric.mean for metric in popularity],
+            yerr=[2 * (metric.se or 0.0) for metric in popularity],
+            **_STYLE,
+        )
+    axes.set_xlabel("tradeoff w")
+    axes.set_ylabel("mean popularity percentile (50: the median item)")
+    axes.set_title("What is shown: top 10 of the whole catalogue", fontsize=9)
+    axes.grid(alpha=0.3)
 
 
 def front_table(front: Front) -> str:
-    """Return the front as a Markdown table, with hypervolume, verdict and diagnostic below."""
-    names = sorted({name for point in front.points for name in (*point.logged, *point.unbiased)})
-    head = [f"{axis} {name}" for name in names for axis in ("logged", "unbiased")]
-    lines = [
-        "| w | " + " | ".join(head) + " |",
-        "|" + " --- |" * (len(head) + 1),
-        *(_row(point, names) for point in front.points),
-        "",
+    """Return the front as Markdown tables, with hypervolume, verdict and diagnostic below.
+
+    One table of accuracy, and where it was measured one of the top 10; ``FrontPoint`` tells what
+    the columns are.
+    """
+    lines = []
+    for names in _TABLES:
+        columns = [
+            (axis, name)
+            for name in names
+            for axis in ("logged", "unbiased", "shown")
+            if any(name in getattr(point, axis) for point in front.points)
+        ]
+        if columns:
+            lines += [
+                "| w | " + " | ".join(f"{axis} {name}" for axis, name in columns) + " |",
+                "|" + " --- |" * (len(columns) + 1),
+                *(_row(point, columns) for point in front.points),
+                "",
+            ]
+    lines += [
         f"unbiased = {front.unbiased_kind}; standard errors {front.se_kind}; "
         f"{len(front.seeds)} seed{'s' if len(front.seeds) > 1 else ''}",
         f"hypervolume above {front.reference}: {_cell(front.hypervolume, 5)}; "
@@ -73,11 +129,10 @@ def front_table(front: Front) -> str:
     return "\n".join(lines)
 
 
-def _row(point: FrontPoint, names: Sequence[str]) -> str:
+def _row(point: FrontPoint, columns: Sequence[tuple[str, str]]) -> str:
     cells = [
-        _cell(table[name]) if name in table else ""
-        for name in names
-        for table in (point.logged, point.unbiased)
+        _cell(table[name], _DIGITS.get(name, 4)) if name in table else ""
+        for table, name in ((getattr(point, axis), name) for axis, name in columns)
     ]
     return f"| {point.tradeoff:.2f} | " + " | ".join(cells) + " |"
 
@@ -85,6 +140,34 @@ def _row(point: FrontPoint, names: Sequence[str]) -> str:
 def _cell(metric: Metric, digits: int = 4) -> str:
     error = "" if metric.se is None else f" ± {metric.se:.{digits}f}"
     return f"{metric.mean:.{digits}f}{error}"
+
+
+def probe_table(probes: Sequence[Probe]) -> str:
+    """Return what is left of each proxy in the common features, as Markdown."""
+    lines = [
+        "| proxy | linear probe | purified | without purification | difference | content alone |",
+        "|" + " --- |" * 6,
+    ]
+    for probe in probes:
+        cells = (probe.purified, probe.unpurified, probe.difference, probe.content)
+        measure = {"r2": "R2 of its rank", "auc": "AUC"}[probe.measure]
+        lines.append(f"| {probe.proxy} | {measure} | {' | '.join(map(_cell, cells))} |")
+    return "\n".join(lines)
+
+
+def cold_table(parts: Sequence[Part]) -> str:
+    """Return the AUC of each part of the test rows, as Markdown."""
+    names = list(dict.fromkeys(name for part in parts for name in part.auc))
+    lines = [
+        "| axis | who | rows | clicks | users | items | " + " | ".join(names) + " |",
+        "|" + " --- |" * (6 + len(names)),
+    ]
+    for part in parts:
+        counts = (part.rows, part.clicks, part.users, part.items)
+        cells = [f"{count:.0f}" for count in counts]
+        cells += [_cell(part.auc[name]) if name in part.auc else "" for name in names]
+        lines.append(f"| {part.axis} | {part.who} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def baseline_table(front: Front, curves: Mapping[str, Curve]) -> str:

@@ -85,11 +85,25 @@ class Metric(_Frozen):
 
 
 class FrontPoint(_Frozen):
-    """What was measured at one tradeoff, on logged and on unbiased traffic, by metric name."""
+    """What was measured at one tradeoff, by metric name."""
 
     tradeoff: Unit
-    logged: dict[str, Metric]
-    unbiased: dict[str, Metric]
+    logged: dict[str, Metric] = Field(
+        description="On logged traffic as served, the position unknown to the model: auc, logloss "
+        "(nats) and ece (expected calibration error) of the calibrated score; gauc (by rows), "
+        "ndcg_at_10 and recall_at_10 of each user's own rows, users with one label left out. "
+        "auc_with_position is the AUC once the model knows the position."
+    )
+    unbiased: dict[str, Metric] = Field(
+        description="On unbiased traffic: the same, without ece and auc_with_position."
+    )
+    shown: dict[str, Metric] = Field(
+        default_factory=dict,
+        description="Of the top 10 of the whole catalogue: arp (mean training clicks of an item), "
+        "popularity_percentile (their percentile, 50 = the median item), tail_share (of places, "
+        "to the 80 % least clicked items), exposure_gini (of places over items), coverage (of "
+        "items, shown to anyone).",
+    )
 
 
 class Front(_Frozen):

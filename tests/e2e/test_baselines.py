@@ -12,6 +12,8 @@ from tests.conftest import World
 from training.baselines import BASELINES, baseline_names, measure_baseline
 from training.curves import Curve
 from training.errors import ConfigError
+from training.nets.interaction import InteractionOptions
+from training.nets.rivals import RivalOptions
 from training.report import baseline_table
 
 Measure = Callable[[str], Curve]
@@ -34,6 +36,34 @@ def test_curves_end_where_the_points_are(measure: Measure) -> None:
     mix = measure("two-head")
     assert mix.logged_auc[0].mean == pytest.approx(ips.logged_auc[0].mean, abs=1e-6)
     assert mix.unbiased_auc[0].mean == pytest.approx(ips.unbiased_auc[0].mean, abs=1e-6)
+
+
+def test_plain_is_the_front_at_one(measure: Measure, world: World) -> None:
+    """The same training; only what the exposure term is worth may shift the front's."""
+    end = world.artifact.manifest.front.points[-1]
+    assert measure("plain").logged_auc[0].mean == pytest.approx(end.logged["auc"].mean, abs=1e-6)
+
+
+def test_single_trains_a_model_for_each_tradeoff(measure: Measure) -> None:
+    single = measure("single")
+    assert single.tradeoffs == pytest.approx(np.linspace(0, 1, 11))
+    assert len({point.mean for point in single.logged_auc}) == 11
+
+
+def test_published_baselines_run_on_the_published_net(measure: Measure, world: World) -> None:
+    configs = {
+        name: training.baselines._config(
+            BASELINES[name], BASELINES[name].trainings[0], world.config
+        )
+        for name in ("dcn-two-head", "two-head", "plain")
+    }
+    assert [
+        config.net.main for config in configs.values() if isinstance(config.net, InteractionOptions)
+    ] == ["dcn"]
+    assert isinstance(configs["two-head"].net, RivalOptions)
+    assert configs["two-head"].net.tower == world.config.net
+    assert configs["plain"] == world.config
+    assert len(measure("dcn-two-head").logged_auc) == 11
 
 
 def test_what_is_blind_to_proxies_knows_none(measure: Measure, world: World) -> None:

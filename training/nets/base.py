@@ -84,6 +84,10 @@ class FrontNet(nn.Module, ABC):
         """Return the training loss, a scalar."""
 
     @abstractmethod
+    def common_features(self, state: Tensor) -> Tensor:
+        """Return the common features z' (N, d), purified of the proxies, within states (N, S)."""
+
+    @abstractmethod
     def learned_items(self) -> Tensor:
         """Return what was learned per item id (I, D_learned)."""
 

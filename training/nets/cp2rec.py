@@ -6,7 +6,7 @@ purify z of c, and serve one debiased head. The decomposition below, which holds
 everything between them, is our own:
 
     p_u = P_u + A y_u + H [mean content of clicked, mean content of exposed]
-    q_i = W x_i + V_i
+    q_i = W x_i + V_i                                      x_i: content
     m   = p_u.q_i + a.x_i + b_i + b_u + mu                         the debiased score, w = 0
     s_w = m + w (exp(l_u) r_1.c_i + r_2.c_i)                       c_i: embedded proxies
     P(click at position k) = theta_k sigmoid(s_1),  theta_0 = 1    examination
@@ -167,10 +167,8 @@ class Cp2recDecomposed(FrontNet):
         c = encoder.proxy(batch.proxies)  # (R, d)
         user = self.slate_users(batch, content)  # (B, U)
         state = torch.cat([common, encoder.readout(c), torch.zeros_like(c)], 1)  # (R, S)
-        one = torch.ones(1, dtype=state.dtype, device=state.device)
-        logit = self.ranker.pairwise(user[batch.slate], state, one)  # (R,)
         q, p = common[:, : options.dim], user[:, : options.dim]
-        loss: Tensor = self.examination(logit, batch) + self._log_prior()
+        loss = self.likelihood(user[batch.slate], state, batch) + self._log_prior()
         size = p.square().sum(1).mean() + q.square().sum(1)[batch.valid].mean()
         loss = loss + options.factor_weight * size
         if options.exposure_weight > 0:
@@ -178,6 +176,16 @@ class Cp2recDecomposed(FrontNet):
         if options.orthogonality_weight > 0:
             cosine = F.cosine_similarity(q, c, dim=1).abs()
             loss = loss + options.orthogonality_weight * cosine[batch.valid].mean()
+        return loss
+
+    def common_features(self, state: Tensor) -> Tensor:
+        """Return q (N, d), which the user's vector meets, of states (N, S)."""
+        return state[:, : self.options.dim]
+
+    def likelihood(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
+        """Return the mean of -log P(label) of users (R, U) with states (R, S) at w = 1."""
+        one = torch.ones(1, dtype=state.dtype, device=state.device)
+        loss: Tensor = self.examination(self.ranker.pairwise(user, state, one), batch)
         return loss
 
     def learned_items(self) -> Tensor:

@@ -199,6 +199,11 @@ class InteractionRanker(Ranker):
         debiased, biased = (self.pairwise(user, state, w) for w in ends)
         return debiased, biased
 
+    def biased(self, user: Tensor, state: Tensor) -> Tensor:
+        """Return the logits (R,) of y_B alone."""
+        z, c, _, _ = state.split(self.dim, dim=1)
+        return self._logit(user, z, c, torch.ones(1, 1))
+
     def _logit(self, user: Tensor, z: Tensor, c: Tensor, w: Tensor) -> Tensor:
         x = torch.cat([user, z, c], 1)  # (R, 3d)
         h = F.relu(self._modulate(self.first(x), w, 0))
@@ -262,6 +267,10 @@ class Cp2recInteraction(FrontNet):
         ids: Tensor = learned.square().sum() + self.user_id(batch.user).square().sum()
         return loss + options.l2 * ids
 
+    def common_features(self, state: Tensor) -> Tensor:
+        """Return z' (N, d) of states (N, S)."""
+        return state[:, : self.options.dim]
+
     def learned_items(self) -> Tensor:
         """Return the id embeddings (I, d)."""
         weight: Tensor = self.item_id.weight
@@ -289,9 +298,9 @@ class Cp2recInteraction(FrontNet):
 
     def _paper_loss(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
         """Return L_U + gamma L_B; L_B alone without debiasing."""
-        debiased, biased = self.ranker.heads(user, state)
         if self.options.debias == "none":
-            return self._likelihood(biased, batch)
+            return self._likelihood(self.ranker.biased(user, state), batch)
+        debiased, biased = self.ranker.heads(user, state)
         loss = debiased_loss(debiased, batch, self.options.debias)
         if self.options.biased_weight > 0:
             loss = loss + self.options.biased_weight * self._likelihood(biased, batch)

@@ -93,8 +93,7 @@ class Examination(nn.Module):
 
     def forward(self, logit: Tensor, batch: Slates, weight: Tensor | None = None) -> Tensor:
         """Return the mean of -log P(label) over valid rows (R,), each times ``weight`` (R,)."""
-        first = torch.full((1,), _LOGIT_OF_ONE)
-        theta = torch.cat([first, self.theta])[batch.position]  # (R,)
+        theta = self._logits()[batch.position]  # (R,)
         log_click = F.logsigmoid(logit) + F.logsigmoid(theta)
         # 1 - theta s = (1 - s) + s (1 - theta)
         log_skip = torch.logaddexp(F.logsigmoid(-logit), F.logsigmoid(logit) + F.logsigmoid(-theta))
@@ -102,6 +101,13 @@ class Examination(nn.Module):
         if weight is not None:
             row = row * weight
         return -row.sum() / batch.valid.sum()
+
+    def log_theta(self) -> Tensor:
+        """Return log theta_k of all positions (K,)."""
+        return F.logsigmoid(self._logits())
+
+    def _logits(self) -> Tensor:
+        return torch.cat([torch.full((1,), _LOGIT_OF_ONE), self.theta])
 
 
 def _quantile_edges(proxies: Tensor, bins: int) -> Tensor:

@@ -267,6 +267,13 @@ def test_a_measured_front_agrees_with_scikit_learn(dataset: Dataset, net: Cp2rec
             assert table["logloss"].mean == pytest.approx(log_loss(label, probability))
             assert table["auc"].se is not None
             assert 0.01 < table["auc"].se < 0.2
+            assert {"ndcg_at_10", "recall_at_10"} <= table.keys()
+            assert ("ece" in table) == ("auc_with_position" in table) == (axis == "logged")
+    train = split.train[dataset.impressions.label[split.train] == 1]
+    clicks = np.bincount(dataset.impressions.item[train], minlength=10)
+    for point in front.points:  # a catalogue of ten is shown whole
+        assert point.shown["arp"].mean == pytest.approx(clicks.mean())
+        assert point.shown["coverage"].mean == 1.0
     logged, unbiased = auc["logged"], auc["unbiased"]
     assert front.gain["logged"].mean == pytest.approx(logged[2] - logged[0])
     assert front.gain["unbiased"].mean == pytest.approx(unbiased[0] - unbiased[2])
@@ -298,26 +305,6 @@ def test_errors_are_those_of_redrawn_users(dataset: Dataset, net: Cp2recDecompos
     for name, sample in values.items():
         se = front.points[0].logged[name].se
         assert se == pytest.approx(np.std(sample, ddof=1), rel=1e-4), name
-
-
-def test_the_bootstrap_draws_users_not_rows(make_dataset: MakeDataset) -> None:
-    # Every user is one row repeated: the error is that of 40 users, however many rows they have.
-    rng = np.random.default_rng(0)
-    errors = []
-    for repeats in (1, 16):
-        user = np.repeat(np.arange(40), repeats)
-        label = np.repeat(np.arange(40) % 2, repeats).astype(np.float32)
-        dataset = make_dataset(40 * repeats, users=40, user=user, label=label)
-        score = np.repeat(np.random.default_rng(1).normal(size=40), repeats)
-        rows = np.arange(40 * repeats)
-        group, weights = evaluate._user_weights(dataset, rows, 400, rng)
-        assert weights.sum(axis=1).tolist() == [40] * 400
-        table, draws = evaluate._metrics(dataset, rows, score, CALIBRATION, group, weights)
-        assert table["auc"].se == pytest.approx(draws.std(ddof=1))
-        errors.append((draws.std(ddof=1), table["logloss"].se))
-
-    assert errors[0][0] == pytest.approx(0.09, abs=0.03)  # sqrt(41 / (12 * 20 * 20)) for chance
-    assert errors[1] == pytest.approx(errors[0], rel=0.15)
 
 
 def test_a_front_is_measured_again_alike(dataset: Dataset, net: Cp2recDecomposed) -> None:
@@ -360,6 +347,7 @@ def hand_made(logged: Sequence[float], unbiased: Sequence[float], seed: int) -> 
             tradeoff=index / (len(logged) - 1),
             logged={"auc": Metric(mean=x, se=0.5)},
             unbiased={"auc": Metric(mean=y, se=0.5)},
+            shown={"arp": Metric(mean=100 * x)} | ({"rare": Metric(mean=1.0)} if seed < 5 else {}),
         )
         for index, (x, y) in enumerate(zip(logged, unbiased, strict=True))
     )
@@ -394,6 +382,9 @@ def test_fronts_pool_over_seeds() -> None:
     assert middle.logged["auc"].se == pytest.approx(0.0, abs=1e-12)
     assert last.unbiased["auc"].mean == pytest.approx(0.68)
     assert last.unbiased["auc"].se == pytest.approx(0.02 / math.sqrt(3))
+    assert first.shown.keys() == {"arp"}  # what only some seeds have cannot be pooled
+    assert first.shown["arp"].mean == pytest.approx(62.0)
+    assert first.shown["arp"].se == pytest.approx(2 / math.sqrt(3))
     assert pooled.gain["logged"].mean == pytest.approx(0.08)  # .10, .08, .06
     assert pooled.gain["logged"].se == pytest.approx(0.02 / math.sqrt(3))
     assert pooled.gain["unbiased"].mean == pytest.approx(0.12)  # .10, .12, .14

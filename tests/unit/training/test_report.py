@@ -8,7 +8,8 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from service.contract.manifest import Front, FrontPoint, Metric
-from training.report import front_table, plot_front
+from training.curves import Part, Probe, Report
+from training.report import cold_table, front_table, plot_front, probe_table
 
 
 def point(w: float, logged: float, unbiased: float, se: float | None) -> FrontPoint:
@@ -45,12 +46,12 @@ def front() -> Front:
 def test_the_table_by_hand(front: Front) -> None:
     assert front_table(front) == "\n".join(
         [
-            "| w | logged auc | unbiased auc | logged gauc | unbiased gauc |",
-            "| --- | --- | --- | --- | --- |",
-            "| 0.00 | 0.6100 ± 0.0010 | 0.7600 ± 0.0010 | 0.5500 |  |",
-            "| 0.25 | 0.6500 ± 0.0010 | 0.7500 ± 0.0010 | 0.5500 |  |",
-            "| 0.50 | 0.6800 | 0.7200 | 0.5500 |  |",
-            "| 1.00 | 0.6900 ± 0.0020 | 0.6500 ± 0.0020 | 0.5500 |  |",
+            "| w | logged auc | unbiased auc | logged gauc |",
+            "| --- | --- | --- | --- |",
+            "| 0.00 | 0.6100 ± 0.0010 | 0.7600 ± 0.0010 | 0.5500 |",
+            "| 0.25 | 0.6500 ± 0.0010 | 0.7500 ± 0.0010 | 0.5500 |",
+            "| 0.50 | 0.6800 | 0.7200 | 0.5500 |",
+            "| 1.00 | 0.6900 ± 0.0020 | 0.6500 ± 0.0020 | 0.5500 |",
             "",
             "unbiased = uniform exposure; standard errors over seeds; 2 seeds",
             "hypervolume above (0.5, 0.5): 0.01843 ± 0.00012; "
@@ -59,6 +60,103 @@ def test_the_table_by_hand(front: Front) -> None:
             "verdict: clear. popularity alone: AUC 0.600 logged, 0.500 unbiased",
         ]
     )
+
+
+def with_shown(front: Front) -> Front:
+    """Return the front with popularity percentiles of 70, 75, 80 and 90."""
+    points = tuple(
+        point.model_copy(
+            update={
+                "logged": {**point.logged, "ndcg_at_10": Metric(mean=0.4)},
+                "shown": {
+                    "popularity_percentile": Metric(mean=percentile, se=0.25),
+                    "coverage": Metric(mean=0.25),
+                },
+            }
+        )
+        for point, percentile in zip(front.points, (70.0, 75.0, 80.0, 90.0), strict=True)
+    )
+    return front.model_copy(update={"points": points})
+
+
+def test_what_is_shown_has_a_table_of_its_own(front: Front) -> None:
+    lines = front_table(with_shown(front)).splitlines()
+
+    assert lines[:6] == front_table(front).splitlines()[:6]
+    assert lines[6:10] == [
+        "",
+        "| w | logged ndcg_at_10 | shown popularity_percentile | shown coverage |",
+        "| --- | --- | --- | --- |",
+        "| 0.00 | 0.4000 | 70.0 ± 0.2 | 0.250 |",
+    ]
+
+
+def test_the_plot_shows_how_popular_the_shown_items_are(
+    front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+
+    plot_front([with_shown(front)], tmp_path / "front.png", title="demo")
+    plot_front([with_shown(front), front], tmp_path / "front.png", title="demo")
+
+    axes = drawn[0].axes[1]
+    curve = axes.containers[0]
+    assert isinstance(curve, ErrorbarContainer)
+    line, _, (bar,) = curve.lines
+    assert np.asarray(line.get_xdata()).tolist() == [0.0, 0.25, 0.5, 1.0]
+    assert np.asarray(line.get_ydata()).tolist() == [70.0, 75.0, 80.0, 90.0]
+    lengths = np.ptp(np.array(bar.get_segments()), axis=1).max(axis=1)
+    assert lengths == pytest.approx([1.0] * 4)
+    assert axes.get_xlabel() == "tradeoff w"
+    assert len(drawn[1].axes) == 1  # one of the two was measured without
+
+
+def test_the_table_of_probes_by_hand() -> None:
+    probe = Probe(
+        proxy="popularity",
+        measure="r2",
+        purified=Metric(mean=0.1, se=0.01),
+        unpurified=Metric(mean=0.3, se=0.02),
+        difference=Metric(mean=0.2, se=0.015),
+        content=Metric(mean=0.05),
+    )
+    auc = probe.model_copy(update={"measure": "auc"})
+
+    assert probe_table([probe, auc]).splitlines()[1:] == [
+        "| --- | --- | --- | --- | --- | --- |",
+        "| popularity | R2 of its rank | 0.1000 ± 0.0100 | 0.3000 ± 0.0200 | 0.2000 ± 0.0150 "
+        "| 0.0500 |",
+        "| popularity | AUC | 0.1000 ± 0.0100 | 0.3000 ± 0.0200 | 0.2000 ± 0.0150 | 0.0500 |",
+    ]
+
+
+def test_the_table_of_cold_parts_by_hand() -> None:
+    part = Part(
+        axis="logged",
+        who="cold items",
+        rows=20.0,
+        clicks=5.4,
+        users=7.0,
+        items=3.0,
+        auc={"w = 0": Metric(mean=0.6, se=0.01), "click rate": Metric(mean=0.5)},
+    )
+    other = part.model_copy(update={"axis": "unbiased", "auc": {"proxies": Metric(mean=0.55)}})
+
+    assert cold_table([part, other]).splitlines() == [
+        "| axis | who | rows | clicks | users | items | w = 0 | click rate | proxies |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| logged | cold items | 20 | 5 | 7 | 3 | 0.6000 ± 0.0100 | 0.5000 |  |",
+        "| unbiased | cold items | 20 | 5 | 7 | 3 |  |  | 0.5500 |",
+    ]
+
+
+def test_a_report_goes_through_json(front: Front) -> None:
+    report = Report(**with_shown(front).model_dump(), baselines={})
+
+    assert Report.model_validate_json(report.model_dump_json()) == report
+    old = front.model_dump(exclude={"points": {"__all__": {"shown"}}})
+    assert Report.model_validate({**old, "baselines": {}}).points == front.points
 
 
 def test_one_seed_is_one_seed(front: Front) -> None:
