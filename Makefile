@@ -5,7 +5,8 @@ SERVICE_VENV := .venv-service
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup redis demo serve test check format lint types imports unit lock clean
+.PHONY: help setup redis demo serve test check format lint types imports unit lock clean \
+	bench-training
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +47,15 @@ redis: setup ## Find a Redis server, or install one where this is root on Debian
 			apt-get install -y -qq --no-install-recommends redis-server) > /dev/null \
 			|| echo "that failed; the server bundled in $(VENV) will do"; \
 	else echo "no redis-server on the PATH: the one bundled in $(VENV) will do"; fi
+
+bench-training: setup build/bench/recbole-venv/.done build/bench/fuxictr-venv/.done ## Measure training beside RecBole and FuxiCTR; BENCH= more options
+	$(BIN)/python -m tests.bench.training_speed $(BENCH)
+
+build/bench/%-venv/.done: tests/bench/requirements/%.txt
+	@echo "setting up $(@D): about a minute, most of it PyTorch"
+	@rm -rf $(@D) && mkdir -p $(dir $(@D)) && $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
 
 lock: ## Resolve requirements*.lock anew
 	$(PYTHON) -m venv build/lock && build/lock/bin/pip install -q pip-tools==7.6.2

@@ -1,0 +1,14 @@
+"""Our configuration under measurement; peers take their sizes from it."""
+
+from __future__ import annotations
+
+from training.config import Config, load_config
+from training.nets.interaction import InteractionOptions
+
+
+def bench_config() -> tuple[Config, InteractionOptions]:
+    """Return the configuration and its net's part: the paper's DCN, one head with plain BCE."""
+    config = load_config("cp2rec-paper", overrides=("net.main=dcn", "net.debias=none"))
+    if not isinstance(config.net, InteractionOptions):
+        raise TypeError("net.main=dcn is a net with learned interactions")
+    return config, config.net

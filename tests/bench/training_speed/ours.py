@@ -1,0 +1,71 @@
+"""Variant ``ours``: CP2Rec's DCN with one BCE head, by the trainer that ``train`` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tests.bench.training_speed.config import bench_config
+from tests.bench.training_speed.protocol import Meter, read_task
+from training.data.batches import SlateBatches, known_items
+from training.data.dataset import open_dataset
+from training.data.split import split_rows
+from training.evaluate import score_rows
+from training.metrics import auc
+from training.nets.base import FrontNet
+from training.nets.interaction import Cp2recInteraction
+from training.trainer import fit
+
+
+class MeteredBatches(SlateBatches):
+    """Meters each epoch from before its first batch to the validation after its last."""
+
+    meter: Meter
+
+    def deal(self, generator: torch.Generator) -> Iterator[Tensor]:
+        """Deal an epoch's batches."""
+        self.meter.start_epoch()
+        yield from super().deal(generator)
+
+    def validate(self, _net: FrontNet) -> float:
+        """End the epoch, unmeasured; ever growing, so that the last weights are kept."""
+        self.meter.end_epoch()
+        return float(self.meter.epochs())
+
+
+def main() -> None:
+    """Train and answer."""
+    task = read_task()
+    torch.set_num_threads(1)
+    config, options = bench_config()
+    meter = Meter()
+    dataset = open_dataset(Path(task.data) / "dataset")
+    split = split_rows(
+        dataset, validation=config.split.validation, test=config.split.test, seed=config.seed
+    )
+    batches = MeteredBatches(
+        dataset,
+        split.train,
+        slate=config.train.slate,
+        batch_slates=config.train.batch_slates,
+    )
+    batches.meter = meter
+    torch.manual_seed(task.seed)
+    net = Cp2recInteraction(batches.tables, options)
+    meter.prepared()
+    schedule = config.train.model_copy(
+        update={"epochs": task.epochs, "evaluations": 1, "patience": task.epochs}
+    )
+    checkpoint = Path(task.scratch) / "checkpoint.pt"
+    fit(net, batches, batches.validate, schedule, seed=task.seed, checkpoint=checkpoint)
+    logged = np.array([1.0])
+    logit = score_rows(net, dataset, known_items(batches.tables), split.test, logged)[0]
+    meter.answer("paretorank", batches.rows, auc(dataset.impressions.label[split.test], logit))
+
+
+if __name__ == "__main__":
+    main()

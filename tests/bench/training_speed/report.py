@@ -1,0 +1,174 @@
+"""What was measured, as rows of JSON, a Markdown table and a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tests.bench.training_speed.protocol import Task
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, least and greatest over the repeats."""
+
+    median: float
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Return the spread of ``values``."""
+        return cls(median(values), min(values), max(values))
+
+    def cell(self, form: str) -> str:
+        """Return ``median (least to greatest)``, each number formatted by ``form``."""
+        return f"{self.median:{form}} ({self.least:{form}} to {self.greatest:{form}})"
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A variant over its repeats; ratios are of its rival's speed to its own, turn by turn."""
+
+    variant: str
+    library: str
+    trains_on: str
+    rival: str
+    rows_per_s: Spread
+    rows_per_cpu_s: Spread
+    ratio: Spread
+    cpu_ratio: Spread
+    epoch_s: float
+    prepare_s: float
+    imported_rss_mb: float
+    peak_rss_mb: float
+    auc: float
+
+    def flat(self) -> dict[str, Any]:
+        """Return a flat row: of a spread ``name`` the median, ``name_min`` and ``name_max``."""
+        row: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            if isinstance(value, dict):
+                row |= {
+                    name: value["median"],
+                    f"{name}_min": value["least"],
+                    f"{name}_max": value["greatest"],
+                }
+            else:
+                row[name] = value
+        return row
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The peak of one training of ours, one epoch of ``rows``."""
+
+    impressions: int
+    rows: int
+    imported_rss_mb: float
+    peak_rss_mb: float
+    rows_per_s: float
+
+
+def markdown(
+    speeds: Sequence[Speed], memory: Sequence[Memory], impressions: int, task: Task, repeats: int
+) -> str:
+    """Return both tables and what they show."""
+    lines = [
+        f"Training loop alone, one process on one core, {repeats} turns of every variant in",
+        f"alternation: {impressions:,} simulated logged impressions, {task.epochs} epochs, batches",
+        f"of {task.batch_rows} rows, embeddings of {task.dim}, two hidden layers of {task.hidden},",
+        f"{task.cross_layers} cross layers. Median (least to greatest). Ratio: speed of ours to",
+        "the variant's in the same turn, above 1 where ours is faster. CPU seconds leave out what",
+        "neighbours on the machine take. Peak RSS: of the whole process, preparation included, and",
+        "what the imports alone take. AUC: of logged test rows after the same epochs, to show that",
+        "all of them train, not which is best.",
+        "",
+        "| variant | library | trains on | rows/s | rows/CPU s | ratio | ratio by CPU | epoch s "
+        "| prepare s | peak RSS MB | AUC |",
+        "|" + " --- |" * 11,
+        *(_speed_row(speed) for speed in speeds),
+        "",
+    ]
+    if memory:
+        lines += [
+            "Memory of ours in one epoch, by size. At small sizes most of the peak is constant,",
+            "and the allocator's reuse of freed memory moves single steps by some 50 MB.",
+            "",
+            "| impressions | training rows | peak RSS MB | bytes per further impression | rows/s |",
+            "|" + " --- |" * 5,
+            *(_memory_row(*pair) for pair in zip(memory, (None, *memory), strict=False)),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _speed_row(speed: Speed) -> str:
+    held = speed.variant != speed.rival
+    cells = [
+        speed.variant,
+        speed.library,
+        speed.trains_on,
+        speed.rows_per_s.cell(",.0f"),
+        speed.rows_per_cpu_s.cell(",.0f"),
+        speed.ratio.cell(".2f") if held else "",
+        speed.cpu_ratio.cell(".2f") if held else "",
+        f"{speed.epoch_s:.2f}",
+        f"{speed.prepare_s:.1f}",
+        f"{speed.peak_rss_mb:.0f} / {speed.imported_rss_mb:.0f}",
+        f"{speed.auc:.4f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _memory_row(row: Memory, smaller: Memory | None) -> str:
+    further = ""
+    if smaller is not None:
+        grown = (row.peak_rss_mb - smaller.peak_rss_mb) * 2**20
+        further = f"{grown / (row.impressions - smaller.impressions):.0f}"
+    return (
+        f"| {row.impressions:,} | {row.rows:,} | {row.peak_rss_mb:.0f} | {further} "
+        f"| {row.rows_per_s:,.0f} |"
+    )
+
+
+def plot(speeds: Sequence[Speed], memory: Sequence[Memory], path: Path) -> None:
+    """Draw rows/s with least and greatest, and memory by size where it was measured."""
+    figure = Figure(figsize=(11 if memory else 6.4, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 2 if memory else 1, squeeze=False)[0]
+    _plot_speed(panels[0], speeds)
+    if memory:
+        _plot_memory(panels[1], memory)
+    figure.savefig(path, dpi=120)
+
+
+def _plot_speed(axes: Axes, speeds: Sequence[Speed]) -> None:
+    middle = [speed.rows_per_s.median for speed in speeds]
+    error = [
+        [speed.rows_per_s.median - speed.rows_per_s.least for speed in speeds],
+        [speed.rows_per_s.greatest - speed.rows_per_s.median for speed in speeds],
+    ]
+    colours = ["C0" if speed.variant == speed.rival else "C7" for speed in speeds]
+    axes.barh([speed.variant for speed in speeds], middle, xerr=error, capsize=3, color=colours)
+    axes.invert_yaxis()
+    axes.set_xlabel("training rows per second, one core (bars: least to greatest)")
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _plot_memory(axes: Axes, memory: Sequence[Memory]) -> None:
+    million = [row.impressions / 1e6 for row in memory]
+    axes.plot(million, [row.peak_rss_mb for row in memory], marker="o", label="peak RSS")
+    axes.plot(million, [row.imported_rss_mb for row in memory], linestyle=":", label="imports")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("million impressions")
+    axes.set_ylabel("MB, ours")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
