@@ -62,18 +62,24 @@ def world(toy_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Wor
     return World(toy_dataset, config, artifact, trained, repository)
 
 
-@pytest.fixture(scope="session", params=["cp2rec-front", "cp2rec-paper"])
+LEARNED_INTERACTIONS = {
+    "front": ("cp2rec-front",),
+    "backdoor": ("cp2rec-front", "net.mode=backdoor", "net.main=ncf"),
+    "paper": ("cp2rec-paper", "net.main=ncf", "net.purifier=proj", "net.debias=snips"),
+}
+
+
+@pytest.fixture(scope="session", params=list(LEARNED_INTERACTIONS))
 def interaction_world(
     request: pytest.FixtureRequest,
     toy_dataset: Dataset,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> World:
     """Train and export a small model with learned interactions, once for each mode."""
-    overrides = ["train.epochs=1", "front.bootstrap=20", "exposure.draws=2"]
-    if request.param == "cp2rec-paper":
-        overrides += ["net.main=ncf", "net.purifier=proj", "net.debias=snips"]
+    model, *overrides = LEARNED_INTERACTIONS[request.param]
+    overrides += ["train.epochs=1", "front.bootstrap=20", "exposure.draws=2"]
     folder = tmp_path_factory.mktemp("models")
-    config = load_config(request.param, overrides=tuple(overrides))
+    config = load_config(model, overrides=tuple(overrides))
     repository = Repository(folder)
     artifact, trained = train(toy_dataset, config, repository, "toy", folder / ".checkpoints")
     return World(toy_dataset, config, artifact, trained, repository)

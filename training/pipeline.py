@@ -129,7 +129,7 @@ def _teacher(config: Config) -> Config | None:
         if config.net.objective != "single":
             return None
         return Config(**{**dict(config), "net": config.net.tower, "exposure": None})
-    if isinstance(config.net, InteractionOptions) and config.net.mode == "paper":
+    if isinstance(config.net, InteractionOptions) and config.net.mode != "front":
         return None
     update = {"seed": config.seed, "split": config.split}
     return load_config(config.model).model_copy(update=update)

@@ -12,7 +12,9 @@ everything between them, is our own:
     P(click at position k) = theta_k sigmoid(s_1),  theta_0 = 1    examination
 
 Position enters the likelihood alone, never a score. Means are sums / (n + 5) of content less its
-mean over exposed rows, and leave out the slate that is being predicted.
+mean over exposed rows, and leave out the slate that is being predicted. A user without a record
+is p_u = H' [mean content of clicked]: a share of the slates, drawn anew in each batch, is predicted
+as if their users were such, so that a history alone serves well too.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ class Cp2recOptions:
     proxy_dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
     exposure_weight: Weight = 0.3
     orthogonality_weight: Weight = 0.01
+    new_share: Annotated[float, Ge(0), Lt(1)] = 0.1
     factor_weight: Weight = 1e-3
     item_factor_sd: Deviation = 0.2
     item_bias_sd: Deviation = 0.5
@@ -149,7 +152,10 @@ class Cp2recDecomposed(FrontNet):
         for table in (self.item_bias, self.user_bias, self.user_conformity):
             nn.init.zeros_(table.weight)
         self.attributes = nn.Parameter(torch.zeros(tables.user_attributes.shape[1], d + 1))
-        self.exposed = nn.Linear(tables.embedding.shape[1], d, bias=False)
+        self.clicked, self.exposed = (
+            nn.Linear(tables.embedding.shape[1], d, bias=False) for _ in range(2)
+        )
+        nn.init.zeros_(self.clicked.weight)
         nn.init.zeros_(self.exposed.weight)
         self.log_gamma = nn.Parameter(torch.zeros(()))
         self.examination = Examination(int(tables.position.max()) + 1)
@@ -165,7 +171,8 @@ class Cp2recDecomposed(FrontNet):
         learned = torch.cat([self.item_factor(batch.item), self.item_bias(batch.item)], 1)
         common = encoder.common(content, batch.modality_mask, learned)  # (R, d + 1)
         c = encoder.proxy(batch.proxies)  # (R, d)
-        user = self.slate_users(batch, content)  # (B, U)
+        new = torch.rand(len(batch.user)) < options.new_share  # (B,)
+        user = self.slate_users(batch, content, new)  # (B, U)
         state = torch.cat([common, encoder.readout(c), torch.zeros_like(c)], 1)  # (R, S)
         q, p = common[:, : options.dim], user[:, : options.dim]
         loss = self.likelihood(user[batch.slate], state, batch) + self._log_prior()
@@ -201,9 +208,17 @@ class Cp2recDecomposed(FrontNet):
         """Multiply what w adds to the debiased score; w = 0 stays as it is."""
         self.item_encoder.readout.weight.mul_(factor)
 
-    def slate_users(self, batch: Slates, content: Tensor) -> Tensor:
-        """Return user vectors (B, U), each blind to its slate; ``content`` (R, D) is the rows'."""
-        return self._user_vectors(batch.user, SlateHistory.of(content, batch))
+    def slate_users(self, batch: Slates, content: Tensor, new: Tensor) -> Tensor:
+        """Return user vectors (B, U), each blind to its slate; ``content`` (R, D) is the rows'.
+
+        Users where ``new`` (B,) are known by their clicks alone, as ``user_encoder`` knows them.
+        """
+        left_out = SlateHistory.of(content, batch)
+        known = self._user_vectors(batch.user, left_out)
+        clicked, _ = self._histories.means(batch.user, left_out)  # (B, D)
+        p = self.item_encoder.clicked(clicked)
+        rest = torch.stack([self.mu, self.conformity.exp()]).expand(len(p), -1)  # (B, 2)
+        return torch.where(new[:, None], torch.cat([p, rest], 1), known)
 
     def _user_vectors(self, user: Tensor, left_out: SlateHistory | None = None) -> Tensor:
         """Return vectors (B, U) of user rows (B,), their history less ``left_out``."""
@@ -212,7 +227,7 @@ class Cp2recDecomposed(FrontNet):
         p = (
             self.user_factor(user)
             + attributes[:, :-1]
-            + self.item_encoder.clicked(clicked)
+            + self.clicked(clicked)
             + self.exposed(exposed)
         )
         bias = self.mu + self.user_bias(user) + attributes[:, -1:]

@@ -9,6 +9,8 @@ Ours: the modes. ``paper`` trains that and, since the paper serves y_U only, ser
 (1 - w) s_U + w s_B. ``front`` takes w as an input: c_w = (1 - w) c' + w c, hidden layers
 modulated by w (FiLM, Perez et al., AAAI 2018, from zero), and trains by a counterfactual offset:
 BCE(s_w + (1 - w) o, y), where o is what a teacher says exposure added to the row's logit.
+``backdoor`` trains y_B alone, no teacher, and serves (1 - w) mean_k f([c_k, z']) + w f([c, z'])
+with the proxies c_k of ``donors`` training rows: backdoor adjustment (Pearl), mixed.
 """
 
 from __future__ import annotations
@@ -34,13 +36,14 @@ class InteractionOptions:
     """Sizes and loss weights; see the training configs for defaults."""
 
     main: Literal["ncf", "dcn"] = "dcn"
-    mode: Literal["paper", "front"] = "front"
+    mode: Literal["paper", "front", "backdoor"] = "front"
     purifier: Literal["cos", "proj", "solve", "none"] = "cos"
     debias: Literal["ips", "snips", "pos", "rel", "none"] = "ips"
     refine: bool = True
     dim: Size = 16
     hidden: Size = 64
     cross_layers: Size = 2
+    donors: Size = 8
     proxy_bins: Size = 32
     proxy_dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
     id_dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
@@ -121,9 +124,12 @@ class ItemEncoder(nn.Module):
         self.project = nn.Linear(D, d)
         self.mix = nn.Sequential(nn.GELU(), nn.Linear(d, d))
         self.norm_z = nn.LayerNorm(d)
-        self.proxy = ProxyBins(tables.proxies, options.proxy_bins, d, options.proxy_dropout)
-        self.norm_c = nn.LayerNorm(d)
-        self.refine = nn.Linear(d, d) if options.refine else None
+        self.embed_proxies = nn.Sequential(
+            ProxyBins(tables.proxies, options.proxy_bins, d, options.proxy_dropout),
+            nn.LayerNorm(d),
+        )
+        refined = options.refine and options.mode != "backdoor"
+        self.refine = nn.Linear(d, d) if refined else None
         self.purify = Purifier(options.purifier, d)
         self.clicked = nn.Linear(D, d, bias=False)
 
@@ -145,7 +151,7 @@ class ItemEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return z before purification, and c, (N, d) each, of content (N, D)."""
         projected = self.mix(self.content.project(self.project, content, mask))
-        return self.norm_z(projected + learned), self.norm_c(self.proxy(proxies))
+        return self.norm_z(projected + learned), self.embed_proxies(proxies)
 
 
 class UserEncoder(nn.Module):
@@ -162,10 +168,19 @@ class UserEncoder(nn.Module):
 
 
 class InteractionRanker(Ranker):
-    """f([u, z', c_w]), its hidden layers modulated by w; or the mix of the heads of ``paper``."""
+    """f([u, z', c_w]), its hidden layers modulated by w; or the mix that the mode serves.
 
-    def __init__(self, options: InteractionOptions, prior: Tensor) -> None:
+    ``embed_proxies`` makes c (K, d) of the raw proxies (K, P) of donors; ``backdoor`` alone asks.
+    """
+
+    donors: Tensor
+
+    def __init__(
+        self, options: InteractionOptions, prior: Tensor, embed_proxies: nn.Module, donors: Tensor
+    ) -> None:
         super().__init__()
+        self.embed_proxies = embed_proxies if options.mode == "backdoor" else None
+        self.register_buffer("donors", donors)
         self.dim, self.mode, self.main = options.dim, options.mode, options.main
         width, hidden = 3 * options.dim, options.hidden
         self.first = nn.Linear(width, hidden)
@@ -188,10 +203,21 @@ class InteractionRanker(Ranker):
         """Return logits (R,); tradeoff (1,) or (R,)."""
         z, c, refined, _ = state.split(self.dim, dim=1)
         w = tradeoff.view(-1, 1)
+        if self.embed_proxies is not None:
+            average = self._average(user, z)
+            return (1.0 - w[:, 0]) * average + w[:, 0] * self._logit(user, z, c, w)
         if self.mode == "paper":
             debiased, biased = self._logit(user, z, refined, w), self._logit(user, z, c, w)
             return (1.0 - w[:, 0]) * debiased + w[:, 0] * biased
         return self._logit(user, z, (1.0 - w) * refined + w * c, w)
+
+    def _average(self, user: Tensor, z: Tensor) -> Tensor:
+        """Return the mean logit (R,) over the donors' proxies."""
+        assert self.embed_proxies is not None  # noqa: S101  # asked in this mode alone
+        c = self.embed_proxies(self.donors)  # (K, d)
+        one = torch.ones(1, 1)
+        logits = [self._logit(user, z, c[k].expand(len(z), -1), one) for k in range(len(c))]
+        return torch.stack(logits).mean(0)
 
     def heads(self, user: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits (R,) of y_U and y_B, the two heads of ``paper``."""
@@ -237,7 +263,10 @@ class Cp2recInteraction(FrontNet):
         self.item_encoder: ItemEncoder = ItemEncoder(tables, options)
         self.user_encoder = UserEncoder(d)
         prior = torch.logit(tables.label.mean().clamp(0.01, 0.99))
-        self.ranker: InteractionRanker = InteractionRanker(options, prior)
+        rows = torch.linspace(0, len(tables.label) - 1, options.donors).long()
+        self.ranker: InteractionRanker = InteractionRanker(
+            options, prior, self.item_encoder.embed_proxies, tables.proxies[rows]
+        )
         self.item_id = nn.Embedding(items, d)
         self.user_id = nn.Embedding(users, d)
         nn.init.normal_(self.item_id.weight, std=0.1)
@@ -259,7 +288,7 @@ class Cp2recInteraction(FrontNet):
         z, c = encoder.features(content, batch.modality_mask, learned * known, batch.proxies)
         state = torch.cat([encoder.encode(z, c), torch.zeros_like(z)], 1)  # (R, 4d)
         user = self._user_vectors(batch.user, SlateHistory.of(content, batch))[batch.slate]
-        mode_loss = self._paper_loss if options.mode == "paper" else self._front_loss
+        mode_loss = self._front_loss if options.mode == "front" else self._paper_loss
         loss: Tensor = mode_loss(user, state, batch)
         if options.orthogonality_weight > 0:
             purification = encoder.purify.loss(z[batch.valid], c[batch.valid])
@@ -298,7 +327,7 @@ class Cp2recInteraction(FrontNet):
 
     def _paper_loss(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
         """Return L_U + gamma L_B; L_B alone without debiasing."""
-        if self.options.debias == "none":
+        if self.options.debias == "none" or self.options.mode == "backdoor":
             return self._likelihood(self.ranker.biased(user, state), batch)
         debiased, biased = self.ranker.heads(user, state)
         loss = debiased_loss(debiased, batch, self.options.debias)

@@ -25,12 +25,13 @@ PLAIN = Cp2recOptions(
     exposure_weight=0.0,
     orthogonality_weight=0.0,
     factor_weight=0.0,
+    new_share=0.0,
     item_factor_sd=math.inf,
     item_bias_sd=math.inf,
     user_bias_sd=math.inf,
     conformity_sd=math.inf,
 )  # the likelihood alone
-FULL = replace(Cp2recOptions(), dim=D, proxy_bins=4, proxy_dropout=0.0)
+FULL = replace(Cp2recOptions(), dim=D, proxy_bins=4, proxy_dropout=0.0, new_share=0.0)
 
 
 def logged(dataset: Dataset) -> NDArray[np.int64]:
@@ -78,9 +79,13 @@ def scores(net: Cp2recDecomposed, dataset: Dataset, w: float) -> Tensor:
     )
 
 
-def slate_users(net: Cp2recDecomposed, dataset: Dataset, batch: Slates) -> Tensor:
+def slate_users(
+    net: Cp2recDecomposed, dataset: Dataset, batch: Slates, new: Tensor | None = None
+) -> Tensor:
     embedding = torch.from_numpy(dataset.embedding)[batch.item]
-    return net.slate_users(batch, net.item_encoder.content(embedding, batch.modality_mask))
+    content = net.item_encoder.content(embedding, batch.modality_mask)
+    nobody = torch.zeros(len(batch.user), dtype=torch.bool)
+    return net.slate_users(batch, content, nobody if new is None else new)
 
 
 def batch_of(dataset: Dataset, slate: int = 4, slates: int = 7) -> Slates:
@@ -135,7 +140,7 @@ class Formula:
         p = (
             self.parameter("user_factor.weight")[row]
             + attributes[:-1]
-            + self.parameter("item_encoder.clicked.weight") @ means[0]
+            + self.parameter("clicked.weight") @ means[0]
             + self.parameter("exposed.weight") @ means[1]
         )
         bias = self.parameter("mu") + self.parameter("user_bias.weight")[row, 0] + attributes[-1]
@@ -287,18 +292,36 @@ def test_history_is_a_set(dataset: Dataset) -> None:
     assert not torch.allclose(net.user_encoder(state[:3]), net.user_encoder(state))
 
 
-def test_history_says_the_same_of_a_new_user_as_of_a_known_one(dataset: Dataset) -> None:
+def test_users_held_to_be_new_are_what_the_user_encoder_makes_of_their_other_clicks(
+    dataset: Dataset,
+) -> None:
     net = make_net(dataset)
-    zero(net.user_factor.weight, net.user_bias.weight, net.user_conformity.weight)
-    zero(net.attributes, net.exposed.weight)
     rows, impressions = logged(dataset), dataset.impressions
-    state = states(net, dataset)
+    numbers = np.arange(len(impressions))  # let positions tell which rows a slate holds
+    batch = batch_of(replace(dataset, impressions=replace(impressions, position=numbers)))
+    new = torch.arange(len(batch.user)) % 2 == 0
 
-    for user, vector in enumerate(net.user_vectors()):
+    vectors = slate_users(net, dataset, batch, new).detach()
+
+    state = states(net, dataset)
+    for slate, user in enumerate(batch.user.tolist()):
+        own = batch.position[(batch.slate == slate) & batch.valid].tolist()
         clicked = rows[(impressions.user[rows] == user) & (impressions.label[rows] == 1)]
-        new = net.user_encoder(state[impressions.item[clicked]])
-        torch.testing.assert_close(new[0], vector, rtol=0, atol=1e-6)
-        assert new[0, :D].abs().max() > 0.01
+        others = clicked[~np.isin(clicked, own)]
+        encoded = net.user_encoder(state[impressions.item[others]])[0].detach()
+        assert torch.allclose(vectors[slate], encoded, rtol=0, atol=1e-5) == bool(new[slate])
+
+
+def test_where_all_users_are_new_nothing_of_a_record_learns(dataset: Dataset) -> None:
+    net = make_net(dataset, replace(FULL, new_share=0.999999)).train()
+
+    net.loss(batch_of(dataset)).backward()
+
+    for of_a_record in (net.user_factor, net.clicked, net.exposed):
+        assert of_a_record.weight.grad is not None
+        assert not of_a_record.weight.grad.any()
+    assert net.item_encoder.clicked.weight.grad is not None
+    assert net.item_encoder.clicked.weight.grad.any()
 
 
 def test_a_slate_is_left_out_of_the_history_that_predicts_it(dataset: Dataset) -> None:
@@ -325,7 +348,7 @@ def test_a_user_whose_only_slate_is_left_out_has_no_history(dataset: Dataset) ->
 
     vectors = slate_users(net, dataset, batch)
 
-    zero(net.item_encoder.clicked.weight, net.exposed.weight)
+    zero(net.clicked.weight, net.exposed.weight)
     torch.testing.assert_close(vectors, net.user_vectors()[batch.user], rtol=0, atol=1e-6)
 
 
@@ -500,7 +523,7 @@ def test_padding_changes_nothing(dataset: Dataset) -> None:
 
 
 def test_gradients_reach_every_parameter(dataset: Dataset) -> None:
-    net = make_net(dataset, replace(FULL, proxy_bins=2)).train()
+    net = make_net(dataset, replace(FULL, proxy_bins=2, new_share=0.5)).train()
 
     net.loss(batch_of(dataset, slates=1000)).backward()
 
@@ -515,7 +538,7 @@ def test_gradients_reach_every_parameter(dataset: Dataset) -> None:
 def test_a_fresh_net_starts_to_learn_in_two_steps(dataset: Dataset) -> None:
     torch.manual_seed(0)
     tables = training_tables(dataset, logged(dataset))
-    net = Cp2recDecomposed(tables, replace(FULL, proxy_dropout=0.1))
+    net = Cp2recDecomposed(tables, replace(FULL, proxy_dropout=0.1, new_share=0.5))
     start = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
     optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
     batch = batch_of(dataset, slates=1000)

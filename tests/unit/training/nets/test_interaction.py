@@ -23,7 +23,9 @@ from training.nets.interaction import (
 
 OPTIONS = InteractionOptions(dim=4, hidden=8, proxy_bins=4, proxy_dropout=0.0, id_dropout=0.0)
 EVERY = [
-    replace(OPTIONS, main=main, mode=mode) for main in ("ncf", "dcn") for mode in ("paper", "front")
+    replace(OPTIONS, main=main, mode=mode)
+    for main in ("ncf", "dcn")
+    for mode in ("paper", "front", "backdoor")
 ]
 
 
@@ -101,6 +103,27 @@ def test_the_ends_of_paper_are_its_two_heads_exactly(dataset: Dataset, main: Any
         half = net.ranker.pairwise(user, state, torch.tensor([0.5]))
         torch.testing.assert_close(half, (debiased + biased) / 2)
     assert (debiased - biased).abs().max() > 0.01
+
+
+def test_backdoor_averages_over_the_proxies_of_donors(dataset: Dataset) -> None:
+    net = make_net(dataset, replace(OPTIONS, mode="backdoor", donors=3))
+    rows = batches(dataset).tables.proxies
+    donors = rows[[0, (len(rows) - 1) // 2, len(rows) - 1]]
+    with torch.no_grad():
+        embedding, mask, proxies = inputs(net, dataset)
+        user = net.user_vectors()[2:3]
+
+        def at(w: float, proxies: Tensor) -> Tensor:
+            state = net.item_encoder(embedding, mask, proxies)
+            logit: Tensor = net.ranker(user, state, torch.tensor([w]))
+            return logit
+
+        borrowed = [at(1.0, donor.expand(len(proxies), -1)) for donor in donors]
+        average = torch.stack(borrowed).mean(0)
+        torch.testing.assert_close(at(0.0, proxies), average)
+        own = at(1.0, proxies)
+        torch.testing.assert_close(at(0.25, proxies), 0.75 * average + 0.25 * own)
+    assert (own - average).abs().max() > 0.01
 
 
 def test_without_refined_proxies_the_debiased_head_does_not_see_them(dataset: Dataset) -> None:

@@ -25,6 +25,7 @@ TOWER = Cp2recOptions(
     exposure_weight=0.0,
     orthogonality_weight=0.0,
     factor_weight=0.0,
+    new_share=0.0,
     item_factor_sd=math.inf,
     item_bias_sd=math.inf,
     user_bias_sd=math.inf,
@@ -76,7 +77,7 @@ def parts(net: Cp2recRival, batch: Slates) -> tuple[Tensor, Tensor]:
     common = net.item_encoder.common(content, batch.modality_mask, learned)
     pull = net.item_encoder.readout(net.item_encoder.proxy(batch.proxies))
     state = torch.cat([common, pull, torch.zeros_like(common[:, :D])], 1)
-    return net.slate_users(batch, content)[batch.slate], state
+    return net.slate_users(batch, content, torch.zeros(2, dtype=torch.bool))[batch.slate], state
 
 
 def scores(net: Cp2recRival, batch: Slates, w: float) -> Tensor:
@@ -161,7 +162,7 @@ def test_macr_gates_the_match_and_subtracts_what_item_and_user_do_alone(dataset:
 
 def test_the_tower_is_the_decomposed_models(dataset: Dataset) -> None:
     """Terms other than the likelihood are added alike."""
-    full = replace(Cp2recOptions(), dim=D, proxy_bins=4, proxy_dropout=0.0)
+    full = replace(Cp2recOptions(), dim=D, proxy_bins=4, proxy_dropout=0.0, new_share=0.0)
     added = []
     for objective in ("single", "pda"):
         plain, batch = make(dataset, RivalOptions(objective, TOWER))

@@ -1,0 +1,101 @@
+"""Dashboards: what the code makes, and what Grafana's own types allow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from jsonschema import Draft7Validator
+
+from tests.unit.docker.conftest import DOCKER, load_yaml
+
+GRAFANA = DOCKER / "grafana"
+
+
+def _schema(name: str) -> Draft7Validator:
+    return Draft7Validator(json.loads((GRAFANA / "schema" / f"{name}.json").read_text()))
+
+
+def _problems(validator: Draft7Validator, value: object) -> list[str]:
+    return [
+        f"{list(error.absolute_path)}: {error.message}" for error in validator.iter_errors(value)
+    ]
+
+
+def _panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
+    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+
+
+def test_files_are_what_the_code_makes() -> None:
+    done = subprocess.run(
+        [sys.executable, "-B", str(GRAFANA / "dashboards.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_dashboards_fit_the_schema(dashboards: dict[str, dict[str, Any]]) -> None:
+    validator = _schema("dashboard")
+    for name, dashboard in dashboards.items():
+        assert not _problems(validator, {"dashboard": dashboard}), name
+
+
+def test_options_fit_the_schema_of_their_panel(dashboards: dict[str, dict[str, Any]]) -> None:
+    for dashboard in dashboards.values():
+        for panel in _panels(dashboard):
+            given = {"options": panel["options"]}
+            if (custom := panel["fieldConfig"]["defaults"].get("custom")) is not None:
+                given["custom"] = custom
+            assert not _problems(_schema(panel["type"]), given), panel["title"]
+
+
+def test_the_schema_refuses_what_grafana_does_not_know(
+    dashboards: dict[str, dict[str, Any]],
+) -> None:
+    dashboard = dashboards["service-health.json"]
+    assert _problems(_schema("dashboard"), {"dashboard": {**dashboard, "refreshh": "10s"}})
+    panel = next(panel for panel in _panels(dashboard) if panel["type"] == "timeseries")
+    options = {**panel["options"], "tooltip": {"mode": "both", "sort": "desc"}}
+    custom = panel["fieldConfig"]["defaults"]["custom"]
+    assert _problems(_schema("timeseries"), {"options": options, "custom": custom})
+    assert _problems(
+        _schema("timeseries"),
+        {"options": panel["options"], "custom": {**custom, "drawStyle": "lines"}},
+    )
+
+
+def test_panels_explain_themselves_and_do_not_overlap(
+    dashboards: dict[str, dict[str, Any]],
+) -> None:
+    for name, dashboard in dashboards.items():
+        assert name == f"{dashboard['uid']}.json"
+        ids = [panel["id"] for panel in dashboard["panels"]]
+        assert len(ids) == len(set(ids))
+        taken: set[tuple[int, int]] = set()
+        for panel in dashboard["panels"]:
+            place = panel["gridPos"]
+            cells = {
+                (x, y)
+                for x in range(place["x"], place["x"] + place["w"])
+                for y in range(place["y"], place["y"] + place["h"])
+            }
+            assert not cells & taken, panel["title"]
+            assert max(x for x, _ in cells) < 24
+            taken |= cells
+        for panel in _panels(dashboard):
+            assert panel["description"].endswith("."), panel["title"]
+            assert panel["fieldConfig"]["defaults"].get("unit") or panel["type"] == "heatmap"
+
+
+def test_provisioning_names_what_the_dashboards_ask_for(
+    dashboards: dict[str, dict[str, Any]],
+) -> None:
+    sources = load_yaml(GRAFANA / "provisioning" / "datasources" / "prometheus.yml")
+    uids = {source["uid"] for source in sources["datasources"]}
+    for dashboard in dashboards.values():
+        (variable,) = dashboard["templating"]["list"]
+        assert variable["current"]["value"] in uids

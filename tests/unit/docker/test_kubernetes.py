@@ -1,0 +1,151 @@
+"""Kubernetes: what kustomize makes of the base and the overlay, against the API's schemas."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+from fastapi.routing import APIRoute
+
+from service.routes import operations
+from service.settings import PREFIX, Settings
+from tests.unit.docker.conftest import DOCKER, load_yaml
+
+KUBERNETES = DOCKER / "kubernetes"
+VERSION = "1.34"
+OPERATOR = {"ServiceMonitor", "PrometheusRule"}  # of the Prometheus operator, not of the API
+
+Objects = dict[str, dict[str, Any]]
+
+
+def _build(folder: str) -> Objects:
+    """Return the objects of a kustomization by kind."""
+    if shutil.which("kustomize"):
+        command = ["kustomize", "build"]
+    elif shutil.which("kubectl"):
+        command = ["kubectl", "kustomize"]
+    else:
+        pytest.skip("neither kustomize nor kubectl is on the PATH")
+    done = subprocess.run(
+        [*command, str(KUBERNETES / folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return {each["kind"]: each for each in yaml.safe_load_all(done.stdout)}
+
+
+@pytest.fixture(scope="module", params=["base", "overlays/production"])
+def objects(request: pytest.FixtureRequest) -> Objects:
+    return _build(request.param)
+
+
+@pytest.fixture(scope="module")
+def base() -> Objects:
+    """The files of the base as they are, for where nothing can build them."""
+    listed = load_yaml(KUBERNETES / "base" / "kustomization.yaml")["resources"]
+    found = [load_yaml(KUBERNETES / "base" / name) for name in listed]
+    return {each["kind"]: each for each in found}
+
+
+def _check(objects: Objects) -> None:
+    for kind, each in objects.items():
+        if kind not in OPERATOR:
+            kubernetes_validate.validate(each, VERSION, strict=True)
+
+
+def test_files_fit_the_api(base: Objects) -> None:
+    _check(base)
+
+
+def test_what_kustomize_builds_fits_the_api(objects: Objects) -> None:
+    assert len(objects) == 9
+    _check(objects)
+
+
+def test_a_misspelt_field_would_be_seen(base: Objects) -> None:
+    budget = base["PodDisruptionBudget"]
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(
+            {**budget, "spec": {**budget["spec"], "minAvailabel": 1}}, VERSION, strict=True
+        )
+
+
+def test_selectors_find_the_pods(base: Objects) -> None:
+    template = base["Deployment"]["spec"]["template"]
+    labels = template["metadata"]["labels"].items()
+    selectors = [
+        base["Deployment"]["spec"]["selector"]["matchLabels"],
+        base["Service"]["spec"]["selector"],
+        base["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+        base["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
+    ]
+    for selector in selectors:
+        assert selector.items() <= labels
+    target = base["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == (
+        "Deployment",
+        base["Deployment"]["metadata"]["name"],
+    )
+    account = template["spec"]["serviceAccountName"]
+    assert account == base["ServiceAccount"]["metadata"]["name"]
+
+
+def test_metrics_are_found(objects: Objects) -> None:
+    service, monitor = objects["Service"], objects["ServiceMonitor"]
+    wanted = monitor["spec"]["selector"]["matchLabels"]
+    assert wanted.items() <= service["metadata"]["labels"].items()
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert set(endpoint) == {"port", "path", "interval"}
+    assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+    # The operator takes the service's name for `job`: rules and dashboards say paretorank.
+    assert service["metadata"]["name"] == "paretorank"
+
+
+def test_probes_ask_routes_that_exist(base: Objects) -> None:
+    paths = {route.path for route in operations.router.routes if isinstance(route, APIRoute)}
+    (container,) = base["Deployment"]["spec"]["template"]["spec"]["containers"]
+    probes = [container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]
+    assert [probe["path"] for probe in probes] == ["/livez", "/readyz", "/livez"]
+    assert {probe["path"] for probe in probes} <= paths
+
+
+def test_the_drain_fits_into_the_grace_period(base: Objects) -> None:
+    spec = base["Deployment"]["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    wait_s = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert wait_s + Settings.model_fields["drain_s"].default < spec["terminationGracePeriodSeconds"]
+
+
+def test_containers_are_hardened(base: Objects) -> None:
+    spec = base["Deployment"]["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    for container in [*spec["initContainers"], *spec["containers"]]:
+        context = container["securityContext"]
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert "memory" in container["resources"]["limits"]
+
+
+def test_the_store_is_named_by_a_secret_and_settings_exist(objects: Objects) -> None:
+    (container,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
+    (url,) = container["env"]
+    assert url["name"] == "RANK_REDIS_URL"
+    assert set(url["valueFrom"]) == {"secretKeyRef"}
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    assert objects["ConfigMap"]["data"].keys() <= known
+    (source,) = container["envFrom"]
+    assert source["configMapRef"]["name"] == objects["ConfigMap"]["metadata"]["name"]
+
+
+def test_the_cluster_has_the_alerts_of_the_local_stack() -> None:
+    rule = load_yaml(KUBERNETES / "base" / "prometheusrule.yaml")
+    local = [
+        group
+        for name in ("rules.yml", "alerts.yml")
+        for group in load_yaml(DOCKER / "prometheus" / name)["groups"]
+    ]
+    assert rule["spec"]["groups"] == local, "run docker/kubernetes/prometheusrule.py"
