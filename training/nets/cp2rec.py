@@ -41,10 +41,10 @@ class Cp2recOptions:
     """Sizes, loss weights and prior standard deviations; see the training config for defaults."""
 
     main: Literal["decomposed"] = "decomposed"
-    dim: Size = 16
+    dim: Size = 32
     proxy_bins: Size = 32
     proxy_dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
-    exposure_weight: Weight = 0.3
+    exposure_weight: Weight = 1.0
     orthogonality_weight: Weight = 0.01
     new_share: Annotated[float, Ge(0), Lt(1)] = 0.1
     factor_weight: Weight = 1e-3

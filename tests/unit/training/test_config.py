@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+import training.configs
 from training.config import Config, load_config
 from training.errors import ConfigError
 from training.nets.cp2rec import Cp2recOptions
@@ -33,6 +34,21 @@ def test_a_file_goes_over_the_package_and_set_over_the_file(tmp_path: Path) -> N
     assert (config.train.lr, config.train.epochs) == (0.25, 7)
     assert (config.net.dim, config.net.proxy_bins) == (4, 8)
     assert config.train.lr_final == load_config("cp2rec").train.lr_final  # untouched neighbour
+
+
+@pytest.mark.parametrize(
+    ("overlay", "model", "batch_rows", "dim"),
+    [("coat", "cp2rec", 64 * 16, 16), ("kuairec", "cp2rec-paper", 1024, 10)],
+)
+def test_the_overlays_lie_over_their_packaged_configs(
+    overlay: str, model: str, batch_rows: int, dim: int
+) -> None:
+    path = Path(training.configs.__file__).with_name(f"{overlay}.toml")
+
+    config = load_config(model, path)
+
+    assert config.train.slate * config.train.batch_slates == batch_rows
+    assert getattr(config.net, "dim", None) == dim
 
 
 def test_of_two_sets_the_later_holds() -> None:
