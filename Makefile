@@ -6,7 +6,11 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup redis demo serve test check format lint types imports unit lock clean \
-	bench-training
+	bench-training images sbom test-stack
+
+# Of the commit: equal sources give equal images.
+STAMPS = SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) REVISION=$$(git rev-parse HEAD) \
+	VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +51,22 @@ redis: setup ## Find a Redis server, or install one where this is root on Debian
 			apt-get install -y -qq --no-install-recommends redis-server) > /dev/null \
 			|| echo "that failed; the server bundled in $(VENV) will do"; \
 	else echo "no redis-server on the PATH: the one bundled in $(VENV) will do"; fi
+
+images: ## Build the images that docker-compose.yml names; WHEELS_DIR=, TORCH_INDEX= for PyTorch
+	$(STAMPS) docker compose --profile '*' build
+
+sbom: $(SERVICE_VENV)/.done ## List what the service runs on, as CycloneDX, in build/sbom
+	@mkdir -p build/sbom
+	@test -x build/sbom/tools/bin/cyclonedx-py || ($(PYTHON) -m venv build/sbom/tools \
+		&& build/sbom/tools/bin/pip install -q cyclonedx-bom==7.5.0)
+	build/sbom/tools/bin/cyclonedx-py environment $(SERVICE_VENV) --pyproject pyproject.toml \
+		--output-reproducible --of JSON -o build/sbom/service.cdx.json
+	build/sbom/tools/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
+		--output-reproducible --of JSON -o build/sbom/training.cdx.json
+
+test-stack: setup ## Build, start, kill and stop the stack; STACK_EXEC= how to reach its ports
+	$(STAMPS) STACK=1 $(STACK_EXEC) $(BIN)/python -m pytest tests/stack
+	@cat build/stack/report.json
 
 bench-training: setup build/bench/recbole-venv/.done build/bench/fuxictr-venv/.done ## Measure training beside RecBole and FuxiCTR; BENCH= more options
 	$(BIN)/python -m tests.bench.training_speed $(BENCH)

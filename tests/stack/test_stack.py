@@ -1,0 +1,233 @@
+"""From images to a graceful stop, in this order: later tests break what earlier ones use."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.stack.conftest import PORT, ROOT, Stack, until
+
+DOCKER = ROOT / "docker"
+LIMIT_MB = 350
+
+
+class Client:
+    """Ranks again and again in a thread of its own, and counts what it got."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[str] = Counter()
+        self.slowest_ms = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Rank for the length of the block."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._run, args=(stop,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(30)
+
+    def _run(self, stop: threading.Event) -> None:
+        with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=10) as client:
+            while not stop.wait(0.02):
+                begun = time.perf_counter()
+                try:
+                    answer = client.post("/rank", json={"user_id": "u0001", "top_k": 3})
+                    self.seen[str(answer.status_code)] += 1
+                except httpx.TransportError as error:
+                    self.seen[type(error).__name__] += 1
+                self.slowest_ms = max(self.slowest_ms, 1000 * (time.perf_counter() - begun))
+
+
+def test_the_service_image_is_small_and_has_no_torch(stack: Stack) -> None:
+    assert stack.report["service_image_mb"]["without_base"] < LIMIT_MB
+    image = "paretorank-service:dev"
+    program = "import importlib.util as u; print(u.find_spec('torch'), u.find_spec('training'))"
+    run = ["run", "--rm", "--entrypoint", "python", image, "-c", program]
+    assert stack.docker(*run) == "None None"
+    labels = json.loads(
+        stack.docker("image", "inspect", image, "--format", "{{json .Config.Labels}}")
+    )
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+
+
+def test_rankings_come_over_the_published_port(stack: Stack) -> None:
+    ranking = stack.ask(tradeoff=0.0).json()
+    assert ranking["model"] == "cp2rec@1"
+    assert ranking["degraded"] == []
+    assert [item["rank"] for item in ranking["items"]] == [1, 2, 3, 4, 5]
+    logged = stack.ask(tradeoff=1.0).json()
+    assert [item["item_id"] for item in logged["items"]] != [
+        item["item_id"] for item in ranking["items"]
+    ]
+    assert stack.rank.get("/metrics").status_code == 404  # each replica has its own
+
+
+def test_containers_run_as_promised(stack: Stack) -> None:
+    for container in stack.containers("service"):
+        (said,) = json.loads(stack.docker("inspect", container))
+        assert said["HostConfig"]["ReadonlyRootfs"]
+        assert said["HostConfig"]["CapDrop"] == ["ALL"]
+        assert said["Config"]["User"] == "10001:10001"
+        write = ["exec", container, "python", "-c", "open('/app/x', 'w')"]
+        assert stack.docker(*write, check=False) == ""
+        status = stack.docker("exec", container, "cat", "/proc/1/status")
+        assert "CapEff:\t0000000000000000" in status
+        assert "NoNewPrivs:\t1" in status
+
+
+def test_prometheus_scrapes_both_replicas_and_accepts_the_rules(stack: Stack) -> None:
+    up = until(lambda: _two(stack.query('up{job="paretorank"} == 1')), 60)
+    assert len({sample["metric"]["instance"] for sample in up}) == 2
+    until(lambda: stack.query("job:rank_replicas_up:count == 2"), 30)
+    groups = stack.prometheus.get("/api/v1/rules").json()["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) == 25
+    assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
+    image = stack.compose("config", "--images", "prometheus").split()[-1]
+    mount = f"{DOCKER / 'prometheus'}:/rules:ro"
+    promtool = ["run", "--rm", "-v", mount, "-w", "/rules", "--entrypoint", "promtool", image]
+    stack.docker(*promtool, "test", "rules", "alerts_test.yml")
+
+
+def test_load_arrives(stack: Stack) -> None:
+    stack.environment.update(RATE="30", DURATION_S="45")
+    begun = time.monotonic()
+    said = stack.compose("--profile", "load", "up", "--no-deps", "--no-log-prefix", "load")
+    stack.report["load"] = said.replace("\x1b[2K", "").splitlines()[-2:]
+    rate = stack.query('sum(rate(rank_http_request_seconds_count{route="/rank"}[30s]))')
+    assert float(rate[0]["value"][1]) > 5
+    assert time.monotonic() - begun < 90
+
+
+def test_every_panel_and_alert_has_its_data(stack: Stack) -> None:
+    empty, asked = [], 0
+    for path in sorted((DOCKER / "grafana" / "dashboards").glob("*.json")):
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel.get("targets", []):
+                asked += 1
+                if not stack.query(target["expr"].replace("$__rate_interval", "1m")):
+                    empty.append((panel["title"], target["expr"]))
+    assert not empty
+    groups = yaml.safe_load((DOCKER / "prometheus" / "alerts.yml").read_text())["groups"]
+    for rule in [rule for group in groups for rule in group["rules"]]:
+        asked += 1
+        assert not stack.query(rule["expr"]), f"{rule['alert']} holds in a healthy stack"
+    stack.report["expressions_run"] = asked
+
+
+def test_rankings_go_on_while_redis_is_away(stack: Stack) -> None:
+    stack.compose("kill", "redis")
+    client = Client()
+    with client.running():
+        ranking = until(lambda: _degraded(stack.ask().json()), 20)
+        until(
+            lambda: stack.query(
+                'ALERTS{alertname="StoreUnavailable", alertstate=~"pending|firing"}'
+            ),
+            60,
+        )
+    assert ranking["degraded"] == ["store_unavailable"]
+    assert len(ranking["items"]) == 5
+    assert set(client.seen) == {"200"}
+    stack.compose("start", "redis")
+    begun = time.monotonic()
+    until(lambda: stack.ask().json()["degraded"] == [], 60)
+    stack.report["redis_recovery_s"] = round(time.monotonic() - begun, 2)
+    stack.report["while_redis_was_away"] = dict(client.seen)
+
+
+def test_nobody_notices_the_death_of_a_replica(stack: Stack) -> None:
+    killed, _ = stack.containers("service")
+    client = Client()
+    with client.running():
+        time.sleep(1)
+        stack.docker("kill", killed)
+        until(lambda: stack.query("job:rank_replicas_up:count == 1"), 60)
+        begun = time.monotonic()
+        stack.docker("start", killed)
+        until(lambda: _health(stack, killed) == "healthy", 60)
+        stack.report["replica_time_to_ready_s"] = round(time.monotonic() - begun, 2)
+        until(lambda: stack.query("job:rank_replicas_up:count == 2"), 60)
+    stack.report["while_a_replica_was_dead"] = {
+        **client.seen,
+        "slowest_ms": round(client.slowest_ms),
+    }
+    assert set(client.seen) == {"200"}
+
+
+def test_a_second_training_is_picked_up_while_serving(stack: Stack) -> None:
+    stack.environment.update(
+        DATA="/data/feed",
+        SIMULATE="--seed 1 --impressions 20000",
+        TRAIN="--set train.epochs=1 --set front.bootstrap=20",
+    )
+    client = Client()
+    with client.running():
+        said = stack.compose("--profile", "train", "run", "--rm", "train")
+        assert "cp2rec@champion is now cp2rec@2 (was cp2rec@1)" in said
+        until(lambda: stack.ask().json()["model"] == "cp2rec@2", 30)
+    assert set(client.seen) == {"200"}
+    until(lambda: stack.query('count(rank_catalog_items{model="cp2rec@2"}) == 2'), 30)
+
+
+def test_up_again_changes_nothing_and_mends_an_emptied_store(stack: Stack) -> None:
+    before = stack.containers("service")
+    again = ("up", "-d", "--wait", "redis", "bootstrap", "service", "proxy")
+    stack.compose(*again)
+    assert stack.containers("service") == before
+    assert stack.ask().json()["model"] == "cp2rec@2"
+    assert " 0 records written" in stack.compose("logs", "bootstrap")
+    stack.compose("exec", "-T", "redis", "redis-cli", "flushall")
+    assert stack.ask().json()["degraded"] == ["unknown_user"]
+    stack.compose(*again)
+    assert stack.ask().json()["degraded"] == []
+
+
+def test_it_stops_gracefully(stack: Stack) -> None:
+    containers = stack.containers("service")
+    first, second = containers
+    client = Client()
+    with client.running():
+        begun = time.monotonic()
+        stack.docker("stop", first)
+        stack.report["replica_stop_s"] = round(time.monotonic() - begun, 2)
+        time.sleep(1)
+    assert set(client.seen) == {"200"}
+    stack.docker("stop", second)
+    for container in [*containers, *stack.containers("redis"), *stack.containers("prometheus")]:
+        stack.docker("stop", container)
+        assert stack.docker("inspect", container, "--format", "{{.State.ExitCode}}") == "0"
+    assert stack.ask().status_code == 503
+
+
+def _two(samples: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    return samples if len(samples) == 2 else None
+
+
+def _degraded(ranking: dict[str, Any]) -> dict[str, Any] | None:
+    return ranking if ranking["degraded"] else None
+
+
+def _health(stack: Stack, container: str) -> str:
+    return stack.docker("inspect", container, "--format", "{{.State.Health.Status}}")
+
+
+@pytest.fixture(autouse=True)
+def _timed(stack: Stack, request: pytest.FixtureRequest) -> Iterator[None]:
+    begun = time.monotonic()
+    yield
+    seconds = stack.report.setdefault("seconds", {})
+    seconds[request.node.name] = round(time.monotonic() - begun, 1)
