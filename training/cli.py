@@ -57,6 +57,10 @@ RedisUrl = Annotated[
     str, typer.Option("--redis", envvar="RANK_REDIS_URL", help="URL of the store.")
 ]
 Namespace = Annotated[str, typer.Option(envvar="RANK_NAMESPACE", help="Prefix of every key.")]
+Scratch = Annotated[
+    Path | None,
+    typer.Option(help="Folder on disk for impressions, where they may exceed memory."),
+]
 Model = Annotated[str, typer.Option("--model", help=f"One of: {', '.join(MODELS)}.")]
 
 
@@ -104,6 +108,7 @@ def train(
     config: ConfigFile = None,
     overrides: Overrides = None,
     build: Build = Path("build/training"),
+    scratch: Scratch = None,
 ) -> None:
     """Train a model, measure its front, and add it to the model repository.
 
@@ -115,7 +120,7 @@ def train(
     name = name or model
     Repository(models).check_name(name)
     with processes():
-        dataset = open_dataset(data)
+        dataset = open_dataset(data, scratch)
         if not is_first():
             train_net(dataset, resolved, build)  # its share of the batches; the first does the rest
             return
@@ -148,6 +153,7 @@ def evaluate(
     overrides: Overrides = None,
     build: Build = Path("build/training"),
     results: Annotated[Path, typer.Option(help="Where reports go.")] = Path("results"),
+    scratch: Scratch = None,
 ) -> None:
     """Measure the front, and baselines, over several seeds; what was done is not done again.
 
@@ -157,7 +163,7 @@ def evaluate(
         raise ConfigError("torchrun is for train; evaluate trains its seeds in one process")
     names = baseline_names(baselines)
     resolved = load_config(model, config, tuple(overrides or ()))
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, scratch)
     if probes:
         unpurified(resolved)  # refused before anything is trained
     if cold:
@@ -195,6 +201,7 @@ def publish(
     promote: Annotated[bool, typer.Option(help="Move the alias; --no-promote leaves it.")] = True,
     fresh: Annotated[bool, typer.Option(help="Write everything again.")] = False,
     batch: Annotated[int, typer.Option(min=1, max=100_000, help="Records at a time.")] = BATCH,
+    scratch: Scratch = None,
 ) -> None:
     """Write a model's records to Redis, then move its alias, so that services pick it up.
 
@@ -207,8 +214,9 @@ def publish(
     if "@" not in reference and (versions := repository.versions(name)):
         reference = f"{name}@{versions[-1]}"
     artifact = open_artifact(repository.resolve(reference))
+    dataset = open_dataset(data, scratch)
     done = publish_records(
-        artifact, open_dataset(data), url=redis, namespace=namespace, batch=batch, fresh=fresh
+        artifact, dataset, url=redis, namespace=namespace, batch=batch, fresh=fresh
     )
     typer.echo(
         f"{artifact.label}: {done.items} items and {done.users} users in Redis, "

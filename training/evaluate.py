@@ -17,6 +17,7 @@ from training.accuracy import Sample, log_examination, logged_metrics, row_metri
 from training.config import FrontOptions
 from training.data.dataset import Dataset
 from training.data.split import Split
+from training.data.storage import spans
 from training.estimates import finite, mean_and_se, standard_error
 from training.metrics import auc, hypervolume
 from training.nets.base import FrontNet, with_learned
@@ -102,15 +103,23 @@ def unbiased_rows(dataset: Dataset, split: Split) -> tuple[Rows, str]:
     """
     if len(split.unbiased):
         return split.unbiased, dataset.description.unbiased_kind
-    item = dataset.impressions.item
-    count = np.bincount(item[split.train], minlength=len(dataset.item_ids))[item[split.test]]
+    count = _per_item(dataset, split.train)[dataset.impressions.item[split.test]]
     return split.test[count <= np.median(count)], "popularity<=median"
 
 
 def training_clicks(dataset: Dataset, split: Split) -> Floats:
     """Return the clicks (I,) of each item among the training rows."""
-    item, label = dataset.impressions.item[split.train], dataset.impressions.label[split.train]
-    return np.bincount(item, label, minlength=len(dataset.item_ids)).astype(np.float64)
+    return _per_item(dataset, split.train, dataset.impressions.label)
+
+
+def _per_item(dataset: Dataset, rows: Rows, weight: Floats | None = None) -> Floats:
+    """Return how many of ``rows`` show each item (I,), or the sums of their ``weight`` (R,)."""
+    total = np.zeros(len(dataset.item_ids))
+    for span in spans(len(rows)):
+        chunk = rows[span]
+        share = None if weight is None else weight[chunk]
+        total += np.bincount(dataset.impressions.item[chunk], share, minlength=len(total))
+    return total
 
 
 def measure_front(

@@ -32,7 +32,13 @@ SETTINGS = (
     "front.bootstrap=20",
 )
 # Without noise and with means over rows alone: the net leaves weights of the exposure term unused.
-EXACT = (*SETTINGS, "net.exposure_weight=0", "net.factor_weight=0", "net.proxy_dropout=0")
+EXACT = (
+    *SETTINGS,
+    "net.exposure_weight=0",
+    "net.factor_weight=0",
+    "net.proxy_dropout=0",
+    "net.new_share=0",
+)
 EVALUATIONS = 12
 
 TRAIN_ONLY = """

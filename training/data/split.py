@@ -7,15 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.dataset import SPLITS, Dataset
+from training.data.columns import Floats, Rows
+from training.data.dataset import Dataset
+from training.data.impressions import SPLITS, Impressions
+from training.data.storage import Storage, spans
 from training.errors import DatasetError
 
-Rows = NDArray[np.int64]
+_PARTS = (*SPLITS, "unbiased")
+_UNBIASED = _PARTS.index("unbiased")
+
+Parts = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of the impressions; ``unbiased`` rows only ever report."""
+    """Row numbers of the impressions, ascending; ``unbiased`` rows only ever report."""
 
     train: Rows
     validation: Rows
@@ -30,24 +36,68 @@ def split_rows(dataset: Dataset, *, validation: float, test: float, seed: int) -
     stay together and the latest are the test. Raises DatasetError where a part would be empty
     or any part holds one label only.
     """
-    impressions = dataset.impressions
-    logged = np.flatnonzero(~impressions.uniform)
-    if impressions.split is not None:
-        part = impressions.split[logged]
-    elif len(logged) and np.ptp(impressions.timestamp[logged]) > 0:
-        time = impressions.timestamp[logged]
-        cuts = np.quantile(time, [1 - test - validation, 1 - test], method="lower")
-        part = np.digitize(time, cuts)
-    else:
-        uniform = np.random.default_rng(seed).random(len(logged))
-        part = np.digitize(uniform, [1 - test - validation, 1 - test])
-    parts = {name: logged[part == code] for code, name in enumerate(SPLITS)}
+    impressions, storage = dataset.impressions, dataset.storage
+    part = _parts(impressions, [1 - test - validation, 1 - test], seed, storage)
+    rows = {name: _rows_of(part, code, storage) for code, name in enumerate(_PARTS)}
     path = dataset.path / dataset.description.impressions
-    for name, rows in parts.items():
-        if not len(rows):
+    for name in SPLITS:
+        if not len(rows[name]):
             raise DatasetError(path, f"no logged row falls into the {name} part")
-    unbiased = np.flatnonzero(impressions.uniform)
-    for name, rows in (*parts.items(), ("unbiased", unbiased)):
-        if len(rows) and np.ptp(impressions.label[rows]) == 0:
+    for name in _PARTS:
+        if len(rows[name]) and _one_sided(impressions.label, rows[name]):
             raise DatasetError(path, f"the {name} rows hold one label only", column="label")
-    return Split(**parts, unbiased=unbiased)
+    return Split(**rows)
+
+
+def _parts(impressions: Impressions, shares: list[float], seed: int, storage: Storage) -> Parts:
+    """Return each row's part (R,), an index in ``_PARTS``; ``shares`` are cumulative."""
+    part = storage.empty((len(impressions),), np.uint8)
+    rng = np.random.default_rng(seed)
+    cuts = _time_cuts(impressions, shares, storage)
+    for span in spans(len(impressions)):
+        logged = ~impressions.uniform[span]
+        chunk = part[span]
+        chunk[~logged] = _UNBIASED
+        if impressions.split is not None:
+            chunk[logged] = impressions.split[span][logged]
+        elif cuts is not None:
+            chunk[logged] = np.digitize(impressions.timestamp[span][logged], cuts)
+        else:
+            chunk[logged] = np.digitize(rng.random(int(logged.sum())), shares)
+    return part
+
+
+def _time_cuts(
+    impressions: Impressions, shares: list[float], storage: Storage
+) -> NDArray[np.float64] | None:
+    """Return the times up to which ``shares`` of the logged rows reach; None without times."""
+    rows = len(impressions) - int(np.count_nonzero(impressions.uniform))
+    if impressions.split is not None or not rows:
+        return None
+    time = storage.empty((rows,), np.float64)
+    end = 0
+    for span in spans(len(impressions)):
+        found = impressions.timestamp[span][~impressions.uniform[span]]
+        time[end : end + len(found)] = found
+        end += len(found)
+    if np.ptp(time) == 0:
+        return None
+    cuts: NDArray[np.float64] = np.quantile(time, shares, method="lower", overwrite_input=True)
+    return cuts
+
+
+def _rows_of(part: Parts, code: int, storage: Storage) -> Rows:
+    """Return the rows where ``part`` (R,) is ``code``."""
+    count = sum(int(np.count_nonzero(part[span] == code)) for span in spans(len(part)))
+    rows: Rows = storage.empty((count,), np.int64)
+    end = 0
+    for span in spans(len(part)):
+        found = np.flatnonzero(part[span] == code) + span.start
+        rows[end : end + len(found)] = found
+        end += len(found)
+    return rows
+
+
+def _one_sided(label: Floats, rows: Rows) -> bool:
+    clicks = sum(int(label[rows[span]].sum()) for span in spans(len(rows)))
+    return clicks in (0, len(rows))

@@ -10,6 +10,7 @@ from torch import Tensor
 from training.nets.base import Slates, TrainingTables
 
 HISTORY_PRIOR = 5.0  # impressions: means are sums / (n + 5), so that short histories count less
+_CHUNK_ROWS = 2**18  # counted at a time: training rows may exceed memory
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,16 @@ class Histories:
 
     def __init__(self, content: Tensor, tables: TrainingTables) -> None:
         users = len(tables.user_attributes)
-        clicked = tables.label > 0.5
-        user, item = tables.user, tables.item
-        self._clicked = _sums(users, user[clicked], item[clicked], content)  # (U, D)
-        self._exposed = _sums(users, user, item, content)
-        self._clicks = torch.bincount(user[clicked], minlength=users)[:, None].float()  # (U, 1)
-        self._exposures = torch.bincount(user, minlength=users)[:, None].float()
+        self._clicked = torch.zeros(users, content.shape[1])  # (U, D)
+        self._exposed = torch.zeros(users, content.shape[1])
+        self._clicks = torch.zeros(users, 1)
+        self._exposures = torch.zeros(users, 1)
+        columns = (tables.user, tables.item, tables.label)
+        for part in zip(*(column.split(_CHUNK_ROWS) for column in columns), strict=True):
+            user, item, label = part
+            clicked = label > 0.5
+            _add(self._clicked, self._clicks, user[clicked], item[clicked], content)
+            _add(self._exposed, self._exposures, user, item, content)
 
     def means(self, user: Tensor, left_out: SlateHistory | None = None) -> tuple[Tensor, Tensor]:
         """Return mean content (B, D) that users (B,) clicked and were shown, ``left_out`` apart."""
@@ -54,13 +59,13 @@ class Histories:
         return clicked / (clicks + HISTORY_PRIOR), exposed / (exposures + HISTORY_PRIOR)
 
 
-def _sums(users: int, user: Tensor, item: Tensor, content: Tensor) -> Tensor:
-    """Return, per user, the sum of the content of its items (users, D)."""
+def _add(sums: Tensor, counts: Tensor, user: Tensor, item: Tensor, content: Tensor) -> None:
+    """Add the content (I, D) of rows to their users' sums (U, D), and the rows to counts (U, 1)."""
     pairs = torch.sparse_coo_tensor(
-        torch.stack([user, item]),
+        torch.stack([user, item]).long(),
         torch.ones(len(user)),
-        (users, len(content)),
+        (len(sums), len(content)),
         check_invariants=False,
     )
-    sums: Tensor = torch.sparse.mm(pairs, content)
-    return sums
+    sums.addmm_(pairs, content)  # row by row, as one product over all rows would
+    counts[:, 0] += torch.bincount(user, minlength=len(sums))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
@@ -111,14 +112,19 @@ class Examination(nn.Module):
 
 
 def _quantile_edges(proxies: Tensor, bins: int) -> Tensor:
-    """Return distinct inner quantiles (P, bins - 1) of proxies (R, P), padded with infinity."""
+    """Return distinct inner quantiles (P, bins - 1) of proxies (R, P), padded with infinity.
+
+    Exact over all rows, with a copy of one column at a time: about 6 bytes a row.
+    """
     levels = torch.linspace(0, 1, bins + 1)[1:-1]
     edges = torch.full((proxies.shape[1], bins - 1), torch.inf)
     for column in range(proxies.shape[1]):
-        known = proxies[:, column][~torch.isnan(proxies[:, column])]
-        if len(known):
-            ordered = known.sort().values
-            cuts = torch.unique(ordered[(levels * (len(ordered) - 1)).long()])
+        values = proxies[:, column].numpy()
+        ordered = values[~np.isnan(values)]
+        if len(ordered):
+            ranks = (levels * (len(ordered) - 1)).long().numpy()
+            ordered.partition([*ranks, len(ordered) - 1])  # in place, at these ranks alone
+            cuts = torch.from_numpy(np.unique(ordered[ranks]))
             cuts = cuts[cuts < ordered[-1]]  # an edge at the maximum would bin nothing apart
             edges[column, : len(cuts)] = cuts
     return edges

@@ -291,7 +291,7 @@ def test_a_further_process_follows_the_first_and_writes_nothing(
 def test_gradients_of_the_parallel_loss_are_those_of_the_loss(
     run: Run, monkeypatch: pytest.MonkeyPatch, exposure_weight: float
 ) -> None:
-    options = Cp2recOptions(dim=4, proxy_dropout=0, exposure_weight=exposure_weight)
+    options = Cp2recOptions(dim=4, proxy_dropout=0, new_share=0, exposure_weight=exposure_weight)
     net = Cp2recDecomposed(run.batches().tables, options)
     plain = copy.deepcopy(net)
     store = dist.HashStore()  # type: ignore[attr-defined]

@@ -79,16 +79,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "small"
 
 
-def refused(folder: Path) -> DatasetError:
-    with pytest.raises(DatasetError) as caught:
-        open_dataset(folder)
-    return caught.value
-
-
 def assert_refused(
-    folder: Path, file: str, column: str | None, row: int | None, problem: str
+    folder: Path,
+    file: str,
+    column: str | None,
+    row: int | None,
+    problem: str,
+    scratch: Path | None = None,
 ) -> None:
-    error = refused(folder)
+    with pytest.raises(DatasetError) as caught:
+        open_dataset(folder, scratch)
+    error = caught.value
     assert (error.file, error.column, error.row) == (folder / file, column, row)
     assert re.search(problem, error.problem), error.problem
     assert str(folder / file) in str(error)
@@ -324,6 +325,30 @@ def test_a_bad_table_names_file_column_and_row(
     folder = tmp_path / "bad"
     write(folder, **{table: edit(tables()[table])})
     assert_refused(folder, f"{table}.parquet", column or None, row, problem)
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 3])
+@pytest.mark.parametrize(
+    ("table", "edit", "column", "row", "problem"),
+    BAD_TABLES,
+    ids=[f"{table}-{column}-{problem[:16]}" for table, _, column, _, problem in BAD_TABLES],
+)
+def test_a_bad_row_is_named_whichever_chunk_it_lies_in(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    table: str,
+    edit: Edit,
+    column: str,
+    row: int | None,
+    problem: str,
+    chunk_rows: int,
+) -> None:
+    monkeypatch.setattr("training.data.storage.CHUNK_ROWS", chunk_rows)
+    folder, scratch = tmp_path / "bad", tmp_path / "scratch"
+    write(folder, **{table: edit(tables()[table])})
+
+    assert_refused(folder, f"{table}.parquet", column or None, row, problem, scratch)
+    assert not scratch.exists() or not list(scratch.iterdir())
 
 
 # Embeddings.

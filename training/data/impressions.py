@@ -1,0 +1,172 @@
+"""The table of impressions: read, checked and stored a chunk at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from training.data.columns import (
+    Flags,
+    Floats,
+    Rows,
+    column,
+    id_column,
+    numbers,
+    proxy_values,
+    read,
+    refuse,
+)
+from training.data.schema import Description
+from training.data.storage import Storage, spans
+from training.errors import DatasetError
+
+EXPOSURES = ("logged", "uniform")
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Impressions:
+    """R impressions as columns; ``user`` and ``item`` are rows of the dataset's tables.
+
+    label (R,) 0 or 1; timestamp (R,) any ordered unit, constant where unknown; proxies (R, P)
+    as of the row's time, NaN where unknown; position (R,) 0 = top, or None where not logged;
+    propensity (R,) probability of the exposure, or None; uniform (R,) True for randomly exposed
+    rows; split (R,) index in ``SPLITS``, or None where the folder leaves the split to training.
+    """
+
+    user: Rows
+    item: Rows
+    label: Floats
+    timestamp: NDArray[np.float64]
+    proxies: Floats
+    uniform: Flags
+    position: Rows | None
+    propensity: Floats | None
+    split: Rows | None
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+def read_impressions(
+    path: Path,
+    description: Description,
+    *,
+    user_ids: pl.Series,
+    item_ids: pl.Series,
+    item_proxies: Floats,
+    storage: Storage,
+) -> Impressions:
+    """Read ``path`` into arrays of ``storage``; memory beyond them does not grow with the rows."""
+    table = pl.scan_parquet(path)
+    rows = int(read(path, table.select(pl.len())).item())
+    if not rows:
+        raise DatasetError(path, "has no rows")
+    owners = {"user_id": _numbered(user_ids), "item_id": _numbered(item_ids)}
+    whole: dict[str, NDArray[Any]] = {}
+    for span in spans(rows):
+        # Not collect_batches: it holds row groups, and some writers make a single one.
+        chunk = read(path, table.slice(span.start, span.stop - span.start))
+        try:
+            part = _checked(chunk, path, description, owners, item_proxies)
+        except DatasetError as error:
+            if error.row is None:
+                raise
+            row = span.start + error.row
+            raise DatasetError(path, error.problem, column=error.column, row=row) from error
+        for name, values in vars(part).items():
+            if values is not None:
+                if name not in whole:
+                    whole[name] = storage.empty((rows, *values.shape[1:]), values.dtype)
+                whole[name][span] = values
+    return replace(part, **whole)
+
+
+def _checked(
+    table: pl.DataFrame,
+    path: Path,
+    description: Description,
+    owners: dict[str, pl.DataFrame],
+    item_proxies: Floats,
+) -> Impressions:
+    label = numbers(table, path, ("label",), finite=True)[:, 0]
+    refuse((label != 0) & (label != 1), path, "label", "{value} is not 0 or 1", label)
+    item = _rows(table, path, "item_id", owners)
+    proxies = proxy_values(table, path, description, required=False)
+    static = [i for i, proxy in enumerate(description.proxies) if proxy.name not in table.columns]
+    proxies[:, static] = item_proxies[item][:, static]
+    return Impressions(
+        user=_rows(table, path, "user_id", owners),
+        item=item,
+        label=label,
+        timestamp=_timestamps(table, path),
+        proxies=proxies,
+        uniform=_choice(table, path, "exposure", EXPOSURES) == EXPOSURES.index("uniform"),
+        position=_positions(table, path),
+        propensity=_propensities(table, path),
+        split=_choice(table, path, "split", SPLITS) if "split" in table.columns else None,
+    )
+
+
+def _numbered(ids: pl.Series) -> pl.DataFrame:
+    return pl.DataFrame({"id": ids, "row": pl.Series(range(len(ids)), dtype=pl.Int64)})
+
+
+def _rows(table: pl.DataFrame, path: Path, name: str, owners: dict[str, pl.DataFrame]) -> Rows:
+    """Map an id column to rows of the table that owns the ids."""
+    ids = id_column(table, path, name)
+    joined = ids.to_frame("id").join(owners[name], on="id", how="left", maintain_order="left")
+    refuse(
+        joined["row"].is_null().to_numpy(),
+        path,
+        name,
+        "{value!r} is not in the table of " + name.removesuffix("_id") + "s",
+        ids,
+    )
+    return joined["row"].to_numpy()
+
+
+def _timestamps(table: pl.DataFrame, path: Path) -> NDArray[np.float64]:
+    times = column(table, path, "timestamp")
+    if times.dtype.is_temporal():
+        times = times.cast(pl.Datetime("ms")).to_physical()
+    if not times.dtype.is_numeric():
+        raise DatasetError(path, f"must be a time, not {times.dtype}", column="timestamp")
+    values = times.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    refuse(~np.isfinite(values), path, "timestamp", "{value} is not a time", times)
+    return values
+
+
+def _choice(table: pl.DataFrame, path: Path, name: str, choices: tuple[str, ...]) -> Rows:
+    found = column(table, path, name).cast(pl.String)
+    codes = found.replace_strict(
+        {choice: code for code, choice in enumerate(choices)},
+        default=None,
+        return_dtype=pl.Int64,
+    )
+    wanted = " or ".join(choices)
+    refuse(codes.is_null().to_numpy(), path, name, "{value!r} is not " + wanted, found)
+    return codes.to_numpy()
+
+
+def _positions(table: pl.DataFrame, path: Path) -> Rows | None:
+    if "position" not in table.columns:
+        return None
+    values = numbers(table, path, ("position",), finite=True)[:, 0]
+    bad = (values < 0) | (values != np.floor(values))
+    refuse(bad, path, "position", "{value} is not 0, 1, 2, ...", values)
+    return values.astype(np.int64)
+
+
+def _propensities(table: pl.DataFrame, path: Path) -> Floats | None:
+    if "propensity" not in table.columns:
+        return None
+    values = numbers(table, path, ("propensity",), finite=True)[:, 0]
+    bad = (values <= 0) | (values > 1)
+    refuse(bad, path, "propensity", "{value} is not in (0, 1]", values)
+    return values
