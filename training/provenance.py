@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +11,10 @@ from pathlib import Path
 
 @functools.cache
 def git_commit() -> str | None:
-    """Return the commit of the code that trained, if it ran from a checkout."""
+    """Return the commit of the code that trains: of its image, or of its checkout, if it has one."""
+    built_from = os.environ.get("PARETORANK_COMMIT")
+    if built_from:
+        return built_from
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # fixed words
