@@ -11,7 +11,7 @@ from pathlib import Path
 
 @functools.cache
 def git_commit() -> str | None:
-    """Return the commit of the code that trains: of its image, or of its checkout, if it has one."""
+    """Return the commit of the code that trains: of its image or checkout, if it has one."""
     built_from = os.environ.get("PARETORANK_COMMIT")
     if built_from:
         return built_from

@@ -6,13 +6,13 @@ only how a click is explained differs. With m the debiased score and s_1 the log
     ips, snips, pos, rel   L_U(m) + gamma L_B(s_1): CP2Rec's two heads, an inverse-propensity loss
     single                 BCE(s_1 + (1 - w) o, y), o a teacher's offset: trained for one w
     pda                    P(click) = sigmoid(log ELU'(m) + g log(1 + n_i)), n_i training clicks
-    macr                   P(click) = sigmoid(k sigmoid(b_i) sigmoid(b_u)), k = p.q
+    macr                   P(click) = sigmoid(m sigmoid(a_i) sigmoid(a_u)), a_i = v.q_i, a_u = v'.p_u
 
 pda follows Zhang et al., "Causal Intervention for Leveraging Popularity Bias in Recommendation",
 SIGIR 2021, ELU'(m) = ELU(m) + 1, here with a learned exponent and a click likelihood in place of
 their pairwise one; it serves the exponent w g. macr follows Wei et al., "Model-Agnostic
 Counterfactual Reasoning for Eliminating Popularity Bias", KDD 2021; it serves
-(k - (1 - w) c) sigmoid(b_i) sigmoid(b_u).
+(m - (1 - w) c) sigmoid(a_i) sigmoid(a_u).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from training.nets.cp2rec import Cp2recDecomposed, Cp2recOptions, DecomposedRank
 from training.nets.interaction import debiased_loss
 
 MACR_C = 2.0  # what macr subtracts at w = 0; nothing logged can tune it
-_MACR_HEADS = 1e-3  # weight of the item's and the user's own click losses, as published
+_MACR_HEADS = 1e-3  # weight of the item's and the user's own click losses, of the published size
 
 Objective = Literal["ips", "snips", "pos", "rel", "single", "pda", "macr"]
 
@@ -46,13 +46,23 @@ class RivalOptions:
 
 
 class MacrRanker(DecomposedRanker):
-    """(k - (1 - w) c) sigmoid(b_i) sigmoid(b_u); for evaluation, not for export."""
+    """(m - (1 - w) c) sigmoid(a_i) sigmoid(a_u); for evaluation, not for export."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.item, self.user = nn.Linear(dim, 1), nn.Linear(dim, 1)
+
+    def heads(self, user: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a_i and a_u (R,)."""
+        q, p = state[:, : self.dim], user[:, : self.dim]
+        return self.item(q).squeeze(1), self.user(p).squeeze(1)
 
     def pairwise(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
         """Return logits (R,)."""
-        k = (user[:, : self.dim] * state[:, : self.dim]).sum(1)
-        gate = torch.sigmoid(state[:, self.dim]) * torch.sigmoid(user[:, self.dim])
-        return (k - (1.0 - tradeoff) * MACR_C) * gate
+        match = super().pairwise(user, state, torch.zeros(1))
+        item, person = self.heads(user, state)
+        gate = torch.sigmoid(item) * torch.sigmoid(person)
+        return (match - (1.0 - tradeoff) * MACR_C) * gate
 
 
 class Cp2recRival(Cp2recDecomposed):
@@ -76,8 +86,8 @@ class Cp2recRival(Cp2recDecomposed):
         objective = self.rival.objective
         if objective == "single":
             return self._examined(logged + (1.0 - self.rival.tradeoff) * batch.offset, batch)
-        if objective == "macr":
-            item, person = state[:, self.options.dim], user[:, self.options.dim]
+        if isinstance(self.ranker, MacrRanker):
+            item, person = self.ranker.heads(user, state)
             heads = self._examined(item, batch) + self._examined(person, batch)
             return self._examined(logged, batch) + _MACR_HEADS * heads
         debiased = self.ranker.pairwise(user, state, zero)

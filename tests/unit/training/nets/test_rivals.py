@@ -13,7 +13,7 @@ from training.data.batches import SlateBatches, training_tables
 from training.data.dataset import Dataset
 from training.nets.base import Slates
 from training.nets.cp2rec import Cp2recOptions, DecomposedRanker
-from training.nets.rivals import Cp2recRival, RivalOptions
+from training.nets.rivals import Cp2recRival, MacrRanker, RivalOptions
 
 MakeDataset = Callable[..., Dataset]
 
@@ -150,14 +150,19 @@ def test_pda_raises_popularity_to_its_exponent(dataset: Dataset) -> None:
 def test_macr_gates_the_match_and_subtracts_what_item_and_user_do_alone(dataset: Dataset) -> None:
     net, batch = make(dataset, RivalOptions("macr", TOWER))
     user, state = parts(net, batch)
-    k = (user[:, :D] * state[:, :D]).sum(1)
-    gate = 1 / (1 + torch.exp(-state[:, D])) / (1 + torch.exp(-user[:, D]))
+    ranker = net.ranker
+    assert isinstance(ranker, MacrRanker)
+    with torch.no_grad():
+        item = state[:, :D] @ ranker.item.weight[0] + ranker.item.bias
+        person = user[:, :D] @ ranker.user.weight[0] + ranker.user.bias
+    match = scores(net, batch, 0.0)
+    gate = 1 / (1 + torch.exp(-item)) / (1 + torch.exp(-person))
 
-    heads = examined(net, state[:, D], batch) + examined(net, user[:, D], batch)
-    by_hand = examined(net, k * gate, batch) + 1e-3 * heads
+    heads = examined(net, item, batch) + examined(net, person, batch)
+    by_hand = examined(net, match * gate, batch) + 1e-3 * heads
     assert net.loss(batch).item() == pytest.approx(by_hand, abs=1e-5)
-    served = net.ranker.pairwise(user, state, torch.tensor([0.25])).detach()
-    torch.testing.assert_close(served, (k - 1.5) * gate)
+    served = ranker.pairwise(user, state, torch.tensor([0.25])).detach()
+    torch.testing.assert_close(served, (match - 1.5) * gate)
 
 
 def test_the_tower_is_the_decomposed_models(dataset: Dataset) -> None:
