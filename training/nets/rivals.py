@@ -6,7 +6,7 @@ only how a click is explained differs. With m the debiased score and s_1 the log
     ips, snips, pos, rel   L_U(m) + gamma L_B(s_1): CP2Rec's two heads, an inverse-propensity loss
     single                 BCE(s_1 + (1 - w) o, y), o a teacher's offset: trained for one w
     pda                    P(click) = sigmoid(log ELU'(m) + g log(1 + n_i)), n_i training clicks
-    macr                   P(click) = sigmoid(m sigmoid(a_i) sigmoid(a_u)), a_i = v.q_i, a_u = v'.p_u
+    macr                   P(click) = sigmoid(m sigmoid(a_i) sigmoid(a_u)), a linear in q_i or p_u
 
 pda follows Zhang et al., "Causal Intervention for Leveraging Popularity Bias in Recommendation",
 SIGIR 2021, ELU'(m) = ELU(m) + 1, here with a learned exponent and a click likelihood in place of
@@ -18,7 +18,7 @@ Counterfactual Reasoning for Eliminating Popularity Bias", KDD 2021; it serves
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import torch
 from annotated_types import Ge, Le
@@ -86,8 +86,8 @@ class Cp2recRival(Cp2recDecomposed):
         objective = self.rival.objective
         if objective == "single":
             return self._examined(logged + (1.0 - self.rival.tradeoff) * batch.offset, batch)
-        if isinstance(self.ranker, MacrRanker):
-            item, person = self.ranker.heads(user, state)
+        if objective == "macr":
+            item, person = cast(MacrRanker, self.ranker).heads(user, state)
             heads = self._examined(item, batch) + self._examined(person, batch)
             return self._examined(logged, batch) + _MACR_HEADS * heads
         debiased = self.ranker.pairwise(user, state, zero)
