@@ -25,6 +25,7 @@ from training.shown import sample_users, shown_metrics, top_items
 
 _CHUNK_ROWS = 65_536
 _CALIBRATION_ROWS = 200_000
+_SCALES = np.linspace(0.0, 2.0, 41)
 AXIS = "auc"
 _MONOTONE = 0.9  # Spearman correlation from which a front counts as monotone
 _SPAN = 0.005  # AUC that each end must win
@@ -79,20 +80,18 @@ def calibrate(label: Floats, logit: Floats) -> Calibration:
 
 
 def exposure_scale(label: Floats, debiased: Floats, logged: Floats) -> float:
-    """Return what the exposure term (logged - debiased) is worth on held-out logged rows.
+    """Return how much of the exposure term (logged - debiased) ranks held-out logged rows best.
 
-    The ratio of the two slopes of label on debiased score and exposure term, in [0, 2]; 1 where
-    it cannot be told. Popularity learned on past days tends to be worth less on later ones; with
-    the term at its worth, w = 1 is where logged accuracy is best. Our reconstruction.
+    The multiple in [0, 2], in steps of .05, with the greatest AUC; 1 where there is no term.
+    Popularity learned on past days tends to be worth less on later ones; with the term at its
+    worth, w = 1 is where logged accuracy is best. Our reconstruction.
     """
-    term = (logged - debiased).astype(np.float64)
+    label, debiased = label[:_CALIBRATION_ROWS], debiased[:_CALIBRATION_ROWS]
+    term = logged[:_CALIBRATION_ROWS] - debiased
     if term.std() < 1e-6:
         return 1.0
-    features = np.column_stack([debiased.astype(np.float64), term])
-    on_debiased, on_term = LogisticRegression(C=np.inf).fit(features, label).coef_[0]
-    if on_debiased <= 0:
-        return 1.0
-    return float(np.clip(on_term / on_debiased, 0.0, 2.0))
+    aucs = [auc(label, debiased + scale * term) for scale in _SCALES]
+    return float(_SCALES[int(np.argmax(aucs))])
 
 
 def unbiased_rows(dataset: Dataset, split: Split) -> tuple[Rows, str]:
