@@ -6,7 +6,10 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup redis demo serve test check format lint types imports unit lock clean \
-	bench-training images sbom test-stack
+	bench bench-training images sbom test-stack
+
+# Environments of the servers that `make bench` measures, by tests/bench/requirements.
+HOTPATH = fastapi bentoml litserve mlserver ray
 
 # Of the commit: equal sources give equal images.
 STAMPS = SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) REVISION=$$(git rev-parse HEAD) \
@@ -68,11 +71,14 @@ test-stack: setup ## Build, start, kill and stop the stack; STACK_EXEC= how to r
 	$(STAMPS) STACK=1 $(STACK_EXEC) $(BIN)/python -m pytest tests/stack
 	@cat build/stack/report.json
 
+bench: setup redis $(HOTPATH:%=build/bench/%-venv/.done) ## Measure the hot path beside what others would build; BENCH= more options
+	$(BIN)/python -m tests.bench.hotpath $(BENCH)
+
 bench-training: setup build/bench/recbole-venv/.done build/bench/fuxictr-venv/.done ## Measure training beside RecBole and FuxiCTR; BENCH= more options
 	$(BIN)/python -m tests.bench.training_speed $(BENCH)
 
 build/bench/%-venv/.done: tests/bench/requirements/%.txt
-	@echo "setting up $(@D): about a minute, most of it PyTorch"
+	@echo "setting up $(@D): about a minute"
 	@rm -rf $(@D) && mkdir -p $(dir $(@D)) && $(PYTHON) -m venv $(@D)
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
 	@touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 from collections.abc import Callable
@@ -110,17 +111,24 @@ def _exposure(
     if teacher_config is None:
         floor = config.exposure.propensity_floor
         return {"propensity": propensities(dataset, split.train, floor)}
-    log.info("training the teacher")
-    teacher = train_net(dataset, teacher_config, checkpoints)
-    offset = exposure_offset(
-        teacher.net,
-        dataset,
-        teacher.known,
-        split.train,
-        draws=config.exposure.draws,
-        seed=config.seed,
-    )
-    return {"offset": offset}
+    return {"offset": _offset(dataset, teacher_config, split, config.exposure.draws, checkpoints)}
+
+
+def _offset(
+    dataset: Dataset, teacher: Config, split: Split, draws: int, checkpoints: Path
+) -> NDArray[np.floating]:
+    """Return the teacher's offsets of the training rows (R,), kept for who learns from it next."""
+    path = checkpoints / f"{run_key(dataset, teacher)}-offset-{draws}.npy"
+    if not path.exists():
+        log.info("training the teacher")
+        trained = train_net(dataset, teacher, checkpoints)
+        rows, seed = split.train, teacher.seed
+        offset = exposure_offset(trained.net, dataset, trained.known, rows, draws=draws, seed=seed)
+        content = io.BytesIO()
+        np.save(content, offset)
+        write_atomically(path, content.getvalue())
+    found: NDArray[np.floating] = np.load(path)
+    return found
 
 
 def _teacher(config: Config) -> Config | None:

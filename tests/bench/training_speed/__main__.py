@@ -17,14 +17,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from tests.bench.common import ONE_THREAD, ROOT, Spread, interpreter, last_core, log
 from tests.bench.training_speed.config import bench_config
 from tests.bench.training_speed.data import prepare
 from tests.bench.training_speed.protocol import Answer, Task
-from tests.bench.training_speed.report import Memory, Speed, Spread, markdown, plot
+from tests.bench.training_speed.report import Memory, Speed, markdown, plot
 
-ROOT = Path(__file__).parents[3]
 OURS = Path(sys.executable)
-ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,7 @@ class Variant:
 
 def variants(build: Path) -> tuple[Variant, ...]:
     """Return all variants; another pair is two more lines here and a module each."""
-    recbole = build / "recbole-venv/bin/python"
-    fuxictr = build / "fuxictr-venv/bin/python"
+    recbole, fuxictr = interpreter(build, "recbole"), interpreter(build, "fuxictr")
     ids, full = "ids, popularity, age", "ids, popularity, age, item content"
     own = f"{full}, position, user histories"
     return (
@@ -93,7 +91,7 @@ def _task(epochs: int) -> Task:
     return Task(
         data="",
         scratch="",
-        core=max(os.sched_getaffinity(0)),
+        core=last_core(),
         epochs=epochs,
         batch_rows=config.train.batch_slates * config.train.slate,
         dim=net.dim,
@@ -116,7 +114,7 @@ def _measure_speed(
         for variant in chosen:
             answer = _run(variant, replace(task, data=str(folder), seed=seed))
             answers[variant.name].append(answer)
-            _log(f"{variant.name}: {_rows_per_s(answer):,.0f} rows/s")
+            log(f"{variant.name}: {_rows_per_s(answer):,.0f} rows/s")
     return [_speed(variant, answers) for variant in chosen]
 
 
@@ -158,13 +156,13 @@ def _measure_memory(task: Task, build: Path, sizes: Sequence[int]) -> list[Memor
                 rows_per_s=_rows_per_s(answer),
             )
         )
-        _log(f"{impressions:,} impressions: {answer.peak_rss_mb:,.0f} MB")
+        log(f"{impressions:,} impressions: {answer.peak_rss_mb:,.0f} MB")
     return measured
 
 
 def _run(variant: Variant, task: Task) -> Answer:
     """Run a variant in a process of its own and return its answer."""
-    environment = os.environ | dict.fromkeys(ONE_THREAD, "1") | {"CUDA_VISIBLE_DEVICES": ""}
+    environment = os.environ | ONE_THREAD | {"CUDA_VISIBLE_DEVICES": ""}
     with tempfile.TemporaryDirectory() as scratch:
         task = replace(task, scratch=scratch, content=variant.content)
         module = f"{__package__}.{variant.module}"
@@ -183,10 +181,6 @@ def _rows_per_s(answer: Answer) -> float:
 
 def _rows_per_cpu_s(answer: Answer) -> float:
     return answer.rows / median(answer.loop_cpu_s)
-
-
-def _log(line: str) -> None:
-    sys.stderr.write(line + "\n")
 
 
 if __name__ == "__main__":

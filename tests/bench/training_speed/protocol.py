@@ -7,12 +7,13 @@ argument. The last line that it prints is its ``Answer`` as JSON.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+
+from tests.bench.common import bind
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Answer:
 def read_task() -> Task:
     """Return the task of this process, bound to the task's core from here on."""
     task = Task(**json.loads(sys.argv[1]))
-    os.sched_setaffinity(0, {task.core})
+    bind(task.core)
     return task
 
 

@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tests.bench.common import Flat, Spread
 from tests.bench.training_speed.protocol import Task
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Median, least and greatest over the repeats."""
-
-    median: float
-    least: float
-    greatest: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Return the spread of ``values``."""
-        return cls(median(values), min(values), max(values))
-
-    def cell(self, form: str) -> str:
-        """Return ``median (least to greatest)``, each number formatted by ``form``."""
-        return f"{self.median:{form}} ({self.least:{form}} to {self.greatest:{form}})"
-
-
-@dataclass(frozen=True)
-class Speed:
+class Speed(Flat):
     """A variant over its repeats; ratios are of its rival's speed to its own, turn by turn."""
 
     variant: str
@@ -50,20 +31,6 @@ class Speed:
     imported_rss_mb: float
     peak_rss_mb: float
     auc: float
-
-    def flat(self) -> dict[str, Any]:
-        """Return a flat row: of a spread ``name`` the median, ``name_min`` and ``name_max``."""
-        row: dict[str, Any] = {}
-        for name, value in asdict(self).items():
-            if isinstance(value, dict):
-                row |= {
-                    name: value["median"],
-                    f"{name}_min": value["least"],
-                    f"{name}_max": value["greatest"],
-                }
-            else:
-                row[name] = value
-        return row
 
 
 @dataclass(frozen=True)
