@@ -1,0 +1,204 @@
+"""Measures the service's hot path beside what others would build.
+
+Each variant is a server of its own on one core, one at a time, in turns; client and Redis are on
+another. All serve the same ONNX files from the same records; rankings are compared before timing.
+Writes ``hotpath.json``, ``hotpath.md`` and ``hotpath.png``, for the one-product ranker
+``hotpath-decomposed.json``, and ``hotpath-further.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import redis
+
+from tests.bench.common import ROOT, Spread, bind, log
+from tests.bench.hotpath.agreement import Case, Cases, DisagreementError
+from tests.bench.hotpath.further import MEASUREMENTS, catalogue
+from tests.bench.hotpath.load import LoadError
+from tests.bench.hotpath.measure import Budget, Ground, Turn, take_turn
+from tests.bench.hotpath.report import Row, Table, further_table, main_table, plot
+from tests.bench.hotpath.servers import ServerError
+from tests.bench.hotpath.variants import ASIDE, VARIANTS, Variant
+from tests.bench.hotpath.world import fill, open_world
+from training.local_redis import private_redis
+
+_CASES = 200
+# The one-product ranker is held against what shares its form; the rest would say nothing new.
+_DECOMPOSED = ("ours", "floor", "idiomatic", ASIDE.name, "tuned")
+_ATTEMPTS = 2
+
+Turns = dict[str, list[dict[int, Turn]]]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, write."""
+    options = _options(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no server is left behind
+    build: Path = options.build.absolute()
+    build.mkdir(parents=True, exist_ok=True)
+    worlds = {ranker: open_world(build, ranker) for ranker in options.rankers}
+    bind(min(os.sched_getaffinity(0)))  # client and Redis; servers are bound to the last core
+    texts = []
+    for ranker, world in worlds.items():
+        cases = Cases(world, options.items)
+        with private_redis() as url, redis.Redis.from_url(url) as client:
+            fill(client, world, options.items)
+            cases.write_states(client)
+            budget = Budget(options.cpu_s, options.wall_s, options.open_s)
+            ground = Ground(build, world, url, budget, options.ort_threads)
+            texts.append(_compare(ground, ranker, cases, options))
+            if ranker == options.rankers[0]:
+                texts += _further(ground, cases, client, options)
+    text = "\n".join(texts)
+    sys.stdout.write(text)
+    (build / "hotpath.md").write_text(text, encoding="utf-8")
+
+
+def _compare(ground: Ground, ranker: str, cases: Cases, options: argparse.Namespace) -> str:
+    """Measure the variants in turns, so that a neighbour on the machine disturbs them alike."""
+    chosen = [
+        variant
+        for variant in VARIANTS
+        if (not options.only or variant.name in ("ours", *options.only))
+        and (ranker == "mlp" or variant.name in _DECOMPOSED)
+    ]
+    asked = {n: cases.make(n, _CASES) for n in options.candidates}
+    turns: Turns = {}
+    failed: dict[str, str] = {}
+    text = ""
+    for repeat in range(options.repeats):
+        for variant in chosen:
+            if variant.name not in failed:
+                _take(ground, variant, asked, repeat, turns, failed)
+        text = _write(ground, ranker, [v for v in chosen if v.name in turns], turns, failed)
+    return text
+
+
+def _take(
+    ground: Ground,
+    variant: Variant,
+    cases: Mapping[int, Sequence[Case]],
+    repeat: int,
+    turns: Turns,
+    failed: dict[str, str],
+) -> None:
+    """Take a turn, once again where it fails; a variant that fails twice is out."""
+    why = ""
+    for _ in range(_ATTEMPTS):
+        try:
+            turn = take_turn(ground, variant, cases, repeat)
+        except (ServerError, LoadError, DisagreementError, TimeoutError, OSError) as error:
+            why = f"{type(error).__name__}: {error}"
+            log(f"{variant.name}: {why}")
+            continue
+        turns.setdefault(variant.name, []).append(turn)
+        costs = ", ".join(f"{measured.cpu_us:,.0f} us at {n}" for n, measured in turn.items())
+        log(f"turn {repeat + 1}, {variant.name}: {costs}")
+        return
+    if variant.name == "ours":
+        raise SystemExit(f"ours: {why}")
+    failed[variant.name] = why
+    turns.pop(variant.name, None)
+
+
+def _write(
+    ground: Ground,
+    ranker: str,
+    measured: Sequence[Variant],
+    turns: Turns,
+    failed: Mapping[str, str],
+) -> str:
+    """Write rows and plot of the turns so far; return the table."""
+    sizes = list(turns["ours"][0])
+    rows = [_row(variant, n, turns, ground.build) for n in sizes for variant in measured]
+    stem = "hotpath" if ranker == "mlp" else f"hotpath-{ranker}"
+    flat = [row.flat() for row in rows if row.variant != ASIDE.name]
+    (ground.build / f"{stem}.json").write_text(json.dumps(flat, indent=2))
+    plot(rows, ground.build / f"{stem}.png")
+    kind = "a network with learned interactions" if ranker == "mlp" else "one product"
+    setting = (
+        f"Ranker `{ranker}` ({kind}), top 50 of N candidates, {len(turns['ours'])} turns of every "
+        "variant in alternation, server on one core."
+    )
+    return main_table(rows, setting, failed)
+
+
+def _row(variant: Variant, n: int, turns: Turns, build: Path) -> Row:
+    own = [turn[n] for turn in turns[variant.name]]
+    ours = [turn[n] for turn in turns["ours"]]
+    return Row(
+        variant=variant.name,
+        n=n,
+        cpu_us=Spread.of([turn.cpu_us for turn in own]),
+        ratio=Spread.of([turn.cpu_us / base.cpu_us for turn, base in zip(own, ours, strict=True)]),
+        p50_ms=median(turn.p50_ms for turn in own),
+        p99_ms=median(turn.p99_ms for turn in own),
+        late_p99_ms=median(turn.late_p99_ms for turn in own),
+        rps=median(turn.rps for turn in own),
+        rss_mb=max(turn.rss_mb for turn in own),
+        difference=max(turn.difference for turn in own),
+        library=variant.library(build),
+        what=variant.what,
+    )
+
+
+def _further(
+    ground: Ground, cases: Cases, client: redis.Redis, options: argparse.Namespace
+) -> list[str]:
+    tables: list[Table] = []
+    for name in options.further:
+        log(f"further: {name}")
+        if name == "catalogue":
+            with private_redis() as url, redis.Redis.from_url(url) as other:
+                own = replace(ground, redis_url=url)
+                tables.append(catalogue(own, cases, other, options.catalogues))
+        else:
+            tables.append(MEASUREMENTS[name](ground, cases, client))
+    if tables:
+        rows = {table.name: table.rows for table in tables}
+        (ground.build / "hotpath-further.json").write_text(json.dumps(rows, indent=2))
+    return [further_table(table) for table in tables]
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    names = [variant.name for variant in VARIANTS]
+    further = [*MEASUREMENTS, "catalogue"]
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.hotpath", description=__doc__)
+    parser.add_argument("--build", type=Path, default=ROOT / "build/bench", help="where all goes")
+    parser.add_argument("--only", nargs="*", choices=names, help="some variants; ours always is")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of every variant")
+    parser.add_argument("--candidates", type=int, nargs="+", default=[100, 500, 1000])
+    parser.add_argument("--items", type=int, default=10_000, help="size of the catalogue")
+    parser.add_argument(
+        "--rankers", nargs="+", choices=["mlp", "decomposed"], default=["mlp", "decomposed"]
+    )
+    parser.add_argument(
+        "--further", nargs="*", choices=further,
+        default=["candidates", "concurrency", "catalogue", "freshness"],
+        help="measured of ours alone, with the first ranker",
+    )  # fmt: skip
+    parser.add_argument(
+        "--catalogues", type=int, nargs="+", default=[10_000, 100_000, 1_000_000],
+        help="sizes for --further catalogue",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ort-threads", type=int, default=0,
+        help="onnxruntime threads of the idiomatic handler and so of all peers; 0: its default",
+    )  # fmt: skip
+    parser.add_argument("--cpu-s", type=float, default=1.2, help="server CPU seconds a closed loop")
+    parser.add_argument("--wall-s", type=float, default=20.0, help="a closed loop's longest")
+    parser.add_argument("--open-s", type=float, default=2.5, help="seconds an open loop")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()

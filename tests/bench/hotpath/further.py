@@ -1,0 +1,224 @@
+"""Further measurements of ours alone, each short: how cost grows, start, freshness, a soak."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import redis
+
+from tests.bench.common import log
+from tests.bench.hotpath.agreement import Cases
+from tests.bench.hotpath.load import ask_all, closed_loop, open_loop, poisson, wire
+from tests.bench.hotpath.measure import CONCURRENCY, Ground, ask, cost, run
+from tests.bench.hotpath.report import Cell, Table
+from tests.bench.hotpath.servers import Server
+from tests.bench.hotpath.variants import VARIANTS
+from tests.bench.hotpath.world import Items, fill, write_items
+
+OURS = VARIANTS[0]
+_N = 500
+_REQUESTS = 200
+_SIZES = (1, 10, 50, 100, 200, 500, 1000, 2000, 5000)
+_LOOPS = (1, 2, 4, 8, 16, 32, 64)
+_WHOLE_REQUESTS = 20
+_CHANGES = 100
+_SOAK_PARTS, _SOAK_REQUESTS, _SOAK_WALL_S = 10, 100_000, 900.0
+_FRESH_S = 30.0
+_ALL_BYTES = str(8 << 30)  # a catalogue of any of the sizes stays in memory
+
+
+def candidates(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
+    """Cost as the number of candidates grows."""
+    rows: list[dict[str, Cell]] = []
+    with ground.serve(OURS, _body(cases, 1)) as server:
+        for n in _SIZES:
+            cpu_us, load = cost(ground.budget, server, _requests(cases, n), CONCURRENCY)
+            rows.append({"candidates": n, "cpu_us": cpu_us, "rps": load.rps})
+    return Table("candidates", "Ours as the number of candidates grows.", rows)
+
+
+def concurrency(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
+    """Cost as more clients ask at once."""
+    rows: list[dict[str, Cell]] = []
+    requests = _requests(cases, _N)
+    with ground.serve(OURS, _body(cases, 1)) as server:
+        for clients in _LOOPS:
+            cpu_us, load = cost(ground.budget, server, requests, clients)
+            rows.append(
+                {
+                    "clients": clients,
+                    "cpu_us": cpu_us,
+                    "rps": load.rps,
+                    "p50_ms": load.percentile_ms(50),
+                    "p99_ms": load.percentile_ms(99),
+                    "rss_mb": server.rss_mb(),
+                }
+            )
+    return Table("concurrency", f"Ours at N = {_N} as more clients ask at once.", rows)
+
+
+def catalogue(ground: Ground, _cases: Cases, client: redis.Redis, sizes: Sequence[int]) -> Table:
+    """Start, memory, cost, and the whole catalogue at once, as the catalogue grows.
+
+    The plain product is of the (items, S) states with one vector on one core: what a first pass
+    over the catalogue cannot do without.
+    """
+    rows: list[dict[str, Cell]] = []
+    for size in sorted(sizes):
+        log(f"writing {size:,} items")
+        fill(client, ground.world, size)
+        cases = Cases(ground.world, size)
+        whole = wire(OURS.path, json.dumps({"user_id": cases.user_ids[0]}).encode())
+        with ground.serve(OURS, _body(cases, 1), RANK_CATALOG_MAX_BYTES=_ALL_BYTES) as server:
+            rss_mb, peak_mb = server.rss_mb(), server.peak_rss_mb()
+            cpu_us, load = cost(ground.budget, server, _requests(cases, _N), CONCURRENCY)
+            whole_ms = _seconds(lambda: run(ask_all(server.port, [whole])), _WHOLE_REQUESTS) * 1e3  # noqa: B023
+            alone, beside = _p99_beside(ground, server, _requests(cases, 100), whole)
+        vector = np.ones(cases.states.shape[1], np.float32)
+        product_ms = _seconds(lambda: cases.states @ vector, _WHOLE_REQUESTS) * 1e3  # noqa: B023
+        rows.append(
+            {
+                "items": size,
+                "ready_s": server.ready_s,
+                "rss_mb": rss_mb,
+                "peak_rss_mb": peak_mb,
+                "cpu_us": cpu_us,
+                "rps": load.rps,
+                "whole_ms": whole_ms,
+                "product_ms": product_ms,
+                "p99_ms": alone,
+                "p99_beside_whole_ms": beside,
+            }
+        )
+    return Table(
+        "catalogue",
+        f"Ours as the catalogue grows: from start to ready, memory of a worker when ready and its "
+        f"peak, cost at N = {_N}, the whole catalogue ranked at once beside the plain matrix "
+        "product, and p99 at N = 100 without and with such requests beside.",
+        rows,
+    )
+
+
+def freshness(ground: Ground, cases: Cases, client: redis.Redis) -> Table:
+    """Time from publishing a changed item to seeing it in a ranking, under load."""
+    item = next(ground.world.items(1))
+    versions = [item, replace(item, embedding=-item.embedding)]
+    body = {"user_id": cases.user_ids[0], "candidates": item.ids, "tradeoff": 0.5}
+    delays_ms: list[float] = []
+    with ground.serve(OURS, _body(cases, 1)) as server, _loaded(server, _requests(cases, 100)):
+        for change in range(_CHANGES):
+            before = _score(server, body)
+            began = time.perf_counter()
+            _publish(client, ground, versions[(change + 1) % 2])
+            while _score(server, body) == before:
+                if time.perf_counter() - began > _FRESH_S:
+                    raise TimeoutError(f"a change was not seen within {_FRESH_S:.0f} s")
+                time.sleep(0.002)
+            delays_ms.append((time.perf_counter() - began) * 1e3)
+    _publish(client, ground, item)
+    quantiles = np.percentile(delays_ms, [50, 99, 100])
+    row = dict(zip(("p50_ms", "p99_ms", "worst_ms"), map(float, quantiles), strict=True))
+    caption = "From publishing a changed item to its new score in a ranking, under load."
+    return Table("freshness", caption, [{"changes": _CHANGES, **row}])
+
+
+def soak(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
+    """Growth of latency and memory over 100,000 requests."""
+    requests, rows = _requests(cases, 100), list[dict[str, Cell]]()
+    end = time.monotonic() + _SOAK_WALL_S
+    part = _SOAK_REQUESTS // _SOAK_PARTS
+    with ground.serve(OURS, _body(cases, 1)) as server:
+        for index in range(_SOAK_PARTS):
+            if time.monotonic() > end:
+                break
+            before = server.cpu_s()
+            load = run(closed_loop(server.port, requests, CONCURRENCY, lambda: True, limit=part))
+            rows.append(
+                {
+                    "requests": (index + 1) * part,
+                    "cpu_us": (server.cpu_s() - before) / part * 1e6,
+                    "p50_ms": load.percentile_ms(50),
+                    "p99_ms": load.percentile_ms(99),
+                    "rss_mb": server.rss_mb(),
+                }
+            )
+    return Table("soak", "Ours over many requests at N = 100, closed loop of 8.", rows)
+
+
+Measurement = Callable[[Ground, Cases, redis.Redis], Table]
+MEASUREMENTS: dict[str, Measurement] = {
+    "candidates": candidates,
+    "concurrency": concurrency,
+    "freshness": freshness,
+    "soak": soak,
+}
+
+
+def _body(cases: Cases, n: int, seed: int = 0) -> bytes:
+    rng = np.random.default_rng((5, n, seed))
+    user = cases.user_ids[int(rng.integers(len(cases.user_ids)))]
+    rows = rng.choice(len(cases.item_ids), n, replace=False)
+    tradeoff = int(rng.integers(101)) / 100
+    ids = [cases.item_ids[row] for row in rows]
+    return json.dumps({"user_id": user, "candidates": ids, "tradeoff": tradeoff}).encode()
+
+
+def _requests(cases: Cases, n: int) -> list[bytes]:
+    return [wire(OURS.path, _body(cases, n, seed)) for seed in range(_REQUESTS)]
+
+
+def _p99_beside(
+    ground: Ground, server: Server, requests: Sequence[bytes], whole: bytes
+) -> tuple[float, float]:
+    """Return p99 of small requests, alone and with one of the whole catalogue always under way."""
+    arrivals = poisson(50.0, ground.budget.open_s, np.random.default_rng(6))
+    alone = run(open_loop(server.port, requests, arrivals))
+    with _loaded(server, [whole], pause_s=0.1):
+        beside = run(open_loop(server.port, requests, arrivals))
+    return alone.percentile_ms(99), beside.percentile_ms(99)
+
+
+@contextmanager
+def _loaded(server: Server, requests: Sequence[bytes], pause_s: float = 0.005) -> Iterator[None]:
+    """Keep one client asking from a thread for the length of the block."""
+    stop = threading.Event()
+
+    def client() -> None:
+        turn = 0
+        while not stop.wait(pause_s):
+            run(ask_all(server.port, [requests[turn % len(requests)]]))
+            turn += 1
+
+    thread = threading.Thread(target=client, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _publish(client: redis.Redis, ground: Ground, items: Items) -> None:
+    pipeline = client.pipeline(transaction=True)
+    write_items(pipeline, ground.world.keys, items, int(time.time() * 1000))
+    pipeline.execute()
+
+
+def _score(server: Server, body: dict[str, object]) -> object:
+    return ask(server, OURS.path, body)["items"][0]["score"]
+
+
+def _seconds(what: Callable[[], object], times: int) -> float:
+    """Return the median time of a call."""
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        what()
+        taken.append(time.perf_counter() - began)
+    return float(np.median(taken))

@@ -1,0 +1,247 @@
+"""Load over keep-alive connections: a closed loop, and an open one that hides no queueing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import httptools
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.bench.hotpath.protocol import HOST
+
+_ANSWER_S = 60.0
+_LOOK_S = 0.02
+_CONNECTIONS = 256  # of the open loop; arrivals beyond wait, and that counts
+
+
+class LoadError(Exception):
+    """An answer that is not a success, or none."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a run saw: seconds from first to last, and latencies in milliseconds.
+
+    ``late_ms`` (open loop) is how long after its intended time each request left the client.
+    """
+
+    seconds: float
+    latency_ms: NDArray[np.float64]
+    late_ms: NDArray[np.float64]
+
+    @property
+    def rps(self) -> float:
+        """Answers a second."""
+        return len(self.latency_ms) / self.seconds
+
+    def percentile_ms(self, q: float) -> float:
+        """Return a percentile of the latencies."""
+        return float(np.percentile(self.latency_ms, q))
+
+
+def wire(path: str, body: bytes) -> bytes:
+    """Return a POST as it goes over the wire."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
+        f"Accept: */*\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+class Connection(asyncio.Protocol):
+    """One connection, one request at a time."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._body: list[bytes] = []
+        self._answer: asyncio.Future[bytes] | None = None
+        self._transport: asyncio.Transport | None = None
+
+    async def ask(self, request: bytes) -> bytes:
+        """Return the body of the answer; raises LoadError where it is no success."""
+        assert self._transport is not None
+        if self._transport.is_closing():
+            raise LoadError("the server closed a connection")
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return await self._answer
+
+    def close(self) -> None:
+        """Close it."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._fail(LoadError("the server closed a connection"))
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        body, self._body = b"".join(self._body), []
+        status = self._parser.get_status_code()
+        if status != 200:
+            self._fail(LoadError(f"{status}: {body[:500].decode(errors='replace')}"))
+        elif self._answer is not None and not self._answer.done():
+            self._answer.set_result(body)
+
+    def _fail(self, error: LoadError) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+
+
+async def ask_all(port: int, requests: Sequence[bytes]) -> list[bytes]:
+    """Return the answers to ``requests``, asked one after another."""
+    async with _connected(port, 1) as (connection,):
+        return [await asyncio.wait_for(connection.ask(request), _ANSWER_S) for request in requests]
+
+
+async def closed_loop(
+    port: int,
+    requests: Sequence[bytes],
+    concurrency: int,
+    go_on: Callable[[], bool],
+    *,
+    limit: int | None = None,
+) -> Load:
+    """Ask over ``concurrency`` connections while ``go_on`` holds, or exactly ``limit`` times.
+
+    What was asked gets answered.
+    """
+    latency_ms: list[float] = []
+    source = itertools.islice(itertools.cycle(requests), limit)
+    going = True
+
+    async def worker(connection: Connection) -> None:
+        nonlocal going
+        while going:
+            if (request := next(source, None)) is None:
+                going = False
+                return
+            began = time.perf_counter()
+            await connection.ask(request)
+            latency_ms.append((time.perf_counter() - began) * 1e3)
+
+    async with _connected(port, concurrency) as connections:
+        with _no_collections():
+            began = time.perf_counter()
+            workers = [asyncio.create_task(worker(connection)) for connection in connections]
+            while going and not any(task.done() for task in workers):
+                await asyncio.sleep(_LOOK_S)
+                going = going and go_on()
+            going = False
+            async with asyncio.timeout(_ANSWER_S):
+                await asyncio.gather(*workers)
+            seconds = time.perf_counter() - began
+    return Load(seconds, np.array(latency_ms), np.zeros(0))
+
+
+async def open_loop(port: int, requests: Sequence[bytes], offsets_s: NDArray[np.float64]) -> Load:
+    """Ask at given times, whatever is still unanswered; latency counts from the intended time."""
+    loop = asyncio.get_running_loop()
+    source = itertools.cycle(requests)
+    latency_ms: list[float] = []
+    late_ms: list[float] = []
+    idle: list[Connection] = []
+    free = asyncio.Semaphore(_CONNECTIONS)
+    answered = asyncio.Event()
+    asked: set[asyncio.Task[None]] = set()
+    failures: list[BaseException] = []
+
+    async def ask(intended: float) -> None:
+        async with free:
+            connection = idle.pop() if idle else await _connect(port)
+            late_ms.append((time.perf_counter() - intended) * 1e3)
+            await connection.ask(next(source))
+            latency_ms.append((time.perf_counter() - intended) * 1e3)
+            idle.append(connection)
+
+    def done(task: asyncio.Task[None]) -> None:
+        asked.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            failures.append(error)
+        if failures or len(latency_ms) == len(offsets_s):
+            answered.set()
+
+    def arrive(intended: float) -> None:
+        task = loop.create_task(ask(intended))
+        asked.add(task)
+        task.add_done_callback(done)
+
+    # A thread keeps the time: event loops wake up to a millisecond late.
+    stop = threading.Event()
+
+    def pace(start: float) -> None:
+        for offset in offsets_s:
+            if (wait := start + offset - time.perf_counter()) > 0:
+                time.sleep(wait)
+            if stop.is_set():
+                return
+            loop.call_soon_threadsafe(arrive, start + offset)
+
+    idle.extend([await _connect(port) for _ in range(8)])
+    with _no_collections():
+        start = time.perf_counter() + 0.05
+        pacing = threading.Thread(target=pace, args=(start,), daemon=True)
+        pacing.start()
+        try:
+            async with asyncio.timeout(offsets_s[-1] + _ANSWER_S):
+                await answered.wait()
+        finally:
+            stop.set()
+            seconds = time.perf_counter() - start
+            for task in asked:
+                task.cancel()
+            for connection in idle:
+                connection.close()
+            pacing.join()
+    if failures:
+        raise failures[0]
+    return Load(seconds, np.array(latency_ms), np.array(late_ms))
+
+
+def poisson(rate: float, seconds: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return the arrival times of a Poisson process, one at least."""
+    gaps = rng.exponential(1 / rate, max(1, round(rate * seconds)))
+    return np.asarray(np.cumsum(gaps))
+
+
+async def _connect(port: int) -> Connection:
+    _, connection = await asyncio.get_running_loop().create_connection(Connection, HOST, port)
+    return connection
+
+
+@asynccontextmanager
+async def _connected(port: int, count: int) -> AsyncIterator[list[Connection]]:
+    connections = [await _connect(port) for _ in range(count)]
+    try:
+        yield connections
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Keep the client's own garbage collector out of what it measures."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

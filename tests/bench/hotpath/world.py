@@ -1,0 +1,156 @@
+"""What is served: tiny models trained once, and a catalogue made from theirs, of any size."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import redis
+import torch
+from numpy.typing import NDArray
+
+from service.contract.artifact import Artifact, Repository, open_artifact
+from service.contract.keys import Keys
+from service.contract.records import encode
+from tests.bench.common import ROOT, log
+from training.config import load_config
+from training.data.dataset import Dataset, open_dataset
+from training.data.simulate import simulate
+from training.export import USERS
+from training.pipeline import train
+from training.publish import item_values
+
+# By ranker: one network with learned interactions, or one product.
+MODELS = {"mlp": "cp2rec-front", "decomposed": "cp2rec"}
+NAME = "bench"
+NAMESPACE = "bench"
+CONTENT_DIM = 256  # of each of the two modalities, as encoders of images and sounds give
+_IMPRESSIONS = 20_000
+_OVERRIDES = ("train.epochs=1", "front.bootstrap=20")
+_DRAWS = ("exposure.draws=2",)
+_USERS = 10_000
+_CHUNK = 2_000
+_NOISE = 0.2
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Items:
+    """A chunk of the catalogue: embedding (N, D), mask (N,) bits, proxies (N, P)."""
+
+    ids: list[str]
+    embedding: Floats
+    mask: NDArray[np.uint64]
+    proxies: Floats
+
+
+@dataclass(frozen=True)
+class World:
+    """A model and the dataset it was trained on."""
+
+    artifact: Artifact
+    dataset: Dataset
+
+    @property
+    def models(self) -> Path:
+        """The repository that holds the model and no other."""
+        return self.artifact.path.parents[1]
+
+    @property
+    def keys(self) -> Keys:
+        """The keys of its records."""
+        return Keys(NAMESPACE, self.artifact.manifest.spaces)
+
+    def items(self, count: int) -> Iterator[Items]:
+        """Make items like the dataset's: each is one of those, its numbers shaken."""
+        embedding, known = item_values(self.artifact, self.dataset)
+        for start in range(0, count, _CHUNK):
+            rng = np.random.default_rng((1, start))
+            size = min(_CHUNK, count - start)
+            rows = rng.integers(len(embedding), size=size)
+            noise = 1 + _NOISE * rng.standard_normal((size, embedding.shape[1]), np.float32)
+            yield Items(
+                ids=[f"i{n:07d}" for n in range(start, start + size)],
+                embedding=embedding[rows] * noise,
+                mask=known[rows],
+                proxies=self.dataset.proxies[rows].astype(np.float32),
+            )
+
+    def users(self) -> tuple[list[str], Floats]:
+        """Make users like those that the model was trained on, the same way."""
+        vectors = pl.read_parquet(self.artifact.path / USERS)["vector"].to_numpy()
+        rng = np.random.default_rng(2)
+        rows = rng.integers(len(vectors), size=_USERS)
+        noise = 1 + _NOISE * rng.standard_normal((_USERS, vectors.shape[1]), np.float32)
+        return [f"u{n:05d}" for n in range(_USERS)], vectors[rows] * noise
+
+
+def open_world(build: Path, ranker: str) -> World:
+    """Return the world of a kind of ranker, trained now unless these sources did before."""
+    folder = build / "hotpath-data" / _sources()
+    data = folder / "dataset"
+    if not data.exists():
+        log("simulating a feed")
+        simulate(data, impressions=_IMPRESSIONS)
+        _widen(data)
+    dataset = open_dataset(data)
+    repository = Repository(folder / f"models-{ranker}")
+    if not repository.versions(NAME):
+        log(f"training {MODELS[ranker]}")
+        torch.set_num_threads(1)
+        overrides = _OVERRIDES + (_DRAWS if ranker == "mlp" else ())
+        config = load_config(MODELS[ranker], overrides=overrides)
+        train(dataset, config, repository, NAME, folder / f"training-{ranker}")
+    repository.promote(NAME, 1)
+    return World(open_artifact(repository.path(NAME, 1)), dataset)
+
+
+def fill(client: redis.Redis, world: World, count: int) -> None:
+    """Write users, ``count`` items and their proxies as ``publish`` does, and announce them."""
+    keys = world.keys
+    now_ms = int(time.time() * 1000)
+    user_ids, vectors = world.users()
+    records = encode(vectors, written_ms=now_ms)
+    client.mset(dict(zip(map(keys.user, user_ids), records, strict=True)))
+    for items in world.items(count):
+        pipeline = client.pipeline(transaction=True)
+        write_items(pipeline, keys, items, now_ms)
+        pipeline.execute()
+
+
+def write_items(pipeline: redis.client.Pipeline, keys: Keys, items: Items, written_ms: int) -> None:
+    """Add what ``publish`` does for new or changed items."""
+    proxies = encode(items.proxies, written_ms=written_ms)
+    records = encode(items.embedding, items.mask, written_ms=written_ms)
+    pipeline.mset(dict(zip(keys.proxies(items.ids), proxies, strict=True)))
+    pipeline.mset(dict(zip(keys.items(items.ids), records, strict=True)))
+    pipeline.sadd(keys.catalog, *items.ids)
+    for stream in (keys.proxy_changes, keys.item_changes):
+        pipeline.xadd(stream, {"ids": "\n".join(items.ids)}, maxlen=10_000, approximate=True)
+
+
+def _widen(data: Path) -> None:
+    """Give the content as many numbers as real encoders do, by a fixed random projection."""
+    for path in sorted((data / "embeddings").glob("*.npy")):
+        values = np.load(path)
+        rng = np.random.default_rng(values.shape[1])
+        basis = rng.standard_normal((values.shape[1], CONTENT_DIM)) / np.sqrt(values.shape[1])
+        np.save(path, (values @ basis).astype(np.float32))
+
+
+def _sources() -> str:
+    """Return a digest of the sources that decide what an artifact is."""
+    paths: Sequence[Path] = sorted(
+        path for folder in ("service/contract", "training") for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".toml")
+    )  # fmt: skip
+    digest = hashlib.sha256()
+    for path in (*paths, Path(__file__)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
