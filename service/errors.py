@@ -51,6 +51,13 @@ class NotReadyError(RankError):
     code = "not_ready"
 
 
+class OverloadedError(RankError):
+    """Too many such requests wait already."""
+
+    status = 503
+    code = "overloaded"
+
+
 class StoreError(RankError):
     """Redis did not answer; rankings go on without it, degraded."""
 
@@ -60,6 +67,10 @@ class StoreError(RankError):
 
 class StoreTimeoutError(StoreError):
     """Redis did not answer in time."""
+
+
+class StoreOverloadedError(StoreError):
+    """Too many requests wait for Redis already; this one does not join them."""
 
 
 def error_body(code: str, message: str, field: str | None, request_id: str) -> dict[str, object]:

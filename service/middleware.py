@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
-import uuid
 
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
@@ -31,7 +31,7 @@ class Envelope:
             return
         start, status, read = time.perf_counter(), 0, 0
         state = scope.setdefault("state", {})
-        state["request_id"] = uuid.uuid4().hex
+        state["request_id"] = os.urandom(16).hex()
 
         async def bounded_receive() -> Message:
             nonlocal read
@@ -66,5 +66,5 @@ class Envelope:
             await response(scope, receive, noting_send)
         finally:
             self._telemetry.in_flight.dec()
-            route = getattr(scope.get("route"), "path", "other")
-            self._telemetry.requests.labels(route, status).observe(time.perf_counter() - start)
+            route = state.get("route") or getattr(scope.get("route"), "path", "other")
+            self._telemetry.request(route, status).observe(time.perf_counter() - start)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,13 @@ from service.catalog import Catalog
 from service.contract.artifact import CHAMPION, ArtifactError, Repository, open_artifact
 from service.contract.keys import Keys
 from service.contract.manifest import Manifest
-from service.errors import ModelNotFoundError, NotReadyError, RankError, StoreError
+from service.errors import (
+    InvalidRequestError,
+    ModelNotFoundError,
+    NotReadyError,
+    RankError,
+    StoreError,
+)
 from service.scorer import Scorer
 from service.settings import Settings
 from service.store import RedisStore
@@ -50,6 +57,19 @@ class LoadedModel:
     def version(self) -> int:
         """The artifact's version."""
         return self.scorer.artifact.version
+
+    def context(self, values: Mapping[str, float]) -> NDArray[np.float32] | None:
+        """Return the context vector (1, C), neutral where ``values`` are silent."""
+        fields = self.manifest.context
+        names = [field.name for field in fields]
+        for name in values:
+            if name not in names:
+                known = ", ".join(names) or "no context fields"
+                message = f"context.{name}: {self.label} does not know it; it has {known}"
+                raise InvalidRequestError(message, field=f"context.{name}")
+        if not fields:
+            return None
+        return np.array([[values.get(field.name, field.neutral) for field in fields]], np.float32)
 
 
 class Registry:
@@ -93,7 +113,7 @@ class Registry:
         for label in set(self._models) - set(self._aliases.values()):
             log.info("%s: no alias names it any more, dropped", label)
             self._models.pop(label).following.cancel()
-            self._telemetry.catalog_items.remove(label)
+            self._telemetry.forget_model(label)
 
     async def close(self) -> None:
         """Stop following changes."""
@@ -182,7 +202,12 @@ class Registry:
             scorer = await asyncio.to_thread(self._verify, path)
             keys = Keys(self._settings.namespace, scorer.artifact.manifest.spaces)
             catalog = Catalog(
-                self._store, scorer, keys, self._telemetry, self._settings.catalog_chunk
+                self._store,
+                scorer,
+                keys,
+                self._telemetry,
+                chunk=self._settings.catalog_chunk,
+                max_bytes=self._settings.catalog_max_bytes,
             )
             await catalog.preload()
             if not len(catalog):

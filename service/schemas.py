@@ -31,6 +31,8 @@ class Degraded(StrEnum):
     STORE_UNAVAILABLE = "store_unavailable"
     DEADLINE = "deadline"
     CORRUPT_RECORD = "corrupt_record"
+    OVERLOADED = "overloaded"
+    PARTIAL_CATALOG = "partial_catalog"
 
 
 class RankRequest(BaseModel):
@@ -46,7 +48,8 @@ class RankRequest(BaseModel):
 
     user_id: Id = Field(description="The user to rank for; an unknown one is fine.")
     history: list[Id] = Field(
-        default=[],
+        default_factory=list,  # a default would be copied deeply for each request
+        json_schema_extra={"default": []},
         max_length=MAX_HISTORY,
         description="Items the user engaged with; used where the user has no record.",
     )
@@ -70,15 +73,23 @@ class RankRequest(BaseModel):
         description="`name`, `name@version` or `name@alias`; omitted: the service's default.",
     )
     exclude: list[Id] = Field(
-        default=[], max_length=MAX_CANDIDATES, description="Items to leave out."
+        default_factory=list,
+        json_schema_extra={"default": []},
+        max_length=MAX_CANDIDATES,
+        description="Items to leave out.",
     )
     context: dict[Id, float] = Field(
-        default={},
+        default_factory=dict,
+        json_schema_extra={"default": {}},
         max_length=32,
         description="Values of the model's context fields; those not named are neutral.",
     )
     explain: bool = Field(
         default=False, description="Add each item's score and rank at tradeoff 0 and 1."
+    )
+    format: Literal["rows", "columns"] = Field(
+        default="rows",
+        description="How `items` are laid out: a list of objects, or an object of lists.",
     )
     request_id: Id | None = Field(
         default=None, description="Echoed in the ranking; made up if omitted."
@@ -125,6 +136,30 @@ class RankedItem(BaseModel):
     )
 
 
+class EndColumns(BaseModel):
+    """All items' places at one end of the front; null for missing items."""
+
+    scores: list[float | None] = Field(description="Calibrated scores at that end.")
+    ranks: list[int | None] = Field(description="Ranks at that end, from 1.")
+
+
+class ExplanationColumns(BaseModel):
+    """Where the items stand at both ends of the front."""
+
+    debiased: EndColumns = Field(description="At tradeoff 0.")
+    logged: EndColumns = Field(description="At tradeoff 1.")
+
+
+class ItemColumns(BaseModel):
+    """The ranking as parallel lists, best first; their entries mean what a `RankedItem`'s do."""
+
+    item_ids: list[str] = Field(description="The items.")
+    ranks: list[int] = Field(description="Their places, from 1.")
+    scores: list[float | None] = Field(description="Null for missing items.")
+    status: list[Literal["ok", "cold", "missing"]] = Field(description="Of each item.")
+    explain: ExplanationColumns | None = Field(default=None, description="Only with `explain`.")
+
+
 class Timing(BaseModel):
     """Milliseconds spent in each stage."""
 
@@ -141,12 +176,16 @@ class RankResponse(BaseModel):
     request_id: str = Field(description="The request's, or a new one.", examples=["b7e2"])
     model: str = Field(description="The model that ranked, `name@version`.", examples=["cp2rec@1"])
     tradeoff: float = Field(description="The tradeoff that was applied.", examples=[0.5])
-    items: list[RankedItem] = Field(description="At most `top_k` items, best first.")
+    items: list[RankedItem] | ItemColumns = Field(
+        description="At most `top_k` items, best first, in the request's `format`."
+    )
     degraded: list[Degraded] = Field(
         description="Empty when all is well. unknown_user: no record and no usable history, "
         "ranked for an average user. store_unavailable: Redis did not answer, ranked from "
         "memory, without the user's record. deadline: `deadline_ms` ran out before Redis "
-        "answered. corrupt_record: the user's record was refused.",
+        "answered. corrupt_record: the user's record was refused. overloaded: too many "
+        "requests wait for Redis, ranked without the user's record. partial_catalog: the "
+        "catalogue does not fit in memory, ranked what is held of it.",
         examples=[[]],
     )
     timing_ms: Timing = Field(description="Where the time went.")

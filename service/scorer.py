@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from service.contract.artifact import GRAPHS, Artifact, ArtifactError
 from service.contract.manifest import Graph
 
-_TILE_ROWS = 64
+TILE_ROWS = 64
+# Rows of one run: what lies between two layers stays in the processor's cache.
+RUN_ROWS = 8192
 
 Array = NDArray[np.float32]
 
@@ -39,15 +41,17 @@ class Scorer:
         """Return logits (N,) of a user (1, U) and states (N, S); context (1, C) if there is one.
 
         States are padded to whole tiles: a product computes the rows of a tile's rest in another
-        order, and equal items must get equal logits wherever they stand.
+        order, and equal items must get equal logits wherever they stand. More than ``RUN_ROWS``
+        are scored in several runs.
         """
-        count = len(state)
-        if rest := -count % _TILE_ROWS:
-            state = np.concatenate([state, np.zeros((rest, state.shape[1]), np.float32)])
-        feed = {"user": user, "state": state, "tradeoff": np.array([tradeoff], np.float32)}
+        feed = {"user": user, "tradeoff": np.array([tradeoff], np.float32)}
         if context is not None:
             feed["context"] = context
-        return self._run("ranker", feed)[:count]
+        parts = [
+            self._run("ranker", {**feed, "state": _padded(state[start : start + RUN_ROWS])})
+            for start in range(0, max(1, len(state)), RUN_ROWS)
+        ]
+        return (parts[0] if len(parts) == 1 else np.concatenate(parts))[: len(state)]
 
     def replay(self) -> None:
         """Compute the golden inputs; raises ArtifactError where a logit is off."""
@@ -75,6 +79,14 @@ class Scorer:
     def _run(self, graph: str, feed: Mapping[str, Array]) -> Array:
         output: Array = self._sessions[graph].run(None, feed)[0]
         return output
+
+
+def _padded(state: Array) -> Array:
+    """Return ``state`` (N, S) with rows of zeros up to a whole number of tiles."""
+    rest = -len(state) % TILE_ROWS
+    if not rest:
+        return state
+    return np.concatenate([state, np.zeros((rest, state.shape[1]), np.float32)])
 
 
 def neutral_context(artifact: Artifact) -> Array | None:

@@ -40,6 +40,15 @@ class Settings(BaseSettings):
     store_connections: int = Field(
         default=32, ge=1, le=4096, description="Most connections to the store."
     )
+    store_queue: int = Field(
+        default=1024, ge=1, le=1 << 20, description="Most user reads waiting for the store."
+    )
+    catalog_max_bytes: int = Field(
+        default=1 << 32, ge=1 << 20, le=1 << 44, description="Most memory for a model's items."
+    )
+    scan_queue: int = Field(
+        default=16, ge=1, le=4096, description="Most waiting rankings of a whole large catalogue."
+    )
     catalog_chunk: int = Field(
         default=2000, ge=1, le=100_000, description="Items read and encoded at a time."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,12 +10,14 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.contract.keys import Keys
 from service.errors import StoreError, StoreTimeoutError
 from service.settings import Settings
+from service.shared_reads import SharedReads
 
 # An idle connection that the server closed fails its next command once: one retry reconnects.
 _RETRIES = 1
@@ -40,11 +41,17 @@ class RedisStore:
         self.timeout_s = settings.store_timeout_ms / 1000
         url = settings.redis_url.get_secret_value()
         self._redis = _client(url, settings.store_connections, self.timeout_s)
+        self._kept: list[Any] = []  # idle connections that the pool has lent
+        self._most_kept = settings.store_connections // 2
+        self._users = SharedReads(self._mget_users, settings.store_queue)
         # Blocking reads of the change streams wait longer, on connections of their own.
         self._streams = _client(url, 64, _STREAM_BLOCK_MS / 1000 + self.timeout_s)
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._users.close()
+        for connection in self._kept:
+            await connection.disconnect()
         await self._redis.aclose()
         await self._streams.aclose()
 
@@ -54,21 +61,18 @@ class RedisStore:
             await self._redis.ping()
 
     async def user(self, keys: Keys, user_id: str, timeout_s: float) -> bytes | None:
-        """Return a user's record, or None; waits ``timeout_s`` at most, retries included."""
-        with _mapped():
-            async with asyncio.timeout(timeout_s):
-                record: bytes | None = await self._redis.get(keys.user(user_id))
-                return record
+        """Return a user's record, or None; waits ``timeout_s`` at most, retries included.
+
+        Users that are asked for in one turn of the event loop are read by one command.
+        """
+        return await self._users.get(keys.user(user_id), timeout_s)
 
     async def items(
         self, keys: Keys, item_ids: Sequence[str]
     ) -> tuple[list[bytes | None], list[bytes | None]]:
         """Return item records and proxy records of N ids, None where there is none."""
-        with _mapped():
-            records, proxies = await asyncio.gather(
-                self._redis.mget(keys.items(item_ids)), self._redis.mget(keys.proxies(item_ids))
-            )
-            return records, proxies
+        records = await self._mget([*keys.items(item_ids), *keys.proxies(item_ids)])
+        return records[: len(item_ids)], records[len(item_ids) :]
 
     async def catalog_ids(self, keys: Keys, chunk: int) -> AsyncIterator[list[str]]:
         """Yield the ids of all items of the space, about ``chunk`` at a time; some may repeat."""
@@ -120,6 +124,36 @@ class RedisStore:
                 item_ids.update(dict.fromkeys(named.split("\n")))
         item_ids.pop("", None)
         return Changes(tuple(item_ids), (reached[0], reached[1]), gap)
+
+    async def _mget_users(self, names: Sequence[str]) -> list[bytes | None]:
+        """Read on a connection kept for it: lending one out each time costs as much as the read.
+
+        A connection that fails goes back to the pool; if it was closed while idle, the pool's
+        ordinary way of reading connects anew.
+        """
+        with _mapped():
+            pool = self._redis.connection_pool
+            connection = self._kept.pop() if self._kept else await pool.get_connection()
+            try:
+                await connection.send_command("MGET", *names)
+                records: list[bytes | None] = await connection.read_response()
+            except BaseException as error:
+                await connection.disconnect(nowait=True)
+                await pool.release(connection)
+                if not isinstance(error, RedisConnectionError):
+                    raise
+            else:
+                if len(self._kept) < self._most_kept:
+                    self._kept.append(connection)
+                else:
+                    await pool.release(connection)
+                return records
+        return await self._mget(names)
+
+    async def _mget(self, names: Sequence[str]) -> list[bytes | None]:
+        with _mapped():
+            records: list[bytes | None] = await self._redis.mget(names)
+            return records
 
     async def _bounds(self, stream: str) -> tuple[str, str]:
         """Return the ids of the first and the last entry a stream holds; "0-0" where none."""

@@ -7,6 +7,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 _REQUEST_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
 _STAGE_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 
+STAGES = ("user", "catalog", "score", "select")
+
 
 class Telemetry:
     """The service's Prometheus metrics, with a registry of their own."""
@@ -32,6 +34,7 @@ class Telemetry:
             buckets=_STAGE_BUCKETS,
             registry=self.registry,
         )
+        self.stage = {stage: self.stages.labels(stage) for stage in STAGES}
         self.cold_users = Counter(
             "rank_cold_users_total",
             "Rankings for a user without a record, by what was used instead.",
@@ -56,6 +59,12 @@ class Telemetry:
         self.catalog_items = Gauge(
             "rank_catalog_items", "Items held in memory.", ["model"], registry=self.registry
         )
+        self.catalog_bytes = Gauge(
+            "rank_catalog_bytes",
+            "Memory of the items held: over rank_catalog_items, the memory of one.",
+            ["model"],
+            registry=self.registry,
+        )
         self.catalog_changes = Counter(
             "rank_catalog_changes_total",
             "Items re-read because the change stream named them, or after a gap in it.",
@@ -68,6 +77,20 @@ class Telemetry:
             ["result"],
             registry=self.registry,
         )
+
+        self._request: dict[tuple[str, int], Histogram] = {}
+
+    def request(self, route: str, status: int) -> Histogram:
+        """Return ``requests`` of a route and a status; labels are resolved once."""
+        key = (route, status)
+        if (child := self._request.get(key)) is None:
+            child = self._request[key] = self.requests.labels(route, status)
+        return child
+
+    def forget_model(self, label: str) -> None:
+        """Show no more of a model that was dropped."""
+        self.catalog_items.remove(label)
+        self.catalog_bytes.remove(label)
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

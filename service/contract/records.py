@@ -17,6 +17,7 @@ value is unknown; users hold the ranker's ``user`` vector.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ from numpy.typing import NDArray
 CODEC_VERSION = 1
 MAX_VALUE = 1e6  # of embeddings and user vectors
 _DTYPES = ("<f4", "<f2")
+_HEAD = struct.Struct("<BBHI")
+_VALUES_AT = 24
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,20 @@ def decode(records: Sequence[bytes | None], length: int, *, allow_nan: bool = Fa
         values[kept], mask[kept] = unpacked[fine], rows["mask"][fine]
         written_ms[kept], good[kept] = rows["written_ms"][fine], True
     return Records(values, mask, written_ms, present, present & ~good)
+
+
+def decode_vector(record: bytes, length: int) -> NDArray[np.float32] | None:
+    """Unpack one record to (1, ``length``); None where ``decode`` would call it corrupt."""
+    if len(record) < _VALUES_AT:
+        return None
+    version, code, _, count = _HEAD.unpack_from(record)
+    if version != CODEC_VERSION or code >= len(_DTYPES) or count != length:
+        return None
+    dtype = np.dtype(_DTYPES[code])
+    if len(record) != _VALUES_AT + length * dtype.itemsize:
+        return None
+    values = np.frombuffer(record, dtype, offset=_VALUES_AT).astype(np.float32).reshape(1, length)
+    return values if bool((np.abs(values) <= MAX_VALUE).all()) else None
 
 
 def mask_matrix(mask: NDArray[np.uint64], modalities: int) -> NDArray[np.float32]:

@@ -79,6 +79,30 @@ def test_a_store_that_comes_back_is_used_again(world: World, tmp_path: Path) -> 
                 assert "missing" not in {item["status"] for item in answer["items"]}
 
 
+def test_connections_that_the_store_closed_are_opened_anew(
+    world: World, own_redis: str, tmp_path: Path
+) -> None:
+    deployment = deploy(world, own_redis, tmp_path / "models")
+    body = {"user_id": world.dataset.user_ids[0], "candidates": world.dataset.item_ids[:9]}
+    with deployment.serve() as service:
+        before = service.rank(**body)
+        for _ in range(3):
+            assert deployment.redis.client_kill_filter(_type="normal", skipme=True) > 0
+            again = service.rank(**body)
+            assert (again["items"], again["degraded"]) == (before["items"], [])
+
+
+def test_user_reads_leave_connections_to_others(
+    world: World, own_redis: str, tmp_path: Path
+) -> None:
+    deployment = deploy(world, own_redis, tmp_path / "models", store_connections=1)
+    user_id = world.dataset.user_ids[0]
+    with deployment.serve() as service:
+        for number in range(3):
+            answer = service.rank(user_id=user_id, candidates=[f"new-{number}"])
+            assert answer["degraded"] == []
+
+
 def test_a_corrupt_user_record_is_refused(deployment: Deployment, world: World) -> None:
     user_id = world.dataset.user_ids[0]
     deployment.redis.set(deployment.keys.user(user_id), b"\x01\x00 not a record")

@@ -196,8 +196,68 @@ class InteractionRanker(Ranker):
             self.out.bias.copy_(prior)
 
     def forward(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
-        """Return logits (N,)."""
-        return self.pairwise(user.expand(state.shape[0], -1), state, tradeoff)
+        """Return logits (N,), as ``pairwise`` does, with all but the states folded beforehand."""
+        w = tradeoff.view(1, 1)
+        one, zero = torch.ones_like(w), torch.zeros_like(w)
+        if self.embed_proxies is not None:
+            c = self.embed_proxies(self.donors)  # (K, d)
+            donors = [self._folded(user, state, w, zero, zero, c[k : k + 1]) for k in range(len(c))]
+            own = self._folded(user, state, w, one, zero)
+            return (1.0 - tradeoff) * torch.stack(donors).mean(0) + tradeoff * own
+        if self.mode == "paper":
+            debiased = self._folded(user, state, w, zero, one)
+            biased = self._folded(user, state, w, one, zero)
+            return (1.0 - tradeoff) * debiased + tradeoff * biased
+        return self._folded(user, state, w, w, 1.0 - w)
+
+    def _folded(
+        self,
+        user: Tensor,
+        state: Tensor,
+        w: Tensor,
+        own: Tensor,
+        refined: Tensor,
+        given: Tensor | None = None,
+    ) -> Tensor:
+        """Return the logits (N,) of ``_logit`` for c_w = own c + refined c' + given.
+
+        user (1, d), w, own and refined (1, 1), given (1, d). The first layer, the cross layers
+        and the last one's product part are all linear in x = [u, z, c_w]: one product of the
+        states with weights made for this user and w. A cross layer only scales x: layer k turns
+        x a into x (a (1 + v_k x) + b_k), so that the last one needs no more than x's projections.
+        """
+        hidden, d = self.second.in_features, self.dim
+        last = self.out.weight[:, hidden:]
+        if self.main == "ncf":
+            layers = []
+            last = torch.cat([torch.zeros_like(user), last * user, torch.zeros_like(user)], 1)
+        else:
+            layers = [layer for layer in self.cross if isinstance(layer, nn.Linear)]
+        weight = torch.cat([self.first.weight, *(layer.weight for layer in layers), last])
+        of_user, of_z, of_c = weight.split(d, dim=1)  # (H + L + 1, d) each
+        fixed = user @ of_user.transpose(0, 1)
+        if given is not None:
+            fixed = fixed + given @ of_c.transpose(0, 1)
+        weight = torch.cat([of_z, own * of_c, refined * of_c], 1)  # (H + L + 1, 3d)
+        first, rest = weight[:hidden], weight[hidden:]
+        bias, fixed_rest = fixed[:, :hidden] + self.first.bias, fixed[:, hidden:]
+        second, second_bias = self.second.weight, self.second.bias
+        if self.film is not None:
+            film = self.film(w).chunk(4, dim=1)  # (1, H) each
+            first, bias = first * (1.0 + film[0]).transpose(0, 1), bias * (1.0 + film[0]) + film[1]
+            second = second * (1.0 + film[2]).transpose(0, 1)
+            second_bias = second_bias * (1.0 + film[2]).squeeze(0) + film[3].squeeze(0)
+        x = state[:, : 3 * d]
+        h = F.relu(F.linear(x, first, bias.squeeze(0)))  # (N, H)
+        h = F.relu(F.linear(h, second, second_bias))
+        along = rest @ x.transpose(0, 1) + fixed_rest.transpose(0, 1)  # (L + 1, N)
+        scale: Tensor | float = 1.0
+        for k, layer in enumerate(layers):
+            scale = scale * (1.0 + along[k]) + layer.bias
+        # Rows on the left: a product of a table with a vector runs far slower.
+        deep = self.out.weight[:, :hidden] @ h.transpose(0, 1)  # (1, N)
+        logit: Tensor = deep.squeeze(0) + self.out.bias + scale * along[-1]
+        return logit
 
     def pairwise(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
         """Return logits (R,); tradeoff (1,) or (R,)."""

@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from service.contract.records import decode, encode, mask_bits, mask_matrix
+from service.contract.records import decode, decode_vector, encode, mask_bits, mask_matrix
 
 WRITTEN_MS = 1_700_000_000_123
 ALL_BITS = 2**64 - 1
@@ -225,3 +225,30 @@ def test_masks_of_nothing_are_empty() -> None:
     assert mask_bits(np.zeros((0, 3), np.bool_)).shape == (0,)
     assert mask_bits(np.zeros((2, 0), np.bool_)).tolist() == [0, 0]
     assert mask_matrix(np.zeros(0, np.uint64), 3).shape == (0, 3)
+
+
+@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [(None, 0), (0, 2), (0, 0), (1, 2), (1, 1), (4, 7), (4, 0)],
+)
+def test_one_vector_is_decoded_as_many_are(half: bool, change: int | None, value: int) -> None:
+    vectors = np.array([[1.5, -2.0, 0.25, 8.0]], np.float32)
+    (record,) = encode(vectors, written_ms=5, half=half)
+    if change is not None:
+        harmed = bytearray(record)
+        harmed[change] = value
+        record = bytes(harmed)
+    for cut in (len(record), len(record) - 1, 24, 3, 0):
+        many = decode([record[:cut]], 4)
+        one = decode_vector(record[:cut], 4)
+        assert (one is None) == many.corrupt[0]
+        if one is not None:
+            np.testing.assert_array_equal(one, many.values)
+            assert one.dtype == np.float32
+
+
+@pytest.mark.parametrize("absurd", [np.nan, np.inf, -np.inf, 2e6, -2e6])
+def test_a_vector_of_absurd_numbers_is_none(absurd: float) -> None:
+    (record,) = encode(np.array([[1.0, absurd]], np.float32), written_ms=5)
+    assert decode_vector(record, 2) is None

@@ -1,0 +1,77 @@
+"""Reads that are asked in one turn of the event loop, joined into one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from service.errors import StoreError, StoreOverloadedError, StoreTimeoutError
+
+Read = Callable[[Sequence[str]], Awaitable[Sequence[bytes | None]]]
+_Waiter = tuple[str, "asyncio.Future[bytes | None]"]
+
+
+class SharedReads:
+    """Joins single reads into batches; a batch waits for none that is in flight.
+
+    At most ``limit`` reads are open: a read stays open until its batch is answered, even if who
+    asked has left, so that a store that stalls gathers no queue.
+    """
+
+    def __init__(self, read: Read, limit: int) -> None:
+        self._read = read
+        self._limit = limit
+        self._open = 0
+        self._waiting: list[_Waiter] = []
+        self._batches: set[asyncio.Task[None]] = set()
+
+    async def get(self, key: str, timeout_s: float) -> bytes | None:
+        """Return what ``key`` holds.
+
+        Raises StoreTimeoutError after ``timeout_s``, StoreOverloadedError at once where too many
+        wait already, else the StoreError that the batch met.
+        """
+        if self._open >= self._limit:
+            raise StoreOverloadedError(f"{self._open} reads wait for the store already")
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._begin)
+        answer: asyncio.Future[bytes | None] = loop.create_future()
+        self._waiting.append((key, answer))
+        self._open += 1
+        timer = loop.call_later(timeout_s, _expire, answer)
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+
+    async def close(self) -> None:
+        """Give up what is in flight: nobody waits for it any more."""
+        for batch in self._batches:
+            batch.cancel()
+        await asyncio.gather(*self._batches, return_exceptions=True)
+
+    def _begin(self) -> None:
+        waiters, self._waiting = self._waiting, []
+        batch = asyncio.create_task(self._answer(waiters))
+        self._batches.add(batch)
+        batch.add_done_callback(self._batches.discard)
+
+    async def _answer(self, waiters: list[_Waiter]) -> None:
+        try:
+            records = await self._read([key for key, _ in waiters])
+        except StoreError as error:
+            for _, answer in waiters:
+                if not answer.done():
+                    answer.set_exception(error)
+        else:
+            for (_, answer), record in zip(waiters, records, strict=True):
+                if not answer.done():
+                    answer.set_result(record)
+        finally:
+            self._open -= len(waiters)
+
+
+def _expire(answer: asyncio.Future[bytes | None]) -> None:
+    if not answer.done():
+        answer.set_exception(StoreTimeoutError("the store did not answer in time"))
