@@ -90,10 +90,18 @@ def simulate(
     policy_weight: Annotated[
         float, typer.Option(min=0, help="How much the logging policy knows of the truth.")
     ] = 0.8,
+    taste_dim: Annotated[
+        int | None, typer.Option(help="Dimensions of the real users' tastes; 32 unless told.")
+    ] = None,
 ) -> None:
     """Simulate biased logs with known truth and a uniformly exposed test."""
     simulate_dataset(
-        out, source=source, seed=seed, impressions=impressions, policy_weight=policy_weight
+        out,
+        source=source,
+        seed=seed,
+        impressions=impressions,
+        policy_weight=policy_weight,
+        taste_dim=taste_dim,
     )
     typer.echo(f"wrote {out}")
 

@@ -17,7 +17,7 @@ import polars as pl
 from service.contract.manifest import Proxy
 from training.data.simulate.log import DAYS, SLATE, Columns, Exposure, simulate_log
 from training.data.simulate.report import oracle_aucs, plot_simulation
-from training.data.simulate.worlds import tiktok_world, toy_world
+from training.data.simulate.worlds import MAX_TASTE_DIM, TASTE_DIM, tiktok_world, toy_world
 from training.data.writer import refuse_existing, write_dataset
 from training.errors import ConfigError
 
@@ -37,6 +37,7 @@ def simulate(
     seed: int = 0,
     impressions: int | None = None,
     policy_weight: float = 0.8,
+    taste_dim: int | None = None,
 ) -> None:
     """Write the dataset folder ``out``; the same arguments give the same bytes.
 
@@ -71,6 +72,8 @@ def simulate(
         impressions: Logged rows wanted, rounded to whole users; 200,000, or 1,120,000 for TikTok.
         policy_weight: In [0, 10]: how much the logging policy knows of the truth. The
             specification's three worlds have .8, .4 and 0.
+        taste_dim: Dimensions of the real users' tastes, 1 to 64; 32 unless told. The fewer, the
+            more a user's clicks tell of what else they like.
 
     Raises:
         DatasetError: ``out`` is not empty, or ``source`` is missing or malformed.
@@ -84,11 +87,18 @@ def simulate(
         raise ConfigError(f"impressions: {impressions} is below one user's {DAYS * SLATE}")
     if not 0 <= policy_weight <= 10:
         raise ConfigError(f"policy_weight: {policy_weight} is not in [0, 10]")
+    if taste_dim is not None and source is None:
+        raise ConfigError("taste_dim: generated users have tastes of their own; give a source")
+    if taste_dim is not None and not 1 <= taste_dim <= MAX_TASTE_DIM:
+        raise ConfigError(f"taste_dim: {taste_dim} is not in [1, {MAX_TASTE_DIM}]")
     if seed < 0:
         raise ConfigError(f"seed: {seed} is negative")
     rng = np.random.default_rng(seed)
     users = round(impressions / (DAYS * SLATE))
-    world = toy_world(rng, users) if source is None else tiktok_world(rng, source, users)
+    if source is None:
+        world = toy_world(rng, users)
+    else:
+        world = tiktok_world(rng, source, users, taste_dim or TASTE_DIM)
     logged_rows = users * DAYS * SLATE
     uniform_rows = round(UNIFORM_SHARE * logged_rows)
     logger.info("world %s: %d users, %d items", world.name, world.users, world.items)

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, normalize
 Floats = NDArray[np.float32]
 
 # Our choices; the specification asks for in-batch softmax without logQ.
-DIM, CONTENT_DIM = 32, 64
+CONTENT_DIM = 64
 EPOCHS, BATCH, LEARNING_RATE = 15, 1024, 1e-2
 TEMPERATURE, RESIDUAL_DECAY = 0.15, 1e-2
 
@@ -30,30 +30,30 @@ def principal_components(modalities: list[Floats]) -> Floats:
 
 
 def fit_preferences(
-    positives: NDArray[np.int64], users: int, content: Floats, *, seed: int
+    positives: NDArray[np.int64], users: int, content: Floats, *, dim: int, seed: int
 ) -> tuple[Floats, Floats, Floats]:
     """Fit S = cos(p_u, W x_i + v_i) on positives (n, 2) by in-batch softmax without logQ.
 
     The negatives of a batch occur as often as they are popular and are not corrected for it, so
     popularity cancels. W x is the low-rank content part, x = content (I, C); v is a residual,
-    decayed towards 0. Returns users p (U, 32), content part (I, 32) and residual (I, 32); S is
+    decayed towards 0. Returns users p (U, dim), content part (I, dim) and residual (I, dim); S is
     the users' product with the sum of both. Some seconds on one core.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the order of sums, hence the files, must not depend on the cores
     try:
-        return _fit(positives, users, torch.from_numpy(content), seed)
+        return _fit(positives, users, torch.from_numpy(content), dim, seed)
     finally:
         torch.set_num_threads(threads)
 
 
 def _fit(
-    positives: NDArray[np.int64], users: int, x: torch.Tensor, seed: int
+    positives: NDArray[np.int64], users: int, x: torch.Tensor, dim: int, seed: int
 ) -> tuple[Floats, Floats, Floats]:
     generator = torch.Generator().manual_seed(seed)
     sizes = (users, x.shape[1], len(x))
     taste, weight, residual = (
-        torch.nn.Parameter(0.1 * torch.randn(size, DIM, generator=generator)) for size in sizes
+        torch.nn.Parameter(0.1 * torch.randn(size, dim, generator=generator)) for size in sizes
     )
     optimizer = torch.optim.AdamW(
         [

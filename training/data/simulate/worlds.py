@@ -16,6 +16,7 @@ from training.errors import DatasetError
 INTERCEPT, SLOPE, CLIP, QUALITY_WEIGHT = -1.3, 1.4, 3.0, 0.5
 # Our choices: shares of the variance of S, and of q, that item content explains.
 CONTENT_SHARE, QUALITY_CONTENT_SHARE = 0.75, 0.5
+TASTE_DIM, MAX_TASTE_DIM = 32, 64  # of real users; as many as content has components at most
 
 THEMES = (
     *("Jazz", "Surf", "Chess", "Ramen", "Parkour", "Origami", "Techno", "Garden", "Rally", "Magic"),
@@ -99,7 +100,9 @@ def toy_world(rng: np.random.Generator, users: int) -> World:
     )
 
 
-def tiktok_world(rng: np.random.Generator, source: Path, users: int) -> World:
+def tiktok_world(
+    rng: np.random.Generator, source: Path, users: int, taste_dim: int = TASTE_DIM
+) -> World:
     """Fit real users and items of ``source/tiktok.npz``; raises DatasetError.
 
     Users are drawn from those with at least 2 training positives, without replacement while they
@@ -116,7 +119,11 @@ def tiktok_world(rng: np.random.Generator, source: Path, users: int) -> World:
         raise DatasetError(source / FILE, problem)
     content = principal_components(list(tiktok.embeddings.values()))
     taste, explained, residual = fit_preferences(
-        tiktok.positives["train"], tiktok.users, content, seed=int(rng.integers(2**31))
+        tiktok.positives["train"],
+        tiktok.users,
+        content,
+        dim=taste_dim,
+        seed=int(rng.integers(2**31)),
     )
     drawn = np.concatenate([rng.permutation(active) for _ in range(-(-users // len(active)))])
     user_factors, item_factors = _factors(taste[drawn[:users]], explained, residual)

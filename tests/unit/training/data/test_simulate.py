@@ -549,6 +549,34 @@ def test_more_users_than_the_source_has_share_tastes(tmp_path: Path) -> None:
     assert sorted(twins) == [2] * 6 + [3] * 3
 
 
+@pytest.mark.usefixtures("unplotted")
+def test_tastes_have_the_dimensions_asked_for(tmp_path: Path) -> None:
+    """With one dimension users differ along a line: all tell apart the same items."""
+    source = tiktok_file(tmp_path / "source")
+    out = tmp_path / "out"
+    simulate(out, source=source, impressions=30 * DAYS * SLATE, taste_dim=1)
+    truth = load(out).rows.group_by("user_id", "item_id").agg(pl.col("truth_logit").first())
+    # Averaged over users an item's truth is its quality, so what is left is of rank one.
+    wide = truth.pivot(on="user_id", index="item_id", values="truth_logit").drop("item_id")
+    seen = wide.drop_nulls().to_numpy()
+    values = np.linalg.svd(seen[:, 1:] - seen[:, :1], compute_uv=False)
+    assert len(seen) > 20
+    assert values[0] > 1
+    assert values[1] < 1e-3 * values[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "taste_dim", "message"),
+    [(False, 8, "taste_dim: generated users"), (True, 0, "taste_dim: 0"), (True, 65, "not in")],
+)
+def test_dimensions_of_taste_out_of_place_are_refused(
+    tmp_path: Path, source: bool, taste_dim: int, message: str
+) -> None:
+    folder = tiktok_file(tmp_path / "source") if source else None
+    with pytest.raises(ConfigError, match=message):
+        simulate(tmp_path / "out", source=folder, taste_dim=taste_dim)
+
+
 def test_a_source_too_small_to_simulate_is_refused(tmp_path: Path) -> None:
     source = tiktok_file(tmp_path / "source", items=30)
     with pytest.raises(DatasetError, match=r"tiktok\.npz: has 30 items and 30 users"):
