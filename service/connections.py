@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
@@ -46,3 +47,11 @@ def connect(url: str, connections: int, timeout_s: float) -> Any:
     return sentinel.master_for(
         store.primary, connection_pool_class=_SentinelPool, **limits, **options, **given, **tls
     )
+
+
+async def close(client: Any) -> None:
+    """Close what ``connect`` returned, sentinels' connections included."""
+    await client.aclose()
+    if isinstance(pool := getattr(client, "connection_pool", None), _SentinelPool):
+        await pool.sentinel_manager.aclose()
+    await asyncio.sleep(0)  # what was closed without waiting for it goes in the loop's next turn

@@ -14,7 +14,7 @@ from redis.exceptions import RedisClusterException, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.breaker import Breaker
-from service.connections import connect
+from service.connections import close, connect
 from service.contract.keys import Keys
 from service.errors import StoreError, StoreOverloadedError, StoreTimeoutError
 from service.settings import Settings
@@ -59,8 +59,8 @@ class RedisStore:
         await self._users.close()
         for connection in self._kept:
             await connection.disconnect()
-        await self._redis.aclose()
-        await self._streams.aclose()
+        await close(self._redis)
+        await close(self._streams)
 
     async def ping(self) -> None:
         """Return if the store answers."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -17,6 +18,17 @@ STAGES = ("user", "catalog", "score", "select")
 OPERATIONS = ("users", "items", "catalog", "changes", "ping")
 STATUSES = (200, 404, 413, 422, 499, 500, 503)
 
+
+@dataclass(frozen=True)
+class Described:
+    """One metric as it is documented."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    tells: str
+
+
 _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
 
 
@@ -28,6 +40,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.all: list[Described] = []
         self._of_models: list[Counter | Gauge | Histogram] = []
         self._requests()
         self._rankings()
@@ -224,14 +237,17 @@ class Telemetry:
         return generate_latest(self.registry)
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        self.all.append(Described(name, "counter", labels, help_text))
         return self._noted(Counter(name, help_text, labels, registry=self.registry), labels)
 
     def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        self.all.append(Described(name, "gauge", labels, help_text))
         return self._noted(Gauge(name, help_text, labels, registry=self.registry), labels)
 
     def _histogram(
         self, name: str, help_text: str, *labels: str, buckets: tuple[float, ...]
     ) -> Histogram:
+        self.all.append(Described(name, "histogram", labels, help_text))
         metric = Histogram(name, help_text, labels, buckets=buckets, registry=self.registry)
         return self._noted(metric, labels)
 
