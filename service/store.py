@@ -84,7 +84,7 @@ class RedisStore:
     ) -> tuple[list[bytes | None], list[bytes | None]]:
         """Return item records and proxy records of N ids, None where there is none."""
         self._breaker.check()
-        records = await self._mget("items", [*keys.items(item_ids), *keys.proxies(item_ids)])
+        records = await self._mget([*keys.items(item_ids), *keys.proxies(item_ids)], "items")
         return records[: len(item_ids)], records[len(item_ids) :]
 
     async def catalog_ids(self, keys: Keys, chunk: int) -> AsyncIterator[list[str]]:
@@ -148,7 +148,7 @@ class RedisStore:
         ordinary way of reading connects anew. A cluster's client keeps its connections itself.
         """
         if self._is_cluster:
-            return await self._mget("users", names)
+            return await self._mget(names, "users")
         with self._asking("users"):
             pool = self._redis.connection_pool
             connection = self._kept.pop() if self._kept else await pool.get_connection()
@@ -168,7 +168,7 @@ class RedisStore:
                     await pool.release(connection)
             return self._counted("users", records)
 
-    async def _mget(self, operation: str, names: Sequence[str]) -> list[bytes | None]:
+    async def _mget(self, names: Sequence[str], operation: str) -> list[bytes | None]:
         with self._asking(operation):
             mget = self._redis.mget_nonatomic if self._is_cluster else self._redis.mget
             return self._counted(operation, await mget(names))

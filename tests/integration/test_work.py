@@ -66,8 +66,8 @@ def work(
             return await items(self, keys, item_ids)
 
         def counting(read: Callable[..., Any]) -> Callable[..., Any]:
-            async def counting_read(self: RedisStore, names: Sequence[str]) -> Any:
-                records = await read(self, names)
+            async def counting_read(self: RedisStore, *what: Any) -> Any:
+                records = await read(self, *what)
                 counted.bytes_read.append(sum(len(record or b"") for record in records))
                 return records
 
