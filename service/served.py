@@ -32,10 +32,10 @@ class Served:
 
     def __init__(self, artifact: Artifact, telemetry: Telemetry) -> None:
         self._reference = artifact.served()
-        self._noted: list[tuple[int, list[str], list[float | None], list[str]]] = []
+        self._noted: list[tuple[int, list[str], list[float], int]] = []
         self._popularity = _Popularity(self._reference) if self._reference else None
         self._views = [
-            _View(telemetry, self._popularity, artifact.label, tradeoff, pool, deciles)
+            _View(telemetry, self._popularity is not None, artifact.label, tradeoff, pool, deciles)
             for tradeoff in TENTHS
             for pool in POOLS
             for deciles in [self._deciles(float(tradeoff)) if pool == "catalogue" else None]
@@ -44,9 +44,11 @@ class Served:
 
     def add(self, tradeoff: float, whole: bool, columns: Mapping[str, Any]) -> None:
         """Note a ranking, laid out as ``schemas.ItemColumns``, of the whole catalogue or not."""
-        ids, scores, status = columns["item_ids"], columns["scores"], columns["status"]
+        status = columns["status"][:_TOP]
+        shown = len(status) - status.count("missing")  # those stand last
         view = len(POOLS) * round(10 * tradeoff) + whole
-        self._noted.append((view, ids[:_TOP], scores[:_TOP], status[:_TOP]))
+        ids, scores = columns["item_ids"][:shown], columns["scores"][:shown]
+        self._noted.append((view, ids, scores, status.count("cold")))
         if len(self._noted) >= _BATCH:
             self._take()
 
@@ -60,16 +62,26 @@ class Served:
         """Look at what was noted, all at once."""
         if not self._noted:
             return
-        views, ids, scores, statuses = zip(*self._noted, strict=True)
+        views, ids, scores, cold = zip(*self._noted, strict=True)
         self._noted.clear()
-        place_view = np.repeat(views, [len(shown) for shown in ids])
-        status = np.array(list(chain.from_iterable(statuses)), dtype="U7")
-        shown = status != "missing"
-        hashes = np.fromiter(map(hash, chain.from_iterable(ids)), np.int64, len(status))
-        score = np.array(list(chain.from_iterable(scores)), np.float64)  # None becomes NaN
-        for view, rankings in zip(*np.unique(views, return_counts=True), strict=True):
-            own = shown & (place_view == view)
-            self._views[view].take(int(rankings), hashes[own], score[own], status[own] == "cold")
+        lengths = [len(shown) for shown in ids]
+        hashes = np.fromiter(map(hash, chain.from_iterable(ids)), np.int64, sum(lengths))
+        score = np.fromiter(chain.from_iterable(scores), np.float64, len(hashes))
+        order = np.argsort(np.repeat(views, lengths), kind="stable")
+        hashes, score = hashes[order], score[order]
+        percentile = self._popularity.percentile(hashes) if self._popularity else None
+        rankings, places, colds = (
+            np.bincount(views, weight, len(self._views)).astype(np.int64)
+            for weight in (None, lengths, cold)
+        )
+        ends = places.cumsum()
+        for number in np.flatnonzero(rankings).tolist():
+            own = slice(ends[number] - places[number], ends[number])
+            view = self._views[number]
+            view.count(int(rankings[number]), int(places[number]), int(colds[number]))
+            view.keep(hashes[own], score[own])
+            if percentile is not None:
+                view.count_popularity(percentile[own])
 
     def _deciles(self, tradeoff: float) -> Floats | None:
         """Return the inner deciles (9,) of the scores shown at ``tradeoff``, if they are known."""
@@ -99,19 +111,19 @@ class _View:
     def __init__(
         self,
         telemetry: Telemetry,
-        popularity: _Popularity | None,
+        has_popularity: bool,
         model: str,
         tradeoff: str,
         pool: str,
         deciles: Floats | None,
     ) -> None:
         labels = (model, tradeoff, pool)
-        self._popularity, self._deciles = popularity, deciles
+        self._deciles = deciles
         self._rankings = telemetry.served_rankings.labels(*labels)
         self._places = telemetry.served_places.labels(*labels)
         self._cold = telemetry.served_cold.labels(*labels)
         self._window = telemetry.served_window.labels(*labels)
-        if popularity:
+        if has_popularity:
             self._tail = telemetry.served_tail.labels(*labels)
             self._percentiles = telemetry.served_popularity.labels(*labels)
         self._telemetry, self._labels = telemetry, labels
@@ -119,15 +131,19 @@ class _View:
         self._scores = np.zeros(0)
         self._changed = False
 
-    def take(self, rankings: int, hashes: Hashes, scores: Floats, cold: NDArray[np.bool_]) -> None:
-        """Count rankings and their places (K,), of which the last are kept."""
+    def count(self, rankings: int, places: int, cold: int) -> None:
+        """Count rankings, the places of their items, and those of cold ones."""
         self._rankings.inc(rankings)
-        self._places.inc(len(hashes))
-        self._cold.inc(int(cold.sum()))
-        if self._popularity:
-            percentile = self._popularity.percentile(hashes)
-            self._tail.inc(int((percentile <= _TAIL_PERCENTILE).sum()))
-            self._percentiles.inc(float(percentile.sum()))
+        self._places.inc(places)
+        self._cold.inc(cold)
+
+    def count_popularity(self, percentile: Floats) -> None:
+        """Count the popularity (K,) of what was shown."""
+        self._tail.inc(int((percentile <= _TAIL_PERCENTILE).sum()))
+        self._percentiles.inc(float(percentile.sum()))
+
+    def keep(self, hashes: Hashes, scores: Floats) -> None:
+        """Keep the last places (K,)."""
         self._hashes = np.concatenate([self._hashes, hashes])[-_WINDOW:]
         self._scores = np.concatenate([self._scores, scores])[-_WINDOW:]
         self._changed = True

@@ -196,7 +196,9 @@ class RedisStore:
 
     async def _bounds(self, stream: str) -> tuple[str, str]:
         """Return the ids of the first and the last entry a stream holds; "0-0" where none."""
-        pipeline = self._streams.pipeline(transaction=True)
+        # redis-py makes transactions in a cluster in an event loop of their own. Without one the
+        # first entry may be trimmed in between: the gap then shows the next time.
+        pipeline = self._streams.pipeline(transaction=not self._is_cluster)
         pipeline.xrange(stream, count=1)
         pipeline.xrevrange(stream, count=1)
         first, last = await pipeline.execute()
