@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
@@ -41,11 +40,11 @@ def connect(url: str, connections: int, timeout_s: float) -> Any:
     given: dict[str, Any] = dict(parse_url(store.url))
     for name in ("host", "port", "connection_class"):  # the sentinels tell
         given.pop(name, None)
+    given |= {"ssl": True} if store.tls else {}
     tls = {name: value for name, value in given.items() if name.startswith("ssl")}
-    tls |= {"ssl": True} if store.tls else {}
     sentinel = Sentinel(store.nodes, sentinel_kwargs={**timeouts, **tls}, protocol=2)
     return sentinel.master_for(
-        store.primary, connection_pool_class=_SentinelPool, **limits, **options, **given, **tls
+        store.primary, connection_pool_class=_SentinelPool, **{**limits, **options, **given}
     )
 
 
@@ -54,4 +53,3 @@ async def close(client: Any) -> None:
     await client.aclose()
     if isinstance(pool := getattr(client, "connection_pool", None), _SentinelPool):
         await pool.sentinel_manager.aclose()
-    await asyncio.sleep(0)  # what was closed without waiting for it goes in the loop's next turn

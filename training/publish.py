@@ -219,16 +219,16 @@ def connect(url: str) -> Client:
     }
     if store.kind == "server":
         return redis.Redis.from_url(store.url, **options)
-    given = parse_url(store.url)
-    tls = {name: value for name, value in given.items() if name.startswith("ssl")}
-    tls |= {"ssl": True} if store.tls else {}
-    for name in ("host", "port", "connection_class"):
+    given = dict(parse_url(store.url))
+    for name in ("host", "port", "connection_class"):  # sentinels and nodes tell
         given.pop(name, None)
+    given |= {"ssl": True} if store.tls else {}
     if store.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in store.nodes]
-        return redis.RedisCluster(startup_nodes=nodes, **options, **given, **tls)
+        return redis.RedisCluster(startup_nodes=nodes, **{**options, **given})
+    tls = {name: value for name, value in given.items() if name.startswith("ssl")}
     sentinel = Sentinel(store.nodes, sentinel_kwargs={"socket_timeout": _TIMEOUT_S, **tls})
-    primary: redis.Redis = sentinel.master_for(store.primary, **options, **given, **tls)
+    primary: redis.Redis = sentinel.master_for(store.primary, **{**options, **given})
     return primary
 
 
