@@ -31,7 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        store = RedisStore(settings)
+        store = RedisStore(settings, telemetry)
         registry = Registry(settings, store, telemetry)
         app.state.store, app.state.registry, app.state.telemetry = store, registry, telemetry
         app.state.ranker = Ranker(registry, store, telemetry, Scans(settings.scan_queue))

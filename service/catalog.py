@@ -55,6 +55,14 @@ class Catalog:
         self._absent: set[str] = set()
         self._reading = asyncio.Lock()
         self._position = ("0-0", "0-0")
+        self._lookups = telemetry.catalog_lookups.labels(self._label)
+        self._misses = telemetry.catalog_misses.labels(self._label)
+        self._changes = {
+            cause: telemetry.catalog_changes.labels(self._label, cause)
+            for cause in ("change", "gap")
+        }
+        self._lag = telemetry.catalog_lag.labels(self._label)
+        self._followed = telemetry.catalog_followed.labels(self._label)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -86,6 +94,7 @@ class Catalog:
                 log.info("%s: %d of %d items encoded", self._label, len(self), total)
         self._table.drop_stale()
         self._position = position  # only now: a read that failed half way is begun again
+        self._followed.set_to_current_time()
         self._report(total)
 
     async def follow(self) -> None:
@@ -96,14 +105,17 @@ class Catalog:
                 if changes.gap:  # position moves once everything was read
                     log.warning("%s: changes were lost, reading all items again", self._label)
                     await self.preload()
-                    self._telemetry.catalog_changes.labels(self._label, "gap").inc(len(self))
+                    self._changes["gap"].inc(len(self))
                     continue
                 self._absent.difference_update(changes.item_ids)
                 changed = list(changes.item_ids) if self.whole else self._held(changes.item_ids)
                 for start in range(0, len(changed), self._chunk):
                     await self._read(changed[start : start + self._chunk])
-                self._telemetry.catalog_changes.labels(self._label, "change").inc(len(changed))
+                self._changes["change"].inc(len(changed))
                 self._position = changes.position
+                if changes.oldest_ms is not None:
+                    self._lag.observe(max(0.0, time.time() - changes.oldest_ms / 1000))
+                self._followed.set_to_current_time()
             except StoreError as error:
                 log.warning("%s: not following changes: %s", self._label, error)
                 await asyncio.sleep(_RETRY_S)
@@ -119,7 +131,9 @@ class Catalog:
         waiting for other reads included.
         """
         rows = self._table.rows(item_ids)
+        self._lookups.inc(len(item_ids))
         if (rows == MISSING).any() and (unheld := self._unheld(item_ids)):
+            self._misses.inc(len(unheld))
             await self._read(unheld, timeout_s)
             rows = self._table.rows(item_ids)
         return rows

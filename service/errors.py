@@ -69,6 +69,10 @@ class StoreTimeoutError(StoreError):
     """Redis did not answer in time."""
 
 
+class StoreOpenError(StoreError):
+    """Redis did not answer several times in a row: this request does not ask it."""
+
+
 class StoreOverloadedError(StoreError):
     """Too many requests wait for Redis already; this one does not join them."""
 

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLargeError, RankError
+from service.errors import BodyTooLargeError, OverloadedError, RankError
 from service.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,8 @@ class Envelope:
         except Exception as error:
             if status:  # half an answer is out: the server must break the connection
                 raise
+            if isinstance(error, OverloadedError):
+                self._telemetry.shed["scans"].inc()
             if isinstance(error, RankError):
                 log.info("request %s: %d %s", state["request_id"], error.status, error.message)
             else:

@@ -32,6 +32,7 @@ class Ranker:
         self._store = store
         self._telemetry = telemetry
         self._scans = scans
+        self._degraded = {reason: telemetry.degraded.labels(reason) for reason in Degraded}
 
     async def rank(self, request: RankRequest, request_id: str) -> dict[str, Any]:
         """Return the response that ``schemas.RankResponse`` documents."""
@@ -52,9 +53,10 @@ class Ranker:
             pool = await self._candidates(model, request, clock, degraded)
             clock.lap("catalog")
             columns = rank_pool(model.scorer, pool, question, clock)
+        model.served.add(tradeoff, request.candidates is None, columns)
         items = columns if request.format == "columns" else as_rows(columns)
         for reason in degraded:
-            self._telemetry.degraded.labels(reason).inc()
+            self._degraded[reason].inc()
         clock.lap("select")
         return {
             "request_id": request_id,

@@ -24,6 +24,7 @@ from service.errors import (
     StoreError,
 )
 from service.scorer import Scorer
+from service.served import Served
 from service.settings import Settings
 from service.store import RedisStore
 from service.telemetry import Telemetry
@@ -41,6 +42,7 @@ class LoadedModel:
     catalog: Catalog
     keys: Keys
     average_user: NDArray[np.float32]
+    served: Served
     following: asyncio.Task[None]
 
     @property
@@ -109,11 +111,25 @@ class Registry:
             alias: label if label in self._models else self._aliases.get(alias, "")
             for alias, label in wanted.items()
         }
-        self._aliases = {alias: label for alias, label in aliases.items() if label}
+        self._move({alias: label for alias, label in aliases.items() if label})
         for label in set(self._models) - set(self._aliases.values()):
             log.info("%s: no alias names it any more, dropped", label)
             self._models.pop(label).following.cancel()
             self._telemetry.forget_model(label)
+
+    def report(self) -> None:
+        """Bring the metrics of what is shown up to date."""
+        for model in self._models.values():
+            model.served.report(len(model.catalog))
+
+    def _move(self, aliases: dict[str, str]) -> None:
+        """Let ``aliases`` stand for what they name now, and show it."""
+        for alias in set(self._aliases) - set(aliases):
+            self._telemetry.alias_version.remove(*alias.split("@"))
+        for alias, label in aliases.items():
+            version = int(label.partition("@")[2])
+            self._telemetry.alias_version.labels(*alias.split("@")).set(version)
+        self._aliases = aliases
 
     async def close(self) -> None:
         """Stop following changes."""
@@ -200,6 +216,7 @@ class Registry:
         path = self._repository.path(name, int(version))
         try:
             scorer = await asyncio.to_thread(self._verify, path)
+            served = await asyncio.to_thread(Served, scorer.artifact, self._telemetry)
             keys = Keys(self._settings.namespace, scorer.artifact.manifest.spaces)
             catalog = Catalog(
                 self._store,
@@ -215,6 +232,7 @@ class Registry:
                 raise StoreError(f"the store holds no items in space {space}: publish {label}")
         except (ArtifactError, StoreError) as error:
             self._fail(label, error)
+            self._telemetry.forget_model(label)
             pause_s = self._pause_s.get(label, self._settings.models_poll_s)
             self._retry_at[label] = time.monotonic() + pause_s
             self._pause_s[label] = min(2 * pause_s, _MAX_PAUSE_S)
@@ -226,11 +244,15 @@ class Registry:
             average_user=scorer.encode_user(
                 np.zeros((0, scorer.artifact.manifest.state_dim), "f4")
             ),
+            served=served,
             following=asyncio.create_task(catalog.follow(), name=f"follow {label}"),
         )
         for told in (self._failures, self._pause_s, self._retry_at):
             told.pop(label, None)
-        self._telemetry.model_loads.labels("ok").inc()
+        self._telemetry.model_loads["ok"].inc()
+        self._telemetry.model_loaded.labels(label).set_to_current_time()
+        created = scorer.artifact.manifest.created
+        self._telemetry.model_created.labels(label).set(created.timestamp())
         log.info("%s: serves, %d items", label, len(catalog))
 
     def _verify(self, path: Path) -> Scorer:
@@ -242,4 +264,4 @@ class Registry:
         if self._failures.get(label) != str(error):
             log.error("%s does not serve: %s", label, error)
         self._failures[label] = str(error)
-        self._telemetry.model_loads.labels("failed").inc()
+        self._telemetry.model_loads["failed"].inc()

@@ -9,6 +9,8 @@ import annotated_types
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.contract import store_url
+
 PREFIX = "RANK_"
 
 
@@ -29,7 +31,8 @@ class Settings(BaseSettings):
     )
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
-        description="redis://, rediss:// (TLS) or unix:// URL of the store.",
+        description="URL of the store: redis://, rediss:// (TLS), unix://, "
+        "redis+cluster://HOST:PORT,... or redis+sentinel://HOST:PORT,.../PRIMARY.",
     )
     namespace: str = Field(
         default="rank", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Prefix of every key."
@@ -67,9 +70,8 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _known_scheme(cls, url: SecretStr) -> SecretStr:
-        if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("Input should begin with redis://, rediss:// or unix://")
+    def _names_a_store(cls, url: SecretStr) -> SecretStr:
+        store_url.parse(url.get_secret_value())
         return url
 
 

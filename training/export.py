@@ -20,7 +20,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from service.contract.artifact import GOLDEN, MANIFEST, Artifact, Golden, Repository, sha256
+from service.contract.artifact import (
+    GOLDEN,
+    MANIFEST,
+    SERVED,
+    Artifact,
+    Golden,
+    Repository,
+    ServedReference,
+    sha256,
+)
 from service.contract.manifest import (
     SCHEMA_VERSION,
     Calibration,
@@ -57,6 +66,7 @@ def export_artifact(
     dataset: Dataset,
     known: Tensor,
     front: Front,
+    served: ServedReference,
     calibration: Calibration,
     config: Config,
     repository: Repository,
@@ -74,6 +84,7 @@ def export_artifact(
         golden.save(folder / GOLDEN)
         prove_parity(folder, golden)
         write_learned(net, dataset, known, folder)
+        served.save(folder / SERVED)
         (folder / "front.json").write_text(front.model_dump_json(indent=2))
         plot_front([front], folder / PLOT, title=f"{name} on {front.dataset}")
         files = {path.name: sha256(path) for path in sorted(folder.iterdir())}

@@ -37,6 +37,7 @@ from training.nets.interaction import Cp2recInteraction, InteractionOptions
 from training.nets.rivals import Cp2recRival, RivalOptions
 from training.propensity import exposure_offset, propensities
 from training.provenance import code_version
+from training.served import served_reference
 from training.trainer import Fit, fit
 
 _CELL_BINS = 8
@@ -151,8 +152,19 @@ def train(
     log.info("measuring the front at %d tradeoffs", config.front.points)
     front = _measure(dataset, config, trained)
     log.info("exporting and proving parity")
+    served = served_reference(
+        trained.net, dataset, trained.known, trained.split, trained.calibration
+    )
     artifact = export_artifact(
-        trained.net, dataset, trained.known, front, trained.calibration, config, repository, name
+        trained.net,
+        dataset,
+        trained.known,
+        front,
+        served,
+        trained.calibration,
+        config,
+        repository,
+        name,
     )
     _checkpoint(dataset, config, checkpoints).unlink()  # the next run is a new one
     return artifact, trained

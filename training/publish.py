@@ -6,18 +6,24 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 import redis
 from numpy.typing import NDArray
 from redis.backoff import ExponentialBackoff
+from redis.cluster import ClusterNode
+from redis.connection import parse_url
+from redis.exceptions import RedisClusterException
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 from tqdm import tqdm
 
 from service.contract.artifact import Artifact
 from service.contract.keys import Keys
 from service.contract.records import encode, mask_bits
+from service.contract.store_url import parse, without_password
 from training.data.dataset import Dataset
 from training.errors import PublishError
 from training.export import ITEMS, USERS
@@ -27,6 +33,7 @@ _STREAM_LENGTH = 10_000  # entries; each names up to BATCH ids; who missed some 
 _TIMEOUT_S = 10.0
 
 Floats = NDArray[np.float32]
+Client = redis.Redis | redis.RedisCluster
 
 
 @dataclass(frozen=True)
@@ -59,22 +66,18 @@ def publish(
     _check_fits(artifact, dataset)
     keys = Keys(namespace, artifact.manifest.spaces)
     try:
-        client = redis.Redis.from_url(
-            url, protocol=2, socket_timeout=_TIMEOUT_S, retry=Retry(ExponentialBackoff(), 3)
-        )
-    except ValueError as error:
-        raise PublishError(f"--redis {_without_password(url)}: {error}") from error
-    try:
-        with client:
+        with connect(url) as client:
             return _Publisher(client, keys, batch, fresh).run(artifact, dataset)
-    except redis.RedisError as error:
+    except ValueError as error:
+        raise PublishError(f"--redis {without_password(url)}: {error}") from error
+    except (redis.RedisError, RedisClusterException) as error:
         raise PublishError(
-            f"Redis at {_without_password(url)}: {error}; run the same command to go on"
+            f"Redis at {without_password(url)}: {error}; run the same command to go on"
         ) from error
 
 
 class _Publisher:
-    def __init__(self, client: redis.Redis, keys: Keys, batch: int, fresh: bool) -> None:
+    def __init__(self, client: Client, keys: Keys, batch: int, fresh: bool) -> None:
         self._client = client
         self._keys = keys
         self._batch = batch
@@ -123,7 +126,10 @@ class _Publisher:
             chunk = [member.decode(errors="replace") for member in members]  # anyone may add some
             pipeline = self._client.pipeline(transaction=True)
             pipeline.srem(self._keys.catalog, *members)
-            pipeline.delete(*self._keys.items(chunk))
+            if isinstance(self._client, redis.RedisCluster):
+                self._client.delete(*self._keys.items(chunk))
+            else:
+                pipeline.delete(*self._keys.items(chunk))
             self._announce(pipeline, self._keys.item_changes, chunk)
             pipeline.execute()
         return len(gone)
@@ -137,7 +143,10 @@ class _Publisher:
         records: Callable[[slice], list[bytes]],
         announce: Callable[[redis.client.Pipeline, Sequence[str]], None] | None = None,
     ) -> None:
-        """Write the records of ``ids``; a batch and the mark that it is done go in as one."""
+        """Write the records of ``ids``; a batch and the mark that it is done go in as one.
+
+        In a cluster records lie apart: they are written first, the announcement and the mark then.
+        """
         marks = self._keys.published(space)
         with tqdm(total=len(ids), desc=f"publish {what}", unit=" rows", unit_scale=True) as bar:
             for start in range(0, len(ids), self._batch):
@@ -148,7 +157,11 @@ class _Publisher:
                 mark = f"{what}:{start}"
                 if not self._holds(marks, mark, names, packed):
                     pipeline = self._client.pipeline(transaction=True)
-                    pipeline.mset(dict(zip(names, packed, strict=True)))
+                    batch = dict(zip(names, packed, strict=True))
+                    if isinstance(self._client, redis.RedisCluster):
+                        self._client.mset_nonatomic(batch)
+                    else:
+                        pipeline.mset(batch)
                     if announce:
                         announce(pipeline, chunk)
                     pipeline.hset(marks, mark, _digest(names, packed))
@@ -196,14 +209,32 @@ def _check_fits(artifact: Artifact, dataset: Dataset) -> None:
         raise PublishError(f"{artifact.label} was trained on proxies {names}, --data has others")
 
 
+def connect(url: str) -> Client:
+    """Return a client of the store that ``url`` names, see ``store_url``; raises ValueError."""
+    store = parse(url)
+    options: dict[str, Any] = {
+        "protocol": 2,
+        "socket_timeout": _TIMEOUT_S,
+        "retry": Retry(ExponentialBackoff(), 3),
+    }
+    if store.kind == "server":
+        return redis.Redis.from_url(store.url, **options)
+    given = dict(parse_url(store.url))
+    for name in ("host", "port", "connection_class"):  # sentinels and nodes tell
+        given.pop(name, None)
+    given |= {"ssl": True} if store.tls else {}
+    if store.kind == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in store.nodes]
+        return redis.RedisCluster(startup_nodes=nodes, **{**options, **given})
+    tls = {name: value for name, value in given.items() if name.startswith("ssl")}
+    sentinel = Sentinel(store.nodes, sentinel_kwargs={"socket_timeout": _TIMEOUT_S, **tls})
+    primary: redis.Redis = sentinel.master_for(store.primary, **{**options, **given})
+    return primary
+
+
 def _digest(names: Sequence[str], packed: Sequence[bytes]) -> str:
     """Return a hash of keys and records, times of writing left out."""
     digest = hashlib.sha256()
     for name, record in zip(names, packed, strict=True):
         digest.update(name.encode() + b"\0" + record[:16] + record[24:])
     return digest.hexdigest()
-
-
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.partition('?')[0].rpartition('@')[2]}"

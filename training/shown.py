@@ -47,7 +47,6 @@ def sample_users(users: Rows, items: int, *, most: int = USERS) -> Rows:
     return np.sort(np.random.default_rng(0).choice(distinct, count, replace=False))
 
 
-@torch.inference_mode()
 def top_items(
     net: FrontNet, dataset: Dataset, known: Tensor, users: Rows, tradeoffs: Floats, k: int = TOP
 ) -> Rows:
@@ -55,15 +54,25 @@ def top_items(
 
     Nothing is excluded, neither what a user clicked before nor what was never exposed.
     """
+    return rank_catalogue(net, dataset, known, users, tradeoffs, k)[0]
+
+
+@torch.inference_mode()
+def rank_catalogue(
+    net: FrontNet, dataset: Dataset, known: Tensor, users: Rows, tradeoffs: Floats, k: int = TOP
+) -> tuple[Rows, Floats]:
+    """Return what ``top_items`` does, and the logits (T, U, K) of these items."""
     states = catalogue_states(net, dataset, known)
     vectors = net.user_vectors()[torch.from_numpy(users)]
     k = min(k, len(states))
     top = np.empty((len(tradeoffs), len(users), k), np.int64)
+    logits = np.empty(top.shape, np.float32)
     for t, w in enumerate(tqdm(tradeoffs, desc="rank the catalogue", leave=False)):
         tradeoff = torch.tensor([w], dtype=torch.float32)
         for row, user in enumerate(vectors.split(1)):
-            top[t, row] = net.ranker(user, states, tradeoff).topk(k).indices.numpy()
-    return top
+            best = net.ranker(user, states, tradeoff).topk(k)
+            top[t, row], logits[t, row] = best.indices.numpy(), best.values.numpy()
+    return top, logits
 
 
 def shown_metrics(shown: Rows, clicks: Floats) -> dict[str, Metric]:

@@ -167,14 +167,24 @@ SERVICE_HEALTH = Dashboard(
                     "unknown_user: neither record nor history. corrupt_record: refused.",
                     [
                         Query(
-                            _or_zero(
-                                "sum by (reason) (rate(rank_degraded_total[$__rate_interval]))"
-                                f" / on () group_left () {RANKINGS}"
-                            ),
+                            "sum by (reason) (rate(rank_degraded_total[$__rate_interval]))"
+                            f" / on () group_left () {RANKINGS}",
                             "{{reason}}",
                         )
                     ],
                     unit="percentunit",
+                ),
+                Lines(
+                    "Turned away",
+                    "scans: 503, too many rank the whole catalogue. users: ranked without their "
+                    "record, too many wait for the store.",
+                    [
+                        Query(
+                            "sum by (queue) (rate(rank_shed_total[$__rate_interval]))",
+                            "{{queue}}",
+                        )
+                    ],
+                    unit="reqps",
                 ),
                 Lines(
                     "Rankings by replica",
@@ -227,14 +237,14 @@ STORE_AND_CATALOGUE = Dashboard(
                 Stat(
                     "Failed loads",
                     "Attempts to load a model that failed in the last hour.",
-                    [Query(_or_zero('sum(increase(rank_model_loads_total{result="failed"}[1h]))'))],
+                    [Query('sum(increase(rank_model_loads_total{result="failed"}[1h]))')],
                     bad=1,
                     worse=10,
                 ),
                 Stat(
                     "Refused records",
                     "Records that were corrupt, in the last hour.",
-                    [Query(_or_zero("sum(increase(rank_corrupt_records_total[1h]))"))],
+                    [Query("sum(increase(rank_corrupt_records_total[1h]))")],
                     bad=1,
                     worse=10,
                 ),
@@ -267,24 +277,60 @@ STORE_AND_CATALOGUE = Dashboard(
                     "change: the stream named them. gap: the stream was cut, all were read.",
                     [
                         Query(
-                            _or_zero(
-                                "sum by (model, cause) "
-                                "(rate(rank_catalog_changes_total[$__rate_interval]))"
-                            ),
+                            "sum by (model, cause) "
+                            "(rate(rank_catalog_changes_total[$__rate_interval]))",
                             "{{model}} {{cause}}",
                         )
                     ],
                     unit="cps",
                 ),
                 Lines(
+                    "Out of step for",
+                    "Since a replica last knew that it holds all announced changes. It looks every "
+                    "second; a line that rises does not reach the store.",
+                    [
+                        Query(
+                            "time() - rank_catalog_followed_timestamp_seconds",
+                            "{{model}} {{instance}}",
+                        )
+                    ],
+                    unit="s",
+                    worse=30,
+                ),
+                Lines(
+                    "From announced to in use",
+                    "Mean time until a changed item is ranked as changed, over half an hour.",
+                    [
+                        Query(
+                            _or_zero(
+                                "sum by (model) (rate(rank_catalog_lag_seconds_sum[30m])) / "
+                                "(sum by (model) (rate(rank_catalog_lag_seconds_count[30m])) > 0)"
+                            ),
+                            "{{model}}",
+                        )
+                    ],
+                    unit="s",
+                    worse=1,
+                ),
+                Lines(
+                    "Held in memory",
+                    "Share of named items that needed no read of the store.",
+                    [
+                        Query(
+                            "1 - sum by (model) (rate(rank_catalog_misses_total[$__rate_interval]))"
+                            " / sum by (model) "
+                            "(rate(rank_catalog_lookups_total[$__rate_interval]))",
+                            "{{model}}",
+                        )
+                    ],
+                    unit="percentunit",
+                ),
+                Lines(
                     "Candidates without a record",
                     "Per ranking. They were never published, or have left the catalogue.",
                     [
                         Query(
-                            _or_zero(
-                                "sum(rate(rank_missing_items_total[$__rate_interval]))"
-                                f" / {RANKINGS}"
-                            ),
+                            f"sum(rate(rank_missing_items_total[$__rate_interval])) / {RANKINGS}",
                             "missing",
                         )
                     ],
@@ -300,10 +346,8 @@ STORE_AND_CATALOGUE = Dashboard(
                     "Share of rankings, by what stood in: their history, or the average user.",
                     [
                         Query(
-                            _or_zero(
-                                "sum by (source) (rate(rank_cold_users_total[$__rate_interval]))"
-                                f" / on () group_left () {RANKINGS}"
-                            ),
+                            "sum by (source) (rate(rank_cold_users_total[$__rate_interval]))"
+                            f" / on () group_left () {RANKINGS}",
                             "{{source}}",
                         )
                     ],
@@ -325,14 +369,54 @@ STORE_AND_CATALOGUE = Dashboard(
                     log=True,
                 ),
                 Lines(
+                    "Round trips",
+                    "Waits for the store by what was read; changes are polled every second.",
+                    [
+                        Query(
+                            "sum by (operation) (rate(rank_store_seconds_count[$__rate_interval]))",
+                            "{{operation}}",
+                        )
+                    ],
+                    unit="cps",
+                ),
+                Lines(
+                    "p99 of a round trip",
+                    "The store and the way to it, without what waits in the service.",
+                    [
+                        Query(
+                            _quantile(
+                                0.99, "rank_store_seconds", 'operation=~"users|items"', "operation"
+                            ),
+                            "{{operation}}",
+                        )
+                    ],
+                    unit="s",
+                    log=True,
+                ),
+                Lines(
+                    "Bytes read",
+                    "Of records, by kind. Items are read once: a steady flow is memory too small.",
+                    [
+                        Query(
+                            "sum by (operation) "
+                            "(rate(rank_store_read_bytes_total[$__rate_interval]))",
+                            "{{operation}}",
+                        )
+                    ],
+                    unit="bytes",
+                ),
+                Lines(
+                    "Breaker",
+                    "0: the store is asked. 1: one read probes. 2: it is not asked.",
+                    [Query("rank_store_breaker_state", "{{instance}}")],
+                    worse=1,
+                ),
+                Lines(
                     "Refused records by kind",
                     "Somebody wrote what does not decode or does not fit the model.",
                     [
                         Query(
-                            _or_zero(
-                                "sum by (record) "
-                                "(rate(rank_corrupt_records_total[$__rate_interval]))"
-                            ),
+                            "sum by (record) (rate(rank_corrupt_records_total[$__rate_interval]))",
                             "{{record}}",
                         )
                     ],
@@ -348,13 +432,28 @@ STORE_AND_CATALOGUE = Dashboard(
                     "A new version shows as one ok a replica; failed repeats until it is mended.",
                     [
                         Query(
-                            _or_zero(
-                                "sum by (result) "
-                                "(increase(rank_model_loads_total[$__rate_interval]))"
-                            ),
+                            "sum by (result) (increase(rank_model_loads_total[$__rate_interval]))",
                             "{{result}}",
                         )
                     ],
+                    width=12,
+                ),
+                Lines(
+                    "Version by alias",
+                    "A step is a promotion; two lines of an alias are replicas that disagree.",
+                    [Query("rank_model_alias_version", "{{name}}@{{alias}} {{instance}}")],
+                    width=12,
+                ),
+                Lines(
+                    "Age of models",
+                    "Since they were exported. Clicks go stale; so do models that learned them.",
+                    [
+                        Query(
+                            "time() - max by (model) (rank_model_created_timestamp_seconds)",
+                            "{{model}}",
+                        )
+                    ],
+                    unit="s",
                     width=12,
                 ),
                 Lines(
@@ -371,7 +470,233 @@ STORE_AND_CATALOGUE = Dashboard(
     ),
 )
 
-DASHBOARDS = (SERVICE_HEALTH, STORE_AND_CATALOGUE)
+PLACES = "rank_served_places_total"
+TRADEOFFS = 'tradeoff=~"0.0|0.5|1.0"'  # of which every panel shows the course
+
+
+def _of_places(metric: str, by: str, where: str = "", per: float = 1) -> str:
+    """Return what ``metric`` counts for each place shown, over half an hour."""
+    top = f"sum by ({by}) (increase({metric}{{{where}}}[30m]))"
+    places = f"sum by ({by}) (increase({PLACES}{{{where}}}[30m]))"
+    return f"{top} / ({places} > 0)" + (f" / {per:g}" if per != 1 else "")
+
+
+def _front(measure: str, per: float = 1) -> Query:
+    """Return what was measured before the model was published."""
+    expr = f'avg by (model, tradeoff) (rank_model_front{{measure="{measure}", {TRADEOFFS}}})'
+    return Query(expr + (f" / {per:g}" if per != 1 else ""), "{{model}} at {{tradeoff}}, measured")
+
+
+def _served(metric: str, per: float = 1) -> Query:
+    """Return what whole-catalogue rankings show: as the front was measured."""
+    where = f'pool="catalogue", {TRADEOFFS}'
+    return Query(
+        _or_zero(_of_places(metric, "model, tradeoff", where, per)), "{{model}} at {{tradeoff}}"
+    )
+
+
+SERVED_BIAS = Dashboard(
+    uid="served-bias",
+    title="Served bias and the front",
+    description="What do users get to see at the tradeoffs that are asked for, and is it what was "
+    "measured before the model was published? Places are those up to the tenth.",
+    rows=(
+        Row(
+            "Now",
+            (
+                Stat(
+                    "Debiased",
+                    "Share of rankings at a tradeoff below 0.45, in the last half hour.",
+                    [
+                        Query(
+                            'sum(increase(rank_served_rankings_total{tradeoff=~"0.[0-4]"}[30m]))'
+                            " / sum(increase(rank_served_rankings_total[30m]))"
+                        )
+                    ],
+                    unit="percentunit",
+                ),
+                Stat(
+                    "Popularity shown",
+                    "Mean percentile by training clicks of what is shown; 50 is the median item.",
+                    [
+                        Query(
+                            "sum(increase(rank_served_popularity_percentiles_total[30m]))"
+                            f" / sum(increase({PLACES}[30m]))"
+                        )
+                    ],
+                    unit="none",
+                ),
+                Stat(
+                    "Long tail",
+                    "Share of places that go to the 80 % least clicked items.",
+                    [
+                        Query(
+                            "sum(increase(rank_served_tail_places_total[30m]))"
+                            f" / sum(increase({PLACES}[30m]))"
+                        )
+                    ],
+                    unit="percentunit",
+                ),
+                Stat(
+                    "Cold items",
+                    "Share of places that go to items known by content alone.",
+                    [
+                        Query(
+                            "sum(increase(rank_served_cold_places_total[30m]))"
+                            f" / sum(increase({PLACES}[30m]))"
+                        )
+                    ],
+                    unit="percentunit",
+                ),
+                Stat(
+                    "Largest drift",
+                    "Of the scores of any tradeoff; above 0.25 is a shift.",
+                    [Query(_or_zero("max(rank_served_score_drift)"))],
+                    unit="none",
+                    bad=0.1,
+                    worse=0.25,
+                ),
+                Stat(
+                    "The front is worth",
+                    "Unbiased AUC that tradeoff 0 wins over 1, as measured.",
+                    [
+                        Query(
+                            "max by (model) "
+                            '(rank_model_front{measure="unbiased_auc", tradeoff="0.0"})'
+                            " - max by (model) "
+                            '(rank_model_front{measure="unbiased_auc", tradeoff="1.0"})',
+                            "{{model}}",
+                        )
+                    ],
+                    unit="none",
+                    low_is_bad=True,
+                    worse=0.0,
+                    bad=0.005,
+                ),
+            ),
+        ),
+        Row(
+            "What is asked for",
+            (
+                Lines(
+                    "Tradeoffs asked for",
+                    "Rankings by tradeoff, to the nearest tenth, defaults included.",
+                    [
+                        Query(
+                            "sum by (tradeoff) "
+                            "(rate(rank_served_rankings_total[$__rate_interval]))",
+                            "{{tradeoff}}",
+                        )
+                    ],
+                    unit="reqps",
+                    stacked=True,
+                ),
+                Lines(
+                    "Whole catalogue or candidates",
+                    "Only rankings of the whole catalogue are comparable with what was measured.",
+                    [
+                        Query(
+                            "sum by (pool) (rate(rank_served_rankings_total[$__rate_interval]))",
+                            "{{pool}}",
+                        )
+                    ],
+                    unit="reqps",
+                    stacked=True,
+                ),
+                Lines(
+                    "Measured front",
+                    "AUC on logged and on unbiased traffic by tradeoff, before publication.",
+                    [
+                        Query(
+                            "max by (model, tradeoff, measure) "
+                            f'(rank_model_front{{measure=~".*_auc", {TRADEOFFS}}})',
+                            "{{measure}} {{model}} at {{tradeoff}}",
+                        )
+                    ],
+                    unit="none",
+                ),
+            ),
+        ),
+        Row(
+            "What is shown, beside what was measured: rankings of the whole catalogue",
+            (
+                Lines(
+                    "Popularity percentile",
+                    "Should fall with the tradeoff. Away from what was measured: other users, or "
+                    "other items than the model was trained on.",
+                    [
+                        _served("rank_served_popularity_percentiles_total", 100),
+                        _front("popularity_percentile", 100),
+                    ],
+                    unit="percentunit",
+                ),
+                Lines(
+                    "Long-tail share",
+                    "Should rise as the tradeoff falls.",
+                    [_served("rank_served_tail_places_total"), _front("tail_share")],
+                    unit="percentunit",
+                ),
+                Lines(
+                    "Exposure Gini",
+                    "0: all items are shown alike. 1: one has it all. Of the last 1,000 places of "
+                    "a replica; greater while there are fewer.",
+                    [
+                        Query(
+                            "avg by (model, tradeoff) "
+                            f'(rank_served_exposure_gini{{pool="catalogue", {TRADEOFFS}}})',
+                            "{{model}} at {{tradeoff}}",
+                        ),
+                        _front("exposure_gini"),
+                    ],
+                    unit="percentunit",
+                ),
+            ),
+        ),
+        Row(
+            "By pool",
+            (
+                Lines(
+                    "Popularity percentile by pool",
+                    "Candidates are chosen before they are ranked: a gap is the choice's bias.",
+                    [
+                        Query(
+                            _of_places("rank_served_popularity_percentiles_total", "pool", per=100),
+                            "{{pool}}",
+                        )
+                    ],
+                    unit="percentunit",
+                ),
+                Lines(
+                    "Cold items by tradeoff",
+                    "Items without clicks get their chance at low tradeoffs.",
+                    [
+                        Query(
+                            _of_places("rank_served_cold_places_total", "tradeoff"),
+                            "{{tradeoff}}",
+                        )
+                    ],
+                    unit="percentunit",
+                ),
+                Lines(
+                    "Score drift",
+                    "Population stability index of scores against the artifact's own: above 0.25 "
+                    "users, proxies or content are not what the model was measured on.",
+                    [
+                        Query(
+                            _or_zero("max by (model, tradeoff) (rank_served_score_drift)"),
+                            "{{model}} at {{tradeoff}}",
+                        )
+                    ],
+                    unit="none",
+                    bad=0.1,
+                    worse=0.25,
+                ),
+            ),
+        ),
+    ),
+)
+
+DASHBOARDS = (SERVICE_HEALTH, STORE_AND_CATALOGUE, SERVED_BIAS)
 
 
 def main() -> int:

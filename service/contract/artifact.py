@@ -15,8 +15,9 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from service.contract.manifest import Manifest, Name
 MANIFEST = "manifest.json"
 GRAPHS = ("item_encoder", "user_encoder", "ranker")
 GOLDEN = "golden.npz"
+SERVED = "served.npz"  # optional: artifacts made before there was one have none
 REQUIRED = (*(f"{graph}.onnx" for graph in GRAPHS), GOLDEN, "front.json")
 ALIASES = "aliases.json"
 CHAMPION = "champion"
@@ -70,6 +72,30 @@ class Golden:
 
 
 @dataclass(frozen=True)
+class ServedReference:
+    """What the model shows, measured on the top 10 of the whole catalogue, to hold traffic against.
+
+    Shapes: click_percentile (I,) in (0, 100), where each of ``item_ids`` stands by its training
+    clicks; tradeoffs (T,); score_deciles (T, 9), the inner deciles of the calibrated scores shown;
+    exposure_gini (T,), expected of ``WINDOW`` places.
+    """
+
+    WINDOW = 1000
+    TOP = 10
+
+    item_ids: list[str]
+    click_percentile: Array
+    tradeoffs: Array
+    score_deciles: Array
+    exposure_gini: Array
+
+    def save(self, path: Path) -> None:
+        """Write the arrays to ``path`` as ``.npz`` without pickle; ids joined by newlines."""
+        joined = np.frombuffer("\n".join(self.item_ids).encode(), np.uint8)
+        np.savez_compressed(path, **{**vars(self), "item_ids": joined})
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A verified artifact: its manifest is valid and every file has the hash it names."""
 
@@ -92,12 +118,37 @@ class Artifact:
 
     def golden(self) -> Golden:
         """Read the golden inputs; raises ArtifactError if they are incomplete."""
-        path = self.path / GOLDEN
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return Golden(**arrays)
-        except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
-            raise ArtifactError(path, f"cannot be read: {error}") from error
+        return Golden(**_arrays(self.path / GOLDEN, {f.name for f in fields(Golden)}))
+
+    def served(self) -> ServedReference | None:
+        """Read what the model shows, None where the artifact does not tell."""
+        if SERVED not in self.manifest.files:
+            return None
+        path = self.path / SERVED
+        arrays = _arrays(path, {f.name for f in fields(ServedReference)})
+        ids = arrays.pop("item_ids").tobytes().decode()
+        found = ServedReference(item_ids=ids.split("\n") if ids else [], **arrays)
+        points = len(found.tradeoffs)
+        for name, shape in (
+            ("click_percentile", (len(found.item_ids),)),
+            ("score_deciles", (points, 9)),
+            ("exposure_gini", (points,)),
+        ):
+            if (given := getattr(found, name).shape) != shape:
+                raise ArtifactError(path, f"{name}: shape is {given}, not {shape}")
+        return found
+
+
+def _arrays(path: Path, names: set[str]) -> dict[str, Any]:
+    """Return the arrays of an ``.npz`` file, which must be ``names``."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = dict(arrays)
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise ArtifactError(path, f"cannot be read: {error}") from error
+    if found.keys() != names:
+        raise ArtifactError(path, f"cannot be read: holds {sorted(found)}, not {sorted(names)}")
+    return found
 
 
 def open_artifact(path: Path) -> Artifact:

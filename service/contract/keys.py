@@ -16,6 +16,9 @@ class Keys:
 
     Changes are announced on one stream for items and one for proxies, because proxies are
     written once and shared by all models that use the same ones.
+
+    A cluster spreads records by the whole of their key; what is read or written together besides
+    lies in one slot, by the tag in braces.
     """
 
     namespace: str
@@ -38,18 +41,18 @@ class Keys:
     @property
     def catalog(self) -> str:
         """The set of all item ids of the space: what a request without candidates ranks."""
-        return f"{self.namespace}:{self.spaces.items}:catalog"
+        return f"{{{self.namespace}}}:{self.spaces.items}:catalog"
 
     def published(self, space: str) -> str:
         """Return the hash that tells a publisher which of its batches ``space`` already holds."""
-        return f"{self.namespace}:{space}:published"
+        return f"{{{self.namespace}}}:{space}:published"
 
     @property
     def item_changes(self) -> str:
         """The stream that names changed items, field ``ids``: ids joined by newlines."""
-        return f"{self.namespace}:{self.spaces.items}:changes"
+        return f"{{{self.namespace}}}:{self.spaces.items}:changes"
 
     @property
     def proxy_changes(self) -> str:
         """The stream that names items whose proxies changed, laid out like ``item_changes``."""
-        return f"{self.namespace}:{self.spaces.proxies}:proxy-changes"
+        return f"{{{self.namespace}}}:{self.spaces.proxies}:proxy-changes"

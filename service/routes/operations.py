@@ -51,6 +51,7 @@ async def readyz(request: Request) -> Health | JSONResponse:
 )
 async def metrics(request: Request) -> Response:
     """Return all metrics in Prometheus' text format."""
+    request.app.state.registry.report()
     return Response(request.app.state.telemetry.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 

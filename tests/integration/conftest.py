@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
-import redis
 import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
@@ -25,7 +24,7 @@ from service.contract.artifact import Repository
 from service.contract.keys import Keys
 from service.settings import Settings
 from tests.conftest import World
-from training.publish import publish
+from training.publish import connect, publish
 
 T = TypeVar("T")
 
@@ -76,7 +75,7 @@ class Deployment:
     settings: Settings
     repository: Repository
     keys: Keys
-    redis: redis.Redis
+    redis: Any
 
     @contextlib.contextmanager
     def serve(self, *, ready: bool = True) -> Iterator[Running]:
@@ -102,7 +101,7 @@ def deploy(world: World, redis_url: str, models: Path, **settings: Any) -> Deplo
         **{"store_timeout_ms": 2000, **settings},
     )
     keys = Keys(namespace, world.artifact.manifest.spaces)
-    return Deployment(chosen, repository, keys, redis.Redis.from_url(redis_url))
+    return Deployment(chosen, repository, keys, connect(redis_url))
 
 
 @pytest.fixture

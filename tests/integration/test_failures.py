@@ -47,6 +47,37 @@ def test_a_stalled_store_degrades_within_its_timeout(
         assert service.client.get("/livez").status_code == 200
 
 
+def test_a_store_that_stays_stalled_is_not_waited_for_by_each_request(
+    world: World, own_redis: str, tmp_path: Path
+) -> None:
+    deployment = deploy(world, own_redis, tmp_path / "models", store_timeout_ms=200)
+    user_id = world.dataset.user_ids[0]
+    with deployment.serve() as service:
+        deployment.redis.execute_command("CLIENT PAUSE", 6_000)
+        until(lambda: service.rank(user_id=user_id) and service.metric("rank_store_breaker_state"))
+        waits = []
+        for _ in range(20):
+            answer = service.rank(user_id=user_id)
+            assert answer["degraded"] == ["store_unavailable"]
+            waits.append(answer["timing_ms"]["user"])
+        assert sorted(waits)[10] < 100  # all but the probes
+        until(lambda: service.rank(user_id=user_id)["degraded"] == [])
+        assert service.metric("rank_store_breaker_state") == 0
+        assert service.metric("rank_store_breaker_opened_total") >= 1
+
+
+def test_callers_in_a_hurry_do_not_open_the_breaker(
+    world: World, own_redis: str, tmp_path: Path
+) -> None:
+    deployment = deploy(world, own_redis, tmp_path / "models", store_timeout_ms=30_000)
+    with deployment.serve() as service:
+        deployment.redis.execute_command("CLIENT PAUSE", 60_000)
+        for _ in range(5):
+            answer = service.rank(user_id=world.dataset.user_ids[0], deadline_ms=20)
+            assert answer["degraded"] == ["deadline"]
+        assert service.metric("rank_store_breaker_state") == 0
+
+
 def test_a_deadline_cuts_the_wait_for_a_stalled_store(
     world: World, own_redis: str, tmp_path: Path
 ) -> None:

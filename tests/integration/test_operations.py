@@ -160,3 +160,50 @@ def test_several_names_need_one_to_be_named(deployment: Deployment, world: World
     with running(deployment.settings.model_copy(update={"model": "toy"})) as service:
         until(lambda: service.client.get("/readyz").status_code == 200)
         assert service.rank(user_id=user_id)["model"] == "toy@1"
+
+
+def test_what_is_served_is_told_beside_what_was_measured(
+    deployment: Deployment, world: World
+) -> None:
+    at = 'model="toy@1",pool="catalogue",tradeoff="0.0"'
+    with deployment.serve() as service:
+        assert f"rank_served_rankings_total{{{at}}} 0.0" in service.client.get("/metrics").text
+        for user_id in world.dataset.user_ids[:60] * 2:
+            service.rank(user_id=user_id, tradeoff=0.0, top_k=20)
+        assert service.metric(f"rank_served_rankings_total{{{at}}}") == 120
+        assert service.metric(f"rank_served_places_total{{{at}}}") == 1200
+        assert service.metric(f"rank_served_window_places{{{at}}}") == 1000
+        measured = 'rank_model_front{measure="%s",model="toy@1",tradeoff="0.0"}'
+        # The same users see the same: only who is drawn how often differs.
+        assert service.metric(f"rank_served_score_drift{{{at}}}") < 0.1
+        concentration = service.metric(f"rank_served_exposure_gini{{{at}}}")
+        assert abs(concentration - service.metric(measured % "exposure_gini")) < 0.05
+        popularity = service.metric(f"rank_served_popularity_percentiles_total{{{at}}}") / 1200
+        assert abs(popularity - service.metric(measured % "popularity_percentile")) < 5
+        service.rank(user_id="u", tradeoff=0.0, candidates=world.dataset.item_ids[:4])
+        at = at.replace("catalogue", "candidates")
+        assert service.metric(f"rank_served_places_total{{{at}}}") == 4
+
+
+def test_models_and_store_are_measured(deployment: Deployment, world: World) -> None:
+    repository, data = deployment.repository, world.dataset
+    with deployment.serve() as service:
+        assert service.metric('rank_model_alias_version{alias="champion",name="toy"}') == 1
+        created = world.artifact.manifest.created.timestamp()
+        told = service.metric('rank_model_created_timestamp_seconds{model="toy@1"}')
+        assert told == pytest.approx(created, abs=1)
+        # The preload is no request's: nothing was looked up yet.
+        assert service.metric('rank_catalog_lookups_total{model="toy@1"}') == 0
+        service.rank(user_id=data.user_ids[0], candidates=[*data.item_ids[:3], "unheld"])
+        assert service.metric('rank_catalog_lookups_total{model="toy@1"}') == 4
+        assert service.metric('rank_catalog_misses_total{model="toy@1"}') == 1
+        record: Any = deployment.redis.get(deployment.keys.user(data.user_ids[0]))
+        assert service.metric('rank_store_read_bytes_total{operation="users"}') == len(record)
+        assert service.metric('rank_store_seconds_count{operation="users"}') == 1
+        deployment.redis.xadd(deployment.keys.item_changes, {"ids": data.item_ids[0]})
+        lag = 'rank_catalog_lag_seconds_bucket{le="10.0",model="toy@1"}'
+        until(lambda: service.metric(lag) == 1)
+        shutil.copytree(repository.path("toy", 1), repository.path("toy", 2))
+        repository.promote("toy", 2)
+        until(lambda: service.metric('rank_model_alias_version{alias="champion",name="toy"}') == 2)
+        until(lambda: 'model="toy@1"' not in service.client.get("/metrics").text)

@@ -16,6 +16,7 @@ import pytest
 from service.contract.keys import Keys
 from service.scorer import Scorer
 from service.store import RedisStore
+from service.telemetry import Telemetry
 from tests.conftest import World
 from tests.integration.conftest import Deployment, Running, deploy, until
 from training.local_redis import private_redis
@@ -65,8 +66,8 @@ def work(
             return await items(self, keys, item_ids)
 
         def counting(read: Callable[..., Any]) -> Callable[..., Any]:
-            async def counting_read(self: RedisStore, names: Sequence[str]) -> Any:
-                records = await read(self, names)
+            async def counting_read(self: RedisStore, *what: Any) -> Any:
+                records = await read(self, *what)
                 counted.bytes_read.append(sum(len(record or b"") for record in records))
                 return records
 
@@ -104,7 +105,7 @@ def test_requests_of_one_turn_share_one_read(work: tuple[Running, Work], world: 
     deployed = counted.deployment
 
     async def ask() -> list[bytes | None]:
-        store = RedisStore(deployed.settings)
+        store = RedisStore(deployed.settings, Telemetry())
         try:
             users = world.dataset.user_ids[:20]
             return await asyncio.gather(*(store.user(deployed.keys, u, 5.0) for u in users))

@@ -94,7 +94,7 @@ def test_prometheus_scrapes_both_replicas_and_accepts_the_rules(stack: Stack) ->
     until(lambda: stack.query("job:rank_replicas_up:count == 2"), 30)
     groups = stack.prometheus.get("/api/v1/rules").json()["data"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
-    assert len(rules) == 25
+    assert len(rules) == 29
     assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
     image = stack.compose("config", "--images", "prometheus").split()[-1]
     mount = f"{DOCKER / 'prometheus'}:/rules:ro"
@@ -126,6 +126,23 @@ def test_every_panel_and_alert_has_its_data(stack: Stack) -> None:
         asked += 1
         assert not stack.query(rule["expr"]), f"{rule['alert']} holds in a healthy stack"
     stack.report["expressions_run"] = asked
+
+
+def test_served_bias_is_told_by_both_replicas(stack: Stack) -> None:
+    shown = stack.query("sum by (instance) (rank_served_places_total) > 0")
+    assert len(shown) == 2
+    front = stack.query('rank_model_front{measure="popularity_percentile", tradeoff="0.5"}')
+    served = stack.query(
+        'sum(rank_served_popularity_percentiles_total{pool="catalogue"})'
+        ' / sum(rank_served_places_total{pool="catalogue"})'
+    )
+    stack.report["popularity_percentile"] = {
+        "served": round(float(served[0]["value"][1]), 1),
+        "measured_at_0.5": round(float(front[0]["value"][1]), 1),
+    }
+    drift = stack.query("max(rank_served_score_drift)")
+    stack.report["largest_score_drift"] = round(float(drift[0]["value"][1]), 3)
+    assert 0 < stack.report["popularity_percentile"]["served"] < 100
 
 
 def test_rankings_go_on_while_redis_is_away(stack: Stack) -> None:

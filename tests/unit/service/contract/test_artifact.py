@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -10,7 +11,16 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
-from service.contract.artifact import ArtifactError, Golden, Repository, open_artifact, sha256
+from service.contract.artifact import (
+    SERVED,
+    Artifact,
+    ArtifactError,
+    Golden,
+    Repository,
+    ServedReference,
+    open_artifact,
+    sha256,
+)
 
 Publish = Callable[[int], Path]
 Fill = Callable[..., Path]
@@ -278,6 +288,45 @@ def test_a_missing_golden_file_is_refused(publish: Publish) -> None:
     (artifact.path / "golden.npz").unlink()
 
     assert refusal(artifact.golden).file == artifact.path / "golden.npz"
+
+
+# served ------------------------------------------------------------------------------------------
+
+
+SHOWN = ServedReference(
+    item_ids=["i1", "söng", "i3"],
+    click_percentile=np.array([10, 50, 90], np.float32),
+    tradeoffs=np.array([0, 1], np.float32),
+    score_deciles=np.arange(18, dtype=np.float32).reshape(2, 9),
+    exposure_gini=np.array([0.5, 0.8], np.float32),
+)
+
+
+def _with_served(folder: Path, reference: ServedReference) -> Artifact:
+    reference.save(folder / SERVED)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][SERVED] = sha256(folder / SERVED)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return open_artifact(folder)
+
+
+def test_what_a_model_shows_comes_back_as_saved(publish: Publish) -> None:
+    back = _with_served(publish(1), SHOWN).served()
+    assert back is not None
+    assert back.item_ids == SHOWN.item_ids
+    for name in ("click_percentile", "tradeoffs", "score_deciles", "exposure_gini"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(SHOWN, name))
+
+
+def test_an_artifact_need_not_tell_what_it_shows(publish: Publish) -> None:
+    assert open_artifact(publish(1)).served() is None
+
+
+def test_a_percentile_for_each_item_is_demanded(publish: Publish) -> None:
+    odd = dataclasses.replace(SHOWN, item_ids=["i1", "i2"])
+    error = refusal(_with_served(publish(1), odd).served)
+    assert error.file.name == SERVED
+    assert "click_percentile: shape is (3,), not (2,)" in error.reason
 
 
 # finding -----------------------------------------------------------------------------------------

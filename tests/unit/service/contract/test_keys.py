@@ -28,12 +28,12 @@ def test_no_ids_give_no_keys() -> None:
 
 
 def test_the_catalog_and_item_changes_follow_the_items_space() -> None:
-    assert KEYS.catalog == "prod:demo-i1:catalog"
-    assert KEYS.item_changes == "prod:demo-i1:changes"
+    assert KEYS.catalog == "{prod}:demo-i1:catalog"
+    assert KEYS.item_changes == "{prod}:demo-i1:changes"
 
 
 def test_proxy_changes_follow_the_proxies_space() -> None:
-    assert KEYS.proxy_changes.startswith("prod:shared:")
+    assert KEYS.proxy_changes.startswith("{prod}:shared:")
 
 
 def test_one_name_for_all_spaces_and_awkward_ids_never_share_a_key() -> None:

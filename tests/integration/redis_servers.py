@@ -1,0 +1,109 @@
+"""Redis in its other shapes, for the length of a block: a cluster, sentinels, TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+
+from tests.integration.conftest import until
+from training.local_redis import child, find_server
+
+_SLOTS = 16384
+_BUS = 10_000  # a node's bus listens this far above its port
+
+
+@contextlib.contextmanager
+def server(folder: Path, port: int, *options: str) -> Iterator[redis.Redis]:
+    """Start a server on a port of the loopback."""
+    folder.mkdir(parents=True)
+    arguments = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", "")
+    with child([find_server(), *arguments, *options]), redis.Redis(port=port) as client:
+        until(lambda: _answers(client))
+        yield client
+
+
+@contextlib.contextmanager
+def cluster(folder: Path, nodes: int = 3) -> Iterator[list[redis.Redis]]:
+    """Start a cluster without replicas and yield a client of each node."""
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for number in range(nodes):
+            options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+            node = server(folder / str(number), free_port(below=65_535 - _BUS), *options)
+            clients.append(stack.enter_context(node))
+        bounds = [_SLOTS * number // nodes for number in range(nodes + 1)]
+        for client, first, end in zip(clients, bounds[:-1], bounds[1:], strict=True):
+            client.execute_command("CLUSTER ADDSLOTS", *range(first, end))
+        for client in clients[1:]:
+            clients[0].execute_command("CLUSTER MEET", "127.0.0.1", port_of(client))
+        until(lambda: all(_whole(client, nodes) for client in clients))
+        yield clients
+
+
+@contextlib.contextmanager
+def watched(folder: Path) -> Iterator[tuple[str, redis.Redis, redis.Redis]]:
+    """Start a primary, its replica and a sentinel; yield the URL and clients of both servers."""
+    first, second, sentinel = free_port(), free_port(), free_port()
+    config = folder / "sentinel.conf"
+    with (
+        server(folder / "first", first) as primary,
+        server(folder / "second", second, "--replicaof", f"127.0.0.1 {first}") as replica,
+    ):
+        until(lambda: replica.info("replication")["master_link_status"] == "up")
+        config.write_text(
+            f"port {sentinel}\nbind 127.0.0.1\nsentinel monitor feed 127.0.0.1 {first} 1\n"
+            "sentinel down-after-milliseconds feed 500\nsentinel failover-timeout feed 3000\n"
+        )
+        with child([find_server(), str(config), "--sentinel"]):
+            with redis.Redis(port=sentinel) as client:
+                until(lambda: _answers(client))
+                until(lambda: client.execute_command("SENTINEL REPLICAS", "feed"))
+            yield f"redis+sentinel://127.0.0.1:{sentinel}/feed", primary, replica
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate of 127.0.0.1 that signs itself, and its key."""
+    made, key = folder / "server.crt", folder / "server.key"
+    openssl = shutil.which("openssl")
+    assert openssl
+    subprocess.run(
+        [
+            *(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(made)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return made, key
+
+
+def free_port(below: int = 65_536) -> int:
+    """Return a port that nothing listens on."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port: int = listener.getsockname()[1]
+        if port < below:
+            return port
+
+
+def port_of(client: redis.Redis) -> int:
+    """Return the port that a client talks to."""
+    return int(client.connection_pool.connection_kwargs["port"])
+
+
+def _answers(client: redis.Redis) -> bool:
+    with contextlib.suppress(redis.RedisError):
+        return bool(client.ping())
+    return False
+
+
+def _whole(client: redis.Redis, nodes: int) -> bool:
+    info = client.execute_command("CLUSTER INFO")
+    return info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == nodes
