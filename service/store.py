@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -40,18 +41,21 @@ class RedisStore:
     def __init__(self, settings: Settings) -> None:
         self.timeout_s = settings.store_timeout_ms / 1000
         url = settings.redis_url.get_secret_value()
-        self._redis = _client(url, settings.store_connections, self.timeout_s)
-        self._kept: list[Any] = []  # idle connections that the pool has lent
-        self._most_kept = settings.store_connections // 2
+        self._redis = _client(url, settings.store_connections, self.timeout_s, self.timeout_s)
+        # Reads of users are timed as a whole: redis-py would start a task and timers for each part.
+        self._untimed = _client(url, settings.store_connections, self.timeout_s, None)
+        self._kept: list[Any] = []  # idle connections that its pool has lent
         self._users = SharedReads(self._mget_users, settings.store_queue)
         # Blocking reads of the change streams wait longer, on connections of their own.
-        self._streams = _client(url, 64, _STREAM_BLOCK_MS / 1000 + self.timeout_s)
+        stream_s = _STREAM_BLOCK_MS / 1000 + self.timeout_s
+        self._streams = _client(url, 64, stream_s, stream_s)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._users.close()
         for connection in self._kept:
             await connection.disconnect()
+        await self._untimed.aclose()
         await self._redis.aclose()
         await self._streams.aclose()
 
@@ -65,7 +69,8 @@ class RedisStore:
 
         Users that are asked for in one turn of the event loop are read by one command.
         """
-        return await self._users.get(keys.user(user_id), timeout_s)
+        own_s = timeout_s if timeout_s < self.timeout_s else None  # the read has that timeout
+        return await self._users.get(keys.user(user_id), own_s)
 
     async def items(
         self, keys: Keys, item_ids: Sequence[str]
@@ -132,23 +137,21 @@ class RedisStore:
         ordinary way of reading connects anew.
         """
         with _mapped():
-            pool = self._redis.connection_pool
-            connection = self._kept.pop() if self._kept else await pool.get_connection()
-            try:
-                await connection.send_command("MGET", *names)
-                records: list[bytes | None] = await connection.read_response()
-            except BaseException as error:
-                await connection.disconnect(nowait=True)
-                await pool.release(connection)
-                if not isinstance(error, RedisConnectionError):
-                    raise
-            else:
-                if len(self._kept) < self._most_kept:
-                    self._kept.append(connection)
-                else:
+            async with asyncio.timeout(self.timeout_s):
+                pool = self._untimed.connection_pool
+                connection = self._kept.pop() if self._kept else await pool.get_connection()
+                try:
+                    await connection.send_command("MGET", *names)
+                    records: list[bytes | None] = await connection.read_response()
+                except BaseException as error:
+                    await connection.disconnect(nowait=True)
                     await pool.release(connection)
-                return records
-        return await self._mget(names)
+                    if not isinstance(error, RedisConnectionError):
+                        raise
+                else:
+                    self._kept.append(connection)
+                    return records
+                return await self._mget(names)
 
     async def _mget(self, names: Sequence[str]) -> list[bytes | None]:
         with _mapped():
@@ -167,14 +170,14 @@ class RedisStore:
         )
 
 
-def _client(url: str, connections: int, timeout_s: float) -> Any:
+def _client(url: str, connections: int, connect_s: float, answer_s: float | None) -> Any:
     """Return a client; its stubs cannot say that replies are bytes, so it goes untyped."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
-        timeout=timeout_s,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
+        timeout=connect_s,
+        socket_timeout=answer_s,
+        socket_connect_timeout=connect_s,
         protocol=2,
         retry=Retry(NoBackoff(), _RETRIES),
     )
