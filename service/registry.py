@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Mapping
@@ -230,6 +231,7 @@ class Registry:
         )
         for told in (self._failures, self._pause_s, self._retry_at):
             told.pop(label, None)
+        _spare_the_collector()
         self._telemetry.model_loads.labels("ok").inc()
         log.info("%s: serves, %d items", label, len(catalog))
 
@@ -243,3 +245,10 @@ class Registry:
             log.error("%s does not serve: %s", label, error)
         self._failures[label] = str(error)
         self._telemetry.model_loads.labels("failed").inc()
+
+
+def _spare_the_collector() -> None:
+    """Take what lives long out of Python's garbage collections, which stop every request."""
+    gc.unfreeze()  # what was dropped since the last load is garbage by now
+    gc.collect()
+    gc.freeze()
