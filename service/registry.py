@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
 import time
@@ -49,7 +50,7 @@ class LoadedModel:
         """The artifact's manifest."""
         return self.scorer.artifact.manifest
 
-    @property
+    @functools.cached_property
     def label(self) -> str:
         """``name@version``."""
         return self.scorer.artifact.label

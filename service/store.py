@@ -45,6 +45,7 @@ class RedisStore:
         # Reads of users are timed as a whole: redis-py would start a task and timers for each part.
         self._untimed = _client(url, settings.store_connections, self.timeout_s, None)
         self._kept: list[Any] = []  # idle connections that its pool has lent
+        self._most_kept = settings.store_connections // 2  # of the others who waits is told
         self._users = SharedReads(self._mget_users, settings.store_queue)
         # Blocking reads of the change streams wait longer, on connections of their own.
         stream_s = _STREAM_BLOCK_MS / 1000 + self.timeout_s
@@ -149,7 +150,10 @@ class RedisStore:
                     if not isinstance(error, RedisConnectionError):
                         raise
                 else:
-                    self._kept.append(connection)
+                    if len(self._kept) < self._most_kept:
+                        self._kept.append(connection)
+                    else:
+                        await pool.release(connection)
                     return records
                 return await self._mget(names)
 
