@@ -28,6 +28,7 @@ from tests.bench.hotpath.load import LoadError
 from tests.bench.hotpath.measure import Budget, Ground, Turn, take_turn
 from tests.bench.hotpath.report import Row, further_table, main_table, plot, short_table
 from tests.bench.hotpath.servers import ServerError
+from tests.bench.hotpath.stages import stages
 from tests.bench.hotpath.variants import ASIDE, VARIANTS, Variant
 from tests.bench.hotpath.world import fill, open_world
 from training.local_redis import private_redis
@@ -36,6 +37,7 @@ _CASES = 200
 # The one-product ranker is held against what shares its form; the rest would say nothing new.
 _DECOMPOSED = ("ours", "floor", "idiomatic", ASIDE.name, "tuned")
 _ATTEMPTS = 2
+_MEASUREMENTS = {"stages": stages, **MEASUREMENTS}
 
 Turns = dict[str, list[dict[int, Turn]]]
 
@@ -165,7 +167,7 @@ def _further(
                 own = replace(ground, redis_url=url)
                 table = catalogue(own, cases, other, options.catalogues)
         else:
-            table = MEASUREMENTS[name](ground, cases, client)
+            table = _MEASUREMENTS[name](ground, cases, client)
         stem = name if ranker == "mlp" else f"{name}-{ranker}"
         known[stem] = {"caption": f"{table.caption} Ranker `{ranker}`.", "rows": table.rows}
         path.write_text(json.dumps(known, indent=2), encoding="utf-8")
@@ -176,7 +178,7 @@ def _further(
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = [variant.name for variant in VARIANTS]
-    further = [*MEASUREMENTS, "catalogue"]
+    further = [*_MEASUREMENTS, "catalogue"]
     parser = argparse.ArgumentParser(prog="python -m tests.bench.hotpath", description=__doc__)
     parser.add_argument("--build", type=Path, default=ROOT / "build/bench", help="where all goes")
     parser.add_argument("--only", nargs="*", choices=names, help="some variants; ours always is")
@@ -192,7 +194,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--further", nargs="*", choices=further,
-        default=["candidates", "concurrency", "catalogue", "freshness"],
+        default=["stages", "candidates", "concurrency", "freshness", "catalogue"],
         help="measured of ours alone, with the first ranker",
     )  # fmt: skip
     parser.add_argument(
