@@ -21,20 +21,21 @@ class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
     """Asks sentinels for the primary's address, and has those wait who find it exhausted."""
 
 
-def connect(url: str, connections: int, timeout_s: float) -> Any:
+def connect(url: str, connections: int, connect_s: float, answer_s: float | None) -> Any:
     """Return a client; its stubs cannot say that replies are bytes, so it goes untyped.
 
-    ``connections`` at most, to each node of a cluster. Nothing is connected yet.
+    ``connections`` at most, to each node of a cluster. ``connect_s`` is the longest wait for a
+    connection, ``answer_s`` for each part of an answer. Nothing is connected yet.
     """
     store = parse(url)
-    timeouts = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+    timeouts = {"socket_timeout": answer_s, "socket_connect_timeout": connect_s}
     options: dict[str, Any] = {"protocol": 2, "retry": Retry(NoBackoff(), _RETRIES), **timeouts}
     if store.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in store.nodes]
         return RedisCluster.from_url(
             store.url, startup_nodes=nodes, max_connections=connections, **options
         )
-    limits: dict[str, Any] = {"max_connections": connections, "timeout": timeout_s}
+    limits: dict[str, Any] = {"max_connections": connections, "timeout": connect_s}
     if store.kind == "server":
         return Redis.from_pool(BlockingConnectionPool.from_url(store.url, **limits, **options))
     given: dict[str, Any] = dict(parse_url(store.url))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import gc
 import logging
 import time
 from collections.abc import Mapping
@@ -50,7 +52,7 @@ class LoadedModel:
         """The artifact's manifest."""
         return self.scorer.artifact.manifest
 
-    @property
+    @functools.cached_property
     def label(self) -> str:
         """``name@version``."""
         return self.scorer.artifact.label
@@ -249,6 +251,7 @@ class Registry:
         )
         for told in (self._failures, self._pause_s, self._retry_at):
             told.pop(label, None)
+        _spare_the_collector()
         self._telemetry.model_loads["ok"].inc()
         self._telemetry.model_loaded.labels(label).set_to_current_time()
         created = scorer.artifact.manifest.created
@@ -265,3 +268,10 @@ class Registry:
             log.error("%s does not serve: %s", label, error)
         self._failures[label] = str(error)
         self._telemetry.model_loads["failed"].inc()
+
+
+def _spare_the_collector() -> None:
+    """Take what lives long out of Python's garbage collections, which stop every request."""
+    gc.unfreeze()  # what was dropped since the last load is garbage by now
+    gc.collect()
+    gc.freeze()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import msgspec
+from msgspec import Meta, Struct
+from pydantic import BaseModel, Field
 
 from service.contract.keys import MAX_ID_CHARS
 from service.contract.manifest import Front
@@ -14,7 +16,7 @@ MAX_CANDIDATES = 5000
 MAX_HISTORY = 500
 MAX_TOP_K = 1000
 
-Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)]
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 
 REQUEST_EXAMPLE: dict[str, Any] = {
     "user_id": "u0007",
@@ -35,71 +37,65 @@ class Degraded(StrEnum):
     PARTIAL_CATALOG = "partial_catalog"
 
 
-class RankRequest(BaseModel):
+class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What to rank, for whom, and where on the accuracy-bias front."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        json_schema_extra={"examples": [REQUEST_EXAMPLE]},
-    )
+    user_id: Annotated[Id, Meta(description="The user to rank for; an unknown one is fine.")]
+    history: Annotated[
+        list[Id],
+        Meta(
+            max_length=MAX_HISTORY,
+            description="Items the user engaged with; used where the user has no record.",
+        ),
+    ] = []
+    candidates: Annotated[
+        Annotated[list[Id], Meta(min_length=1, max_length=MAX_CANDIDATES)] | None,
+        Meta(description="Items to rank; omitted: the whole catalogue. Repeats count once."),
+    ] = None
+    tradeoff: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(
+            description="0 = debiased: what the user would like under uniform exposure. "
+            "1 = what gets clicked under the logged exposure. Omitted: the model's default."
+        ),
+    ] = None
+    top_k: Annotated[int, Meta(ge=1, le=MAX_TOP_K, description="Most items to return.")] = 50
+    model: Annotated[
+        Annotated[str, Meta(max_length=MAX_ID_CHARS)] | None,
+        Meta(description="`name`, `name@version` or `name@alias`; omitted: the service's default."),
+    ] = None
+    exclude: Annotated[
+        list[Id], Meta(max_length=MAX_CANDIDATES, description="Items to leave out.")
+    ] = []
+    context: Annotated[
+        dict[Id, float],
+        Meta(
+            max_length=32,
+            description="Values of the model's context fields; those not named are neutral.",
+        ),
+    ] = {}
+    explain: Annotated[
+        bool, Meta(description="Add each item's score and rank at tradeoff 0 and 1.")
+    ] = False
+    format: Annotated[
+        Literal["rows", "columns"],
+        Meta(description="How `items` are laid out: a list of objects, or an object of lists."),
+    ] = "rows"
+    request_id: Annotated[
+        Id | None, Meta(description="Echoed in the ranking; made up if omitted.")
+    ] = None
+    deadline_ms: Annotated[
+        Annotated[float, Meta(gt=0, le=60_000)] | None,
+        Meta(
+            description="Stop waiting for the store after this long and rank with what is at hand."
+        ),
+    ] = None
 
-    user_id: Id = Field(description="The user to rank for; an unknown one is fine.")
-    history: list[Id] = Field(
-        default_factory=list,  # a default would be copied deeply for each request
-        json_schema_extra={"default": []},
-        max_length=MAX_HISTORY,
-        description="Items the user engaged with; used where the user has no record.",
-    )
-    candidates: list[Id] | None = Field(
-        default=None,
-        min_length=1,
-        max_length=MAX_CANDIDATES,
-        description="Items to rank; omitted: the whole catalogue. Repeats count once.",
-    )
-    tradeoff: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="0 = debiased: what the user would like under uniform exposure. "
-        "1 = what gets clicked under the logged exposure. Omitted: the model's default.",
-    )
-    top_k: int = Field(default=50, ge=1, le=MAX_TOP_K, description="Most items to return.")
-    model: str | None = Field(
-        default=None,
-        max_length=MAX_ID_CHARS,
-        description="`name`, `name@version` or `name@alias`; omitted: the service's default.",
-    )
-    exclude: list[Id] = Field(
-        default_factory=list,
-        json_schema_extra={"default": []},
-        max_length=MAX_CANDIDATES,
-        description="Items to leave out.",
-    )
-    context: dict[Id, float] = Field(
-        default_factory=dict,
-        json_schema_extra={"default": {}},
-        max_length=32,
-        description="Values of the model's context fields; those not named are neutral.",
-    )
-    explain: bool = Field(
-        default=False, description="Add each item's score and rank at tradeoff 0 and 1."
-    )
-    format: Literal["rows", "columns"] = Field(
-        default="rows",
-        description="How `items` are laid out: a list of objects, or an object of lists.",
-    )
-    request_id: Id | None = Field(
-        default=None, description="Echoed in the ranking; made up if omitted."
-    )
-    deadline_ms: float | None = Field(
-        default=None,
-        gt=0,
-        le=60_000,
-        description="Stop waiting for the store after this long and rank with what is at hand.",
-    )
+
+def request_schema() -> dict[str, Any]:
+    """Return the JSON schema of ``RankRequest``, which the decoder of the wire holds to."""
+    schema: dict[str, Any] = msgspec.json.schema(RankRequest)["$defs"][RankRequest.__name__]
+    return {**schema, "examples": [REQUEST_EXAMPLE]}
 
 
 class EndPoint(BaseModel):
@@ -197,7 +193,7 @@ class ErrorDetail(BaseModel):
     code: str = Field(description="A stable word for programs.", examples=["invalid_request"])
     message: str = Field(
         description="A sentence for people.",
-        examples=["tradeoff: Input should be less than or equal to 1"],
+        examples=["tradeoff: Expected `float` <= 1.0"],
     )
     field: str | None = Field(description="The field at fault, if one is.", examples=["tradeoff"])
     request_id: str = Field(description="To find the request in the log.", examples=["b7e2"])

@@ -25,6 +25,10 @@ class Scorer:
     def __init__(self, artifact: Artifact, *, threads: int = 1) -> None:
         self.artifact = artifact
         self._sessions = {name: _session(artifact, name, threads) for name in GRAPHS}
+        self._outputs = {
+            name: [output.name for output in session.get_outputs()]
+            for name, session in self._sessions.items()
+        }
 
     def encode_items(self, embedding: Array, modality_mask: Array, proxies: Array) -> Array:
         """Return states (N, S) of embedding (N, D), modality_mask (N, M), proxies (N, P)."""
@@ -77,7 +81,7 @@ class Scorer:
                 raise ArtifactError(path, f"{what} differ by {worst:.2e}, over {tolerance:.0e}")
 
     def _run(self, graph: str, feed: Mapping[str, Array]) -> Array:
-        output: Array = self._sessions[graph].run(None, feed)[0]
+        output: Array = self._sessions[graph].run(self._outputs[graph], feed)[0]
         return output
 
 

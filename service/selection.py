@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-_SORTED = 256  # logits up to which to sort all is the fastest
 _STRIDE = 64
 _SAMPLED = 50_000  # logits from which on a sample pays
 
@@ -17,16 +16,20 @@ Array = NDArray[np.float32]
 def top_k(logits: Array, item_ids: Sequence[str], k: int) -> NDArray[np.int64]:
     """Return the rows (K,) of the k highest of ``logits`` (N,), best first, ties by item id."""
     rows = None
-    if len(logits) > _SORTED:
-        # Everything at the k-th logit stays in until ids have broken the tie.
+    if len(logits) >= _SAMPLED:
         rows = np.flatnonzero(logits >= _kth_highest(logits, min(k, len(logits))))
         logits = logits[rows]
-    order = np.argsort(-logits)
-    ordered = logits[order[: k + 1]]
+    lowest = -logits
+    # One more than is shown, to see a tie at the last place.
+    order = lowest.argpartition(k)[: k + 1] if k < len(lowest) else np.arange(len(lowest))
+    order = order[lowest[order].argsort()]
+    ordered = lowest[order]
     if (ordered[1:] == ordered[:-1]).any():
-        ids = item_ids if rows is None else [item_ids[row] for row in rows.tolist()]
-        keys = list(zip((-logits).tolist(), ids, strict=False))
-        order = np.array(sorted(range(len(logits)), key=keys.__getitem__), np.int64)
+        # Everything at the k-th logit stays in until ids have broken the tie.
+        order = np.flatnonzero(lowest <= ordered[:k].max(initial=-np.inf))
+        tied = (order if rows is None else rows[order]).tolist()
+        keys = list(zip(lowest[order].tolist(), (item_ids[row] for row in tied), strict=True))
+        order = order[sorted(range(len(keys)), key=keys.__getitem__)]
     best = order[:k]
     return best if rows is None else rows[best]
 

@@ -25,11 +25,11 @@ class SharedReads:
         self._waiting: list[_Waiter] = []
         self._batches: set[asyncio.Task[None]] = set()
 
-    async def get(self, key: str, timeout_s: float) -> bytes | None:
+    async def get(self, key: str, timeout_s: float | None) -> bytes | None:
         """Return what ``key`` holds.
 
-        Raises StoreTimeoutError after ``timeout_s``, StoreOverloadedError at once where too many
-        wait already, else the StoreError that the batch met.
+        Raises StoreTimeoutError after ``timeout_s`` if it is given, StoreOverloadedError at once
+        where too many wait already, else the StoreError that the batch met.
         """
         if self._open >= self._limit:
             raise StoreOverloadedError(f"{self._open} reads wait for the store already")
@@ -39,6 +39,8 @@ class SharedReads:
         answer: asyncio.Future[bytes | None] = loop.create_future()
         self._waiting.append((key, answer))
         self._open += 1
+        if timeout_s is None:
+            return await answer
         timer = loop.call_later(timeout_s, _expire, answer)
         try:
             return await answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -46,21 +47,24 @@ class RedisStore:
         self._telemetry = telemetry
         self._breaker = Breaker(telemetry)
         url = settings.redis_url.get_secret_value()
-        self._redis = connect(url, settings.store_connections, self.timeout_s)
+        self._redis = connect(url, settings.store_connections, self.timeout_s, self.timeout_s)
         self._is_cluster = isinstance(self._redis, RedisCluster)
-        self._kept: list[Any] = []  # idle connections that the pool has lent
-        self._most_kept = settings.store_connections // 2
+        # Reads of users are timed as a whole: redis-py would start a task and timers for each part.
+        self._untimed = connect(url, settings.store_connections, self.timeout_s, None)
+        self._kept: list[Any] = []  # idle connections that its pool has lent
+        self._most_kept = settings.store_connections // 2  # of the others who waits is told
         self._users = SharedReads(self._mget_users, settings.store_queue)
         # Blocking reads of the change streams wait longer, on connections of their own.
-        self._streams = connect(url, 64, _STREAM_BLOCK_MS / 1000 + self.timeout_s)
+        stream_s = _STREAM_BLOCK_MS / 1000 + self.timeout_s
+        self._streams = connect(url, 64, stream_s, stream_s)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._users.close()
         for connection in self._kept:
             await connection.disconnect()
-        await close(self._redis)
-        await close(self._streams)
+        for client in (self._untimed, self._redis, self._streams):
+            await close(client)
 
     async def ping(self) -> None:
         """Return if the store answers."""
@@ -73,8 +77,10 @@ class RedisStore:
         Users that are asked for in one turn of the event loop are read by one command.
         """
         self._breaker.check()
+        timed = not self._is_cluster and timeout_s >= self.timeout_s  # the read itself has that
+        own_s = None if timed else timeout_s
         try:
-            return await self._users.get(keys.user(user_id), timeout_s)
+            return await self._users.get(keys.user(user_id), own_s)
         except StoreOverloadedError:
             self._telemetry.shed["users"].inc()
             raise
@@ -150,22 +156,23 @@ class RedisStore:
         if self._is_cluster:
             return await self._mget(names, "users")
         with self._asking("users"):
-            pool = self._redis.connection_pool
-            connection = self._kept.pop() if self._kept else await pool.get_connection()
-            try:
-                await connection.send_command("MGET", *names)
-                records: list[bytes | None] = await connection.read_response()
-            except BaseException as error:
-                await connection.disconnect(nowait=True)
-                await pool.release(connection)
-                if not isinstance(error, RedisConnectionError):
-                    raise
-                records = await self._redis.mget(names)
-            else:
-                if len(self._kept) < self._most_kept:
-                    self._kept.append(connection)
-                else:
+            async with asyncio.timeout(self.timeout_s):
+                pool = self._untimed.connection_pool
+                connection = self._kept.pop() if self._kept else await pool.get_connection()
+                try:
+                    await connection.send_command("MGET", *names)
+                    records: list[bytes | None] = await connection.read_response()
+                except BaseException as error:
+                    await connection.disconnect(nowait=True)
                     await pool.release(connection)
+                    if not isinstance(error, RedisConnectionError):
+                        raise
+                    records = await self._redis.mget(names)
+                else:
+                    if len(self._kept) < self._most_kept:
+                        self._kept.append(connection)
+                    else:
+                        await pool.release(connection)
             return self._counted("users", records)
 
     async def _mget(self, names: Sequence[str], operation: str) -> list[bytes | None]:

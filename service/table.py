@@ -116,7 +116,8 @@ class ItemTable:
             missing = [item_ids[n] for n in np.flatnonzero(~found).tolist()]
             item_ids = [item_ids[n] for n in np.flatnonzero(found).tolist()]
             rows = rows[found]
-        tiles = np.resize(rows, -(-len(rows) // TILE_ROWS) * TILE_ROWS)
+        tiles = np.zeros(-(-len(rows) // TILE_ROWS) * TILE_ROWS, np.int64)  # the rest: any row
+        tiles[: len(rows)] = rows
         return Pool(item_ids, self._states.take(tiles, axis=0), self._cold[rows], None, missing)
 
     def states(self, rows: Rows) -> Array:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 CODEC_VERSION = 1
 MAX_VALUE = 1e6  # of embeddings and user vectors
 _DTYPES = ("<f4", "<f2")
+_NUMPY = tuple(map(np.dtype, _DTYPES))
 _HEAD = struct.Struct("<BBHI")
 _VALUES_AT = 24
 
@@ -104,11 +105,11 @@ def decode_vector(record: bytes, length: int) -> NDArray[np.float32] | None:
     version, code, _, count = _HEAD.unpack_from(record)
     if version != CODEC_VERSION or code >= len(_DTYPES) or count != length:
         return None
-    dtype = np.dtype(_DTYPES[code])
+    dtype = _NUMPY[code]
     if len(record) != _VALUES_AT + length * dtype.itemsize:
         return None
     values = np.frombuffer(record, dtype, offset=_VALUES_AT).astype(np.float32).reshape(1, length)
-    return values if bool((np.abs(values) <= MAX_VALUE).all()) else None
+    return values if np.abs(values).max(initial=0.0) <= MAX_VALUE else None  # nor NaN
 
 
 def mask_matrix(mask: NDArray[np.uint64], modalities: int) -> NDArray[np.float32]:

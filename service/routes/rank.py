@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import msgspec
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import InvalidRequestError
-from service.schemas import ErrorResponse, RankRequest, RankResponse
+from service.schemas import ErrorResponse, RankRequest, RankResponse, request_schema
 
 PATH = "/rank"
 
 router = APIRouter(tags=["ranking"])
+
+_decoder = msgspec.json.Decoder(RankRequest)
+# How the decoder's messages name what is at fault: "... - at `$.candidates[3]`".
+_UNKNOWN_OR_MISSING = re.compile(r"field `(.+)`$")
+_PLACE = re.compile(r"`\$\.([^`]+?)(?:\[\.\.\.\])?`$")
+_INDEX = re.compile(r"\[(\d+)\]")
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorResponse, "description": "The model is not loaded."},
@@ -39,7 +46,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": RankRequest.model_json_schema()}},
+            "content": {"application/json": {"schema": request_schema()}},
         }
     },
 )
@@ -81,11 +88,12 @@ class DirectRank:
 def parse(body: bytes) -> RankRequest:
     """Return the validated request; raises InvalidRequestError naming the first bad field."""
     try:
-        return RankRequest.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(map(str, first["loc"])) or "body"
-        raise InvalidRequestError(f"{field}: {first['msg']}", field=field) from error
+        return _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        what, _, place = str(error).partition(" - at ")
+        named = _UNKNOWN_OR_MISSING.search(what) or _PLACE.search(place)
+        field = _INDEX.sub(r".\1", named[1]) if named else "body"
+        raise InvalidRequestError(f"{field}: {what}", field=field) from error
 
 
 async def _answer(scope: Scope, body: bytes) -> bytes:

@@ -2,8 +2,9 @@
 
 Each variant is a server of its own on one core, one at a time, in turns; client and Redis are on
 another. All serve the same ONNX files from the same records; rankings are compared before timing.
-Writes ``hotpath.json``, ``hotpath.md`` and ``hotpath.png``, for the one-product ranker
-``hotpath-decomposed.json``, and ``hotpath-further.json``.
+Writes ``hotpath.json``, ``hotpath.md`` and ``hotpath.png``, the same for the one-product ranker as
+``hotpath-decomposed.*``, a short table of each for the README as ``*-readme.md``, and what
+``--further`` measures as ``hotpath-further.json`` and ``.md``: what was not measured anew stays.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from tests.bench.hotpath.agreement import Case, Cases, DisagreementError
 from tests.bench.hotpath.further import MEASUREMENTS, catalogue
 from tests.bench.hotpath.load import LoadError
 from tests.bench.hotpath.measure import Budget, Ground, Turn, take_turn
-from tests.bench.hotpath.report import Row, Table, further_table, main_table, plot
+from tests.bench.hotpath.report import Row, further_table, main_table, plot, short_table
 from tests.bench.hotpath.servers import ServerError
+from tests.bench.hotpath.stages import stages
 from tests.bench.hotpath.variants import ASIDE, VARIANTS, Variant
 from tests.bench.hotpath.world import fill, open_world
 from training.local_redis import private_redis
@@ -35,6 +37,7 @@ _CASES = 200
 # The one-product ranker is held against what shares its form; the rest would say nothing new.
 _DECOMPOSED = ("ours", "floor", "idiomatic", ASIDE.name, "tuned")
 _ATTEMPTS = 2
+_MEASUREMENTS = {"stages": stages, **MEASUREMENTS}
 
 Turns = dict[str, list[dict[int, Turn]]]
 
@@ -47,7 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     build.mkdir(parents=True, exist_ok=True)
     worlds = {ranker: open_world(build, ranker) for ranker in options.rankers}
     bind(min(os.sched_getaffinity(0)))  # client and Redis; servers are bound to the last core
-    texts = []
     for ranker, world in worlds.items():
         cases = Cases(world, options.items)
         with private_redis() as url, redis.Redis.from_url(url) as client:
@@ -55,15 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cases.write_states(client)
             budget = Budget(options.cpu_s, options.wall_s, options.open_s)
             ground = Ground(build, world, url, budget, options.ort_threads)
-            texts.append(_compare(ground, ranker, cases, options))
-            if ranker == options.rankers[0]:
-                texts += _further(ground, cases, client, options)
-    text = "\n".join(texts)
-    sys.stdout.write(text)
-    (build / "hotpath.md").write_text(text, encoding="utf-8")
+            if options.compare:
+                _compare(ground, ranker, cases, options)
+            if options.further and ranker == options.rankers[0]:
+                _further(ground, ranker, cases, client, options)
 
 
-def _compare(ground: Ground, ranker: str, cases: Cases, options: argparse.Namespace) -> str:
+def _compare(ground: Ground, ranker: str, cases: Cases, options: argparse.Namespace) -> None:
     """Measure the variants in turns, so that a neighbour on the machine disturbs them alike."""
     chosen = [
         variant
@@ -74,13 +74,11 @@ def _compare(ground: Ground, ranker: str, cases: Cases, options: argparse.Namesp
     asked = {n: cases.make(n, _CASES) for n in options.candidates}
     turns: Turns = {}
     failed: dict[str, str] = {}
-    text = ""
     for repeat in range(options.repeats):
         for variant in chosen:
             if variant.name not in failed:
                 _take(ground, variant, asked, repeat, turns, failed)
-        text = _write(ground, ranker, [v for v in chosen if v.name in turns], turns, failed)
-    return text
+        _write(ground, ranker, [v for v in chosen if v.name in turns], turns, failed)
 
 
 def _take(
@@ -116,8 +114,8 @@ def _write(
     measured: Sequence[Variant],
     turns: Turns,
     failed: Mapping[str, str],
-) -> str:
-    """Write rows and plot of the turns so far; return the table."""
+) -> None:
+    """Write rows, tables and plot of the turns so far."""
     sizes = list(turns["ours"][0])
     rows = [_row(variant, n, turns, ground.build) for n in sizes for variant in measured]
     stem = "hotpath" if ranker == "mlp" else f"hotpath-{ranker}"
@@ -129,7 +127,12 @@ def _write(
         f"Ranker `{ranker}` ({kind}), top 50 of N candidates, {len(turns['ours'])} turns of every "
         "variant in alternation, server on one core."
     )
-    return main_table(rows, setting, failed)
+    for name, text in (
+        (f"{stem}.md", main_table(rows, setting, failed)),
+        (f"{stem}-readme.md", short_table(rows)),
+    ):
+        (ground.build / name).write_text(text, encoding="utf-8")
+    log(short_table(rows))
 
 
 def _row(variant: Variant, n: int, turns: Turns, build: Path) -> Row:
@@ -152,26 +155,30 @@ def _row(variant: Variant, n: int, turns: Turns, build: Path) -> Row:
 
 
 def _further(
-    ground: Ground, cases: Cases, client: redis.Redis, options: argparse.Namespace
-) -> list[str]:
-    tables: list[Table] = []
+    ground: Ground, ranker: str, cases: Cases, client: redis.Redis, options: argparse.Namespace
+) -> None:
+    """Measure ours alone; after each, write it beside what was measured before."""
+    path = ground.build / "hotpath-further.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for name in options.further:
         log(f"further: {name}")
         if name == "catalogue":
             with private_redis() as url, redis.Redis.from_url(url) as other:
                 own = replace(ground, redis_url=url)
-                tables.append(catalogue(own, cases, other, options.catalogues))
+                table = catalogue(own, cases, other, options.catalogues)
         else:
-            tables.append(MEASUREMENTS[name](ground, cases, client))
-    if tables:
-        rows = {table.name: table.rows for table in tables}
-        (ground.build / "hotpath-further.json").write_text(json.dumps(rows, indent=2))
-    return [further_table(table) for table in tables]
+            table = _MEASUREMENTS[name](ground, cases, client)
+        stem = name if ranker == "mlp" else f"{name}-{ranker}"
+        known[stem] = {"caption": f"{table.caption} Ranker `{ranker}`.", "rows": table.rows}
+        path.write_text(json.dumps(known, indent=2), encoding="utf-8")
+        texts = [further_table(entry["caption"], entry["rows"]) for entry in known.values()]
+        path.with_suffix(".md").write_text("\n".join(texts), encoding="utf-8")
+        log(further_table(known[stem]["caption"], table.rows))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = [variant.name for variant in VARIANTS]
-    further = [*MEASUREMENTS, "catalogue"]
+    further = [*_MEASUREMENTS, "catalogue"]
     parser = argparse.ArgumentParser(prog="python -m tests.bench.hotpath", description=__doc__)
     parser.add_argument("--build", type=Path, default=ROOT / "build/bench", help="where all goes")
     parser.add_argument("--only", nargs="*", choices=names, help="some variants; ours always is")
@@ -182,8 +189,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--rankers", nargs="+", choices=["mlp", "decomposed"], default=["mlp", "decomposed"]
     )
     parser.add_argument(
+        "--compare", action=argparse.BooleanOptionalAction, default=True,
+        help="measure the variants; without, --further alone",
+    )  # fmt: skip
+    parser.add_argument(
         "--further", nargs="*", choices=further,
-        default=["candidates", "concurrency", "catalogue", "freshness"],
+        default=["stages", "candidates", "concurrency", "freshness", "catalogue"],
         help="measured of ours alone, with the first ranker",
     )  # fmt: skip
     parser.add_argument(

@@ -67,8 +67,12 @@ class Cases:
         chunks = [(items.ids, *self._reference.encode(items)) for items in world.items(count)]
         self.item_ids = [item_id for ids, _, _ in chunks for item_id in ids]
         self.states = np.concatenate([state for _, state, _ in chunks])
-        self._cold = np.concatenate([cold for _, _, cold in chunks])
+        self.cold = np.concatenate([cold for _, _, cold in chunks])
         self.user_ids, self._users = world.users()
+
+    def user(self, row: int) -> Floats:
+        """Return the vector (1, U) of a user."""
+        return self._users[row : row + 1]
 
     def make(self, candidates: int, count: int) -> list[Case]:
         """Return requests for ``candidates`` random items each."""
@@ -84,7 +88,7 @@ class Cases:
     def _case(self, user: int, rows: NDArray[np.int64], tradeoff: float) -> Case | None:
         """Return None where float32 sums in another order could change the normal form."""
         manifest = self._reference.manifest
-        logits = self._reference.logits(self._users[user : user + 1], self.states[rows], tradeoff)
+        logits = self._reference.logits(self.user(user), self.states[rows], tradeoff)
         order = np.argsort(-logits, kind="stable")[: TOP_K + 1]
         slope, intercept = manifest.calibration.slope, manifest.calibration.intercept
         scores = 1 / (1 + np.exp(-(slope * logits[order].astype(np.float64) + intercept)))
@@ -98,14 +102,14 @@ class Cases:
         items = [
             {"item_id": ids[row], "rank": place, "score": score, "status": status}
             for place, (row, score, status) in enumerate(
-                zip(best, scores.tolist(), _statuses(self._cold[rows[best]]), strict=False), 1
+                zip(best, scores.tolist(), _statuses(self.cold[rows[best]]), strict=False), 1
             )
         ]
         return Case(json.dumps(body).encode(), normal_form({"items": items}), scores[:TOP_K])
 
     def write_states(self, client: redis.Redis) -> None:
         """Write the encoded items that ``tuned`` reads."""
-        rows = np.column_stack([self.states, self._cold.astype(np.float32)])
+        rows = np.column_stack([self.states, self.cold.astype(np.float32)])
         names = (state_key(NAMESPACE, item_id) for item_id in self.item_ids)
         client.mset({name: row.tobytes() for name, row in zip(names, rows, strict=True)})
 

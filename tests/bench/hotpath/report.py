@@ -80,16 +80,33 @@ def main_table(rows: Sequence[Row], setting: str, failed: Mapping[str, str]) -> 
     return "\n".join(lines) + "\n"
 
 
-def further_table(table: Table) -> str:
-    """Return a table of the further measurements."""
-    if not table.rows:
-        return ""
+def short_table(rows: Sequence[Row]) -> str:
+    """Return a line a variant: CPU and how many times ours at each N, latencies at the middle N."""
+    sizes = sorted({row.n for row in rows})
+    middle = sizes[len(sizes) // 2]
+    found = {(row.variant, row.n): row for row in rows}
     lines = [
-        table.caption,
+        f"| CPU us a request | {' | '.join(f'N = {n}' for n in sizes)} | p50, p99 ms at {middle} |",
+        "|" + " --- |" * (len(sizes) + 2),
+    ]
+    for variant in dict.fromkeys(row.variant for row in rows):
+        own = [found[variant, n] for n in sizes]
+        costs = (f"{row.cpu_us.median:,.0f} ({row.ratio.median:.2g}x)" for row in own)
+        at = found[variant, middle]
+        lines.append(
+            f"| {variant}: {at.what} | {' | '.join(costs)} | {at.p50_ms:.1f}, {at.p99_ms:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def further_table(caption: str, rows: Sequence[Mapping[str, Cell]]) -> str:
+    """Return a table of one of the further measurements; all rows have the same columns."""
+    lines = [
+        caption,
         "",
-        "| " + " | ".join(table.rows[0]) + " |",
-        "|" + " --- |" * len(table.rows[0]),
-        *("| " + " | ".join(map(_text, row.values())) + " |" for row in table.rows),
+        "| " + " | ".join(rows[0]) + " |",
+        "|" + " --- |" * len(rows[0]),
+        *("| " + " | ".join(map(_text, row.values())) + " |" for row in rows),
     ]
     return "\n".join(lines) + "\n"
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec  # type: ignore[import-not-found]
+import msgspec
 import numpy as np
 import onnxruntime as ort
 import orjson
@@ -25,7 +25,7 @@ from service.contract.records import decode
 from tests.bench.hotpath.protocol import HOST, STORE_TIMEOUT_S, TOP_K, Task, state_key
 
 
-class RankRequest(msgspec.Struct):  # type: ignore[misc]  # untyped where absent
+class RankRequest(msgspec.Struct):
     """What to rank for whom."""
 
     user_id: str

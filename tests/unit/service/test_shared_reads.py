@@ -82,6 +82,19 @@ def test_each_waiter_has_its_own_timeout_and_may_leave() -> None:
     _run(scenario)
 
 
+def test_a_waiter_without_a_timeout_waits_for_the_read() -> None:
+    async def scenario(store: _Store, reads: SharedReads) -> None:
+        store.let.clear()
+        patient = asyncio.create_task(reads.get("a", None))
+        with pytest.raises(StoreTimeoutError):
+            await reads.get("b", 0.001)
+        assert not patient.done()
+        store.let.set()
+        assert await patient == b"a"
+
+    _run(scenario)
+
+
 def test_too_many_waiting_are_refused_until_the_store_answers() -> None:
     async def scenario(store: _Store, reads: SharedReads) -> None:
         store.let.clear()

@@ -1,0 +1,74 @@
+"""What each stage of a ranking costs, run alone and warm in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import orjson
+import redis
+
+from service.clock import Clock
+from service.ranking import Question, as_rows, rank_pool
+from service.routes.rank import parse
+from service.scorer import Scorer
+from service.selection import top_k
+from service.table import ItemTable
+from tests.bench.hotpath.agreement import Cases
+from tests.bench.hotpath.measure import Ground
+from tests.bench.hotpath.protocol import TOP_K
+from tests.bench.hotpath.report import Cell, Table
+
+_SIZES = (100, 500, 1000)
+_BODIES, _ROUNDS = 50, 40
+
+
+def stages(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
+    """CPU of each stage at several N; parts of a stage are counted in it, too."""
+    scorer = Scorer(ground.world.artifact)
+    table = ItemTable(cases.states.shape[1], 1 << 32)
+    table.put(cases.item_ids, cases.states, cases.cold)
+    rows: list[dict[str, Cell]] = [
+        {"candidates": n, **_at(scorer, table, cases, n)} for n in _SIZES
+    ]
+    caption = (
+        "CPU microseconds of a stage, alone and warm: the least of many rounds. `logits` and "
+        "`best` are parts of `rank`. Reading the user, HTTP and metrics are not among them."
+    )
+    return Table("stages", caption, rows)
+
+
+def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int) -> dict[str, Cell]:
+    bodies = [case.body for case in cases.make(n, _BODIES)]
+    candidates = [parse(body).candidates or [] for body in bodies]
+    rows = [table.rows(item_ids) for item_ids in candidates]
+    pools = list(map(table.gather, candidates, rows))
+    user = cases.user(0)
+    question, clock = Question(user, 0.5, None, TOP_K, explain=False), Clock(None, 1.0)
+    logits = [scorer.score(user, pool.states, 0.5)[:n] for pool in pools]
+    columns = [rank_pool(scorer, pool, question, clock) for pool in pools]
+    answers = list(map(as_rows, columns))
+    body = _least_us(lambda i: parse(bodies[i]))
+    # An id is hashed once in its life: those of a request are new.
+    found = _least_us(lambda i: table.rows(parse(bodies[i]).candidates or []))
+    return {
+        "body": body,
+        "find": found - body,
+        "gather": _least_us(lambda i: table.gather(candidates[i], rows[i])),
+        "logits": _least_us(lambda i: scorer.score(user, pools[i].states, 0.5)),
+        "best": _least_us(lambda i: top_k(logits[i], candidates[i], TOP_K)),
+        "rank": _least_us(lambda i: rank_pool(scorer, pools[i], question, clock)),
+        "lay out": _least_us(lambda i: as_rows(columns[i])),
+        "answer": _least_us(lambda i: orjson.dumps(answers[i])),
+    }
+
+
+def _least_us(step: Callable[[int], object]) -> float:
+    """Return the least microseconds a call, of rounds over all bodies."""
+    taken = []
+    for _ in range(_ROUNDS):
+        began = time.thread_time_ns()
+        for i in range(_BODIES):
+            step(i)
+        taken.append((time.thread_time_ns() - began) / _BODIES / 1e3)
+    return min(taken)
