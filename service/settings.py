@@ -41,7 +41,10 @@ class Settings(BaseSettings):
         default=200, ge=1, le=60_000, description="Longest wait for one answer of the store."
     )
     store_connections: int = Field(
-        default=32, ge=1, le=4096, description="Most connections to the store."
+        default=32,
+        ge=1,
+        le=4096,
+        description="Most connections to the store for users' records, and as many for all else.",
     )
     store_queue: int = Field(
         default=1024, ge=1, le=1 << 20, description="Most user reads waiting for the store."

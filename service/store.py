@@ -51,8 +51,9 @@ class RedisStore:
         self._is_cluster = isinstance(self._redis, RedisCluster)
         # Reads of users are timed as a whole: redis-py would start a task and timers for each part.
         self._untimed = connect(url, settings.store_connections, self.timeout_s, None)
-        self._kept: list[Any] = []  # idle connections that its pool has lent
-        self._most_kept = settings.store_connections // 2  # of the others who waits is told
+        # Idle connections that its pool has lent; others go back to it, and wake who waits for one.
+        self._kept: list[Any] = []
+        self._most_kept = settings.store_connections // 2
         self._users = SharedReads(self._mget_users, settings.store_queue)
         # Blocking reads of the change streams wait longer, on connections of their own.
         stream_s = _STREAM_BLOCK_MS / 1000 + self.timeout_s
