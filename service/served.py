@@ -14,7 +14,8 @@ from service.contract.manifest import Front
 from service.telemetry import Telemetry
 
 TENTHS = tuple(f"{tenth / 10:.1f}" for tenth in range(11))
-POOLS = ("candidates", "catalogue")
+WHOLE = "catalogue"
+POOLS = ("candidates", WHOLE)
 _TOP, _WINDOW = ServedReference.TOP, ServedReference.WINDOW
 _TAIL_PERCENTILE = 80.0
 _BATCH = 256  # rankings looked at together: one by one would cost as much as ranking
@@ -31,16 +32,20 @@ class Served:
     """
 
     def __init__(self, artifact: Artifact, telemetry: Telemetry) -> None:
-        self._reference = artifact.served()
+        reference = artifact.served()  # not kept: it holds all ids
         self._noted: list[tuple[int, list[str], list[float], int]] = []
-        self._popularity = _Popularity(self._reference) if self._reference else None
+        self._popularity = _Popularity(reference) if reference else None
         self._views = [
-            _View(telemetry, self._popularity is not None, artifact.label, tradeoff, pool, deciles)
+            _View(
+                telemetry,
+                (artifact.label, tradeoff, pool),
+                has_popularity=reference is not None,
+                deciles=_deciles(reference, tradeoff) if reference and pool == WHOLE else None,
+            )
             for tradeoff in TENTHS
             for pool in POOLS
-            for deciles in [self._deciles(float(tradeoff)) if pool == "catalogue" else None]
         ]
-        _report_front(artifact.label, artifact.manifest.front, self._reference, telemetry)
+        _report_front(artifact.label, artifact.manifest.front, reference, telemetry)
 
     def add(self, tradeoff: float, whole: bool, columns: Mapping[str, Any]) -> None:
         """Note a ranking, laid out as ``schemas.ItemColumns``, of the whole catalogue or not."""
@@ -83,21 +88,15 @@ class Served:
             if percentile is not None:
                 view.count_popularity(percentile[own])
 
-    def _deciles(self, tradeoff: float) -> Floats | None:
-        """Return the inner deciles (9,) of the scores shown at ``tradeoff``, if they are known."""
-        if self._reference is None:
-            return None
-        return _interpolated(tradeoff, self._reference.tradeoffs, self._reference.score_deciles)
-
 
 class _Popularity:
-    """Percentiles by the hash of an id: 16 bytes an item."""
+    """Percentiles by the hash of an id: 12 bytes an item."""
 
     def __init__(self, reference: ServedReference) -> None:
         hashes = np.fromiter(map(hash, reference.item_ids), np.int64, len(reference.item_ids))
         order = np.argsort(hashes)
         self._hashes = np.append(hashes[order], 0)  # never empty, and a search may end behind all
-        self._percentile = np.append(reference.click_percentile[order], 0.0)
+        self._percentile = np.append(reference.click_percentile[order], np.float32(0))
 
     def percentile(self, hashes: Hashes) -> Floats:
         """Return the percentile (N,) of ids by their hash, 0 for unknown ones."""
@@ -111,13 +110,11 @@ class _View:
     def __init__(
         self,
         telemetry: Telemetry,
+        labels: tuple[str, str, str],
+        *,
         has_popularity: bool,
-        model: str,
-        tradeoff: str,
-        pool: str,
         deciles: Floats | None,
     ) -> None:
-        labels = (model, tradeoff, pool)
         self._deciles = deciles
         self._rankings = telemetry.served_rankings.labels(*labels)
         self._places = telemetry.served_places.labels(*labels)
@@ -208,5 +205,7 @@ def _mean(metrics: Mapping[str, Any], name: str) -> float:
     return float(metrics[name].mean) if name in metrics else float("nan")
 
 
-def _interpolated(tradeoff: float, at: Floats, rows: Floats) -> Floats:
-    return np.array([np.interp(tradeoff, at, column) for column in rows.T])
+def _deciles(reference: ServedReference, tradeoff: str) -> Floats:
+    """Return the inner deciles (9,) of the scores shown at ``tradeoff``."""
+    columns = reference.score_deciles.T
+    return np.array([np.interp(float(tradeoff), reference.tradeoffs, each) for each in columns])
