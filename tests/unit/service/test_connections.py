@@ -15,7 +15,7 @@ OPTIONS = "ssl_ca_certs=/ca.pem&socket_timeout=7"
 
 
 def test_tls_behind_sentinels_is_for_both_kinds_of_servers() -> None:
-    client = connect(f"rediss+sentinel://me:secret@s1,s2:5000/feed/3?{OPTIONS}", 4, 0.2)
+    client = connect(f"rediss+sentinel://me:secret@s1,s2:5000/feed/3?{OPTIONS}", 4, 0.2, 0.2)
     pool = client.connection_pool
     assert pool.connection_class is SentinelManagedSSLConnection
     given: dict[str, Any] = pool.connection_kwargs
@@ -30,7 +30,7 @@ def test_tls_behind_sentinels_is_for_both_kinds_of_servers() -> None:
 
 
 def test_tls_reaches_the_nodes_of_a_cluster() -> None:
-    client = connect(f"rediss+cluster://me:secret@a,b:7001?{OPTIONS}", 4, 0.2)
+    client = connect(f"rediss+cluster://me:secret@a,b:7001?{OPTIONS}", 4, 0.2, 0.2)
     nodes = client.nodes_manager.startup_nodes
     assert set(nodes) == {"a:6379", "b:7001"}
     for node in nodes.values():
