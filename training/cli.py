@@ -20,11 +20,12 @@ from service.contract.artifact import (
 )
 from training.baselines import BASELINES, baseline_names, measure_baseline
 from training.cold import hidden_users, measure_cold
-from training.config import MODELS, load_config
-from training.curves import Curve, Report
+from training.config import MODELS, Config, load_config
+from training.curves import Curve, RankingReport, Report
 from training.data.convert import CONVERTERS
-from training.data.dataset import open_dataset
+from training.data.dataset import Dataset, open_dataset
 from training.data.simulate import simulate as simulate_dataset
+from training.data.split import positives_only
 from training.demo import run_demo
 from training.distributed import is_first, launched, processes
 from training.errors import ConfigError, TrainingError
@@ -34,7 +35,16 @@ from training.pipeline import train_net
 from training.probes import measure_probes, unpurified
 from training.publish import BATCH
 from training.publish import publish as publish_records
-from training.report import baseline_table, cold_table, front_table, plot_front, probe_table
+from training.ranking_baselines import RANKING_BASELINES, measure_ranking_baseline
+from training.report import (
+    baseline_table,
+    cold_table,
+    front_table,
+    plot_curves,
+    plot_front,
+    probe_table,
+    ranking_table,
+)
 
 REDIS_URL = "redis://127.0.0.1:6379/0"
 
@@ -61,6 +71,10 @@ Scratch = Annotated[
     Path | None,
     typer.Option(help="Folder on disk for impressions, where they may exceed memory."),
 ]
+_BASELINES_HELP = (
+    f"all, none, or some of: {','.join(BASELINES)}; "
+    f"where data hold clicks alone: {','.join(RANKING_BASELINES)}."
+)
 Model = Annotated[str, typer.Option("--model", help=f"One of: {', '.join(MODELS)}.")]
 
 
@@ -137,9 +151,7 @@ def evaluate(
     data: Data,
     model: Model = "cp2rec",
     seeds: Annotated[int, typer.Option(min=1, help="Trainings to measure over.")] = 5,
-    baselines: Annotated[
-        str, typer.Option(help=f"all, none, or some of: {','.join(BASELINES)}.")
-    ] = "none",
+    baselines: Annotated[str, typer.Option(help=_BASELINES_HELP)] = "none",
     probes: Annotated[
         bool, typer.Option("--probes", help="Probe what purification leaves of the proxies.")
     ] = False,
@@ -161,9 +173,15 @@ def evaluate(
     """
     if launched():
         raise ConfigError("torchrun is for train; evaluate trains its seeds in one process")
-    names = baseline_names(baselines)
     resolved = load_config(model, config, tuple(overrides or ()))
     dataset = open_dataset(data, scratch)
+    folder = results / dataset.description.name
+    if positives_only(dataset):
+        if probes or cold:
+            raise ConfigError(f"--probes and --cold: {data} holds clicks alone, which have no AUC")
+        _evaluate_ranking(folder / name, dataset, resolved, seeds, baselines, build)
+        return
+    names = baseline_names(baselines, BASELINES)
     if probes:
         unpurified(resolved)  # refused before anything is trained
     if cold:
@@ -176,7 +194,6 @@ def evaluate(
     purification = measure_probes(dataset, resolved, seeds, build) if probes else ()
     parts = measure_cold(dataset, resolved, seeds, build, cold_users) if cold else ()
     report = Report(**front.model_dump(), baselines=curves, purification=purification, cold=parts)
-    folder = results / front.dataset
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / f"{name}.json", report.model_dump_json(indent=2).encode())
     plot_front([front], folder / f"{name}.png", title=f"{name} on {front.dataset}", curves=curves)
@@ -262,6 +279,28 @@ def main() -> None:
     except (TrainingError, ArtifactError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
+
+
+def _evaluate_ranking(
+    path: Path, dataset: Dataset, config: Config, seeds: int, baselines: str, build: Path
+) -> None:
+    """Measure baselines where data hold clicks alone; ``path`` lacks its suffix."""
+    curves: dict[str, Curve] = {}
+    for name in baseline_names(baselines, RANKING_BASELINES):
+        logging.info("baseline %s", name)
+        curves[name] = measure_ranking_baseline(name, dataset, config, seeds, build)
+    if not curves:
+        raise ConfigError(f"{dataset.path} holds clicks alone: say what to rank by, --baselines")
+    report = RankingReport(
+        dataset=dataset.description.name,
+        seeds=tuple(range(config.seed, config.seed + seeds)),
+        baselines=curves,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path.with_suffix(".json"), report.model_dump_json(indent=2).encode())
+    plot_curves(curves, path.with_suffix(".png"), title=f"{path.name} on {report.dataset}")
+    typer.echo(ranking_table(curves))
+    typer.echo(f"wrote {path}.json and .png")
 
 
 def _promote(repository: Repository, name: str, version: int, alias: str) -> None:

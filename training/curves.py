@@ -14,13 +14,19 @@ class _Frozen(BaseModel):
 
 
 class Curve(_Frozen):
-    """One baseline over several seeds; a point is a curve of length one."""
+    """One baseline over several seeds; a point is a curve of length one.
+
+    ``logged`` and ``unbiased`` are the two axes of the front beside it. Of a full ranking also all
+    that was measured at each tradeoff, by name, and the ``options`` that validation chose.
+    """
 
     what: str
     tradeoffs: tuple[float, ...]
-    logged_auc: tuple[Metric, ...]
-    unbiased_auc: tuple[Metric, ...]
+    logged: tuple[Metric, ...]
+    unbiased: tuple[Metric, ...]
     hypervolume: Metric
+    points: tuple[dict[str, Metric], ...] = ()
+    options: dict[str, float] = {}
 
 
 class Probe(_Frozen):
@@ -60,3 +66,11 @@ class Report(Front):
     baselines: dict[str, Curve]
     purification: tuple[Probe, ...] = ()
     cold: tuple[Part, ...] = ()
+
+
+class RankingReport(_Frozen):
+    """Baselines on data of clicks alone, without a front beside them."""
+
+    dataset: str
+    seeds: tuple[int, ...]
+    baselines: dict[str, Curve]

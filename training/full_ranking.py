@@ -100,11 +100,11 @@ def full_ranking_by_user(
     - ndcg_at_20: gain 1, discount 1 / log2(1 + place), over the ideal order of min(positives, 20)
       (Jarvelin & Kekalainen, TOIS 2002).
     - ndcg_at_20_hit: the same over the ideal order of the hits alone, as the code of NGCF (Wang et
-      al., SIGIR 2019) has it; never below ndcg_at_20, and 1 for a single hit at any place.
+      al., SIGIR 2019) has it; never below ndcg_at_20, and equal to it for a single positive.
     - ood_recall_at_20: recall of the positives of ``task.tail_items``.
     - cold_recall_at_20: recall of the positives whose item has no training positive.
     - matched_auc: mean over the positives of the probability to outscore a negative within 100
-      ranks of popularity, ties counting half; .5 for whatever ranks by popularity alone.
+      ranks of popularity, ties counting half; near .5 for whatever ranks by popularity alone.
     - arp: mean training count of the first 20.
 
     Raises TrainingError for scores that are not finite.
@@ -114,6 +114,16 @@ def full_ranking_by_user(
         for users, scores in _scored(task, score, task.ranked_users(split_name))
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def mean_recall(task: RankingTask, score: Scores, split_name: HeldOut) -> float:
+    """Return recall_at_20 alone, over users: what is chosen by on validation."""
+    recalls = []
+    for users, scores in _scored(task, score, task.ranked_users(split_name)):
+        liked = task.positives[split_name][users].toarray()
+        hit = np.take_along_axis(liked, top_k(scores, min(TOP, task.items)), axis=1)
+        recalls.append(hit.sum(axis=1) / liked.sum(axis=1))
+    return float(np.concatenate(recalls).mean())
 
 
 def mean_over_users(values: dict[str, Floats], seed: int = 0) -> dict[str, Metric]:

@@ -36,7 +36,8 @@ def task_of(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> RankingTask:
         "validation": csr_array(np.zeros_like(train)),
         "test": csr_array(test),
     }
-    return RankingTask(*train.shape, positives, train.sum(axis=0))
+    users, items = train.shape
+    return RankingTask(users, items, positives, train.sum(axis=0))
 
 
 def flags(users: int, items: int, *pairs: tuple[int, int]) -> NDArray[np.bool_]:
@@ -114,12 +115,12 @@ def test_matched_auc_against_scikit_learn(random: tuple[RankingTask, Floats]) ->
     order = sorted(range(task.items), key=lambda item: (task.train_counts[item], item))
     for position, user in enumerate(task.ranked_users("test")):
         aucs = []
-        for item in np.flatnonzero(test[user]):
+        for item in np.flatnonzero(test[user]).tolist():
             at = order.index(item)
             window = order[max(at - MATCHED_RANKS, 0) : at + MATCHED_RANKS + 1]
             skips = [other for other in window if not train[user, other] and not test[user, other]]
             label = [1, *[0] * len(skips)]
-            aucs.append(roc_auc_score(label, scores[user, [item, *skips]]))
+            aucs.append(roc_auc_score(label, scores[user][np.array([item, *skips])]))
         assert found[position] == pytest.approx(np.mean(aucs))
 
 
