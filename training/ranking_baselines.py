@@ -239,20 +239,19 @@ def _grid(**choices: tuple[Any, ...]) -> tuple[Options, ...]:
     )
 
 
-_KNN = _grid(neighbours=(100,), shrink=(0, 10, 100, 1000), alpha=(0.5, 0.75, 1.0))
-_RP3 = _grid(neighbours=(100, 500), alpha=(0.6, 0.8, 1.0), beta=(0.0, 0.1, 0.2))
-_BPR = _grid(dim=(64,), lr=(5e-3,), l2=(1e-4, 1e-2, 1e-1, 1.0))
+_KNN = _grid(neighbours=(100,), shrink=(0, 10), alpha=(0.5, 1.0), damping=(0.0, 1.0))
+_RP3 = _grid(neighbours=(100,), alpha=(0.8, 1.0), beta=(0.0, 0.1, 0.2))
+_BPR = _grid(dim=(64,), lr=(5e-3,), l2=(1e-3, 1e-2, 1e-1, 1.0))
 _ULTRAGCN = _grid(
     dim=(64,),
-    lr=(2e-3,),
-    l2=(1e-2,),
+    lr=(5e-3,),
+    l2=(0.1, 1.0),
     negatives=(512,),
     negative_weight=(10.0, 50.0),
-    item_weight=(0.5, 2.5),
+    item_weight=(1.0,),
 )
-
 _LIGHTGCN = Learning(
-    "lightgcn", LightGcn, _grid(dim=(64,), lr=(5e-3,), l2=(1e-4, 1e-2), layers=(2, 3))
+    "lightgcn", LightGcn, _grid(dim=(64,), lr=(5e-3,), l2=(1e-3,), layers=(2, 3, 4))
 )
 
 RANKING_BASELINES = {
