@@ -46,6 +46,7 @@ class PainvrlOptions(NetOptions):
     """Sizes, modules and loss weights; see the training configs for defaults and meaning."""
 
     family: ClassVar[str] = "painvrl"
+    clicks_suffice: ClassVar[bool] = True
     main: Literal["painvrl"] = "painvrl"
     base: Literal["lightgcn", "ultragcn"] = "lightgcn"
     dim: Size = 64
