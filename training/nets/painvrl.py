@@ -245,11 +245,11 @@ class Painvrl(FrontNet):
         history = self._histories(state, batch, told, slates)
         vectors = torch.where(new[:, None], history, self.user_encoder.scaled(user[batch.user]))
         t = (torch.rand(slates, 1) >= options.debiased_share).float()  # (B, 1)
-        direction = self.ranker.direction(vectors, t)  # (B, S)
+        direction = torch.cat([self.ranker.direction(vectors, t), 1.0 - t], 1)  # (B, S + 1)
+        state = torch.cat([state, self._log_popularity[:, None]], 1)  # (I, S + 1)
         rows = (clicked & ~told).nonzero().flatten()
-        if self.shared:
-            return self._softmax_loss(direction, t, state, batch, rows)
-        return self._ultragcn_loss(direction, t, state, batch, rows)
+        base_loss = self._softmax_loss if self.shared else self._ultragcn_loss
+        return base_loss(direction, state, batch, rows).sum() / max(len(rows), 1)
 
     def common_features(self, state: Tensor) -> Tensor:
         """Return what t leaves alone (N, U) of states (N, S)."""
@@ -288,38 +288,31 @@ class Painvrl(FrontNet):
         return self.user_encoder.encode(total, count)
 
     def _softmax_loss(
-        self, direction: Tensor, t: Tensor, state: Tensor, batch: Slates, rows: Tensor
+        self, direction: Tensor, state: Tensor, batch: Slates, rows: Tensor
     ) -> Tensor:
-        """Return the mean of -log softmax over the catalogue, or over a uniform sample of it."""
+        """Return -log softmax (R',) over the catalogue, or over a uniform sample of it."""
         items, sampled = len(state), self.options.candidates
-        prior = (1.0 - t) * self._log_popularity  # (B, I)
-        slate, item = batch.slate[rows], batch.item[rows]
-        own = (direction[slate] * state[item]).sum(1) + prior[slate, item]
+        slate = batch.slate[rows]
+        own = (direction[slate] * state[batch.item[rows]]).sum(1)
         if items <= sampled:
-            total = (direction @ state.transpose(0, 1) + prior).logsumexp(1)[slate]
-        else:
-            some = torch.randint(items, (sampled,))
-            others = (direction @ state[some].transpose(0, 1) + prior[:, some]).logsumexp(1)
-            total = torch.logaddexp(others[slate] + math.log(items / sampled), own)
-        return (total - own).mean()
+            return (direction @ state.transpose(0, 1)).logsumexp(1)[slate] - own
+        some = torch.randint(items, (sampled,))
+        others = (direction @ state[some].transpose(0, 1)).logsumexp(1)[slate]
+        return torch.logaddexp(others + math.log(items / sampled), own) - own
 
     def _ultragcn_loss(
-        self, direction: Tensor, t: Tensor, state: Tensor, batch: Slates, rows: Tensor
+        self, direction: Tensor, state: Tensor, batch: Slates, rows: Tensor
     ) -> Tensor:
-        """Return UltraGCN's L_C + L_O, its weights w_1 = w_3 = 0 and w_2 = w_4 = 1, and L2."""
-        slate, item = batch.slate[rows], batch.item[rows]
-        some = torch.randint(len(state), (min(self.options.candidates, len(state)),))
-        own = (direction[slate] * state[item]).sum(1) + (1.0 - t[slate, 0]) * self._log_popularity[
-            item
-        ]
-        others = direction @ state[some].transpose(0, 1) + (1.0 - t) * self._log_popularity[some]
-        user_degree = self._user_count[batch.user].clamp(min=1.0)  # (B,)
-        of_user = (user_degree + 1.0).sqrt() / user_degree
+        """Return UltraGCN's L_C + L_O (R',), w_1 = w_3 = 0 and w_2 = w_4 = 1, and weight decay."""
+        options, slate, item = self.options, batch.slate[rows], batch.item[rows]
+        some = torch.randint(len(state), (min(options.candidates, len(state)),))
+        own = (direction[slate] * state[item]).sum(1)
+        others = direction @ state[some].transpose(0, 1)  # (B, N)
+        degree = self._user_count[batch.user].clamp(min=1.0)  # (B,)
+        of_user = (degree + 1.0).sqrt() / degree
         of_item = (self._item_count + 1.0).rsqrt()
         positive = of_user[slate] * of_item[item] * F.softplus(-own)
         negative = of_user * (F.softplus(others) * of_item[some]).mean(1)  # (B,)
-        loss = (positive + self.options.negative_weight * negative[slate]).mean()
-        size = self.item_factor(item).square().sum(1) + self.user_factor(
-            batch.user[slate]
-        ).square().sum(1)
-        return loss + self.options.l2 * size.mean()
+        factors = torch.cat([self.item_factor(item), self.user_factor(batch.user[slate])], 1)
+        decay = options.l2 * factors.square().sum(1)
+        return positive + options.negative_weight * negative[slate] + decay

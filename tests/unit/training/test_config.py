@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import training.configs
 from training.config import Config, load_config
 from training.errors import ConfigError
 from training.nets.cp2rec import Cp2recOptions
+from training.nets.painvrl import PainvrlOptions
 
 
 def write(folder: Path, text: str) -> Path:
@@ -23,6 +25,15 @@ def test_the_packaged_config_stands_alone_and_repeats_the_defaults_of_the_net() 
     assert (config.model, config.seed, config.train.slate) == ("cp2rec", 0, 16)
     assert config.front.reference == (0.5, 0.5)
     assert config.net == Cp2recOptions()
+
+
+def test_painvrl_s_config_repeats_the_defaults_of_its_net() -> None:
+    config = load_config("painvrl")
+
+    assert config.net == PainvrlOptions()
+    assert load_config("painvrl-faithful").net == replace(
+        PainvrlOptions(), base="ultragcn", gates="soft", candidates=500, regulariser=0.1
+    )
 
 
 def test_a_file_goes_over_the_package_and_set_over_the_file(tmp_path: Path) -> None:

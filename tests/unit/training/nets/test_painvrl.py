@@ -187,6 +187,29 @@ def test_at_zero_popularity_stands_in_for_what_t_adds(dataset: Dataset) -> None:
     assert net.loss(batch).item() == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_batch_without_clicks_teaches_nothing(dataset: Dataset) -> None:
+    batch = batch_of(dataset)
+    silent = replace(batch, label=torch.zeros_like(batch.label))
+
+    assert net_of(dataset).loss(silent).item() == 0.0
+
+
+def test_ultragcn_s_loss_is_its_formula_by_hand(dataset: Dataset) -> None:
+    net = net_of(dataset, base="ultragcn", debiased_share=0.0, negative_weight=0.0, l2=0.0)
+    batch = batch_of(dataset)
+    served = scores(net, dataset, 1.0).numpy()
+    impressions = dataset.impressions
+    clicked = ROWS[impressions.label[ROWS] > 0]
+    user, item = impressions.user[clicked], impressions.item[clicked]
+    of_user, of_item = np.bincount(user, minlength=12), np.bincount(item, minlength=10)
+    terms = [
+        np.sqrt((of_user[u] + 1) / (of_item[i] + 1)) / of_user[u] * np.log1p(np.exp(-served[u, i]))
+        for u, i in zip(user, item, strict=True)
+    ]
+
+    assert net.loss(batch).item() == pytest.approx(np.mean(terms), rel=1e-4)
+
+
 def test_a_sampled_softmax_is_about_the_full_one(dataset: Dataset) -> None:
     batch = batch_of(dataset)
     full = net_of(dataset, debiased_share=0.0).loss(batch).item()
