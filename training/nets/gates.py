@@ -102,7 +102,8 @@ class _MaskedNet:
         return torch.stack(losses)
 
     def _encoded(self, item: Tensor, gates: Tensor) -> Tensor:
-        return self._scale * (self._content[item] * gates) @ self._weight  # (B, d)
+        encoded: Tensor = self._scale * (self._content[item] * gates) @ self._weight  # (B, d)
+        return encoded
 
     def penalty(self, losses: Tensor, gates: Tensor, kind: PenaltyKind) -> Tensor:
         """Return the penalty, a scalar, of losses (E,) under gates (D,)."""

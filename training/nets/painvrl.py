@@ -229,10 +229,10 @@ class Painvrl(FrontNet):
         self.item_encoder.gates.copy_(served_gates(self.invariance.mu, options.gates))
 
     def loss(self, batch: Slates) -> Tensor:
-        """Return the base's loss of the batch's clicks, each slate at one of both ends.
+        """Return the base's loss of the batch's clicks, each slate at one of both served ends.
 
-        At t = 0 the popularity of training clicks stands in for what t would add, so that the
-        debiased score need not learn it. Some slates are of users known by half of their clicks,
+        At the lower end the popularity of training clicks stands in for what t would add, so that
+        the debiased score need not learn it. Some slates are of users known by half of their clicks,
         and some items stand as nobody had clicked them, so that new ones are served well too.
         """
         options, slates = self.options, len(batch.user)
@@ -244,7 +244,8 @@ class Painvrl(FrontNet):
         told = clicked & new[batch.slate] & (torch.rand(len(clicked)) < 0.5)
         history = self._histories(state, batch, told, slates)
         vectors = torch.where(new[:, None], history, self.user_encoder.scaled(user[batch.user]))
-        t = (torch.rand(slates, 1) >= options.debiased_share).float()  # (B, 1)
+        debiased = torch.rand(slates, 1) < options.debiased_share
+        t = torch.where(debiased, options.kept, 1.0)  # (B, 1)
         direction = torch.cat([self.ranker.direction(vectors, t), 1.0 - t], 1)  # (B, S + 1)
         state = torch.cat([state, self._log_popularity[:, None]], 1)  # (I, S + 1)
         rows = (clicked & ~told).nonzero().flatten()
@@ -314,5 +315,5 @@ class Painvrl(FrontNet):
         positive = of_user[slate] * of_item[item] * F.softplus(-own)
         negative = of_user * (F.softplus(others) * of_item[some]).mean(1)  # (B,)
         factors = torch.cat([self.item_factor(item), self.user_factor(batch.user[slate])], 1)
-        decay = options.l2 * factors.square().sum(1)
-        return positive + options.negative_weight * negative[slate] + decay
+        loss: Tensor = positive + options.negative_weight * negative[slate]
+        return loss + options.l2 * factors.square().sum(1)
