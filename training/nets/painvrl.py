@@ -232,8 +232,8 @@ class Painvrl(FrontNet):
         """Return the base's loss of the batch's clicks, each slate at one of both served ends.
 
         At the lower end the popularity of training clicks stands in for what t would add, so that
-        the debiased score need not learn it. Some slates are of users known by half of their clicks,
-        and some items stand as nobody had clicked them, so that new ones are served well too.
+        the debiased score need not learn it. Some slates are of users known by half of their
+        clicks, and some items stand as nobody had clicked them, so that new ones are served well.
         """
         options, slates = self.options, len(batch.user)
         clicked = batch.valid & (batch.label > 0.5)  # (R,)
