@@ -134,7 +134,8 @@ def open_gates(mu: Tensor) -> Tensor:
 
 def gate_cost(mu: Tensor) -> Tensor:
     """Return the mean chance that a gate is open at all, InvRL's regulariser."""
-    return torch.special.ndtr((mu + 0.5) / _NOISE).mean()
+    chance: Tensor = torch.special.ndtr((mu + 0.5) / _NOISE)
+    return chance.mean()
 
 
 def served_gates(mu: Tensor, kind: GateKind) -> Tensor:
