@@ -32,7 +32,7 @@ def test_a_file_goes_over_the_package_and_set_over_the_file(tmp_path: Path) -> N
 
     assert config.seed == 5
     assert (config.train.lr, config.train.epochs) == (0.25, 7)
-    assert (config.net.dim, config.net.proxy_bins) == (4, 8)
+    assert config.net == Cp2recOptions(dim=4, proxy_bins=8)
     assert config.train.lr_final == load_config("cp2rec").train.lr_final  # untouched neighbour
 
 
