@@ -247,7 +247,7 @@ _ULTRAGCN = _grid(
     lr=(5e-3,),
     l2=(0.1,),
     negatives=(512,),
-    negative_weight=(10.0, 50.0, 200.0),
+    negative_weight=(50.0, 200.0),
     item_weight=(1.0,),
 )
 _LIGHTGCN = Learning(

@@ -12,13 +12,13 @@ from training.full_ranking import RankingTask
 
 
 def write_recbole(folder: Path, dataset: Dataset, task: RankingTask) -> None:
-    """Fill ``folder`` with ``recbole/clicks/``; does nothing where it is."""
+    """Fill ``folder`` with ``clicks/``; does nothing where it is."""
     if folder.exists():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         made = Path(name) / folder.name
-        clicks = made / "recbole/clicks"
+        clicks = made / "clicks"
         clicks.mkdir(parents=True)
         for part, positives in task.positives.items():
             user, item = positives.nonzero()

@@ -17,9 +17,13 @@ from tests.bench.common import bind
 
 @dataclass(frozen=True)
 class Task:
-    """One training: where its data and its scratch folder lie, and the sizes that all share."""
+    """One training: where its data and its scratch folder lie, and the sizes that both share.
+
+    ``recbole``: the folder with the positives of ``data`` in RecBole's format.
+    """
 
     data: str
+    recbole: str
     scratch: str
     core: int
     seed: int

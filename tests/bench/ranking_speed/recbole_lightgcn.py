@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -63,7 +62,7 @@ def main() -> None:
 
 def _settings(task: Task) -> dict[str, Any]:
     return {
-        "data_path": str(Path(task.data) / "recbole"),
+        "data_path": task.recbole,
         "benchmark_filename": ["train", "validation", "test"],
         "load_col": {"inter": ["user_id", "item_id"]},
         "eval_args": {"mode": "full", "group_by": "user", "order": "RO", "split": {"RS": [1]}},
