@@ -23,6 +23,7 @@ from training.config import Config, load_config
 from training.data.batches import SlateBatches, known_items
 from training.data.dataset import Dataset
 from training.data.split import Split, positives_only, split_rows
+from training.errors import ConfigError
 from training.evaluate import (
     UNCALIBRATED,
     calibrate,
@@ -62,6 +63,10 @@ def train_net(
     dataset: Dataset, config: Config, checkpoints: Path, *, stop_after: int | None = None
 ) -> Trained:
     """Fit the net of ``config``; a checkpoint of the same run is resumed from ``checkpoints``."""
+    if positives_only(dataset) and not config.net.clicks_suffice:
+        raise ConfigError(
+            f"{dataset.path} holds clicks alone, which {config.model} can not learn from"
+        )
     split = split_rows(
         dataset, validation=config.split.validation, test=config.split.test, seed=config.seed
     )

@@ -155,7 +155,7 @@ class _Bench:
         path = self._path(name, options, seed, "json")
         if not path.exists():
             task, score = self._task(seed), self._scores(options, seed)
-            rankers = _penalised(task, score) if self.baseline.penalised else iter((score,))
+            rankers = penalised(task, score) if self.baseline.penalised else iter((score,))
             points = tuple(full_ranking_metrics(task, ranker, "test") for ranker in rankers)
             _keep(path, _Run(points=points))
         return _Run.model_validate_json(path.read_bytes())
@@ -195,7 +195,7 @@ class _Bench:
         return self.runs / f"{self.baseline.ranker.name}-{seed}-{digest}-{what}.{suffix}"
 
 
-def _penalised(task: RankingTask, score: Scores) -> Iterator[Scores]:
+def penalised(task: RankingTask, score: Scores) -> Iterator[Scores]:
     """Yield s - (1 - t) c log(1 + n) at each t, with c of the greatest hypervolume on validation.
 
     c is a multiple of the scores' deviation over that of log(1 + n); the axes between measured

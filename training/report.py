@@ -11,11 +11,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from service.contract.manifest import Front, FrontPoint, Metric
-from training.curves import Curve, Part, Probe
+from training.curves import Curve, Mask, Part, Probe
 
 _LABELLED = (0.0, 0.5, 1.0)
 _SHOWN = "popularity_percentile"
 _TABLES = (  # metrics of each table, in order; both axes where both have it
+    ("recall_at_20", "ndcg_at_20", "ndcg_at_20_hit", "cold_recall_at_20", "matched_auc"),
     ("auc", "auc_with_position", "gauc", "logloss", "ece"),
     ("ndcg_at_10", "recall_at_10", "arp", _SHOWN, "tail_share", "exposure_gini", "coverage"),
 )
@@ -176,6 +177,24 @@ def probe_table(probes: Sequence[Probe]) -> str:
         cells = (probe.purified, probe.unpurified, probe.difference, probe.content)
         measure = {"r2": "R2 of its rank", "auc": "AUC"}[probe.measure]
         lines.append(f"| {probe.proxy} | {measure} | {' | '.join(map(_cell, cells))} |")
+    return "\n".join(lines)
+
+
+def mask_table(mask: Mask) -> str:
+    """Return what an invariant mask does, as Markdown."""
+    lines = ["| what | value |", "| --- | --- |"]
+    lines += [f"| open gates, {name} | {_cell(share, 3)} |" for name, share in mask.open.items()]
+    lines += [
+        f"| share of the top 10 that w = 0 and w = 1 have in common | {_cell(mask.overlap, 3)} |",
+        f"| the same, were variant content all that w moved | {_cell(mask.content_overlap, 3)} |",
+    ]
+    if mask.weights:
+        lines += [
+            f"| lambda*, mean over steps | {_cell(mask.weight, 3)} |",
+            f"| lambda*, deviation over steps | {_cell(mask.weight_deviation, 3)} |",
+            f"| lambda* by tenths of the steps | {' '.join(f'{w:.2f}' for w in mask.weights)} |",
+            f"| clicks moved, by reassignment | {' '.join(f'{m:.3f}' for m in mask.moved)} |",
+        ]
     return "\n".join(lines)
 
 

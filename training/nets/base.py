@@ -70,10 +70,12 @@ class NetOptions:
     """Base of every net's options, the section [net] of a configuration.
 
     A net that configurations may name has a field ``main``, a Literal of its names; ``family`` is
-    what its artifacts are the ``kind`` of.
+    what its artifacts are the ``kind`` of; ``clicks_suffice`` tells whether it learns where no
+    skips are known.
     """
 
     family: ClassVar[str] = "cp2rec"
+    clicks_suffice: ClassVar[bool] = False
 
     @property
     def exposure(self) -> Literal["nothing", "propensity", "offset"]:

@@ -21,8 +21,8 @@ from training.nets.base import TrainingTables
 EnvironmentKind = Literal["inferred", "popularity", "time", "random"]
 
 _DIM = 16
-_STEPS = 40
-_BATCH = 2048  # of each environment
+_STEPS = 30
+_BATCH = 1024  # of each environment
 _NEGATIVES = 256
 _LR = 0.05
 _SHRINKAGE = 500.0  # keeps a net from knowing the clicks it was given by heart
@@ -117,14 +117,15 @@ def _scores(
     of_label = [(label == e).nonzero().flatten() for e in range(environments)]
     for _ in range(_STEPS):
         negative = torch.randint(len(content), (_NEGATIVES,), generator=generator)
-        encoded = content @ weight  # (E, I, d)
         shrinkage = _SHRINKAGE * person.square().sum() / len(label)
         loss = shrinkage + _CHARGE * (weight * gates[:, None]).square().sum()
         for e, rows in enumerate(of_label):
             if not len(rows):
                 continue
             batch = rows[torch.randint(len(rows), (_BATCH,), generator=generator)]
-            loss = loss + click_loss(shared[e] + person[e], encoded[e], clicks, batch, negative)
+            p = shared[e] + person[e, clicks.user[batch]]
+            liked, others = content[clicks.item[batch]] @ weight[e], content[negative] @ weight[e]
+            loss = loss + click_loss(p, liked, others)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -134,14 +135,10 @@ def _scores(
         return scores
 
 
-def click_loss(
-    person: Tensor, encoded: Tensor, clicks: Clicks, row: Tensor, negative: Tensor
-) -> Tensor:
-    """Return the mean of -log softmax of clicks ``row`` (B,) against ``negative`` items (N,).
+def click_loss(person: Tensor, liked: Tensor, others: Tensor) -> Tensor:
+    """Return the mean of -log softmax of clicks (B,) among their item and the ``others``.
 
-    person (U, d), encoded (I, d).
+    person and liked (B, d): who clicked what; others (N, d).
     """
-    p = person[clicks.user[row]]  # (B, d)
-    own = (p * encoded[clicks.item[row]]).sum(1)  # (B,)
-    others = p @ encoded[negative].transpose(0, 1)  # (B, N)
-    return F.softplus(others.logsumexp(1) - own).mean()
+    own = (person * liked).sum(1)  # (B,)
+    return F.softplus((person @ others.transpose(0, 1)).logsumexp(1) - own).mean()

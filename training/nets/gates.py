@@ -26,7 +26,7 @@ PenaltyKind = Literal["variance", "irm"]
 GateKind = Literal["half", "soft"]
 
 _DIM = 32
-_BATCH = 1024  # of each environment
+_BATCH = 512  # of each environment
 _NEGATIVES = 256
 _LR = 0.01
 _NOISE = 0.25  # standard deviation of a gate in training
@@ -91,14 +91,18 @@ class _MaskedNet:
 
     def losses(self, gates: Tensor, of_label: list[Tensor]) -> Tensor:
         """Return the loss (E,) of each environment on a batch of its clicks ``of_label``."""
-        encoded = self._scale * (self._content * gates) @ self._weight  # (I, d)
         draw = self._generator
-        negative = torch.randint(len(encoded), (_NEGATIVES,), generator=draw)
+        negative = torch.randint(len(self._content), (_NEGATIVES,), generator=draw)
+        others = self._encoded(negative, gates)
         losses = []
         for rows in of_label:
             batch = rows[torch.randint(len(rows), (_BATCH,), generator=draw)]
-            losses.append(click_loss(self._person, encoded, self._clicks, batch, negative))
+            liked = self._encoded(self._clicks.item[batch], gates)
+            losses.append(click_loss(self._person[self._clicks.user[batch]], liked, others))
         return torch.stack(losses)
+
+    def _encoded(self, item: Tensor, gates: Tensor) -> Tensor:
+        return self._scale * (self._content[item] * gates) @ self._weight  # (B, d)
 
     def penalty(self, losses: Tensor, gates: Tensor, kind: PenaltyKind) -> Tensor:
         """Return the penalty, a scalar, of losses (E,) under gates (D,)."""

@@ -46,16 +46,17 @@ class PainvrlOptions(NetOptions):
     """Sizes, modules and loss weights; see the training configs for defaults and meaning."""
 
     family: ClassVar[str] = "painvrl"
+    clicks_suffice: ClassVar[bool] = True
     main: Literal["painvrl"] = "painvrl"
     base: Literal["lightgcn", "ultragcn"] = "lightgcn"
     dim: Size = 64
     layers: Annotated[int, Ge(0)] = 2
-    temperature: Annotated[float, Gt(0)] = 0.15
+    temperature: Annotated[float, Gt(0)] = 0.2
     candidates: Size = 8192
     debiased_share: Share = 0.5
     new_share: Share = 0.1
     popularity: Share = 0.3
-    kept: Annotated[float, Ge(0), Lt(1)] = 0.4
+    kept: Annotated[float, Ge(0), Lt(1)] = 0.45
     convert: bool = True
     gates: GateKind | Literal["none"] = "half"
     environments: EnvironmentKind = "inferred"
