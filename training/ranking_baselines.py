@@ -241,13 +241,13 @@ def _grid(**choices: tuple[Any, ...]) -> tuple[Options, ...]:
 
 _KNN = _grid(neighbours=(100,), shrink=(0, 10), alpha=(0.5, 1.0), damping=(0.0, 1.0))
 _RP3 = _grid(neighbours=(100,), alpha=(0.8, 1.0), beta=(0.0, 0.1, 0.2))
-_BPR = _grid(dim=(64,), lr=(5e-3,), l2=(1e-3, 1e-2, 1e-1, 1.0))
+_BPR = _grid(dim=(64,), lr=(5e-3,), l2=(1e-2, 1e-1, 1.0))
 _ULTRAGCN = _grid(
     dim=(64,),
     lr=(5e-3,),
-    l2=(0.1, 1.0),
+    l2=(0.1,),
     negatives=(512,),
-    negative_weight=(10.0, 50.0),
+    negative_weight=(50.0, 200.0),
     item_weight=(1.0,),
 )
 _LIGHTGCN = Learning(

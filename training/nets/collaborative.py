@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, softplus
+
+from training.nets.environments import Clicks
+from training.nets.propagation import Propagation
 
 _INITIAL_SD = 0.1
 _NEIGHBOURS = 10
@@ -51,18 +52,12 @@ class LightGcn(BprMf):
 
     def __init__(self, liked: csr_array, *, dim: int, l2: float, layers: int) -> None:
         super().__init__(liked, dim=dim, l2=l2)
-        self.layers = layers
-        self._graph = _normalised(liked)
+        user, item = (torch.from_numpy(rows).long() for rows in liked.nonzero())
+        self._propagate = Propagation(Clicks(user, item), len(self.users), len(self.items), layers)
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return users (U, D) and items (I, D) whose products are the scores."""
-        step = torch.cat([self.users, self.items])  # (U + I, D)
-        total = step
-        for _ in range(self.layers):
-            step = _propagate(step, self._graph)
-            total = total + step
-        users, items = (total / (self.layers + 1)).split([len(self.users), len(self.items)])
-        return users, items
+        return self._propagate(self.users, self.items)
 
 
 class UltraGcn(nn.Module):
@@ -118,34 +113,6 @@ class UltraGcn(nn.Module):
             + self.item_weight * alike
             + 0.5 * self.l2 * norms
         ).mean()
-
-
-def _propagate(table: Tensor, graph: csr_array) -> Tensor:
-    propagated: Tensor = _Propagation.apply(table, graph)  # type: ignore[no-untyped-call]
-    return propagated
-
-
-class _Propagation(torch.autograd.Function):
-    """Product with a symmetric scipy matrix: faster on a CPU than torch's own, either way."""
-
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, graph: csr_array) -> Tensor:
-        ctx.graph = graph
-        return torch.from_numpy(graph @ table.detach().numpy())
-
-    @staticmethod
-    def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor, None]:
-        return torch.from_numpy(ctx.graph @ gradient[0].numpy()), None
-
-
-def _normalised(liked: csr_array) -> csr_array:
-    """Return D^-1/2 A D^-1/2 (U + I, U + I) float32 of the graph of positives (U, I)."""
-    users, items = liked.shape
-    user, item = liked.nonzero()
-    degree_u, degree_i = np.diff(liked.indptr), np.bincount(liked.indices, minlength=items)
-    weight = (1 / np.sqrt(degree_u[user] * degree_i[item])).astype(np.float32)
-    place = np.r_[user, item + users], np.r_[item + users, user]
-    return csr_array((np.r_[weight, weight], place), (users + items, users + items))
 
 
 def _near_items(liked: csr_array) -> tuple[np.ndarray, np.ndarray]:
