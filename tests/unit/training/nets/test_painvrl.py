@@ -13,7 +13,9 @@ from training.nets.base import Slates, with_learned
 from training.nets.painvrl import Painvrl, PainvrlOptions
 
 ROWS = np.arange(180)
-SMALL = PainvrlOptions(dim=4, rounds=1, mask_steps=3, new_share=0.0, kept=0.0, temperature=0.15)
+SMALL = PainvrlOptions(
+    dim=4, layers=2, temperature=0.15, gates="half", rounds=1, mask_steps=3, new_share=0.0, kept=0.0
+)
 BASES = ("lightgcn", "ultragcn")
 
 
