@@ -74,8 +74,9 @@ test-stack: setup ## Build, start, kill and stop the stack; STACK_EXEC= how to r
 bench: setup redis $(HOTPATH:%=build/bench/%-venv/.done) ## Measure the hot path beside what others would build; BENCH= more options
 	$(BIN)/python -m tests.bench.hotpath $(BENCH)
 
-bench-training: setup build/bench/recbole-venv/.done build/bench/fuxictr-venv/.done ## Measure training beside RecBole and FuxiCTR; BENCH= more options
+bench-training: setup build/bench/recbole-venv/.done build/bench/fuxictr-venv/.done ## Measure training beside RecBole and FuxiCTR; BENCH=, RANKING= more options
 	$(BIN)/python -m tests.bench.training_speed $(BENCH)
+	$(BIN)/python -m tests.bench.ranking_speed $(RANKING)
 
 build/bench/%-venv/.done: tests/bench/requirements/%.txt
 	@echo "setting up $(@D): about a minute"

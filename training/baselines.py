@@ -10,7 +10,7 @@ configuration. Equal trainings are shared.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -64,14 +64,15 @@ class Baseline:
     blind: bool = False  # trained and scored with all proxies unknown
 
 
-def baseline_names(wanted: str) -> tuple[str, ...]:
-    """Parse ``all``, ``none`` or a comma-separated list; raises ConfigError for unknown names."""
+def baseline_names(wanted: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Parse ``all``, ``none`` or a list with commas; raises ConfigError for what is not known."""
     if wanted in ("", "none"):
         return ()
-    names = tuple(BASELINES) if wanted == "all" else tuple(wanted.split(","))
+    known = tuple(known)
+    names = known if wanted == "all" else tuple(wanted.split(","))
     for name in names:
-        if name not in BASELINES:
-            raise ConfigError(f"--baselines: {name!r} is not one of {', '.join(BASELINES)}")
+        if name not in known:
+            raise ConfigError(f"--baselines: {name!r} is not one of {', '.join(known)}")
     return names
 
 
@@ -106,8 +107,8 @@ def measure_baseline(name: str, dataset: Dataset, config: Config, seeds: int, ru
     return Curve(
         what=baseline.what,
         tradeoffs=baseline.tradeoffs,
-        logged_auc=tuple(mean_and_se(column) for column in logged.T),
-        unbiased_auc=tuple(mean_and_se(column) for column in unbiased.T),
+        logged=tuple(mean_and_se(column) for column in logged.T),
+        unbiased=tuple(mean_and_se(column) for column in unbiased.T),
         hypervolume=mean_and_se(np.array(areas)),
     )
 

@@ -18,23 +18,36 @@ from service.contract.artifact import (
     open_artifact,
     write_atomically,
 )
+from training.ablations import ABLATIONS, measure_ablation
 from training.baselines import BASELINES, baseline_names, measure_baseline
 from training.cold import hidden_users, measure_cold
-from training.config import MODELS, load_config
-from training.curves import Curve, Report
+from training.config import MODELS, Config, load_config
+from training.curves import Curve, RankingReport, Report
 from training.data.convert import CONVERTERS
-from training.data.dataset import open_dataset
+from training.data.dataset import Dataset, open_dataset
 from training.data.simulate import simulate as simulate_dataset
+from training.data.split import positives_only
 from training.demo import run_demo
 from training.distributed import is_first, launched, processes
 from training.errors import ConfigError, TrainingError
+from training.masks import masked, measure_mask
 from training.pipeline import evaluate as evaluate_front
 from training.pipeline import train as train_model
 from training.pipeline import train_net
 from training.probes import measure_probes, unpurified
 from training.publish import BATCH
 from training.publish import publish as publish_records
-from training.report import baseline_table, cold_table, front_table, plot_front, probe_table
+from training.ranking_baselines import RANKING_BASELINES, measure_ranking_baseline
+from training.report import (
+    baseline_table,
+    cold_table,
+    front_table,
+    mask_table,
+    plot_curves,
+    plot_front,
+    probe_table,
+    ranking_table,
+)
 
 REDIS_URL = "redis://127.0.0.1:6379/0"
 
@@ -61,6 +74,10 @@ Scratch = Annotated[
     Path | None,
     typer.Option(help="Folder on disk for impressions, where they may exceed memory."),
 ]
+_BASELINES_HELP = (
+    f"all, none, or some of: {','.join(BASELINES)}; "
+    f"where data hold clicks alone: {','.join((*RANKING_BASELINES, *ABLATIONS))}."
+)
 Model = Annotated[str, typer.Option("--model", help=f"One of: {', '.join(MODELS)}.")]
 
 
@@ -145,9 +162,7 @@ def evaluate(
     data: Data,
     model: Model = "cp2rec",
     seeds: Annotated[int, typer.Option(min=1, help="Trainings to measure over.")] = 5,
-    baselines: Annotated[
-        str, typer.Option(help=f"all, none, or some of: {','.join(BASELINES)}.")
-    ] = "none",
+    baselines: Annotated[str, typer.Option(help=_BASELINES_HELP)] = "none",
     probes: Annotated[
         bool, typer.Option("--probes", help="Probe what purification leaves of the proxies.")
     ] = False,
@@ -157,6 +172,9 @@ def evaluate(
     cold_users: Annotated[
         float, typer.Option(min=0, max=0.5, help="With --cold: share of users to hide.")
     ] = 0.1,
+    mask: Annotated[
+        bool, typer.Option("--mask", help="Tell what PaInvRL's invariant mask does.")
+    ] = False,
     config: ConfigFile = None,
     overrides: Overrides = None,
     build: Build = Path("build/training"),
@@ -169,9 +187,17 @@ def evaluate(
     """
     if launched():
         raise ConfigError("torchrun is for train; evaluate trains its seeds in one process")
-    names = baseline_names(baselines)
     resolved = load_config(model, config, tuple(overrides or ()))
+    if mask:
+        masked(resolved)
     dataset = open_dataset(data, scratch)
+    folder = results / dataset.description.name
+    if positives_only(dataset):
+        if probes or cold:
+            raise ConfigError(f"--probes and --cold: {data} holds clicks alone, which have no AUC")
+        _evaluate_ranking(folder / name, dataset, resolved, seeds, baselines, mask, build)
+        return
+    names = baseline_names(baselines, BASELINES)
     if probes:
         unpurified(resolved)  # refused before anything is trained
     if cold:
@@ -183,8 +209,14 @@ def evaluate(
         curves[baseline] = measure_baseline(baseline, dataset, resolved, seeds, build)
     purification = measure_probes(dataset, resolved, seeds, build) if probes else ()
     parts = measure_cold(dataset, resolved, seeds, build, cold_users) if cold else ()
-    report = Report(**front.model_dump(), baselines=curves, purification=purification, cold=parts)
-    folder = results / front.dataset
+    told = measure_mask(dataset, resolved, seeds, build) if mask else None
+    report = Report(
+        **front.model_dump(),
+        baselines=curves,
+        purification=purification,
+        cold=parts,
+        mask=told,
+    )
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / f"{name}.json", report.model_dump_json(indent=2).encode())
     plot_front([front], folder / f"{name}.png", title=f"{name} on {front.dataset}", curves=curves)
@@ -195,6 +227,8 @@ def evaluate(
         typer.echo("\n" + probe_table(purification))
     if parts:
         typer.echo("\n" + cold_table(parts))
+    if told:
+        typer.echo("\n" + mask_table(told))
     typer.echo(f"wrote {folder / name}.json and .png")
 
 
@@ -270,6 +304,48 @@ def main() -> None:
     except (TrainingError, ArtifactError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
+
+
+def _evaluate_ranking(
+    path: Path,
+    dataset: Dataset,
+    config: Config,
+    seeds: int,
+    baselines: str,
+    mask: bool,
+    build: Path,
+) -> None:
+    """Measure the front, of a model that learns from clicks alone, and baselines beside it.
+
+    ``path`` lacks its suffix.
+    """
+    learns = config.net.clicks_suffice
+    ablations = ABLATIONS if learns else {}
+    front = evaluate_front(dataset, config, seeds, build) if learns else None
+    curves: dict[str, Curve] = {}
+    for name in baseline_names(baselines, (*RANKING_BASELINES, *ablations)):
+        logging.info("baseline %s", name)
+        measure = measure_ablation if name in ablations else measure_ranking_baseline
+        curves[name] = measure(name, dataset, config, seeds, build)
+    title = f"{path.name} on {dataset.description.name}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if front is not None:
+        told = measure_mask(dataset, config, seeds, build) if mask else None
+        report: Report | RankingReport = Report(**front.model_dump(), baselines=curves, mask=told)
+        plot_front([front], path.with_suffix(".png"), title=title, curves=curves)
+        typer.echo(front_table(front))
+        if told:
+            typer.echo("\n" + mask_table(told) + "\n")
+    elif curves:
+        seeds_done = tuple(range(config.seed, config.seed + seeds))
+        report = RankingReport(dataset=dataset.description.name, seeds=seeds_done, baselines=curves)
+        plot_curves(curves, path.with_suffix(".png"), title=title)
+    else:
+        raise ConfigError(f"{dataset.path} holds clicks alone: say what to rank by, --baselines")
+    write_atomically(path.with_suffix(".json"), report.model_dump_json(indent=2).encode())
+    if curves:
+        typer.echo(ranking_table(curves))
+    typer.echo(f"wrote {path}.json and .png")
 
 
 def _promote(repository: Repository, name: str, version: int, alias: str) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from training.errors import ConfigError
-from training.nets.cp2rec import Cp2recOptions
-from training.nets.interaction import InteractionOptions
 from training.nets.rivals import RivalOptions
+from training.nets.table import Configurable, families, main_names
 
 
 class _Frozen(BaseModel):
@@ -56,18 +56,25 @@ class FrontOptions(_Frozen):
 class Config(_Frozen):
     """The resolved configuration, stored in the artifact."""
 
-    model: Literal["cp2rec"]
+    model: str
     seed: int = Field(ge=0)
     default_tradeoff: float = Field(ge=0, le=1)
     train: TrainOptions
     split: SplitOptions
-    net: Cp2recOptions | InteractionOptions = Field(discriminator="main")
+    net: Configurable = Field(discriminator="main")
     front: FrontOptions
     exposure: ExposureOptions | None = None
 
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, model: str) -> str:
+        if model not in families():
+            raise ValueError(f"is not one of {', '.join(families())}")
+        return model
+
     @model_validator(mode="after")
     def _debiasing_needs_exposure(self) -> Self:
-        if not isinstance(self.net, Cp2recOptions) and self.exposure is None:
+        if self.net.exposure != "nothing" and self.exposure is None:
             raise ValueError(f"net.main = {self.net.main} needs a section [exposure]")
         return self
 
@@ -78,16 +85,23 @@ class RivalConfig(Config):
     net: RivalOptions  # type: ignore[assignment]  # it is no net of a user's
 
 
-_MAIN_MODELS = ("decomposed", "ncf", "dcn")  # pydantic names the chosen one in an error's place
-MODELS = ("cp2rec", "cp2rec-front", "cp2rec-paper")  # packaged configurations
+def _packaged() -> dict[str, dict[str, Any]]:
+    """Return the packaged configurations by name, without what lies over one of them."""
+    files = resources.files("training.configs").iterdir()
+    text = {f.name[:-5]: f.read_text() for f in files if f.name.endswith(".toml")}
+    tables = {name: tomllib.loads(text[name]) for name in sorted(text)}
+    return {name: table for name, table in tables.items() if "model" in table}
+
+
+_PACKAGED = _packaged()
+MODELS = tuple(_PACKAGED)
 
 
 def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...] = ()) -> Config:
     """Return the config of ``model``: packaged, under ``path``, under ``key.sub=value`` items."""
     if model not in MODELS:
         raise ConfigError(f"--model: {model!r} is not one of {', '.join(MODELS)}")
-    packaged = resources.files("training.configs").joinpath(f"{model}.toml").read_text()
-    table = tomllib.loads(packaged)
+    table = copy.deepcopy(_PACKAGED[model])
     if path is not None:
         try:
             _merge(table, tomllib.loads(path.read_text()))
@@ -99,7 +113,8 @@ def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...]
         return Config.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part not in _MAIN_MODELS)
+        # Pydantic names the chosen net in an error's place.
+        where = ".".join(str(part) for part in first["loc"] if part not in main_names())
         raise ConfigError(f"configuration: {where}: {first['msg']}") from error
 
 

@@ -14,13 +14,19 @@ class _Frozen(BaseModel):
 
 
 class Curve(_Frozen):
-    """One baseline over several seeds; a point is a curve of length one."""
+    """One baseline over several seeds; a point is a curve of length one.
+
+    ``logged`` and ``unbiased`` are the two axes of the front beside it. Of a full ranking also all
+    that was measured at each tradeoff, by name, and the ``options`` that validation chose.
+    """
 
     what: str
     tradeoffs: tuple[float, ...]
-    logged_auc: tuple[Metric, ...]
-    unbiased_auc: tuple[Metric, ...]
+    logged: tuple[Metric, ...]
+    unbiased: tuple[Metric, ...]
     hypervolume: Metric
+    points: tuple[dict[str, Metric], ...] = ()
+    options: dict[str, float] = {}
 
 
 class Probe(_Frozen):
@@ -54,9 +60,36 @@ class Part(_Frozen):
     auc: dict[str, Metric]
 
 
+class Mask(_Frozen):
+    """What PaInvRL's mask does, over seeds.
+
+    open: mean gate by modality, in [0, 1]. overlap: share of the top 10 of the whole catalogue
+    that w = 0 and w = 1 have in common, and ``content_overlap`` were variant content all that w
+    moved. weight: lambda* over the steps that learned the gates, ``weights`` its means by tenths;
+    ``moved``: the share of clicks that each reassignment of environments moved, of the first seed.
+    """
+
+    open: dict[str, Metric]
+    overlap: Metric
+    content_overlap: Metric
+    weight: Metric
+    weight_deviation: Metric
+    weights: tuple[float, ...]
+    moved: tuple[float, ...]
+
+
 class Report(Front):
     """A front and what it was compared with: ``results/<dataset>/<name>.json``."""
 
     baselines: dict[str, Curve]
     purification: tuple[Probe, ...] = ()
     cold: tuple[Part, ...] = ()
+    mask: Mask | None = None
+
+
+class RankingReport(_Frozen):
+    """Baselines on data of clicks alone, without a front beside them."""
+
+    dataset: str
+    seeds: tuple[int, ...]
+    baselines: dict[str, Curve]

@@ -26,9 +26,9 @@ from training.shown import sample_users, shown_metrics, top_items
 _CHUNK_ROWS = 65_536
 _CALIBRATION_ROWS = 200_000
 _SCALES = np.linspace(0.0, 2.0, 41)
-AXIS = "auc"
+UNCALIBRATED = Calibration(slope=1.0, intercept=0.0, meaning="a rank score everywhere")
 _MONOTONE = 0.9  # Spearman correlation from which a front counts as monotone
-_SPAN = 0.005  # AUC that each end must win
+_SPAN = 0.005  # of the axis, that each end must win
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.floating]
@@ -75,7 +75,7 @@ def calibrate(label: Floats, logit: Floats) -> Calibration:
     fit = LogisticRegression(C=np.inf).fit(logit[:, None], label)
     slope, intercept = float(fit.coef_[0, 0]), float(fit.intercept_[0])
     if slope <= 0:  # a model worse than chance: keep its order
-        return Calibration(slope=1.0, intercept=0.0, meaning="a rank score everywhere")
+        return UNCALIBRATED
     return Calibration(slope=slope, intercept=intercept, meaning=meaning)
 
 
@@ -161,18 +161,47 @@ def measure_front(
             tradeoffs, *tables, [shown_metrics(lists, clicks) for lists in top], strict=True
         )
     )
-    center = _curve(points, "logged"), _curve(points, "unbiased")
+    return one_front(
+        points,
+        replicates,
+        axis="auc",
+        options=options,
+        unbiased_kind=kind,
+        diagnostic=diagnose(dataset, split.test, unbiased),
+        seed=seed,
+        dataset=dataset,
+    )
+
+
+def one_front(
+    points: tuple[FrontPoint, ...],
+    replicates: Sequence[Floats],
+    *,
+    axis: str,
+    options: FrontOptions,
+    unbiased_kind: str,
+    diagnostic: str,
+    seed: int,
+    dataset: Dataset,
+) -> Front:
+    """Return the front of one training, spanned by the metric ``axis``.
+
+    ``replicates`` (B, T) of its logged, then its unbiased values are paired: a redraw of the users
+    at every tradeoff.
+    """
+    center = _curve(points, "logged", axis), _curve(points, "unbiased", axis)
     return _front(
         points,
         center,
+        axis=axis,
         gain_se=_gains(*replicates).std(axis=0, ddof=1),
         hypervolume=Metric(
             mean=_hypervolumes((center[0][None], center[1][None]), options.reference)[0],
             se=finite(_hypervolumes(replicates, options.reference).std(ddof=1)),
         ),
         options=options,
-        unbiased_kind=kind,
-        diagnostic=diagnose(dataset, split.test, unbiased),
+        unbiased_kind=unbiased_kind,
+        diagnostic=diagnostic,
         se_kind="bootstrap over users",
         seeds=(seed,),
         dataset=dataset.description.name,
@@ -183,7 +212,7 @@ def pool_fronts(fronts: Sequence[Front], options: FrontOptions) -> Front:
     """Pool one front a seed: means and standard errors over seeds, and the verdict of them all."""
     first = fronts[0]
     curves = [
-        np.array([_curve(front.points, axis) for front in fronts])
+        np.array([_curve(front.points, axis, first.axis) for front in fronts])
         for axis in ("logged", "unbiased")
     ]  # (S, T) each
     points = tuple(
@@ -198,6 +227,7 @@ def pool_fronts(fronts: Sequence[Front], options: FrontOptions) -> Front:
     return _front(
         points,
         (curves[0].mean(axis=0), curves[1].mean(axis=0)),
+        axis=first.axis,
         gain_se=standard_error(_gains(*curves)),
         hypervolume=mean_and_se(_hypervolumes(curves, options.reference)),
         options=options,
@@ -236,6 +266,7 @@ def _front(
     points: tuple[FrontPoint, ...],
     center: tuple[Floats, Floats],
     *,
+    axis: str,
     gain_se: Floats,
     hypervolume: Metric,
     options: FrontOptions,
@@ -248,19 +279,19 @@ def _front(
     gain = _gains(center[0][None], center[1][None])[0]
     tradeoffs = [point.tradeoff for point in points]
     spearman = {
-        axis: _spearman(tradeoffs, curve)
-        for axis, curve in zip(("logged", "unbiased"), center, strict=True)
+        side: _spearman(tradeoffs, curve)
+        for side, curve in zip(("logged", "unbiased"), center, strict=True)
     }
     return Front(
         points=points,
         unbiased_kind=unbiased_kind,
-        axis=AXIS,
+        axis=axis,
         hypervolume=hypervolume,
         reference=options.reference,
         spearman=spearman,
         gain={
-            axis: Metric(mean=float(mean), se=finite(se))
-            for axis, mean, se in zip(("logged", "unbiased"), gain, gain_se, strict=True)
+            side: Metric(mean=float(mean), se=finite(se))
+            for side, mean, se in zip(("logged", "unbiased"), gain, gain_se, strict=True)
         },
         verdict=verdict(gain, gain_se, spearman),
         diagnostic=diagnostic,
@@ -275,7 +306,7 @@ def verdict(
 ) -> Literal["clear", "weak", "none"]:
     """Judge a front by its gains (logged, unbiased), their standard errors and monotonicity.
 
-    none: a gain is within 2 standard errors of nothing. clear: both gains are at least .005 AUC
+    none: a gain is within 2 standard errors of nothing. clear: both gains are at least .005
     and the front is monotone (|Spearman| >= .9 on both axes). weak: the rest.
     """
     if not (gain > 2 * gain_se).all():  # also where an error is unknown
@@ -284,8 +315,8 @@ def verdict(
     return "clear" if monotone and (gain >= _SPAN).all() else "weak"
 
 
-def _curve(points: Sequence[FrontPoint], axis: Literal["logged", "unbiased"]) -> Floats:
-    return np.array([getattr(point, axis)[AXIS].mean for point in points])
+def _curve(points: Sequence[FrontPoint], side: Literal["logged", "unbiased"], axis: str) -> Floats:
+    return np.array([getattr(point, side)[axis].mean for point in points])
 
 
 def _gains(logged: Floats, unbiased: Floats) -> Floats:

@@ -18,11 +18,14 @@ from pydantic import BaseModel
 
 from service.contract.artifact import Artifact, Repository, write_atomically
 from service.contract.manifest import Calibration, Front
+from training.checkpoint import Checkpoint
 from training.config import Config, load_config
 from training.data.batches import SlateBatches, known_items
 from training.data.dataset import Dataset
-from training.data.split import Split, split_rows
+from training.data.split import Split, positives_only, split_rows
+from training.errors import ConfigError
 from training.evaluate import (
+    UNCALIBRATED,
     calibrate,
     exposure_scale,
     measure_front,
@@ -31,12 +34,11 @@ from training.evaluate import (
 )
 from training.export import export_artifact
 from training.metrics import auc, gauc
-from training.nets.base import FrontNet, TrainingTables
-from training.nets.cp2rec import Cp2recDecomposed, Cp2recOptions
-from training.nets.interaction import Cp2recInteraction, InteractionOptions
-from training.nets.rivals import Cp2recRival, RivalOptions
+from training.nets.base import FrontNet
+from training.nets.table import build_net
 from training.propensity import exposure_offset, propensities
 from training.provenance import code_version
+from training.ranking_front import measure_ranking_front, ranking_validation
 from training.served import served_reference
 from training.trainer import Fit, fit
 
@@ -62,6 +64,10 @@ def train_net(
     dataset: Dataset, config: Config, checkpoints: Path, *, stop_after: int | None = None
 ) -> Trained:
     """Fit the net of ``config``; a checkpoint of the same run is resumed from ``checkpoints``."""
+    if positives_only(dataset) and not config.net.clicks_suffice:
+        raise ConfigError(
+            f"{dataset.path} holds clicks alone, which {config.model} can not learn from"
+        )
     split = split_rows(
         dataset, validation=config.split.validation, test=config.split.test, seed=config.seed
     )
@@ -73,7 +79,8 @@ def train_net(
         **_exposure(dataset, config, split, checkpoints),
     )
     torch.manual_seed(config.seed)
-    net = build_net(config, batches.tables)
+    net = build_net(config.net, batches.tables)
+    net.prepare(config.seed, Checkpoint(_preparation(dataset, config, checkpoints)))
     known = known_items(batches.tables)
     fitted = fit(
         net,
@@ -84,35 +91,27 @@ def train_net(
         checkpoint=_checkpoint(dataset, config, checkpoints),
         stop_after=stop_after,
     )
+    if positives_only(dataset):
+        return Trained(net, known, split, UNCALIBRATED, fitted)
     label = dataset.impressions.label[split.validation]
     ends = np.array([0.0, 1.0])
-    if isinstance(net, Cp2recDecomposed) and not isinstance(net, Cp2recRival):
+    if net.scalable:
         debiased, logged = score_rows(net, dataset, known, split.validation, ends)
         net.scale_exposure(exposure_scale(label, debiased, logged))
     calibration = calibrate(label, score_rows(net, dataset, known, split.validation, ends)[1])
     return Trained(net, known, split, calibration, fitted)
 
 
-def build_net(config: Config, tables: TrainingTables) -> FrontNet:
-    """Return the untrained net of ``config``."""
-    if isinstance(config.net, InteractionOptions):
-        return Cp2recInteraction(tables, config.net)
-    if isinstance(config.net, RivalOptions):
-        return Cp2recRival(tables, config.net)
-    return Cp2recDecomposed(tables, config.net)
-
-
 def _exposure(
     dataset: Dataset, config: Config, split: Split, checkpoints: Path
 ) -> dict[str, NDArray[np.floating]]:
     """Return what the net's losses need to know of exposure, per training row."""
-    if config.exposure is None or isinstance(config.net, Cp2recOptions):
+    if config.exposure is None or config.net.exposure == "nothing":
         return {}
-    teacher_config = _teacher(config)
-    if teacher_config is None:
+    if config.net.exposure == "propensity":
         floor = config.exposure.propensity_floor
         return {"propensity": propensities(dataset, split.train, floor)}
-    return {"offset": _offset(dataset, teacher_config, split, config.exposure.draws, checkpoints)}
+    return {"offset": _offset(dataset, _teacher(config), split, config.exposure.draws, checkpoints)}
 
 
 def _offset(
@@ -132,14 +131,10 @@ def _offset(
     return found
 
 
-def _teacher(config: Config) -> Config | None:
-    """Return the decomposed model whose offsets the net learns from, if it learns from any."""
-    if isinstance(config.net, RivalOptions):
-        if config.net.objective != "single":
-            return None
-        return Config(**{**dict(config), "net": config.net.tower, "exposure": None})
-    if isinstance(config.net, InteractionOptions) and config.net.mode != "front":
-        return None
+def _teacher(config: Config) -> Config:
+    """Return the decomposed model whose offsets the net learns from."""
+    if config.net.teacher is not None:
+        return Config(**{**dict(config), "net": config.net.teacher, "exposure": None})
     update = {"seed": config.seed, "split": config.split}
     return load_config(config.model).model_copy(update=update)
 
@@ -166,7 +161,8 @@ def train(
         repository,
         name,
     )
-    _checkpoint(dataset, config, checkpoints).unlink()  # the next run is a new one
+    for done in (_checkpoint, _preparation):
+        done(dataset, config, checkpoints).unlink(missing_ok=True)  # the next run is a new one
     return artifact, trained
 
 
@@ -211,8 +207,11 @@ def validation(dataset: Dataset, known: torch.Tensor, split: Split) -> Callable[
     """Return the selection rule: both ends of the front judged on logged validation rows.
 
     The mean of AUC at w = 1, and at w = 0 of the AUC of pairs that share a cell of proxy bins
-    and position, where exposure can not tell the two apart.
+    and position, where exposure can not tell the two apart. Of clicks alone there is no AUC:
+    ``ranking_validation``.
     """
+    if positives_only(dataset):
+        return ranking_validation(dataset, known, split)
     impressions = dataset.impressions
     rows = split.validation
     label = impressions.label[rows]
@@ -247,13 +246,12 @@ def _checkpoint(dataset: Dataset, config: Config, checkpoints: Path) -> Path:
     return checkpoints / f"{run_key(dataset, config)}.pt"
 
 
+def _preparation(dataset: Dataset, config: Config, checkpoints: Path) -> Path:
+    return checkpoints / f"{run_key(dataset, config)}-prepared.pt"
+
+
 def _measure(dataset: Dataset, config: Config, trained: Trained) -> Front:
-    return measure_front(
-        trained.net,
-        dataset,
-        trained.known,
-        trained.split,
-        trained.calibration,
-        config.front,
-        config.seed,
-    )
+    what = trained.net, dataset, trained.known, trained.split
+    if positives_only(dataset):
+        return measure_ranking_front(*what, config.front, config.seed)
+    return measure_front(*what, trained.calibration, config.front, config.seed)

@@ -23,6 +23,7 @@ from training.errors import ConfigError
 from training.estimates import mean_and_se
 from training.metrics import auc, percentile_rank
 from training.nets.interaction import InteractionOptions
+from training.nets.painvrl import PainvrlOptions
 from training.pipeline import over_seeds, train_net
 from training.shown import catalogue_states
 
@@ -71,6 +72,8 @@ def measure_probes(dataset: Dataset, config: Config, seeds: int, runs: Path) -> 
 def unpurified(config: Config) -> Config:
     """Return the config without its purification; raises ConfigError where it has none."""
     net = config.net
+    if isinstance(net, PainvrlOptions):
+        raise ConfigError("--probes: PaInvRL has no purification to probe")
     learned = net.orthogonality_weight > 0
     if isinstance(net, InteractionOptions):
         purifies = net.purifier == "proj" or (net.purifier != "none" and learned)

@@ -11,11 +11,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from service.contract.manifest import Front, FrontPoint, Metric
-from training.curves import Curve, Part, Probe
+from training.curves import Curve, Mask, Part, Probe
 
 _LABELLED = (0.0, 0.5, 1.0)
 _SHOWN = "popularity_percentile"
 _TABLES = (  # metrics of each table, in order; both axes where both have it
+    ("recall_at_20", "ndcg_at_20", "ndcg_at_20_hit", "cold_recall_at_20", "matched_auc"),
     ("auc", "auc_with_position", "gauc", "logloss", "ece"),
     ("ndcg_at_10", "recall_at_10", "arp", _SHOWN, "tail_share", "exposure_gini", "coverage"),
 )
@@ -26,6 +27,15 @@ _STYLE: dict[str, Any] = {
     "capsize": 2,
     "linewidth": 1.2,
 }
+_RANKING = (  # metrics of a full ranking, in order
+    "recall_at_20",
+    "ndcg_at_20",
+    "ndcg_at_20_hit",
+    "ood_recall_at_20",
+    "cold_recall_at_20",
+    "matched_auc",
+    "arp",
+)
 _DIGITS = {"arp": 1, _SHOWN: 1, "tail_share": 3, "exposure_gini": 3, "coverage": 3}
 
 
@@ -40,15 +50,27 @@ def plot_front(
     figure = Figure(figsize=(11, 4.8) if shown else (6.4, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(1, 2, width_ratios=(3, 2)) if shown else figure.add_gridspec(1, 1)
-    _draw_axes(figure.add_subplot(grid[0]), fronts, curves or {}, title)
+    axes = figure.add_subplot(grid[0])
+    _draw_fronts(axes, fronts, title)
+    _draw_curves(axes, curves or {})
     if shown:
         _draw_shown(figure.add_subplot(grid[1]), fronts)
     figure.savefig(path, dpi=120)
 
 
-def _draw_axes(
-    axes: Axes, fronts: Sequence[Front], curves: Mapping[str, Curve], title: str
-) -> None:
+def plot_curves(curves: Mapping[str, Curve], path: Path, *, title: str) -> None:
+    """Draw the baselines of a full ranking as a PNG of its two axes, without a front."""
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_xlabel("recall@20 of all test positives")
+    axes.set_ylabel("recall@20 of those on less popular items")
+    axes.set_title(title, fontsize=9)
+    _draw_curves(axes, curves)
+    figure.savefig(path, dpi=120)
+
+
+def _draw_fronts(axes: Axes, fronts: Sequence[Front], title: str) -> None:
     for front in fronts:
         x = [point.logged[front.axis] for point in front.points]
         y = [point.unbiased[front.axis] for point in front.points]
@@ -67,15 +89,18 @@ def _draw_axes(
                     textcoords="offset points", xytext=(6, 6), fontsize=9,
                     bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.7},
                 )  # fmt: skip
-    for name, curve in curves.items():
-        x_means = [metric.mean for metric in curve.logged_auc]
-        y_means = [metric.mean for metric in curve.unbiased_auc]
-        axes.plot(x_means, y_means, marker=".", linewidth=0.8, label=name)
     front = fronts[0]
     axes.set_xlabel(f"{front.axis.upper()} on logged traffic")
     axes.set_ylabel(f"{front.axis.upper()} on unbiased traffic ({front.unbiased_kind})")
     axes.set_title(f"{title}: front {front.verdict}; bars: 2 standard errors {front.se_kind}",
                    fontsize=9)  # fmt: skip
+
+
+def _draw_curves(axes: Axes, curves: Mapping[str, Curve]) -> None:
+    for name, curve in curves.items():
+        x_means = [metric.mean for metric in curve.logged]
+        y_means = [metric.mean for metric in curve.unbiased]
+        axes.plot(x_means, y_means, marker=".", linewidth=0.8, label=name)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
 
@@ -155,6 +180,24 @@ def probe_table(probes: Sequence[Probe]) -> str:
     return "\n".join(lines)
 
 
+def mask_table(mask: Mask) -> str:
+    """Return what an invariant mask does, as Markdown."""
+    lines = ["| what | value |", "| --- | --- |"]
+    lines += [f"| open gates, {name} | {_cell(share, 3)} |" for name, share in mask.open.items()]
+    lines += [
+        f"| share of the top 10 that w = 0 and w = 1 have in common | {_cell(mask.overlap, 3)} |",
+        f"| the same, were variant content all that w moved | {_cell(mask.content_overlap, 3)} |",
+    ]
+    if mask.weights:
+        lines += [
+            f"| lambda*, mean over steps | {_cell(mask.weight, 3)} |",
+            f"| lambda*, deviation over steps | {_cell(mask.weight_deviation, 3)} |",
+            f"| lambda* by tenths of the steps | {' '.join(f'{w:.2f}' for w in mask.weights)} |",
+            f"| clicks moved, by reassignment | {' '.join(f'{m:.3f}' for m in mask.moved)} |",
+        ]
+    return "\n".join(lines)
+
+
 def cold_table(parts: Sequence[Part]) -> str:
     """Return the AUC of each part of the test rows, as Markdown."""
     names = list(dict.fromkeys(name for part in parts for name in part.auc))
@@ -175,8 +218,8 @@ def baseline_table(front: Front, curves: Mapping[str, Curve]) -> str:
     own = Curve(
         what="this model",
         tradeoffs=tuple(point.tradeoff for point in front.points),
-        logged_auc=tuple(point.logged[front.axis] for point in front.points),
-        unbiased_auc=tuple(point.unbiased[front.axis] for point in front.points),
+        logged=tuple(point.logged[front.axis] for point in front.points),
+        unbiased=tuple(point.unbiased[front.axis] for point in front.points),
         hypervolume=front.hypervolume,
     )
     lines = [
@@ -188,9 +231,32 @@ def baseline_table(front: Front, curves: Mapping[str, Curve]) -> str:
             _cell(dict(zip(curve.tradeoffs, metrics, strict=True))[w])
             if w in curve.tradeoffs
             else ""
-            for metrics in (curve.logged_auc, curve.unbiased_auc)
+            for metrics in (curve.logged, curve.unbiased)
             for w in (0.0, 1.0)
         ]
         area = _cell(curve.hypervolume, 5)
         lines.append(f"| {name} | {curve.what} | {' | '.join(ends)} | {area} |")
+    return "\n".join(lines)
+
+
+def ranking_table(curves: Mapping[str, Curve]) -> str:
+    """Return what each ranker of whole catalogues reaches at the ends of its curve, as Markdown."""
+    names = [
+        name
+        for name in _RANKING
+        if any(name in p for curve in curves.values() for p in curve.points)
+    ]
+    lines = [
+        "| | what | w | " + " | ".join(names) + " | hypervolume |",
+        "|" + " --- |" * (len(names) + 4),
+    ]
+    for name, curve in curves.items():
+        for w, point in zip(curve.tradeoffs, curve.points, strict=True):
+            if w not in (0.0, 1.0):
+                continue
+            cells = [
+                _cell(point[key], _DIGITS.get(key, 4)) if key in point else "" for key in names
+            ]
+            area = _cell(curve.hypervolume, 5)
+            lines.append(f"| {name} | {curve.what} | {w:g} | {' | '.join(cells)} | {area} |")
     return "\n".join(lines)

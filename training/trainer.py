@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import io
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from training import distributed
+from training.checkpoint import Checkpoint
 from training.config import TrainOptions
 from training.data.batches import SlateBatches
 from training.errors import TrainingError
@@ -58,7 +57,8 @@ def fit(
         optimizer, lambda step: math.exp(decay * min(step, steps) / max(steps, 1))
     )
     state = _State(net, optimizer, schedule)
-    saved = distributed.from_first(lambda: checkpoint.read_bytes() if checkpoint.exists() else None)
+    kept = Checkpoint(checkpoint)
+    saved = kept.load()
     if saved is not None:
         state.load(saved)
         if state.waited() >= options.patience:
@@ -96,8 +96,7 @@ def fit(
                 if last or (index % every == 0 and index // every < options.evaluations):
                     state.epoch, state.batch = (epoch + 1, 0) if last else (epoch, index)
                     state.note(distributed.from_first(lambda: validate(net)))
-                    if distributed.is_first():
-                        state.save(checkpoint)
+                    kept.save(state.snapshot())
                     _seed_further_processes(seed, len(state.history))
                     bar.set_postfix(loss=f"{loss.item():.4f}", valid=f"{state.history[-1]:.4f}")
                     if state.waited() >= options.patience or len(state.history) == stop_after:
@@ -142,32 +141,19 @@ class _State:
         best = max(self.history)
         return Fit(best, self.history.index(best), len(self.history), tuple(self.history))
 
-    def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            torch.save(
-                {
-                    "net": self._net.state_dict(),
-                    "best": self._best,
-                    "optimizer": self._optimizer.state_dict(),
-                    "schedule": self._schedule.state_dict(),
-                    "random": torch.get_rng_state(),
-                    "epoch": self.epoch,
-                    "batch": self.batch,
-                    "history": self.history,
-                },
-                file,
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "net": self._net.state_dict(),
+            "best": self._best,
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "random": torch.get_rng_state(),
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "history": self.history,
+        }
 
-    def load(self, checkpoint: bytes) -> None:
-        try:
-            saved = torch.load(io.BytesIO(checkpoint), weights_only=True)
-        except Exception as error:  # a cut file raises whatever its damage happens to break
-            raise TrainingError("the checkpoint cannot be read; remove it to train anew") from error
+    def load(self, saved: dict[str, Any]) -> None:
         self._net.load_state_dict(saved["net"])
         self._best = saved["best"]
         self._optimizer.load_state_dict(saved["optimizer"])

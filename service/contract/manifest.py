@@ -92,10 +92,14 @@ class FrontPoint(_Frozen):
         description="On logged traffic as served, the position unknown to the model: auc, logloss "
         "(nats) and ece (expected calibration error) of the calibrated score; gauc (by rows), "
         "ndcg_at_10 and recall_at_10 of each user's own rows, users with one label left out. "
-        "auc_with_position is the AUC once the model knows the position."
+        "auc_with_position is the AUC once the model knows the position. Of data that hold clicks "
+        "alone, of the whole catalogue ranked for each user: recall_at_20, ndcg_at_20, "
+        "ndcg_at_20_hit (normalised by the hits alone), cold_recall_at_20 (of items without a "
+        "training click), matched_auc (against items of like popularity)."
     )
     unbiased: dict[str, Metric] = Field(
-        description="On unbiased traffic: the same, without ece and auc_with_position."
+        description="On unbiased traffic: the same, without ece and auc_with_position; of data "
+        "that hold clicks alone, recall_at_20."
     )
     shown: dict[str, Metric] = Field(
         default_factory=dict,

@@ -34,7 +34,7 @@ def split_rows(dataset: Dataset, *, validation: float, test: float, seed: int) -
 
     ``validation`` and ``test`` are shares of the logged rows. By time, rows of one timestamp
     stay together and the latest are the test. Raises DatasetError where a part would be empty
-    or any part holds one label only.
+    or, of a dataset with both labels, any part holds one only.
     """
     impressions, storage = dataset.impressions, dataset.storage
     part = _parts(impressions, [1 - test - validation, 1 - test], seed, storage)
@@ -43,10 +43,18 @@ def split_rows(dataset: Dataset, *, validation: float, test: float, seed: int) -
     for name in SPLITS:
         if not len(rows[name]):
             raise DatasetError(path, f"no logged row falls into the {name} part")
+    if positives_only(dataset):
+        return Split(**rows)
     for name in _PARTS:
         if len(rows[name]) and _one_sided(impressions.label, rows[name]):
             raise DatasetError(path, f"the {name} rows hold one label only", column="label")
     return Split(**rows)
+
+
+def positives_only(dataset: Dataset) -> bool:
+    """Say whether every row is a click: such data are ranked in full, and have no AUC."""
+    label = dataset.impressions.label
+    return all(bool(label[span].all()) for span in spans(len(label)))
 
 
 def _parts(impressions: Impressions, shares: list[float], seed: int, storage: Storage) -> Parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,39 @@ class TrainingTables:
         return torch.bincount(self.item, minlength=len(self.embedding)).float()
 
 
+class Keep(Protocol):
+    """Where a long preparation puts what it has so far."""
+
+    def load(self) -> dict[str, Any] | None:
+        """Return what was saved last, if anything was."""
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace what is there by ``state``: tensors, numbers, strings and lists of them."""
+
+
+@dataclass(frozen=True)
+class NetOptions:
+    """Base of every net's options, the section [net] of a configuration.
+
+    A net that configurations may name has a field ``main``, a Literal of its names; ``family`` is
+    what its artifacts are the ``kind`` of; ``clicks_suffice`` tells whether it learns where no
+    skips are known.
+    """
+
+    family: ClassVar[str] = "cp2rec"
+    clicks_suffice: ClassVar[bool] = False
+
+    @property
+    def exposure(self) -> Literal["nothing", "propensity", "offset"]:
+        """Which column of ``Slates`` the loss needs to be told, beside what was clicked."""
+        return "nothing"
+
+    @property
+    def teacher(self) -> NetOptions | None:
+        """The net whose offsets ``exposure`` asks for; None: the default model."""
+        return None
+
+
 class Ranker(nn.Module, ABC):
     """Scores item states for users; ``forward`` is what ``ranker.onnx`` computes."""
 
@@ -64,6 +98,10 @@ class Ranker(nn.Module, ABC):
     @abstractmethod
     def forward(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
         """Return logits (N,) of one user (1, U) with states (N, S); tradeoff (1,) in [0, 1]."""
+
+    def all_pairs(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
+        """Return logits (B, N) of users (B, U) with states (N, S), one user after another."""
+        return torch.stack([self(row, state, tradeoff) for row in user.split(1)])
 
 
 class FrontNet(nn.Module, ABC):
@@ -78,6 +116,13 @@ class FrontNet(nn.Module, ABC):
     item_encoder: nn.Module
     user_encoder: nn.Module
     ranker: Ranker
+    scalable: ClassVar[bool] = False  # whether ``scale_exposure`` does anything
+
+    def prepare(self, seed: int, keep: Keep) -> None:
+        """Find what must be known before the training loop; ``keep`` lets a restart go on."""
+
+    def scale_exposure(self, factor: float) -> None:
+        """Multiply what w adds to the debiased score; w = 0 stays as it is."""
 
     @abstractmethod
     def loss(self, batch: Slates) -> Tensor:

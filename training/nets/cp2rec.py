@@ -27,7 +27,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from training.nets.base import FrontNet, Ranker, Slates, TrainingTables
+from training.nets.base import FrontNet, NetOptions, Ranker, Slates, TrainingTables
 from training.nets.histories import HISTORY_PRIOR, Histories, SlateHistory
 from training.nets.layers import Content, Examination, ProxyBins
 
@@ -37,7 +37,7 @@ Deviation = Annotated[float, Gt(0)]
 
 
 @dataclass(frozen=True)
-class Cp2recOptions:
+class Cp2recOptions(NetOptions):
     """Sizes, loss weights and prior standard deviations; see the training config for defaults."""
 
     main: Literal["decomposed"] = "decomposed"
@@ -130,6 +130,8 @@ class DecomposedRanker(Ranker):
 
 class Cp2recDecomposed(FrontNet):
     """The net and its likelihood."""
+
+    scalable = True
 
     def __init__(self, tables: TrainingTables, options: Cp2recOptions) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from training.nets.base import FrontNet, Ranker, Slates, TrainingTables
+from training.nets.base import FrontNet, NetOptions, Ranker, Slates, TrainingTables
 from training.nets.histories import HISTORY_PRIOR, Histories, SlateHistory
 from training.nets.layers import Content, Examination, ProxyBins
 
@@ -32,7 +32,7 @@ Weight = Annotated[float, Ge(0)]
 
 
 @dataclass(frozen=True)
-class InteractionOptions:
+class InteractionOptions(NetOptions):
     """Sizes and loss weights; see the training configs for defaults."""
 
     main: Literal["ncf", "dcn"] = "dcn"
@@ -50,6 +50,11 @@ class InteractionOptions:
     biased_weight: Weight = 0.1
     orthogonality_weight: Weight = 0.01
     l2: Weight = 1e-6
+
+    @property
+    def exposure(self) -> Literal["propensity", "offset"]:
+        """Offsets for the front, propensities for the published losses."""
+        return "offset" if self.mode == "front" else "propensity"
 
 
 class Purifier(nn.Module):

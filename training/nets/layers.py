@@ -47,6 +47,10 @@ class Content(nn.Module):
         """Return content (N, D) of embedding (N, D), zero where modality_mask (N, M) is."""
         return (embedding - self.mean) * self.scale * (modality_mask @ self.block)
 
+    def filled(self, content: Tensor, modality_mask: Tensor) -> Tensor:
+        """Return content (N, D) with the learned vectors where a modality lacks."""
+        return content + (1.0 - modality_mask) @ (self.block * self.missing)
+
     def project(self, layer: nn.Linear, content: Tensor, modality_mask: Tensor) -> Tensor:
         """Return ``layer`` of content (N, D) with the learned vectors where a modality lacks."""
         missing = F.linear(self.block * self.missing, layer.weight)  # (M, d)

@@ -25,7 +25,7 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from training.nets.base import Slates, TrainingTables
+from training.nets.base import NetOptions, Slates, TrainingTables
 from training.nets.cp2rec import Cp2recDecomposed, Cp2recOptions, DecomposedRanker
 from training.nets.interaction import debiased_loss
 
@@ -36,13 +36,23 @@ Objective = Literal["ips", "snips", "pos", "rel", "single", "pda", "macr"]
 
 
 @dataclass(frozen=True)
-class RivalOptions:
+class RivalOptions(NetOptions):
     """Which rival, on which tower; ``tradeoff`` is the w that ``single`` is trained for."""
 
     objective: Objective
     tower: Cp2recOptions
     tradeoff: Annotated[float, Ge(0), Le(1)] = 1.0
     biased_weight: Annotated[float, Ge(0)] = 1.0
+
+    @property
+    def exposure(self) -> Literal["propensity", "offset"]:
+        """Offsets for a model of one tradeoff, propensities for the others."""
+        return "offset" if self.objective == "single" else "propensity"
+
+    @property
+    def teacher(self) -> NetOptions:
+        """The tower that rivals share."""
+        return self.tower
 
 
 class MacrRanker(DecomposedRanker):
@@ -68,6 +78,7 @@ class MacrRanker(DecomposedRanker):
 class Cp2recRival(Cp2recDecomposed):
     """A rival's net and loss. ``batch.propensity`` and ``batch.offset`` feed the first two rows."""
 
+    scalable = False
     log_clicks: Tensor
 
     def __init__(self, tables: TrainingTables, options: RivalOptions) -> None:

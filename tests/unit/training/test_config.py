@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import training.configs
 from training.config import Config, load_config
 from training.errors import ConfigError
 from training.nets.cp2rec import Cp2recOptions
+from training.nets.painvrl import PainvrlOptions
 
 
 def write(folder: Path, text: str) -> Path:
@@ -25,6 +27,15 @@ def test_the_packaged_config_stands_alone_and_repeats_the_defaults_of_the_net() 
     assert config.net == Cp2recOptions()
 
 
+def test_painvrl_s_config_repeats_the_defaults_of_its_net() -> None:
+    config = load_config("painvrl")
+
+    assert config.net == PainvrlOptions()
+    assert load_config("painvrl-faithful").net == replace(
+        PainvrlOptions(), base="ultragcn", candidates=500, regulariser=0.1
+    )
+
+
 def test_a_file_goes_over_the_package_and_set_over_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, "seed = 5\n[train]\nlr = 0.5\nepochs = 7\n[net]\ndim = 4\n")
 
@@ -32,7 +43,7 @@ def test_a_file_goes_over_the_package_and_set_over_the_file(tmp_path: Path) -> N
 
     assert config.seed == 5
     assert (config.train.lr, config.train.epochs) == (0.25, 7)
-    assert (config.net.dim, config.net.proxy_bins) == (4, 8)
+    assert config.net == Cp2recOptions(dim=4, proxy_bins=8)
     assert config.train.lr_final == load_config("cp2rec").train.lr_final  # untouched neighbour
 
 

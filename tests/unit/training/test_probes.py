@@ -15,6 +15,7 @@ from training.data.dataset import Dataset
 from training.errors import ConfigError
 from training.nets.cp2rec import Cp2recDecomposed, Cp2recOptions
 from training.nets.interaction import Cp2recInteraction, InteractionOptions
+from training.nets.painvrl import PainvrlOptions
 from training.probes import measure_probes, probe, unpurified
 from training.shown import catalogue_states
 
@@ -119,6 +120,7 @@ def test_unknown_proxies_are_left_out() -> None:
 )
 def test_the_twin_differs_in_its_purification_alone(model: str, overrides: tuple[str, ...]) -> None:
     config = load_config(model, overrides=overrides)
+    assert not isinstance(config.net, PainvrlOptions)
 
     twin = unpurified(config)
 
@@ -138,6 +140,7 @@ def test_the_twin_differs_in_its_purification_alone(model: str, overrides: tuple
         ("cp2rec", "net.orthogonality_weight=0"),
         ("cp2rec-paper", "net.purifier=none"),
         ("cp2rec-paper", "net.orthogonality_weight=0"),
+        ("painvrl", "seed=1"),
     ],
 )
 def test_without_purification_there_is_no_twin(model: str, override: str) -> None:
@@ -151,6 +154,7 @@ def test_twins_are_compared_by_seed_and_measured_once(
     measured: list[tuple[float, int]] = []
 
     def measure(_: Dataset, config: Config, __: Path) -> probes._Run:
+        assert isinstance(config.net, Cp2recOptions)
         weight = config.net.orthogonality_weight
         measured.append((weight, config.seed))
         common = {"a proxy r2": config.seed / 10 + (0.0 if weight else 0.3), "a proxy auc": 0.75}

@@ -8,8 +8,15 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from service.contract.manifest import Front, FrontPoint, Metric
-from training.curves import Part, Probe, Report
-from training.report import cold_table, front_table, plot_front, probe_table
+from training.curves import Curve, Part, Probe, Report
+from training.report import (
+    cold_table,
+    front_table,
+    plot_curves,
+    plot_front,
+    probe_table,
+    ranking_table,
+)
 
 
 def point(w: float, logged: float, unbiased: float, se: float | None) -> FrontPoint:
@@ -204,3 +211,32 @@ def test_the_plot_is_a_png(front: Front, tmp_path: Path) -> None:
     plot_front([front], path, title="demo")
 
     assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_rankers_are_told_at_the_ends_of_their_curves(tmp_path: Path) -> None:
+    def at(recall: float) -> dict[str, Metric]:
+        return {"recall_at_20": Metric(mean=recall, se=0.001), "arp": Metric(mean=12.34)}
+
+    def curve(what: str, tradeoffs: tuple[float, ...], *recalls: float) -> Curve:
+        return Curve(
+            what=what,
+            tradeoffs=tradeoffs,
+            logged=tuple(Metric(mean=recall) for recall in recalls),
+            unbiased=tuple(Metric(mean=0.02) for _ in recalls),
+            hypervolume=Metric(mean=0.00123),
+            points=tuple(at(recall) for recall in recalls),
+        )
+
+    curves = {"point": curve("one", (1.0,), 0.1)}
+    curves["curve"] = curve("many", (0.0, 0.5, 1.0), 0.07, 0.08, 0.09)
+    assert ranking_table(curves) == "\n".join(
+        [
+            "| | what | w | recall_at_20 | arp | hypervolume |",
+            "| --- | --- | --- | --- | --- | --- |",
+            "| point | one | 1 | 0.1000 ± 0.0010 | 12.3 | 0.00123 |",
+            "| curve | many | 0 | 0.0700 ± 0.0010 | 12.3 | 0.00123 |",
+            "| curve | many | 1 | 0.0900 ± 0.0010 | 12.3 | 0.00123 |",
+        ]
+    )
+    plot_curves(curves, tmp_path / "curves.png", title="toy")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

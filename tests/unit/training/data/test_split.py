@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from training.data.dataset import Dataset
-from training.data.split import Split, split_rows
+from training.data.split import Split, positives_only, split_rows
 from training.errors import DatasetError
 
 MakeDataset = Callable[..., Dataset]
@@ -112,3 +112,14 @@ def test_a_part_with_one_label_is_refused(
 
     with pytest.raises(DatasetError, match=rf"'label': the {name} rows hold one label"):
         split(with_columns(dataset, split=part, label=labels))
+
+
+def test_a_dataset_of_clicks_alone_is_split_and_told_apart(
+    make_dataset: MakeDataset, dataset: Dataset
+) -> None:
+    clicks = make_dataset(label=np.ones(240, np.float32))
+    parts = split(clicks)
+
+    assert positives_only(clicks)
+    assert not positives_only(dataset)
+    assert len(parts.train) + len(parts.validation) + len(parts.test) == 180

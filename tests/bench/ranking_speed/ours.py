@@ -1,0 +1,63 @@
+"""Contestant ``ours``: PaInvRL as packaged, by the trainer that ``train`` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tests.bench.ranking_speed.config import bench_batches, bench_config
+from tests.bench.ranking_speed.protocol import Meter, read_task
+from training.checkpoint import Checkpoint
+from training.data.batches import SlateBatches, known_items
+from training.data.dataset import open_dataset
+from training.data.split import split_rows
+from training.nets.base import FrontNet
+from training.nets.table import build_net
+from training.ranking_front import ranking_validation
+from training.trainer import fit
+
+
+class MeteredBatches(SlateBatches):
+    """Meters each epoch from before its first batch to the validation after its last."""
+
+    meter: Meter
+
+    def deal(self, generator: torch.Generator) -> Iterator[Tensor]:
+        """Deal an epoch's batches."""
+        self.meter.start_epoch()
+        yield from super().deal(generator)
+
+
+def main() -> None:
+    """Train and answer."""
+    task = read_task()
+    torch.set_num_threads(1)
+    config = bench_config()
+    dataset = open_dataset(Path(task.data))
+    split = split_rows(
+        dataset, validation=config.split.validation, test=config.split.test, seed=config.seed
+    )
+    meter = Meter()
+    batches = bench_batches(dataset, split, config, MeteredBatches)
+    batches.meter = meter
+    torch.manual_seed(task.seed)
+    net = build_net(config.net, batches.tables)
+    scratch = Path(task.scratch)
+    net.prepare(task.seed, Checkpoint(scratch / "prepared.pt"))
+    recall_of = ranking_validation(dataset, known_items(batches.tables), split)
+
+    def validate(trained: FrontNet) -> float:
+        meter.end_epoch()
+        return recall_of(trained)
+
+    fitted = fit(
+        net, batches, validate, config.train, seed=task.seed, checkpoint=scratch / "checkpoint.pt"
+    )
+    meter.answer("paretorank", list(fitted.history))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""PaInvRL by command line where data hold clicks alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.e2e.conftest import training
+from training.config import load_config
+from training.data.dataset import open_dataset
+from training.data.writer import write_dataset
+from training.errors import ConfigError
+from training.pipeline import train_net
+
+TINY = ("net.dim=8", "net.mask_steps=3", "net.rounds=1", "train.epochs=2", "front.bootstrap=20")
+USERS, ITEMS = 60, 120
+
+
+@pytest.fixture(scope="module")
+def clicks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tastes of 60 items each, told apart by the image, some items far more popular."""
+    rng = np.random.default_rng(1)
+    popular = 1 / np.arange(1, 61)
+    pairs = [
+        (user, 60 * (user % 2) + item)
+        for user in range(USERS)
+        for item in rng.choice(60, 9, replace=False, p=popular / popular.sum())
+    ]
+    user, item = np.array(pairs).T
+    ids = [f"i{row}" for row in range(ITEMS)]
+    image = rng.normal(size=(ITEMS, 3)).astype(np.float32)
+    image[60:, 0] += 3
+    folder = tmp_path_factory.mktemp("clicks") / "data"
+    write_dataset(
+        folder,
+        name="clicks",
+        impressions=pl.DataFrame(
+            {
+                "user_id": [f"u{row}" for row in user],
+                "item_id": [f"i{row}" for row in item],
+                "label": np.ones(len(user), np.int8),
+                "timestamp": np.zeros(len(user), np.int64),
+                "exposure": "logged",
+                "split": np.tile(["train"] * 6 + ["validation"] + ["test"] * 2, USERS),
+            }
+        ),
+        items=pl.DataFrame({"item_id": ids}),
+        users=pl.DataFrame({"user_id": [f"u{row}" for row in range(USERS)]}),
+        embeddings={"image": (image, ids)},
+        proxies=(),
+    )
+    return folder
+
+
+def test_clicks_alone_give_a_front_of_recall(clicks: Path, tmp_path: Path) -> None:
+    overrides = [part for override in TINY for part in ("--set", override)]
+
+    out = training(
+        *("train", "--model", "painvrl", "--data", str(clicks), "--models", "models"),
+        *overrides,
+        cwd=tmp_path,
+    )
+    told = training(
+        *("evaluate", "tiny", "--data", str(clicks), "--model", "painvrl", "--seeds", "2"),
+        *("--mask", "--baselines", "popularity,unmasked-penalty,mask-only"),
+        *overrides,
+        cwd=tmp_path,
+    )
+
+    front = json.loads((tmp_path / "models" / "painvrl" / "1" / "front.json").read_text())
+    assert (front["axis"], front["unbiased_kind"]) == ("recall_at_20", "popularity<=median")
+    assert len(front["points"]) == 11
+    logged = {"recall_at_20", "ndcg_at_20", "ndcg_at_20_hit", "matched_auc"}
+    assert logged <= set(front["points"][0]["logged"])
+    assert front["points"][0]["unbiased"].keys() == {"recall_at_20"}
+    assert "added painvrl@1" in out
+    report = json.loads((tmp_path / "results" / "clicks" / "tiny.json").read_text())
+    assert report["seeds"] == [0, 1]
+    assert report["mask"]["open"]["image"]["mean"] == pytest.approx(2 / 3)
+    assert set(report["baselines"]) == {"popularity", "unmasked-penalty", "mask-only"}
+    assert "lambda*" in told
+
+
+def test_a_model_that_needs_skips_refuses_clicks_alone(clicks: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds clicks alone, which cp2rec can not learn from"):
+        train_net(open_dataset(clicks), load_config("cp2rec"), tmp_path)
+
+
+def test_an_interrupted_training_ends_at_the_same_numbers(clicks: Path, tmp_path: Path) -> None:
+    dataset, config = open_dataset(clicks), load_config("painvrl", overrides=TINY)
+    whole = train_net(dataset, config, tmp_path / "whole")
+    train_net(dataset, config, tmp_path / "cut", stop_after=1)
+
+    resumed = train_net(dataset, config, tmp_path / "cut")
+
+    assert resumed.fit == whole.fit
+    assert (resumed.net.user_vectors() == whole.net.user_vectors()).all()
+    assert (resumed.net.learned_items() == whole.net.learned_items()).all()
