@@ -92,6 +92,16 @@ def test_learning_shuts_what_the_environments_disagree_about() -> None:
     assert weights.std() > 0.01  # not constant
 
 
+def test_an_environment_without_clicks_does_not_count() -> None:
+    content, clicks, label = clicks_of_two_worlds()
+    options = MaskOptions(steps=2, penalty="variance", regulariser=0.0)
+
+    two = list(learn_gates(content, clicks, label, 2, torch.zeros(8), options, draw()))
+    three = list(learn_gates(content, clicks, label, 3, torch.zeros(8), options, draw()))
+
+    assert [weight for _, weight in two] == [weight for _, weight in three]
+
+
 def test_gates_are_clamped_and_cost_what_may_be_open() -> None:
     mu = torch.tensor([-3.0, 0.0, 3.0])
 
