@@ -16,7 +16,7 @@ from training.data.dataset import Dataset
 from training.errors import ConfigError
 from training.estimates import mean_and_se
 from training.nets.painvrl import Painvrl, PainvrlOptions
-from training.pipeline import over_seeds, train_net
+from training.pipeline import Trained, over_seeds, train_net
 from training.shown import catalogue_states, sample_users
 
 _TOP = 10
@@ -59,10 +59,12 @@ def measure_mask(dataset: Dataset, config: Config, seeds: int, runs: Path) -> Ma
     )
 
 
-@torch.inference_mode()
 def _measure(dataset: Dataset, config: Config, runs: Path) -> _Run:
-    with torch.inference_mode(False):
-        trained = train_net(dataset, config, runs)
+    return _describe(train_net(dataset, config, runs), dataset)
+
+
+@torch.inference_mode()
+def _describe(trained: Trained, dataset: Dataset) -> _Run:
     net = cast(Painvrl, trained.net)
     sizes = [modality.dim for modality in dataset.modalities]
     gates = net.item_encoder.gates.split(sizes)

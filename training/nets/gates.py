@@ -60,7 +60,7 @@ def learn_gates(
     mu = mu.clone().requires_grad_()
     optimizer = torch.optim.Adam([mu], lr=_LR)
     erm_scale, penalty_scale = GradientScale(), GradientScale()
-    of_label = [(label == e).nonzero().flatten() for e in range(environments)]
+    of_label = [(label == e).nonzero().flatten() for e in range(environments) if (label == e).any()]
     for step in range(_WARM_UP + options.steps):
         gates = open_gates(mu + _NOISE * torch.randn(len(mu), generator=generator))
         losses = net.losses(gates, of_label)  # (E,)

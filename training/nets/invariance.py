@@ -52,7 +52,7 @@ def find_invariance(
     Each round draws from a generator of its own, so that a resumed run ends at the same mask.
     """
     saved = keep.load()
-    found = _start(content, clicks, kind, environments, seed) if saved is None else _read(saved)
+    found = Invariance(**saved) if saved else _start(content, clicks, kind, environments, seed)
     with tqdm(total=rounds * options.steps, desc="mask", unit=" steps", mininterval=0.5) as bar:
         bar.update(found.rounds * options.steps)
         while found.rounds < rounds:
@@ -97,7 +97,3 @@ def _start(
     given = "random" if kind == "inferred" else kind
     label = given_environments(given, clicks, environments, generator)
     return Invariance(mu=torch.zeros(content.shape[1]), label=label)
-
-
-def _read(saved: dict[str, Any]) -> Invariance:
-    return Invariance(**saved)

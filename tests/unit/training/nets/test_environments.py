@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.unit.training.nets.planted import two_environments
 from training.nets.environments import Clicks, given_environments, reassign, settled
 
 
@@ -10,28 +11,8 @@ def draw(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def planted(users: int = 100, items: int = 200) -> tuple[torch.Tensor, Clicks, torch.Tensor]:
-    """Return content, clicks and their true environment.
-
-    Taste looks at the first four features. Exposure pushes what scores high on the last four in
-    one environment, and what scores low on them in the other.
-    """
-    g = draw(1)
-    content = torch.randn(items, 8, generator=g)
-    taste = torch.randn(users, 4, generator=g) @ content[:, :4].T
-    push = content[:, 4:] @ torch.tensor([1.5, -1.5, 1.5, -1.5])
-    found = []
-    for user in range(users):
-        for environment, sign in enumerate((1.0, -1.0)):
-            chance = (taste[user] + sign * push).softmax(0)
-            items_of = torch.multinomial(chance, 12, generator=g)
-            found += [(user, int(item), environment) for item in items_of]
-    user, item, label = torch.tensor(found).T
-    return content, Clicks(user, item), label
-
-
 def test_the_loop_recovers_planted_environments() -> None:
-    content, clicks, truth = planted()
+    content, clicks, truth = two_environments(100, 200)
     gates = torch.tensor([1.0] * 4 + [0.0] * 4)  # taste is held invariant
     label = given_environments("random", clicks, 2, draw())
     start = float((label == truth).float().mean())
@@ -72,7 +53,7 @@ def test_random_environments_are_as_large_as_each_other() -> None:
 
 
 def test_an_empty_environment_is_drawn_anew() -> None:
-    content, clicks, _ = planted(users=20, items=40)
+    content, clicks, _ = two_environments(20, 40)
     label = torch.zeros(len(clicks.user), dtype=torch.int64)
 
     found, moved = reassign(content, torch.zeros(8), clicks, label, 2, draw())

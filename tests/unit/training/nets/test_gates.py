@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.nets.environments import Clicks
+from tests.unit.training.nets.planted import two_environments
 from training.nets.gates import (
     MaskOptions,
     _MaskedNet,
@@ -19,26 +19,8 @@ def draw(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def clicks_of_two_worlds(
-    users: int = 60, items: int = 120
-) -> tuple[torch.Tensor, Clicks, torch.Tensor]:
-    """Return content, clicks, environments: features 4 to 7 pull one way in each of them."""
-    g = draw(1)
-    content = torch.randn(items, 8, generator=g)
-    taste = torch.randn(users, 4, generator=g) @ content[:, :4].T
-    push = content[:, 4:] @ torch.tensor([1.5, -1.5, 1.5, -1.5])
-    found = []
-    for user in range(users):
-        for environment, sign in enumerate((1.0, -1.0)):
-            chance = (taste[user] + sign * push).softmax(0)
-            picked = torch.multinomial(chance, 12, generator=g)
-            found += [(user, int(item), environment) for item in picked]
-    user, item, label = torch.tensor(found).T
-    return content, Clicks(user, item), label
-
-
 def test_environments_that_share_their_batches_have_no_variance_penalty() -> None:
-    content, clicks, _ = clicks_of_two_worlds()
+    content, clicks, _ = two_environments(60, 120)
     net = _MaskedNet(content, clicks, draw())
     gates = torch.full((8,), 0.7, requires_grad=True)
     batch = torch.arange(200)
@@ -61,7 +43,7 @@ def test_the_variance_penalty_is_its_formula_by_hand() -> None:
 
 
 def test_irm_is_what_scaling_the_scores_would_change() -> None:
-    content, clicks, label = clicks_of_two_worlds()
+    content, clicks, label = two_environments(60, 120)
     gates = torch.ones(8)
     of_label = [(label == e).nonzero().flatten() for e in range(2)]
     net = _MaskedNet(content, clicks, draw())
@@ -80,7 +62,7 @@ def test_irm_is_what_scaling_the_scores_would_change() -> None:
 
 
 def test_learning_shuts_what_the_environments_disagree_about() -> None:
-    content, clicks, label = clicks_of_two_worlds()
+    content, clicks, label = two_environments(60, 120)
     options = MaskOptions(steps=60, penalty="variance", regulariser=0.0)
 
     steps = list(learn_gates(content, clicks, label, 2, torch.zeros(8), options, draw()))
@@ -90,6 +72,16 @@ def test_learning_shuts_what_the_environments_disagree_about() -> None:
     assert mu[:4].mean() > mu[4:].mean() + 0.05
     assert ((weights >= 0) & (weights <= 1)).all()
     assert weights.std() > 0.01  # not constant
+
+
+def test_an_environment_without_clicks_does_not_count() -> None:
+    content, clicks, label = two_environments(60, 120)
+    options = MaskOptions(steps=2, penalty="variance", regulariser=0.0)
+
+    two = list(learn_gates(content, clicks, label, 2, torch.zeros(8), options, draw()))
+    three = list(learn_gates(content, clicks, label, 3, torch.zeros(8), options, draw()))
+
+    assert [weight for _, weight in two] == [weight for _, weight in three]
 
 
 def test_gates_are_clamped_and_cost_what_may_be_open() -> None:

@@ -1,0 +1,27 @@
+"""Clicks of two environments that are known."""
+
+from __future__ import annotations
+
+import torch
+
+from training.nets.environments import Clicks
+
+
+def two_environments(users: int, items: int) -> tuple[torch.Tensor, Clicks, torch.Tensor]:
+    """Return content (I, 8), clicks by user, and the environment of each.
+
+    Taste looks at the first four features. Exposure pushes what scores high on the last four in
+    one environment, and what scores low on them in the other.
+    """
+    g = torch.Generator().manual_seed(1)
+    content = torch.randn(items, 8, generator=g)
+    taste = torch.randn(users, 4, generator=g) @ content[:, :4].T
+    push = content[:, 4:] @ torch.tensor([1.5, -1.5, 1.5, -1.5])
+    found = []
+    for user in range(users):
+        for environment, sign in enumerate((1.0, -1.0)):
+            chance = (taste[user] + sign * push).softmax(0)
+            picked = torch.multinomial(chance, 12, generator=g)
+            found += [(user, int(item), environment) for item in picked]
+    user, item, label = torch.tensor(found).T
+    return content, Clicks(user, item), label
