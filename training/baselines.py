@@ -122,7 +122,7 @@ def _config(baseline: Baseline, changes: Mapping[str, Any], config: Config) -> C
         net: Any = replace(published.net, **changes)
         return published.model_copy(update={**update, "train": epochs, "net": net})
     if not isinstance(config.net, Cp2recOptions):
-        config = load_config(config.model).model_copy(update=update)
+        config = load_config("cp2rec").model_copy(update=update)
     if not changes:
         return config
     rival = RivalOptions(tower=cast(Cp2recOptions, config.net), **changes)

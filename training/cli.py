@@ -321,9 +321,10 @@ def _evaluate_ranking(
     """
     learns = config.net.clicks_suffice
     ablations = ABLATIONS if learns else {}
+    names = baseline_names(baselines, (*RANKING_BASELINES, *ablations))
     front = evaluate_front(dataset, config, seeds, build) if learns else None
     curves: dict[str, Curve] = {}
-    for name in baseline_names(baselines, (*RANKING_BASELINES, *ablations)):
+    for name in names:
         logging.info("baseline %s", name)
         measure = measure_ablation if name in ablations else measure_ranking_baseline
         curves[name] = measure(name, dataset, config, seeds, build)
