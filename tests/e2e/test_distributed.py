@@ -164,8 +164,9 @@ def test_metrics_are_those_of_one_process_within_seed_noise(
 
     seeds = [one_process(dataset, tmp_path, *SETTINGS, f"seed={seed}") for seed in range(3)]
     expected = np.mean([ends(trained, dataset) for trained in seeds], axis=0)
-    # The standard deviation over 8 seeds is .002: this is 4 of the difference to a mean of three.
-    assert found == pytest.approx(expected, abs=4 * 0.002 * (1 + 1 / 3) ** 0.5)
+    # Standard deviations over 8 seeds; 3 of the difference to a mean of three.
+    noise = 3 * np.array([0.009, 0.004]) * (1 + 1 / 3) ** 0.5
+    assert (np.abs(found - expected) < noise).all(), (found, expected)
     assert min(found) > 0.6
 
 
