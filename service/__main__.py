@@ -60,6 +60,7 @@ def serve(settings: Settings) -> int:
         loop="uvloop",
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # no answer depends on the client's address
         timeout_graceful_shutdown=settings.drain_s,
     )
     # Hardly anything of a request is cyclic; by default each few requests pay for a collection.

@@ -99,7 +99,8 @@ class Ranker:
             excluded = set(request.exclude)
             item_ids = [i for i in item_ids if i not in excluded]
         rows = await self._rows(model, item_ids, clock, degraded)
-        ascending = np.sort(rows)
+        ascending = rows.copy()
+        ascending.sort()
         if (ascending[1:] == ascending[:-1]).any():  # repeats, or several without a row
             item_ids = list(dict.fromkeys(item_ids))
             rows = model.catalog.held_rows(item_ids)

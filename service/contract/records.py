@@ -109,7 +109,7 @@ def decode_vector(record: bytes, length: int) -> NDArray[np.float32] | None:
     if len(record) != _VALUES_AT + length * dtype.itemsize:
         return None
     values = np.frombuffer(record, dtype, offset=_VALUES_AT).astype(np.float32).reshape(1, length)
-    return values if np.abs(values).max(initial=0.0) <= MAX_VALUE else None  # nor NaN
+    return values if (np.abs(values) <= MAX_VALUE).all() else None  # nor NaN
 
 
 def mask_matrix(mask: NDArray[np.uint64], modalities: int) -> NDArray[np.float32]:

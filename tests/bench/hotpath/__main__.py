@@ -21,7 +21,7 @@ from statistics import median
 
 import redis
 
-from tests.bench.common import ROOT, Spread, bind, log
+from tests.bench.common import ROOT, Spread, bind, last_core, log
 from tests.bench.hotpath.agreement import Case, Cases, DisagreementError
 from tests.bench.hotpath.further import MEASUREMENTS, catalogue
 from tests.bench.hotpath.load import LoadError
@@ -49,14 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     build: Path = options.build.absolute()
     build.mkdir(parents=True, exist_ok=True)
     worlds = {ranker: open_world(build, ranker) for ranker in options.rankers}
-    bind(min(os.sched_getaffinity(0)))  # client and Redis; servers are bound to the last core
+    client_core, server_core = min(os.sched_getaffinity(0)), last_core()
+    if client_core == server_core:
+        raise SystemExit("this needs two cores: one for the server, one for client and Redis")
+    bind(client_core)  # and Redis, which this process starts
     for ranker, world in worlds.items():
         cases = Cases(world, options.items)
         with private_redis() as url, redis.Redis.from_url(url) as client:
             fill(client, world, options.items)
             cases.write_states(client)
             budget = Budget(options.cpu_s, options.wall_s, options.open_s)
-            ground = Ground(build, world, url, budget, options.ort_threads)
+            ground = Ground(build, world, url, server_core, budget, options.ort_threads)
             if options.compare:
                 _compare(ground, ranker, cases, options)
             if options.further and ranker == options.rankers[0]:

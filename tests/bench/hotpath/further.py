@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import redis
+from threadpoolctl import threadpool_limits
 
 from tests.bench.common import log
 from tests.bench.hotpath.agreement import Cases
@@ -81,7 +82,8 @@ def catalogue(ground: Ground, _cases: Cases, client: redis.Redis, sizes: Sequenc
             whole_ms = _seconds(lambda: run(ask_all(server.port, [whole])), _WHOLE_REQUESTS) * 1e3  # noqa: B023
             alone, beside = _p99_beside(ground, server, _requests(cases, 100), whole)
         vector = np.ones(cases.states.shape[1], np.float32)
-        product_ms = _seconds(lambda: cases.states @ vector, _WHOLE_REQUESTS) * 1e3  # noqa: B023
+        with threadpool_limits(1):
+            product_ms = _seconds(lambda: cases.states @ vector, _WHOLE_REQUESTS) * 1e3  # noqa: B023
         rows.append(
             {
                 "items": size,

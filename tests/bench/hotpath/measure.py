@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import numpy as np
 import uvloop
 
-from tests.bench.common import last_core
 from tests.bench.hotpath.agreement import Case, check
 from tests.bench.hotpath.load import Load, LoadError, ask_all, closed_loop, open_loop, poisson, wire
 from tests.bench.hotpath.protocol import Task
@@ -59,6 +58,7 @@ class Ground:
     build: Path
     world: World
     redis_url: str
+    core: int  # of the server; the client and Redis have another
     budget: Budget
     ort_threads: int = 0  # of the idiomatic handler, whoever serves it
 
@@ -93,7 +93,7 @@ class Ground:
                 return ""
 
             logs = self.build / "hotpath-logs"
-            with running(variant.name, command, port, last_core(), logs, fault) as server:
+            with running(variant.name, command, port, self.core, logs, fault) as server:
                 yield server
 
 
