@@ -44,14 +44,17 @@ class Ranker:
             tradeoff = model.manifest.default_tradeoff
         degraded: set[Degraded] = set()
 
+        # Candidates first: their ids are still in the processor's cache.
+        pool = None
+        if request.candidates is not None:
+            pool = await self._candidates(model, request, clock, degraded)
+            clock.lap("catalog")
         user = await self._user(model, request, clock, degraded)
         clock.lap("user")
         question = Question(user, tradeoff, context, request.top_k, request.explain)
-        if request.candidates is None:
+        if pool is None:
             columns = await self._rank_all(model, request.exclude, question, clock, degraded)
         else:
-            pool = await self._candidates(model, request, clock, degraded)
-            clock.lap("catalog")
             columns = rank_pool(model.scorer, pool, question, clock)
         model.served.add(tradeoff, request.candidates is None, columns)
         items = columns if request.format == "columns" else as_rows(columns)
