@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from training.data.writer import write_dataset
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,6 +29,34 @@ def training(*arguments: str, cwd: Path, timeout_s: float = 240) -> str:
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
+
+
+def write_clicks(
+    folder: Path, pairs: Sequence[tuple[int, int]], image: NDArray[np.float32]
+) -> Path:
+    """Write clicks alone, pairs (user, item), nine in a row of each user, split by the folder."""
+    user, item = np.array(pairs).T
+    item_ids = [f"i{row}" for row in range(len(image))]
+    user_ids = [f"u{row}" for row in range(len(user) // 9)]
+    write_dataset(
+        folder,
+        name="clicks",
+        impressions=pl.DataFrame(
+            {
+                "user_id": [f"u{row}" for row in user],
+                "item_id": [f"i{row}" for row in item],
+                "label": np.ones(len(user), np.int8),
+                "timestamp": np.zeros(len(user), np.int64),
+                "exposure": "logged",
+                "split": np.tile(["train"] * 6 + ["validation"] + ["test"] * 2, len(user_ids)),
+            }
+        ),
+        items=pl.DataFrame({"item_id": item_ids}),
+        users=pl.DataFrame({"user_id": user_ids}),
+        embeddings={"image": (image, item_ids)},
+        proxies=(),
+    )
+    return folder
 
 
 def processes_that_know(text: str) -> list[int]:

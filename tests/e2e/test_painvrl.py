@@ -6,13 +6,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
-from tests.e2e.conftest import training
+from tests.e2e.conftest import training, write_clicks
 from training.config import load_config
 from training.data.dataset import open_dataset
-from training.data.writer import write_dataset
 from training.errors import ConfigError
 from training.pipeline import train_net
 
@@ -30,30 +28,9 @@ def clicks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for user in range(USERS)
         for item in rng.choice(60, 9, replace=False, p=popular / popular.sum())
     ]
-    user, item = np.array(pairs).T
-    ids = [f"i{row}" for row in range(ITEMS)]
     image = rng.normal(size=(ITEMS, 3)).astype(np.float32)
     image[60:, 0] += 3
-    folder = tmp_path_factory.mktemp("clicks") / "data"
-    write_dataset(
-        folder,
-        name="clicks",
-        impressions=pl.DataFrame(
-            {
-                "user_id": [f"u{row}" for row in user],
-                "item_id": [f"i{row}" for row in item],
-                "label": np.ones(len(user), np.int8),
-                "timestamp": np.zeros(len(user), np.int64),
-                "exposure": "logged",
-                "split": np.tile(["train"] * 6 + ["validation"] + ["test"] * 2, USERS),
-            }
-        ),
-        items=pl.DataFrame({"item_id": ids}),
-        users=pl.DataFrame({"user_id": [f"u{row}" for row in range(USERS)]}),
-        embeddings={"image": (image, ids)},
-        proxies=(),
-    )
-    return folder
+    return write_clicks(tmp_path_factory.mktemp("clicks") / "data", pairs, image)
 
 
 def test_clicks_alone_give_a_front_of_recall(clicks: Path, tmp_path: Path) -> None:

@@ -7,17 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 from typer.testing import CliRunner
 
 import training.ranking_baselines
 from service.contract.manifest import Metric
+from tests.e2e.conftest import write_clicks
 from training.cli import app
 from training.config import Config, load_config
 from training.data.dataset import Dataset, open_dataset
 from training.data.split import split_rows
-from training.data.writer import write_dataset
 from training.errors import ConfigError
 from training.full_ranking import RankingTask, full_ranking_metrics
 from training.neighbours import popularity, rp3beta
@@ -40,27 +39,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for user in range(USERS)
         for item in rng.permutation(rng.choice(40, 9, replace=False, p=popular / popular.sum()))
     ]
-    user, item = np.array(pairs).T
-    path = tmp_path_factory.mktemp("clicks") / "data"
-    write_dataset(
-        path,
-        name="clicks",
-        impressions=pl.DataFrame(
-            {
-                "user_id": [f"u{row}" for row in user],
-                "item_id": [f"i{row}" for row in item],
-                "label": np.ones(len(user), np.int8),
-                "timestamp": np.zeros(len(user), np.int64),
-                "exposure": "logged",
-                "split": np.tile(["train"] * 6 + ["validation"] + ["test"] * 2, USERS),
-            }
-        ),
-        items=pl.DataFrame({"item_id": [f"i{row}" for row in range(ITEMS)]}),
-        users=pl.DataFrame({"user_id": [f"u{row}" for row in range(USERS)]}),
-        embeddings={"image": (np.zeros((ITEMS, 2), np.float32), [f"i{r}" for r in range(ITEMS)])},
-        proxies=(),
-    )
-    return path
+    image = np.zeros((ITEMS, 2), np.float32)
+    return write_clicks(tmp_path_factory.mktemp("clicks") / "data", pairs, image)
 
 
 @pytest.fixture(scope="module")

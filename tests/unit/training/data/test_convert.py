@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.contract.manifest import Modality, Proxy
+from tests.unit.training.data.refusals import assert_refused
 from training.data.convert import CONVERTERS, prepare_coat, prepare_tiktok
 from training.data.dataset import open_dataset
 from training.errors import DatasetError
@@ -110,12 +111,9 @@ def test_coat_items_and_users(coat: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", COAT)
-def test_coat_names_a_missing_file(coat: Path, tmp_path: Path, name: str) -> None:
+def test_coat_names_a_missing_file(coat: Path, name: str) -> None:
     (coat / name).unlink()
-    with pytest.raises(DatasetError, match="is missing; Coat's owners ship six files") as caught:
-        prepare_coat(coat, tmp_path / "out")
-    assert caught.value.file == coat / name
-    assert not (tmp_path / "out").exists()
+    assert_refused(prepare_coat, coat, name, "is missing; Coat's owners ship six files")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +139,6 @@ def test_coat_names_a_missing_file(coat: Path, tmp_path: Path, name: str) -> Non
 )
 def test_coat_names_what_is_malformed(
     coat: Path,
-    tmp_path: Path,
     name: str,
     text: str,
     column: str | None,
@@ -149,11 +146,7 @@ def test_coat_names_what_is_malformed(
     problem: str,
 ) -> None:
     (coat / name).write_text(text)
-    with pytest.raises(DatasetError, match=problem) as caught:
-        prepare_coat(coat, tmp_path / "out")
-    error = caught.value
-    assert (error.file, error.column, error.row) == (coat / name, column, row)
-    assert not (tmp_path / "out").exists()
+    assert_refused(prepare_coat, coat, name, problem, column=column, row=row)
 
 
 def test_tiktok(tmp_path: Path) -> None:
@@ -210,11 +203,7 @@ def test_tiktok_names_what_is_malformed(
     problem: str,
 ) -> None:
     source = tiktok(tmp_path / "source", **replaced)
-    with pytest.raises(DatasetError, match=problem) as caught:
-        prepare_tiktok(source, tmp_path / "out")
-    error = caught.value
-    assert (error.file, error.column, error.row) == (source / "tiktok.npz", column, row)
-    assert not (tmp_path / "out").exists()
+    assert_refused(prepare_tiktok, source, "tiktok.npz", problem, column=column, row=row)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04broken"])

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from service.contract.manifest import Modality, Proxy
+from tests.unit.training.data.refusals import assert_refused
 from training.data.convert import prepare_kuairand
 from training.data.dataset import open_dataset
 from training.data.split import split_rows
@@ -139,12 +140,9 @@ def test_own_embeddings_become_modalities(kuairand: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", KUAIRAND)
-def test_a_missing_file_is_named(kuairand: Path, tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_named(kuairand: Path, name: str) -> None:
     (kuairand / name).unlink()
-    with pytest.raises(DatasetError, match="is missing; the source is the folder") as caught:
-        prepare_kuairand(kuairand, tmp_path / "out")
-    assert caught.value.file == kuairand / name
-    assert not (tmp_path / "out").exists()
+    assert_refused(prepare_kuairand, kuairand, name, "is missing; the source is the folder")
 
 
 @pytest.mark.parametrize(
@@ -167,11 +165,7 @@ def test_a_missing_file_is_named(kuairand: Path, tmp_path: Path, name: str) -> N
     ],
 )
 def test_what_is_malformed_is_named(
-    kuairand: Path, tmp_path: Path, name: str, text: str, column: str, row: int | None, problem: str
+    kuairand: Path, name: str, text: str, column: str, row: int | None, problem: str
 ) -> None:
     (kuairand / name).write_text(text)
-    with pytest.raises(DatasetError, match=problem) as caught:
-        prepare_kuairand(kuairand, tmp_path / "out")
-    error = caught.value
-    assert (error.file, error.column, error.row) == (kuairand / name, column, row)
-    assert not (tmp_path / "out").exists()
+    assert_refused(prepare_kuairand, kuairand, name, problem, column=column, row=row)

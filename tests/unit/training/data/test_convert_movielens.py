@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from service.contract.manifest import Modality
+from tests.unit.training.data.refusals import assert_refused
 from training.data.convert import prepare_movielens
 from training.data.dataset import open_dataset
 from training.data.split import split_rows
-from training.errors import DatasetError
 
 # 86400 a day: days 11313 (978307200 is 1 January 2001), 11314 and 11316.
 MOVIELENS = {
@@ -111,42 +111,53 @@ def test_own_features_become_modalities(movielens: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "ids", "file", "problem"),
+    ("name", "values", "ids", "file", "column", "row", "problem"),
     [
-        ("plot", np.ones((2, 2)), None, "plot.ids.txt", "is missing; plot.npy needs its item ids"),
-        ("plot", np.ones((2, 2)), "2\n", "plot.ids.txt", "has 1 ids for 2 vectors"),
-        ("plot", np.ones((2, 2)), "2\n4", "plot.ids.txt", "row 1: '4' is not an item"),
-        ("plot", np.ones((2, 2)), "2\n2", "plot.ids.txt", "row 1: '2' is not allowed to occur"),
-        ("plot", np.ones(2), "2\n73", "plot.npy", r"must be floats \(items, dim\)"),
-        ("plot", np.ones((2, 2), int), "2\n73", "plot.npy", "not int64"),
-        ("plot", np.array([[1.0], [np.inf]]), "2\n73", "plot.npy", "row 1: NaN or infinite"),
-        ("categories", np.ones((1, 1)), "2", "categories.npy", "rename the file"),
-        ("Plot", np.ones((1, 1)), "2", "Plot.npy", "rename the file"),
+        (
+            "plot",
+            np.ones((2, 2)),
+            None,
+            "plot.ids.txt",
+            None,
+            None,
+            "is missing; plot.npy needs its item ids",
+        ),
+        ("plot", np.ones((2, 2)), "2\n", "plot.ids.txt", None, None, "has 1 ids for 2 vectors"),
+        ("plot", np.ones((2, 2)), "2\n4", "plot.ids.txt", "item_id", 1, "'4' is not an item"),
+        (
+            "plot",
+            np.ones((2, 2)),
+            "2\n2",
+            "plot.ids.txt",
+            "item_id",
+            1,
+            "'2' is not allowed to occur",
+        ),
+        ("plot", np.ones(2), "2\n73", "plot.npy", None, None, r"must be floats \(items, dim\)"),
+        ("plot", np.ones((2, 2), int), "2\n73", "plot.npy", None, None, "not int64"),
+        ("plot", np.array([[1.0], [np.inf]]), "2\n73", "plot.npy", None, 1, "NaN or infinite"),
+        ("categories", np.ones((1, 1)), "2", "categories.npy", None, None, "rename the file"),
+        ("Plot", np.ones((1, 1)), "2", "Plot.npy", None, None, "rename the file"),
     ],
 )
 def test_malformed_features_are_named(
     movielens: Path,
-    tmp_path: Path,
     name: str,
     values: NDArray[np.generic],
     ids: str | None,
     file: str,
+    column: str | None,
+    row: int | None,
     problem: str,
 ) -> None:
     feature(movielens, name, values, ids)
-    with pytest.raises(DatasetError, match=problem) as caught:
-        prepare_movielens(movielens, tmp_path / "out")
-    assert caught.value.file == movielens / file
-    assert not (tmp_path / "out").exists()
+    assert_refused(prepare_movielens, movielens, file, problem, column=column, row=row)
 
 
 @pytest.mark.parametrize("name", MOVIELENS)
-def test_a_missing_file_is_named(movielens: Path, tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_named(movielens: Path, name: str) -> None:
     (movielens / name).unlink()
-    with pytest.raises(DatasetError, match="is missing; the source is the folder") as caught:
-        prepare_movielens(movielens, tmp_path / "out")
-    assert caught.value.file == movielens / name
-    assert not (tmp_path / "out").exists()
+    assert_refused(prepare_movielens, movielens, name, "is missing; the source is the folder")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +181,6 @@ def test_a_missing_file_is_named(movielens: Path, tmp_path: Path, name: str) -> 
 )
 def test_what_is_malformed_is_named(
     movielens: Path,
-    tmp_path: Path,
     name: str,
     text: str,
     column: str | None,
@@ -178,8 +188,4 @@ def test_what_is_malformed_is_named(
     problem: str,
 ) -> None:
     (movielens / name).write_text(text)
-    with pytest.raises(DatasetError, match=problem) as caught:
-        prepare_movielens(movielens, tmp_path / "out")
-    error = caught.value
-    assert (error.file, error.column, error.row) == (movielens / name, column, row)
-    assert not (tmp_path / "out").exists()
+    assert_refused(prepare_movielens, movielens, name, problem, column=column, row=row)

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from service.contract.manifest import Modality
+from tests.unit.training.data.refusals import assert_refused
 from training.data.convert import prepare_open_bandit
 from training.data.dataset import open_dataset
 from training.data.split import split_rows
@@ -103,12 +104,9 @@ def test_campaigns_are_kept_apart(men: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["bts/men/men.csv", "random/men/men.csv"])
-def test_a_missing_log_is_named(men: Path, tmp_path: Path, name: str) -> None:
+def test_a_missing_log_is_named(men: Path, name: str) -> None:
     (men / name).unlink()
-    with pytest.raises(DatasetError, match="is missing; the source is the folder") as caught:
-        prepare_open_bandit(men, tmp_path / "out")
-    assert caught.value.file == men / name
-    assert not (tmp_path / "out").exists()
+    assert_refused(prepare_open_bandit, men, name, "is missing; the source is the folder")
 
 
 def test_a_campaign_needs_both_policies(men: Path, tmp_path: Path) -> None:
@@ -151,14 +149,10 @@ GOOD = "0,2019-11-24 23:59:59.500000+00:00,0,1,1,0.7,a,b,c,d,0.0,0.0\n"
     ],
 )
 def test_what_is_malformed_is_named(
-    men: Path, tmp_path: Path, name: str, text: str, column: str, row: int | None, problem: str
+    men: Path, name: str, text: str, column: str, row: int | None, problem: str
 ) -> None:
     (men / name).write_text(text)
-    with pytest.raises(DatasetError, match=problem) as caught:
-        prepare_open_bandit(men, tmp_path / "out")
-    error = caught.value
-    assert (error.file, error.column, error.row) == (men / name, column, row)
-    assert not (tmp_path / "out").exists()
+    assert_refused(prepare_open_bandit, men, name, problem, column=column, row=row)
 
 
 @pytest.mark.skipif(

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tests.unit.training.nets.options import LIKELIHOOD_ALONE, D
 from training.data.batches import SlateBatches, training_tables
 from training.data.dataset import Dataset
 from training.nets.base import Slates, with_learned
@@ -17,20 +18,7 @@ from training.nets.cp2rec import Cp2recDecomposed, Cp2recOptions, DecomposedRank
 
 MakeDataset = Callable[..., Dataset]
 
-D, PRIOR = 4, 5.0
-PLAIN = Cp2recOptions(
-    dim=D,
-    proxy_bins=4,
-    proxy_dropout=0.0,
-    exposure_weight=0.0,
-    orthogonality_weight=0.0,
-    factor_weight=0.0,
-    new_share=0.0,
-    item_factor_sd=math.inf,
-    item_bias_sd=math.inf,
-    user_bias_sd=math.inf,
-    conformity_sd=math.inf,
-)  # the likelihood alone
+PRIOR = 5.0
 FULL = replace(Cp2recOptions(), dim=D, proxy_bins=4, proxy_dropout=0.0, new_share=0.0)
 
 
@@ -38,7 +26,7 @@ def logged(dataset: Dataset) -> NDArray[np.int64]:
     return np.flatnonzero(~dataset.impressions.uniform)
 
 
-def make_net(dataset: Dataset, options: Cp2recOptions = PLAIN) -> Cp2recDecomposed:
+def make_net(dataset: Dataset, options: Cp2recOptions = LIKELIHOOD_ALONE) -> Cp2recDecomposed:
     """A net with every parameter away from where it starts."""
     torch.manual_seed(0)
     net = Cp2recDecomposed(training_tables(dataset, logged(dataset)), options)
@@ -95,7 +83,7 @@ def batch_of(dataset: Dataset, slate: int = 4, slates: int = 7) -> Slates:
 
 
 def loss(dataset: Dataset, batch: Slates, **options: float) -> float:
-    net = make_net(dataset, replace(PLAIN, **options))  # type: ignore[arg-type]
+    net = make_net(dataset, replace(LIKELIHOOD_ALONE, **options))  # type: ignore[arg-type]
     return net.loss(batch).item()
 
 

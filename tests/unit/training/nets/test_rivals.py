@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.unit.training.nets.options import LIKELIHOOD_ALONE, D
 from training.data.batches import SlateBatches, training_tables
 from training.data.dataset import Dataset
 from training.nets.base import Slates
@@ -16,21 +17,6 @@ from training.nets.cp2rec import Cp2recOptions, DecomposedRanker
 from training.nets.rivals import Cp2recRival, MacrRanker, RivalOptions
 
 MakeDataset = Callable[..., Dataset]
-
-D = 4
-TOWER = Cp2recOptions(
-    dim=D,
-    proxy_bins=4,
-    proxy_dropout=0.0,
-    exposure_weight=0.0,
-    orthogonality_weight=0.0,
-    factor_weight=0.0,
-    new_share=0.0,
-    item_factor_sd=math.inf,
-    item_bias_sd=math.inf,
-    user_bias_sd=math.inf,
-    conformity_sd=math.inf,
-)  # the likelihood alone
 
 
 @pytest.fixture
@@ -101,7 +87,7 @@ def examined(net: Cp2recRival, logit: Tensor, batch: Slates) -> float:
 def test_single_explains_clicks_by_its_score_and_the_teachers_offset(
     dataset: Dataset, w: float
 ) -> None:
-    net, batch = make(dataset, RivalOptions("single", TOWER, tradeoff=w))
+    net, batch = make(dataset, RivalOptions("single", LIKELIHOOD_ALONE, tradeoff=w))
 
     by_hand = examined(net, scores(net, batch, 1.0) + (1 - w) * batch.offset, batch)
 
@@ -109,7 +95,7 @@ def test_single_explains_clicks_by_its_score_and_the_teachers_offset(
 
 
 def test_ips_weighs_the_debiased_head_and_adds_the_biased_one(dataset: Dataset) -> None:
-    net, batch = make(dataset, RivalOptions("ips", TOWER, biased_weight=0.5))
+    net, batch = make(dataset, RivalOptions("ips", LIKELIHOOD_ALONE, biased_weight=0.5))
 
     debiased = 0.0
     for score, label, theta in zip(
@@ -126,7 +112,7 @@ def test_ips_weighs_the_debiased_head_and_adds_the_biased_one(dataset: Dataset) 
 
 
 def test_pda_raises_popularity_to_its_exponent(dataset: Dataset) -> None:
-    net, batch = make(dataset, RivalOptions("pda", TOWER))
+    net, batch = make(dataset, RivalOptions("pda", LIKELIHOOD_ALONE))
     clicks = {0: 1, 1: 0, 2: 2, 3: 0}
     exponent = net.exponent.item()
     assert abs(exponent) > 0.05
@@ -148,7 +134,7 @@ def test_pda_raises_popularity_to_its_exponent(dataset: Dataset) -> None:
 
 
 def test_macr_gates_the_match_and_subtracts_what_item_and_user_do_alone(dataset: Dataset) -> None:
-    net, batch = make(dataset, RivalOptions("macr", TOWER))
+    net, batch = make(dataset, RivalOptions("macr", LIKELIHOOD_ALONE))
     user, state = parts(net, batch)
     ranker = net.ranker
     assert isinstance(ranker, MacrRanker)
@@ -170,7 +156,7 @@ def test_the_tower_is_the_decomposed_models(dataset: Dataset) -> None:
     full = replace(Cp2recOptions(), dim=D, proxy_bins=4, proxy_dropout=0.0, new_share=0.0)
     added = []
     for objective in ("single", "pda"):
-        plain, batch = make(dataset, RivalOptions(objective, TOWER))
+        plain, batch = make(dataset, RivalOptions(objective, LIKELIHOOD_ALONE))
         whole, _ = make(dataset, RivalOptions(objective, full))
         added.append((whole.loss(batch) - plain.loss(batch)).item())
     assert added[0] == pytest.approx(added[1], abs=1e-5)
