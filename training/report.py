@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ _STYLE: dict[str, Any] = {
     "capsize": 2,
     "linewidth": 1.2,
 }
+_CURVES = [(marker, f"C{color}") for marker in ".x" for color in range(1, 10)]  # C0: the front
 _RANKING = (  # metrics of a full ranking, in order
     "recall_at_20",
     "ndcg_at_20",
@@ -97,10 +99,11 @@ def _draw_fronts(axes: Axes, fronts: Sequence[Front], title: str) -> None:
 
 
 def _draw_curves(axes: Axes, curves: Mapping[str, Curve]) -> None:
-    for name, curve in curves.items():
+    styles = itertools.cycle(_CURVES)
+    for (name, curve), (marker, color) in zip(curves.items(), styles, strict=False):
         x_means = [metric.mean for metric in curve.logged]
         y_means = [metric.mean for metric in curve.unbiased]
-        axes.plot(x_means, y_means, marker=".", linewidth=0.8, label=name)
+        axes.plot(x_means, y_means, marker=marker, color=color, linewidth=0.8, label=name)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
 

@@ -2,8 +2,8 @@
 
 Each variant is a server of its own on one core, one at a time, in turns; client and Redis are on
 another. All serve the same ONNX files from the same records; rankings are compared before timing.
-Writes ``hotpath.json``, ``hotpath.md`` and ``hotpath.png``, the same for the one-product ranker as
-``hotpath-decomposed.*``, a short table of each for the README as ``*-readme.md``, and what
+Writes ``hotpath.json``, ``hotpath.md`` and ``hotpath.png``, the same for rankers of one product as
+``hotpath-<ranker>.*``, a short table of each for the README as ``*-readme.md``, and what
 ``--further`` measures as ``hotpath-further.json`` and ``.md``: what was not measured anew stays.
 """
 
@@ -30,12 +30,12 @@ from tests.bench.hotpath.report import Row, further_table, main_table, plot, sho
 from tests.bench.hotpath.servers import ServerError
 from tests.bench.hotpath.stages import stages
 from tests.bench.hotpath.variants import ASIDE, VARIANTS, Variant
-from tests.bench.hotpath.world import fill, open_world
+from tests.bench.hotpath.world import MODELS, fill, open_world
 from training.local_redis import private_redis
 
 _CASES = 200
-# The one-product ranker is held against what shares its form; the rest would say nothing new.
-_DECOMPOSED = ("ours", "floor", "idiomatic", ASIDE.name, "tuned")
+# One-product rankers are held against what shares their form; the rest would say nothing new.
+_OF_ONE_PRODUCT = ("ours", "floor", "idiomatic", ASIDE.name, "tuned")
 _ATTEMPTS = 2
 _MEASUREMENTS = {"stages": stages, **MEASUREMENTS}
 
@@ -72,7 +72,7 @@ def _compare(ground: Ground, ranker: str, cases: Cases, options: argparse.Namesp
         variant
         for variant in VARIANTS
         if (not options.only or variant.name in ("ours", *options.only))
-        and (ranker == "mlp" or variant.name in _DECOMPOSED)
+        and (ranker == "mlp" or variant.name in _OF_ONE_PRODUCT)
     ]
     asked = {n: cases.make(n, _CASES) for n in options.candidates}
     turns: Turns = {}
@@ -189,7 +189,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--candidates", type=int, nargs="+", default=[100, 500, 1000])
     parser.add_argument("--items", type=int, default=10_000, help="size of the catalogue")
     parser.add_argument(
-        "--rankers", nargs="+", choices=["mlp", "decomposed"], default=["mlp", "decomposed"]
+        "--rankers", nargs="+", choices=list(MODELS), default=list(MODELS), help="what is served"
     )
     parser.add_argument(
         "--compare", action=argparse.BooleanOptionalAction, default=True,

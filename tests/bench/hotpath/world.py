@@ -26,7 +26,7 @@ from training.pipeline import train
 from training.publish import item_values
 
 # By ranker: one network with learned interactions, or one product.
-MODELS = {"mlp": "cp2rec-front", "decomposed": "cp2rec"}
+MODELS = {"mlp": "cp2rec-front", "decomposed": "cp2rec", "painvrl": "painvrl"}
 NAME = "bench"
 NAMESPACE = "bench"
 CONTENT_DIM = 256  # of each of the two modalities, as encoders of images and sounds give

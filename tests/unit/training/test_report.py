@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from service.contract.manifest import Front, FrontPoint, Metric
+from training.baselines import BASELINES
 from training.curves import Curve, Part, Probe, Report
 from training.report import (
     cold_table,
@@ -117,6 +119,22 @@ def test_the_plot_shows_how_popular_the_shown_items_are(
     assert lengths == pytest.approx([1.0] * 4)
     assert axes.get_xlabel() == "tradeoff w"
     assert len(drawn[1].axes) == 1  # one of the two was measured without
+
+
+def test_no_two_baselines_are_drawn_alike_nor_like_the_front(
+    front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    half = (Metric(mean=0.5),)
+    curve = Curve(what="", tradeoffs=(0.0,), logged=half, unbiased=half, hypervolume=half[0])
+
+    plot_front([front], tmp_path / "x.png", title="x", curves=dict.fromkeys(BASELINES, curve))
+
+    named = [line for line in drawn[0].axes[0].get_lines() if line.get_label() in BASELINES]
+    assert len(named) == len(BASELINES)
+    assert len({(to_hex(line.get_color()), line.get_marker()) for line in named}) == len(BASELINES)
+    assert to_hex("C0") not in {to_hex(line.get_color()) for line in named}
 
 
 def test_the_table_of_probes_by_hand() -> None:
