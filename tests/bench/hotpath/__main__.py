@@ -188,9 +188,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, help="turns of every variant")
     parser.add_argument("--candidates", type=int, nargs="+", default=[100, 500, 1000])
     parser.add_argument("--items", type=int, default=10_000, help="size of the catalogue")
-    parser.add_argument(
-        "--rankers", nargs="+", choices=list(MODELS), default=list(MODELS), help="what is served"
-    )
+    parser.add_argument("--rankers", nargs="+", choices=list(MODELS), default=["mlp", "decomposed"])
     parser.add_argument(
         "--compare", action=argparse.BooleanOptionalAction, default=True,
         help="measure the variants; without, --further alone",
