@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from service.app import create_app
 from service.contract.artifact import ArtifactError, open_artifact
-from service.scorer import Scorer
+from service.models.scorer import Scorer
 from service.settings import PREFIX, Settings, describe
 
 _COLLECT_AT = 20_000  # objects made and not freed

@@ -14,14 +14,14 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.api import operations, rank
+from service.api.middleware import Envelope
 from service.errors import error_body
-from service.middleware import Envelope
-from service.ranker import Ranker
-from service.registry import Registry
-from service.routes import operations, rank
-from service.scans import Scans
+from service.models.registry import Registry
+from service.ranking.full_scan import Scans
+from service.ranking.ranker import Ranker
 from service.settings import Settings
-from service.store import RedisStore
+from service.store.records import RedisStore
 from service.telemetry import Telemetry
 
 

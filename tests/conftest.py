@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.contract.artifact import Artifact, Repository
+from service.contract.artifact import Artifact
+from service.contract.repository import Repository
 from training.config import Config, load_config
 from training.data.dataset import Dataset, open_dataset
-from training.data.simulate import simulate
-from training.local_redis import private_redis
-from training.pipeline import Trained, train
+from training.data.simulate.simulate import simulate
+from training.demo.local_redis import private_redis
+from training.fitting.train_net import Trained
+from training.pipeline import train
 
 torch.set_num_threads(1)
 

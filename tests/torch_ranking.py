@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from training.data.dataset import Dataset
-from training.export import PARITY_TOLERANCE
+from training.fitting.train_net import Trained
 from training.nets.base import with_learned
-from training.pipeline import Trained
+from training.release.export import PARITY_TOLERANCE
 
 
 @torch.inference_mode()

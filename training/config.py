@@ -11,8 +11,8 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from training.errors import ConfigError
-from training.nets.rivals import RivalOptions
-from training.nets.table import Configurable, families, main_names
+from training.nets.cp2rec.rivals import RivalOptions
+from training.nets.registry import Configurable, families, main_names
 
 
 class _Frozen(BaseModel):

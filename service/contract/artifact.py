@@ -6,35 +6,24 @@ Versions are 1, 2, 3, ...; an alias such as ``champion`` names one of them.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import os
-import re
-import shutil
-import tempfile
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from service.contract.manifest import Manifest, Name
+from service.contract.files import sha256
+from service.contract.manifest import Manifest
 
 MANIFEST = "manifest.json"
 GRAPHS = ("item_encoder", "user_encoder", "ranker")
 GOLDEN = "golden.npz"
 SERVED = "served.npz"  # optional: artifacts made before there was one have none
 REQUIRED = (*(f"{graph}.onnx" for graph in GRAPHS), GOLDEN, "front.json")
-ALIASES = "aliases.json"
-CHAMPION = "champion"
-_NAMES = "lower-case letters, digits, - and _, a letter or digit first, at most 64"
 
-_VERSION = re.compile(r"[1-9][0-9]{0,17}")  # str.isdigit accepts what int() does not
 
 Array = NDArray[np.float32]
 
@@ -178,153 +167,3 @@ def open_artifact(path: Path) -> Artifact:
     if manifest.name != path.parent.name:
         raise ArtifactError(manifest_path, f"name {manifest.name!r} is not its folder's name")
     return Artifact(path, manifest)
-
-
-def sha256(path: Path) -> str:
-    """Return the hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class Repository:
-    """The folder ``models/``: finds versions, adds one, moves aliases."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def names(self) -> list[str]:
-        """Return the model names that have at least one version, sorted."""
-        if not self.root.is_dir():
-            return []
-        folders = (path.name for path in self.root.iterdir() if path.is_dir())
-        return sorted(name for name in folders if _is_name(name) and self.versions(name))
-
-    def versions(self, name: str) -> list[int]:
-        """Return the versions of ``name``, oldest first."""
-        folder = self.root / name
-        if not folder.is_dir():
-            return []
-        found = (path for path in folder.iterdir() if _VERSION.fullmatch(path.name))
-        return sorted(int(path.name) for path in found if path.is_dir())
-
-    def path(self, name: str, version: int) -> Path:
-        """Return the folder of one version."""
-        return self.root / name / str(version)
-
-    def aliases(self, name: str) -> dict[str, int]:
-        """Return alias -> version of ``name``; empty where none was ever set."""
-        path = self.root / name / ALIASES
-        try:
-            aliases = TypeAdapter(dict[Name, int]).validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValidationError) as error:
-            raise ArtifactError(path, f"is not a table of alias to version: {error}") from error
-        for alias in aliases:
-            self.check_alias(name, alias)
-        return aliases
-
-    def check_name(self, name: str) -> None:
-        """Raise ArtifactError unless ``name`` may name a model."""
-        if not _is_name(name):
-            raise ArtifactError(self.root / name, f"{name!r} is no name: {_NAMES}")
-
-    def check_alias(self, name: str, alias: str) -> None:
-        """Raise ArtifactError unless ``alias`` may name a version; a number would hide one."""
-        if not _is_name(alias) or _VERSION.fullmatch(alias):
-            reason = f"{alias!r} is no alias: {_NAMES}, and no number"
-            raise ArtifactError(self.root / name / ALIASES, reason)
-
-    def resolve(self, reference: str, alias: str = CHAMPION) -> Path:
-        """Return the folder that ``name``, ``name@version`` or ``name@alias`` stands for.
-
-        A bare name stands for its ``alias`` if set, else for its newest version. Raises
-        ArtifactError if there is no such version.
-        """
-        name, _, wanted = reference.partition("@")
-        if name not in (names := self.names()):  # a name never leads out of the repository
-            known = ", ".join(names) or "none"
-            raise ArtifactError(self.root / name, f"no such model (there are: {known})")
-        versions, aliases = self.versions(name), self.aliases(name)
-        if _VERSION.fullmatch(wanted):
-            version = int(wanted)
-        elif wanted or alias in aliases:
-            if (wanted or alias) not in aliases:
-                known = ", ".join(sorted(aliases)) or "none"
-                raise ArtifactError(self.root / name, f"no alias {wanted!r} (there are: {known})")
-            version = aliases[wanted or alias]
-        else:
-            version = versions[-1]
-        if version not in versions:
-            raise ArtifactError(self.path(name, version), "no such version")
-        return self.path(name, version)
-
-    def promote(self, name: str, version: int, alias: str = CHAMPION) -> int | None:
-        """Point ``alias`` at ``version`` atomically; return the version it left, if any."""
-        self.check_alias(name, alias)
-        open_artifact(self.path(name, version))
-        aliases = self.aliases(name)
-        previous = aliases.get(alias)
-        aliases[alias] = version
-        write_atomically(
-            self.root / name / ALIASES, json.dumps(aliases, indent=2, sort_keys=True).encode()
-        )
-        return previous
-
-    @contextlib.contextmanager
-    def staging(self, name: str) -> Iterator[Path]:
-        """Yield an empty folder beside the versions; it is removed unless added."""
-        self.check_name(name)
-        parent = self.root / name
-        parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".staging-", dir=parent))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def add(self, name: str, staged: Path) -> Artifact:
-        """Verify and sync the staged folder, then rename it to the next free version."""
-        manifest = open_artifact(staged).manifest
-        folder_mode = 0o755  # mkdtemp made it private; another user may run the service
-        staged.chmod(folder_mode)
-        for file in staged.iterdir():
-            sync(file)
-        sync(staged)
-        version = max(self.versions(name), default=0) + 1
-        while True:
-            try:
-                staged.rename(self.path(name, version))
-                break
-            except OSError:  # another training run took this number
-                if not self.path(name, version).exists():
-                    raise
-                version += 1
-        sync(self.root / name)
-        return Artifact(self.path(name, version), manifest)
-
-
-def _is_name(text: str) -> bool:
-    try:
-        TypeAdapter(Name).validate_python(text)
-    except ValidationError:
-        return False
-    return True
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content``: a reader sees the old bytes or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    sync(temporary)
-    temporary.replace(path)
-    sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Force a file or a folder to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from service.contract.artifact import Artifact, ServedReference
-from service.served import Served
+from service.exposure.monitor import Served
 from service.telemetry import Telemetry
 
 RANKINGS = 20_000

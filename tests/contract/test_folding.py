@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tests.conftest import World
-from training.nets.interaction import InteractionOptions, InteractionRanker
+from training.nets.cp2rec.interaction_layers import InteractionOptions, InteractionRanker
 
 DIM, PROXIES = 8, 5
 

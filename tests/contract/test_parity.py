@@ -13,14 +13,16 @@ import onnx
 import pytest
 import torch
 
-from service.contract.artifact import Artifact, ArtifactError, Repository, open_artifact, sha256
+from service.contract.artifact import Artifact, ArtifactError, open_artifact
+from service.contract.files import sha256
 from service.contract.records import mask_matrix
-from service.scorer import Scorer
+from service.contract.repository import Repository
+from service.models.scorer import Scorer
 from tests.conftest import World
 from tests.torch_ranking import item_states
 from training.errors import ExportError
-from training.export import LEARNED_MODALITY, export_artifact, make_golden, prove_parity
-from training.publish import item_values
+from training.release.export import LEARNED_MODALITY, export_artifact, make_golden, prove_parity
+from training.release.publish import item_values
 
 TRADEOFFS = (0.0, 0.1, 0.5, 0.9, 1.0)
 
@@ -199,7 +201,7 @@ def test_parity_that_fails_leaves_no_version_behind(
         golden.logits[2, 3] += 1e-3
         return golden
 
-    monkeypatch.setattr("training.export.make_golden", off)
+    monkeypatch.setattr("training.release.export.make_golden", off)
     repository = Repository(tmp_path)
     served = world.artifact.served()
     assert served is not None

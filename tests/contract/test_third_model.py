@@ -13,16 +13,16 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from service.contract.artifact import Repository
 from service.contract.records import mask_matrix
-from service.scorer import Scorer
+from service.contract.repository import Repository
+from service.models.scorer import Scorer
 from tests.torch_ranking import item_states
 from training.config import Config, load_config
 from training.data.dataset import Dataset
 from training.nets.base import FrontNet, NetOptions, Ranker, Slates, TrainingTables
-from training.nets.table import NETS
+from training.nets.registry import NETS
 from training.pipeline import train
-from training.publish import item_values
+from training.release.publish import item_values
 
 
 @dataclass(frozen=True)

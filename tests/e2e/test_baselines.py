@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-import training.baselines
+import training.evaluation.baselines.reranking
 from tests.conftest import World
-from training.baselines import BASELINES, baseline_names, measure_baseline
-from training.curves import Curve
 from training.errors import ConfigError
-from training.nets.interaction import InteractionOptions
-from training.nets.rivals import RivalOptions
-from training.report import baseline_table
+from training.evaluation.baselines.reranking import BASELINES, baseline_names, measure_baseline
+from training.evaluation.report.schema import Curve
+from training.evaluation.report.tables import baseline_table
+from training.nets.cp2rec.interaction_layers import InteractionOptions
+from training.nets.cp2rec.rivals import RivalOptions
 
 Measure = Callable[[str], Curve]
 
@@ -52,7 +52,7 @@ def test_single_trains_a_model_for_each_tradeoff(measure: Measure) -> None:
 
 def test_published_baselines_run_on_the_published_net(measure: Measure, world: World) -> None:
     configs = {
-        name: training.baselines._config(
+        name: training.evaluation.baselines.reranking._config(
             BASELINES[name], BASELINES[name].trainings[0], world.config
         )
         for name in ("dcn-two-head", "two-head", "plain")
@@ -67,7 +67,7 @@ def test_published_baselines_run_on_the_published_net(measure: Measure, world: W
 
 
 def test_what_is_blind_to_proxies_knows_none(measure: Measure, world: World) -> None:
-    blind = training.baselines._without_proxies(world.dataset)
+    blind = training.evaluation.baselines.reranking._without_proxies(world.dataset)
     assert np.isnan(blind.impressions.proxies).all()
     assert not np.isnan(world.dataset.impressions.proxies).all()
     assert blind.fingerprint != world.dataset.fingerprint
@@ -80,7 +80,7 @@ def test_nothing_is_trained_twice(measure: Measure, monkeypatch: pytest.MonkeyPa
     def refuse(*_: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(training.baselines, "train_net", refuse)
+    monkeypatch.setattr(training.evaluation.baselines.reranking, "train_net", refuse)
     assert measure("plain") == first
     assert first.hypervolume.se is None  # one seed tells no error
 

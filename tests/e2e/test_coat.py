@@ -10,16 +10,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.contract.artifact import Repository
 from service.contract.manifest import Front
+from service.contract.repository import Repository
 from tests.e2e.conftest import ROOT, training
 from tests.integration.conftest import until
 from tests.torch_ranking import assert_same_ranking, torch_ranking
 from training.config import load_config
-from training.curves import Report
 from training.data.dataset import open_dataset
-from training.local_redis import child
-from training.pipeline import train_net
+from training.demo.local_redis import child
+from training.evaluation.report.schema import Report
+from training.fitting.train_net import train_net
 
 COAT = ROOT.parent / "shared" / "data" / "coat"
 TRADEOFFS = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -17,14 +17,14 @@ import polars as pl
 import pytest
 import torch
 
-from service.contract.artifact import Repository
+from service.contract.repository import Repository
 from tests.e2e.conftest import processes_that_know
 from training.config import load_config
 from training.data.dataset import Dataset, open_dataset
-from training.data.simulate import simulate
-from training.evaluate import score_rows
-from training.metrics import auc
-from training.pipeline import Trained, train_net
+from training.data.simulate.simulate import simulate
+from training.fitting.scoring import score_rows
+from training.fitting.train_net import Trained, train_net
+from training.metrics.auc import auc
 
 # Batches of 33 do not halve; short slates make the halves uneven, and the last batch is short.
 SETTINGS = (

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import training.cold
-import training.probes
+import training.evaluation.probes
+import training.evaluation.segments
 from tests.conftest import World
 from tests.e2e.conftest import training as run_training
-from training.cold import measure_cold
-from training.curves import Part, Report
-from training.probes import measure_probes
-
-Rows = NDArray[np.int64]
+from training.arrays import Rows
+from training.evaluation.probes import measure_probes
+from training.evaluation.report.schema import Part, Report
+from training.evaluation.segments import measure_cold
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +61,8 @@ def test_nothing_is_trained_twice(
     def refuse(*_: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(training.cold, "train_net", refuse)
-    monkeypatch.setattr(training.probes, "train_net", refuse)
+    monkeypatch.setattr(training.evaluation.segments, "train_net", refuse)
+    monkeypatch.setattr(training.evaluation.probes, "train_net", refuse)
     assert measure_cold(world.dataset, world.config, 1, runs, 0.2) == cold
     assert measure_probes(world.dataset, world.config, 1, runs) == probes
 

@@ -12,7 +12,7 @@ from tests.e2e.conftest import training, write_clicks
 from training.config import load_config
 from training.data.dataset import open_dataset
 from training.errors import ConfigError
-from training.pipeline import train_net
+from training.fitting.train_net import train_net
 
 TINY = ("net.dim=8", "net.mask_steps=3", "net.rounds=1", "train.epochs=2", "front.bootstrap=20")
 USERS, ITEMS = 60, 120

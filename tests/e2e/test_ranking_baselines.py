@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import training.ranking_baselines
+import training.evaluation.baselines.full_ranking
 from service.contract.manifest import Metric
 from tests.e2e.conftest import write_clicks
-from training.cli import app
+from training.cli.cli import app
 from training.config import Config, load_config
 from training.data.dataset import Dataset, open_dataset
 from training.data.split import split_rows
 from training.errors import ConfigError
-from training.full_ranking import RankingTask, full_ranking_metrics
-from training.neighbours import popularity, rp3beta
-from training.ranking_baselines import (
+from training.evaluation.baselines.full_ranking import (
     RANKING_BASELINES,
     Learning,
     measure_ranking_baseline,
 )
+from training.evaluation.baselines.neighbours import popularity, rp3beta
+from training.metrics.full_ranking import RankingTask, full_ranking_metrics
 
 USERS, ITEMS, TASTES = 200, 200, 5
 
@@ -84,8 +84,8 @@ def test_options_are_chosen_on_validation(clicks: Dataset, config: Config, tmp_p
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let trainings be few and short."""
-    monkeypatch.setattr("training.collaborative.EPOCHS", 40)
-    monkeypatch.setattr("training.collaborative.BATCH_ROWS", 100)
+    monkeypatch.setattr("training.fitting.by_id.EPOCHS", 40)
+    monkeypatch.setattr("training.fitting.by_id.BATCH_ROWS", 100)
     for name in ("bpr-mf", "lightgcn", "ultragcn", "penalty"):
         baseline = RANKING_BASELINES[name]
         assert isinstance(baseline.ranker, Learning)
@@ -110,7 +110,7 @@ def test_what_learns_beats_popularity_and_resumes(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(training.ranking_baselines, "fit_collaborative", refuse)
+    monkeypatch.setattr(training.evaluation.baselines.full_ranking, "fit_collaborative", refuse)
     assert measure_ranking_baseline(name, clicks, config, 2, tmp_path) == curve
     with pytest.raises(AssertionError, match="trained again"):
         measure_ranking_baseline(name, clicks, config, 3, tmp_path)

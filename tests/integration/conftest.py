@@ -20,11 +20,11 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from service.app import create_app
-from service.contract.artifact import Repository
 from service.contract.keys import Keys
+from service.contract.repository import Repository
 from service.settings import Settings
 from tests.conftest import World
-from training.publish import connect, publish
+from training.release.publish import connect, publish
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 
 from tests.integration.conftest import until
-from training.local_redis import child, find_server
+from training.demo.local_redis import child, find_server
 
 _SLOTS = 16384
 _BUS = 10_000  # a node's bus listens this far above its port

@@ -12,10 +12,10 @@ import httpx
 import numpy as np
 import pytest
 
+from service.catalog.item_table import _BYTES_BESIDE_STATE
 from service.contract.keys import Keys
-from service.scorer import Scorer
-from service.store import RedisStore
-from service.table import _BYTES_BESIDE_STATE
+from service.models.scorer import Scorer
+from service.store.records import RedisStore
 from tests.conftest import World
 from tests.integration.conftest import Deployment, Running, deploy, running, until
 
@@ -91,9 +91,9 @@ def test_progress_is_logged_and_readiness_waits_for_the_preload(
         return await read(self, keys, item_ids)
 
     monkeypatch.setattr(RedisStore, "items", slow)
-    monkeypatch.setattr("service.catalog._PROGRESS_S", 0.0)
+    monkeypatch.setattr("service.catalog.catalog._PROGRESS_S", 0.0)
     settings = deployment.settings.model_copy(update={"catalog_chunk": 100})
-    with caplog.at_level(logging.INFO, "service.catalog"), running(settings) as service:
+    with caplog.at_level(logging.INFO, "service.catalog.catalog"), running(settings) as service:
         assert reached.wait(20)
         assert service.client.get("/readyz").status_code == 503
         go_on.set()
@@ -110,7 +110,7 @@ def large(
     world: World, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Running]:
     """Serve a catalogue that counts as large, with one place to wait."""
-    monkeypatch.setattr("service.ranker.RUN_ROWS", 100)
+    monkeypatch.setattr("service.ranking.ranker.RUN_ROWS", 100)
     deployed = deploy(world, redis_url, tmp_path / "models", scan_queue=1)
     with deployed.serve() as service:
         yield service

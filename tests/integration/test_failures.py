@@ -15,11 +15,11 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from service.contract.artifact import Repository
 from service.contract.records import encode
+from service.contract.repository import Repository
 from tests.conftest import World
 from tests.integration.conftest import Deployment, Running, deploy, until
-from training.local_redis import private_redis
+from training.demo.local_redis import private_redis
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from service.contract.artifact import Repository
 from service.contract.manifest import Front
+from service.contract.repository import Repository
 from tests.conftest import World
 from tests.integration.conftest import Deployment, Running, running, until
 

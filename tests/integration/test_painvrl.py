@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.contract.artifact import Repository
+from service.contract.repository import Repository
 from tests.conftest import World
 from tests.integration.conftest import deploy
 from tests.torch_ranking import assert_same_ranking, torch_ranking

@@ -13,12 +13,12 @@ import redis
 from service.contract.keys import Keys
 from service.contract.records import decode
 from service.errors import StoreError
-from service.store import RedisStore
+from service.store.records import RedisStore
 from tests.conftest import World
 from tests.integration.conftest import Deployment, until
 from training.data.dataset import Dataset
 from training.errors import PublishError
-from training.publish import Published, publish
+from training.release.publish import Published, publish
 
 
 def _again(deployment: Deployment, world: World, dataset: Dataset, **options: Any) -> Published:

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from service.contract.keys import MAX_ID_CHARS
 from service.contract.records import encode
-from service.schemas import MAX_CANDIDATES, RankResponse
+from service.ranking.messages import MAX_CANDIDATES, RankResponse
 from tests.conftest import World
 from tests.integration.conftest import Deployment, Running, deploy
 from tests.torch_ranking import assert_same_ranking, item_states, torch_ranking

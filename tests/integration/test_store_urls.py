@@ -12,9 +12,9 @@ import pytest
 from tests.conftest import World
 from tests.integration import redis_servers
 from tests.integration.conftest import deploy, until
+from training.demo.local_redis import find_server
 from training.errors import PublishError
-from training.local_redis import find_server
-from training.publish import publish
+from training.release.publish import publish
 
 
 def test_a_cluster_serves_and_is_followed(world: World, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from service.app import create_app
-from service.schemas import RankRequest
+from service.ranking.messages import RankRequest
 from service.settings import Settings
 from tests.conftest import World
 from tests.integration.conftest import Running

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from service.contract.keys import Keys
-from service.scorer import Scorer
-from service.store import RedisStore
+from service.models.scorer import Scorer
+from service.store.records import RedisStore
 from service.telemetry import Telemetry
 from tests.conftest import World
 from tests.integration.conftest import Deployment, Running, deploy, until
-from training.local_redis import private_redis
-from training.publish import publish
+from training.demo.local_redis import private_redis
+from training.release.publish import publish
 
 
 @dataclasses.dataclass

@@ -9,12 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from training.arrays import Flags
 from training.data.schema import DESCRIPTION, Description
 from training.errors import DatasetError
 
 Floats = NDArray[np.float32]
-Rows = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 
 def read(path: Path, query: pl.LazyFrame | None = None) -> pl.DataFrame:

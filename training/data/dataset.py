@@ -9,20 +9,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from service.contract.artifact import sha256
+from service.contract.files import sha256
 from service.contract.keys import MAX_ID_CHARS
 from service.contract.manifest import Modality, Proxy
 from service.contract.records import MAX_VALUE
-from training.data.columns import (
-    Flags,
-    Floats,
-    column,
-    id_column,
-    numbers,
-    proxy_values,
-    read,
-    refuse,
-)
+from training.arrays import Flags
+from training.data.columns import Floats, column, id_column, numbers, proxy_values, read, refuse
 from training.data.impressions import SPLITS, Impressions, read_impressions
 from training.data.schema import DESCRIPTION, Description, read_description
 from training.data.storage import MEMORY, Storage

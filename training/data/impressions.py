@@ -10,17 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from training.data.columns import (
-    Flags,
-    Floats,
-    Rows,
-    column,
-    id_column,
-    numbers,
-    proxy_values,
-    read,
-    refuse,
-)
+from training.arrays import Flags, Rows
+from training.data.columns import Floats, column, id_column, numbers, proxy_values, read, refuse
 from training.data.schema import Description
 from training.data.storage import Storage, spans
 from training.errors import DatasetError

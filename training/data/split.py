@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.columns import Floats, Rows
+from training.arrays import Floats, Rows
 from training.data.dataset import Dataset
 from training.data.impressions import SPLITS, Impressions
 from training.data.storage import Storage, spans
@@ -109,3 +109,30 @@ def _rows_of(part: Parts, code: int, storage: Storage) -> Rows:
 def _one_sided(label: Floats, rows: Rows) -> bool:
     clicks = sum(int(label[rows[span]].sum()) for span in spans(len(rows)))
     return clicks in (0, len(rows))
+
+
+def unbiased_rows(dataset: Dataset, split: Split) -> tuple[Rows, str]:
+    """Return the rows of the unbiased axis and what they are.
+
+    Uniformly exposed rows where the dataset has them; else a shift of the logged test: its rows
+    whose item has at most the median training count of a test row.
+    """
+    if len(split.unbiased):
+        return split.unbiased, dataset.description.unbiased_kind
+    count = _per_item(dataset, split.train)[dataset.impressions.item[split.test]]
+    return split.test[count <= np.median(count)], "popularity<=median"
+
+
+def training_clicks(dataset: Dataset, split: Split) -> Floats:
+    """Return the clicks (I,) of each item among the training rows."""
+    return _per_item(dataset, split.train, dataset.impressions.label)
+
+
+def _per_item(dataset: Dataset, rows: Rows, weight: Floats | None = None) -> Floats:
+    """Return how many of ``rows`` show each item (I,), or the sums of their ``weight`` (R,)."""
+    total = np.zeros(len(dataset.item_ids))
+    for span in spans(len(rows)):
+        chunk = rows[span]
+        share = None if weight is None else weight[chunk]
+        total += np.bincount(dataset.impressions.item[chunk], share, minlength=len(total))
+    return total

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from service.contract.artifact import sync
+from service.contract.files import sync
 from service.contract.manifest import Proxy
 from training.data.schema import DESCRIPTION, Description, Embedding
 from training.errors import DatasetError

@@ -31,7 +31,7 @@ from tests.bench.hotpath.servers import ServerError
 from tests.bench.hotpath.stages import stages
 from tests.bench.hotpath.variants import ASIDE, VARIANTS, Variant
 from tests.bench.hotpath.world import MODELS, fill, open_world
-from training.local_redis import private_redis
+from training.demo.local_redis import private_redis
 
 _CASES = 200
 # One-product rankers are held against what shares their form; the rest would say nothing new.

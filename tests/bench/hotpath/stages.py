@@ -8,12 +8,12 @@ from collections.abc import Callable
 import orjson
 import redis
 
-from service.clock import Clock
-from service.ranking import Question, as_rows, rank_pool
-from service.routes.rank import parse
-from service.scorer import Scorer
-from service.selection import top_k
-from service.table import ItemTable
+from service.api.rank import parse
+from service.catalog.item_table import ItemTable
+from service.models.scorer import Scorer
+from service.ranking.answer import Question, as_rows, rank_pool
+from service.ranking.request import Clock
+from service.ranking.top_k import top_k
 from tests.bench.hotpath.agreement import Cases
 from tests.bench.hotpath.measure import Ground
 from tests.bench.hotpath.protocol import TOP_K

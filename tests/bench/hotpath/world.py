@@ -14,16 +14,17 @@ import redis
 import torch
 from numpy.typing import NDArray
 
-from service.contract.artifact import Artifact, Repository, open_artifact
+from service.contract.artifact import Artifact, open_artifact
 from service.contract.keys import Keys
 from service.contract.records import encode
+from service.contract.repository import Repository
 from tests.bench.common import ROOT, log
 from training.config import load_config
 from training.data.dataset import Dataset, open_dataset
-from training.data.simulate import simulate
-from training.export import USERS
+from training.data.simulate.simulate import simulate
 from training.pipeline import train
-from training.publish import item_values
+from training.release.export import USERS
+from training.release.publish import item_values
 
 # By ranker: one network with learned interactions, or one product.
 MODELS = {"mlp": "cp2rec-front", "decomposed": "cp2rec", "painvrl": "painvrl"}

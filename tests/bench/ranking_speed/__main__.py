@@ -21,11 +21,11 @@ from tests.bench.ranking_speed.config import bench_batches, bench_config
 from tests.bench.ranking_speed.data import write_recbole
 from tests.bench.ranking_speed.protocol import Answer, Task
 from tests.bench.ranking_speed.report import Speed, markdown
-from training.data.batches import SlateBatches
 from training.data.dataset import open_dataset
 from training.data.split import split_rows
-from training.full_ranking import RankingTask
-from training.nets.painvrl import PainvrlOptions
+from training.fitting.batches import SlateBatches
+from training.metrics.full_ranking import RankingTask
+from training.nets.painvrl.modules import PainvrlOptions
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

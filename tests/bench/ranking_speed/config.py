@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TypeVar
 
 from training.config import Config, load_config
-from training.data.batches import SlateBatches
 from training.data.dataset import Dataset
 from training.data.split import Split
+from training.fitting.batches import SlateBatches
 
 Batches = TypeVar("Batches", bound=SlateBatches)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from training.data.dataset import Dataset
-from training.full_ranking import RankingTask
+from training.metrics.full_ranking import RankingTask
 
 
 def write_recbole(folder: Path, dataset: Dataset, task: RankingTask) -> None:

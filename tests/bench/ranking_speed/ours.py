@@ -10,14 +10,14 @@ from torch import Tensor
 
 from tests.bench.ranking_speed.config import bench_batches, bench_config
 from tests.bench.ranking_speed.protocol import Meter, read_task
-from training.checkpoint import Checkpoint
-from training.data.batches import SlateBatches, known_items
 from training.data.dataset import open_dataset
 from training.data.split import split_rows
+from training.fitting.batches import SlateBatches, known_items
+from training.fitting.checkpoint import Checkpoint
+from training.fitting.selection import ranking_validation
+from training.fitting.trainer import fit
 from training.nets.base import FrontNet
-from training.nets.table import build_net
-from training.ranking_front import ranking_validation
-from training.trainer import fit
+from training.nets.registry import build_net
 
 
 class MeteredBatches(SlateBatches):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from training.config import Config, load_config
-from training.nets.interaction import InteractionOptions
+from training.nets.cp2rec.interaction_layers import InteractionOptions
 
 
 def bench_config() -> tuple[Config, InteractionOptions]:

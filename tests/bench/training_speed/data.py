@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tests.bench.training_speed.config import bench_config
 from training.data.dataset import Dataset, open_dataset
-from training.data.simulate import simulate
+from training.data.simulate.simulate import simulate
 from training.data.split import split_rows
 
 RECBOLE_NAME = "feed"

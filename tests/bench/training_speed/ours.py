@@ -11,14 +11,14 @@ from torch import Tensor
 
 from tests.bench.training_speed.config import bench_config
 from tests.bench.training_speed.protocol import Meter, read_task
-from training.data.batches import SlateBatches, known_items
 from training.data.dataset import open_dataset
 from training.data.split import split_rows
-from training.evaluate import score_rows
-from training.metrics import auc
+from training.fitting.batches import SlateBatches, known_items
+from training.fitting.scoring import score_rows
+from training.fitting.trainer import fit
+from training.metrics.auc import auc
 from training.nets.base import FrontNet
-from training.nets.interaction import Cp2recInteraction
-from training.trainer import fit
+from training.nets.cp2rec.interaction import Cp2recInteraction
 
 
 class MeteredBatches(SlateBatches):

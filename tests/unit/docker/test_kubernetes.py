@@ -11,7 +11,7 @@ import pytest
 import yaml
 from fastapi.routing import APIRoute
 
-from service.routes import operations
+from service.api import operations
 from service.settings import PREFIX, Settings
 from tests.unit.docker.conftest import DOCKER, load_yaml
 

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 import training.configs
 from training.config import Config, load_config
 from training.errors import ConfigError
-from training.nets.cp2rec import Cp2recOptions
-from training.nets.painvrl import PainvrlOptions
+from training.nets.cp2rec.decomposed import Cp2recOptions
+from training.nets.painvrl.modules import PainvrlOptions
 
 
 def write(folder: Path, text: str) -> Path:

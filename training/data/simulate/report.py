@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from training.data.simulate.log import DAY_S, DAYS, EPOCH_S, EXAMINATION_DECAY, TEST_DAYS
-from training.metrics import auc
 
 AUC_ROWS = 2_000_000  # of more rows every n-th counts; the error of an AUC is then about .0005
 POPULARITY_BIN, LEAST_ROWS = 0.5, 100  # bins with fewer rows are noise and are not drawn
@@ -37,7 +37,7 @@ def _auc(rows: pl.LazyFrame, score: str) -> float:
     sample = _collect(
         rows.select("label", score).with_row_index("row").filter(pl.col("row") % step == 0)
     )
-    return auc(sample["label"].to_numpy(), sample[score].to_numpy())
+    return float(roc_auc_score(sample["label"].to_numpy(), sample[score].to_numpy()))
 
 
 def plot_simulation(

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.contract.artifact import Golden, Repository
+from service.contract.artifact import Golden
+from service.contract.repository import Repository
 from tests.unit.service.conftest import LISTED
 
 

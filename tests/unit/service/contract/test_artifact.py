@@ -16,11 +16,11 @@ from service.contract.artifact import (
     Artifact,
     ArtifactError,
     Golden,
-    Repository,
     ServedReference,
     open_artifact,
-    sha256,
 )
+from service.contract.files import sha256
+from service.contract.repository import Repository
 
 Publish = Callable[[int], Path]
 Fill = Callable[..., Path]

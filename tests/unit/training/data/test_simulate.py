@@ -16,8 +16,9 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from training.data.dataset import Dataset, open_dataset
-from training.data.simulate import log, report, simulate
+from training.data.simulate import log, report
 from training.data.simulate.log import Columns, simulate_log
+from training.data.simulate.simulate import simulate
 from training.data.simulate.worlds import toy_world
 from training.errors import ConfigError, DatasetError
 
@@ -72,7 +73,7 @@ def blind(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 @pytest.fixture
 def unplotted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than simulating a few rows."""
-    monkeypatch.setattr("training.data.simulate.plot_simulation", lambda *_, **__: b"")
+    monkeypatch.setattr("training.data.simulate.simulate.plot_simulation", lambda *_, **__: b"")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -166,7 +167,7 @@ def test_a_user_costs_memory_but_the_rows_of_a_user_do_not(
 
 
 @pytest.mark.usefixtures("unplotted")
-@pytest.mark.parametrize("stage", ["log._uniform_exposure", "plot_simulation", "write_dataset"])
+@pytest.mark.parametrize("stage", ["log._uniform_exposure", "simulate.plot_simulation", "simulate.write_dataset"])
 def test_an_interrupted_simulation_leaves_nothing_behind(
     stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,7 +273,7 @@ def test_an_oracle_of_many_rows_is_estimated_from_all_positions(
         return float(roc_auc_score(label, score))
 
     monkeypatch.setattr(report, "AUC_ROWS", most)
-    monkeypatch.setattr(report, "auc", counted)
+    monkeypatch.setattr(report, "roc_auc_score", counted)
     found = report.oracle_aucs(toy.logged.lazy(), toy.uniform.lazy())
     assert max(seen) <= most
     whole = auc(toy.logged, "click_probability")

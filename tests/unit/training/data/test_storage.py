@@ -18,17 +18,17 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from training.cli import app
+from training.cli.cli import app
 from training.config import load_config
-from training.data.batches import SlateBatches, known_items, training_tables
 from training.data.dataset import Dataset, open_dataset
-from training.data.simulate import simulate
+from training.data.simulate.simulate import simulate
 from training.data.split import split_rows
 from training.data.storage import Storage
 from training.errors import TrainingError
-from training.nets.histories import Histories
+from training.fitting.batches import SlateBatches, known_items, training_tables
+from training.fitting.train_net import train_net
+from training.nets.cp2rec.histories import Histories
 from training.nets.layers import ProxyBins
-from training.pipeline import train_net
 
 MakeDataset = Callable[..., Dataset]
 
@@ -41,8 +41,8 @@ def scratch(tmp_path: Path) -> Path:
 def cut_small(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """Let whatever goes by chunks take them of ``rows``."""
     monkeypatch.setattr("training.data.storage.CHUNK_ROWS", rows)
-    monkeypatch.setattr("training.data.batches._BUCKET_ROWS", rows)
-    monkeypatch.setattr("training.nets.histories._CHUNK_ROWS", rows)
+    monkeypatch.setattr("training.fitting.batches._BUCKET_ROWS", rows)
+    monkeypatch.setattr("training.nets.cp2rec.histories._CHUNK_ROWS", rows)
 
 
 # The same results.
@@ -165,7 +165,7 @@ def test_commands_take_the_folder_to_work_in(
         opened.append(folders)
         raise TrainingError("enough")
 
-    monkeypatch.setattr("training.cli.open_dataset", refuse)
+    monkeypatch.setattr("training.cli.cli.open_dataset", refuse)
     for options in ([], ["--scratch", "fast/disk"]):
         CliRunner().invoke(app, [*command, "--data", "clicks", *options])
 

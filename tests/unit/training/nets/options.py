@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from training.nets.cp2rec import Cp2recOptions
+from training.nets.cp2rec.decomposed import Cp2recOptions
 
 D = 4
 LIKELIHOOD_ALONE = Cp2recOptions(

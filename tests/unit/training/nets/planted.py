@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from training.nets.environments import Clicks
+from training.nets.painvrl.environments import Clicks
 
 
 def two_environments(users: int, items: int) -> tuple[torch.Tensor, Clicks, torch.Tensor]:

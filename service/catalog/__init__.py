@@ -1,0 +1,1 @@
+"""Item states in memory, kept fresh by the change stream."""

@@ -1,0 +1,1 @@
+"""What rankings show, held against what the model was measured to show."""

@@ -1,0 +1,1 @@
+"""The models that serve: loaded, verified, swapped, dropped."""

@@ -1,0 +1,131 @@
+"""The only file that knows onnxruntime: the three graphs of one artifact as functions of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from service.catalog.item_table import TILE_ROWS
+from service.contract.artifact import GRAPHS, Artifact, ArtifactError
+from service.contract.manifest import Graph
+
+# Rows of one run: what lies between two layers stays in the processor's cache.
+RUN_ROWS = 8192
+
+Array = NDArray[np.float32]
+
+
+class Scorer:
+    """Sessions of an artifact's graphs. Every array is float32 and C-contiguous."""
+
+    def __init__(self, artifact: Artifact, *, threads: int = 1) -> None:
+        self.artifact = artifact
+        self._sessions = {name: _session(artifact, name, threads) for name in GRAPHS}
+        self._outputs = {
+            name: [output.name for output in session.get_outputs()]
+            for name, session in self._sessions.items()
+        }
+
+    def encode_items(self, embedding: Array, modality_mask: Array, proxies: Array) -> Array:
+        """Return states (N, S) of embedding (N, D), modality_mask (N, M), proxies (N, P)."""
+        feed = {"embedding": embedding, "modality_mask": modality_mask, "proxies": proxies}
+        return self._run("item_encoder", feed)
+
+    def encode_user(self, history: Array) -> Array:
+        """Return the user vector (1, U) of item states (L, S); L = 0 gives the average user."""
+        return self._run("user_encoder", {"history": history})
+
+    def score(
+        self, user: Array, state: Array, tradeoff: float, context: Array | None = None
+    ) -> Array:
+        """Return logits (N,) of a user (1, U) and states (N, S); context (1, C) if there is one.
+
+        States are padded to whole tiles: a product computes the rows of a tile's rest in another
+        order, and equal items must get equal logits wherever they stand. More than ``RUN_ROWS``
+        are scored in several runs.
+        """
+        feed = {"user": user, "tradeoff": np.array([tradeoff], np.float32)}
+        if context is not None:
+            feed["context"] = context
+        parts = [
+            self._run("ranker", {**feed, "state": _padded(state[start : start + RUN_ROWS])})
+            for start in range(0, max(1, len(state)), RUN_ROWS)
+        ]
+        return (parts[0] if len(parts) == 1 else np.concatenate(parts))[: len(state)]
+
+    def replay(self) -> None:
+        """Compute the golden inputs; raises ArtifactError where a logit is off."""
+        golden = self.artifact.golden()
+        tolerance = self.artifact.manifest.parity_tolerance
+        path = self.artifact.path / "golden.npz"
+        neutral = neutral_context(self.artifact)
+        try:
+            states = self.encode_items(golden.embedding, golden.modality_mask, golden.proxies)
+            cold_user = self.encode_user(states[golden.history])
+            logits = np.stack(
+                [self.score(golden.user, states, float(w), neutral) for w in golden.tradeoffs]
+            )
+        except Exception as error:
+            raise ArtifactError(path, f"cannot be replayed: {error}") from error
+        for what, got, expected in (
+            ("logits", logits, golden.logits),
+            ("cold_user", cold_user, golden.cold_user),
+        ):
+            if got.shape != expected.shape or not np.isfinite(got).all():
+                raise ArtifactError(path, f"{what}: {got.shape} or not finite")
+            if (worst := float(np.abs(got - expected).max())) > tolerance:
+                raise ArtifactError(path, f"{what} differ by {worst:.2e}, over {tolerance:.0e}")
+
+    def _run(self, graph: str, feed: Mapping[str, Array]) -> Array:
+        output: Array = self._sessions[graph].run(self._outputs[graph], feed)[0]
+        return output
+
+
+def _padded(state: Array) -> Array:
+    """Return ``state`` (N, S) with rows of zeros up to a whole number of tiles."""
+    rest = -len(state) % TILE_ROWS
+    if not rest:
+        return state
+    return np.concatenate([state, np.zeros((rest, state.shape[1]), np.float32)])
+
+
+def neutral_context(artifact: Artifact) -> Array | None:
+    """Return the neutral context vector (1, C), or None for a model without context."""
+    fields = artifact.manifest.context
+    return np.array([[field.neutral for field in fields]], np.float32) if fields else None
+
+
+def _session(artifact: Artifact, name: str, threads: int) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    path = artifact.graph(name)
+    try:
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises a class of its own for each status
+        raise ArtifactError(path, f"is not a graph onnxruntime can load: {error}") from error
+    _check_signature(artifact, name, session)
+    return session
+
+
+def _check_signature(artifact: Artifact, name: str, session: Any) -> None:
+    expected: Graph = artifact.manifest.graphs[name]  # type: ignore[index]  # one of GRAPHS
+    for side, tensors, nodes in (
+        ("inputs", expected.inputs, session.get_inputs()),
+        ("outputs", expected.outputs, session.get_outputs()),
+    ):
+        said = [(tensor.name, _sizes(tensor.shape)) for tensor in tensors]
+        has = [(node.name, _sizes(node.shape)) for node in nodes if node.type == "tensor(float)"]
+        if said != has or len(has) != len(nodes):
+            reason = f"{side} are {has}, the manifest says {said}"
+            raise ArtifactError(artifact.graph(name), reason)
+
+
+def _sizes(shape: Sequence[int | str | None]) -> tuple[int | None, ...]:
+    """Return fixed sizes, None for symbolic ones, whose names an exporter may choose."""
+    return tuple(size if isinstance(size, int) else None for size in shape)

@@ -1,0 +1,1 @@
+"""One ranking request from start to end."""

@@ -1,0 +1,1 @@
+"""Reads of Redis: the only package that knows redis-py."""

@@ -1,0 +1,45 @@
+"""What is wrong with a body is said by field."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from service.api.rank import parse
+from service.errors import InvalidRequestError
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "message"),
+    [
+        ({}, "user_id", "Object missing required field `user_id`"),
+        ({"tradeof": 1}, "tradeof", "Object contains unknown field `tradeof`"),
+        ({"user_id": "u", "tradeoff": 1.5}, "tradeoff", "Expected `float` <= 1.0"),
+        ({"user_id": "u", "history": ["a", 3]}, "history.1", "Expected `str`, got `int`"),
+        ({"user_id": "u", "context": {"": 1.0}}, "context", "Expected `str` of length >= 1"),
+        ({"user_id": "u", "context": {"hour": "1"}}, "context", "Expected `float`, got `str`"),
+        ([], "body", "Expected `object`, got `array`"),
+    ],
+)
+def test_the_field_at_fault_is_named(body: object, field: str, message: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse(json.dumps(body).encode())
+    assert caught.value.field == field
+    assert caught.value.message == f"{field}: {message}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b'{"user_id": "\xff"}', rb'{"user_id": "\ud800"}', b'{"user_id": "u"} {}'],
+)
+def test_what_is_no_json_is_the_bodys_fault(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse(body)
+    assert caught.value.field == "body"
+
+
+def test_defaults_are_not_shared() -> None:
+    first, second = parse(b'{"user_id": "a"}'), parse(b'{"user_id": "b"}')
+    first.exclude.append("x")
+    assert second.exclude == []

@@ -1,0 +1,105 @@
+"""``ItemTable``: what a scan reads stays, what does not fit makes way."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from service.catalog.id_index import MISSING
+from service.catalog.item_table import ItemTable
+
+DIM = 8
+
+
+def _put(table: ItemTable, ids: list[str], value: float) -> None:
+    table.put(ids, np.full((len(ids), DIM), value, np.float32), np.zeros(len(ids), np.bool_))
+
+
+def _values(table: ItemTable, ids: list[str]) -> list[float]:
+    pool = table.gather(ids, table.rows(ids))
+    return [float(value) for value in pool.states[: pool.size, 0]]
+
+
+def _distinct_rows(table: ItemTable, ids: list[str]) -> set[int]:
+    return set(table.rows(ids).tolist())
+
+
+def test_states_are_gathered_by_id_in_whole_tiles() -> None:
+    table = ItemTable(DIM, 1 << 30)
+    _put(table, ["a", "b"], 1.0)
+    _put(table, ["c"], 2.0)
+    _put(table, ["b"], 3.0)
+    pool = table.gather(["c", "zz", "b", "a"], table.rows(["c", "zz", "b", "a"]))
+    assert (list(pool.item_ids), pool.missing) == (["c", "b", "a"], ["zz"])
+    assert pool.states[:3, 0].tolist() == [2.0, 3.0, 1.0]
+    assert (len(pool.states) % 64, pool.size, pool.count) == (0, 3, 3)
+    assert table.gather(["zz"], table.rows(["zz"])).size == 0
+
+
+def test_nothing_that_a_scan_reads_changes_before_its_end() -> None:
+    table = ItemTable(DIM, 1 << 30)
+    _put(table, ["a", "b", "c", "d"], 1.0)
+    pool = table.begin_scan(["d", "never-heard-of"])
+    _put(table, ["a", "new"], 2.0)
+    table.drop(["b"])
+    _put(table, ["newer"], 4.0)
+    assert pool.held is not None
+    seen = {pool.item_ids[row]: pool.states[row, 0] for row in np.flatnonzero(pool.held).tolist()}
+    assert seen == {"a": 1.0, "b": 1.0, "c": 1.0}
+    assert pool.count == 3
+    assert _values(table, ["a", "c", "new", "newer"]) == [2.0, 1.0, 2.0, 4.0]
+    table.end_scan()
+    _put(table, ["e", "f"], 5.0)  # into the rows that the scan had kept
+    assert len(table.held_ids()) == len(table) == 7
+    after = table.begin_scan([])
+    assert after.count == 7
+    assert after.size == 7
+    table.end_scan()
+    assert len(_distinct_rows(table, table.held_ids())) == 7
+    _put(table, [f"more-{number}" for number in range(20)], 6.0)
+    assert len(_distinct_rows(table, table.held_ids())) == 27
+
+
+def test_the_least_lately_used_make_way() -> None:
+    table = ItemTable(DIM, 1)
+    table.max_items = 100
+    ids = [f"i{number}" for number in range(100)]
+    table.reserve(500)
+    assert table.evicts
+    _put(table, ids, 1.0)
+    table.rows(ids[:50])
+    _put(table, ["new-1", "new-2"], 2.0)
+    assert len(table) <= 100
+    assert (table.rows(ids[:50]) != MISSING).all()
+    assert (table.rows(["new-1", "new-2"]) != MISSING).all()
+    assert (table.rows(ids[50:]) == MISSING).sum() >= 2
+
+
+def test_a_table_that_outgrows_its_bytes_begins_to_evict() -> None:
+    table = ItemTable(DIM, 200 * (4 * DIM + 160))
+    table.reserve(150)
+    assert not table.evicts
+    for number in range(250):
+        _put(table, [f"i{number}"], float(number))
+    assert table.evicts
+    assert len(table) <= 200
+    assert _values(table, ["i249"]) == [249.0]
+
+
+def test_room_is_made_once_and_untouched_rows_are_not_counted() -> None:
+    table = ItemTable(DIM, 1 << 30)
+    table.reserve(10_000)
+    states = table._states
+    for start in range(0, 10_000, 500):
+        _put(table, [f"i{number}" for number in range(start, start + 500)], 1.0)
+    assert table._states is states
+    assert table.nbytes < 10_000 * (4 * DIM + 80 + 12 * 8)
+
+
+def test_stale_items_are_those_not_put_since_the_reading_began() -> None:
+    table = ItemTable(DIM, 1 << 30)
+    _put(table, ["a", "b", "c"], 1.0)
+    table.begin_reading()
+    _put(table, ["b", "d"], 2.0)
+    assert table.stale(["a", "b", "d", "e"]) == ["a", "e"]
+    table.drop_stale()
+    assert sorted(table.held_ids()) == ["b", "d"]

@@ -1,0 +1,48 @@
+"""What a URL asks for reaches redis-py; integration tests connect for real."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from redis.asyncio import SSLConnection
+from redis.asyncio.sentinel import SentinelManagedSSLConnection
+
+from service.store.connections import connect
+from training.release.publish import connect as connect_to_publish
+
+OPTIONS = "ssl_ca_certs=/ca.pem&socket_timeout=7"
+
+
+def test_tls_behind_sentinels_is_for_both_kinds_of_servers() -> None:
+    client = connect(f"rediss+sentinel://me:secret@s1,s2:5000/feed/3?{OPTIONS}", 4, 0.2, 0.2)
+    pool = client.connection_pool
+    assert pool.connection_class is SentinelManagedSSLConnection
+    given: dict[str, Any] = pool.connection_kwargs
+    assert (given["username"], given["password"], given["db"]) == ("me", "secret", 3)
+    assert (given["ssl_ca_certs"], given["socket_timeout"]) == ("/ca.pem", 7)
+    assert (pool.service_name, pool.max_connections) == ("feed", 4)
+    first, second = (s.connection_pool for s in pool.sentinel_manager.sentinels)
+    assert first.connection_class is second.connection_class is SSLConnection
+    assert (first.connection_kwargs["host"], second.connection_kwargs["port"]) == ("s1", 5000)
+    assert first.connection_kwargs["ssl_ca_certs"] == "/ca.pem"
+    assert first.connection_kwargs.get("password") is None
+
+
+def test_tls_reaches_the_nodes_of_a_cluster() -> None:
+    client = connect(f"rediss+cluster://me:secret@a,b:7001?{OPTIONS}", 4, 0.2, 0.2)
+    nodes = client.nodes_manager.startup_nodes
+    assert set(nodes) == {"a:6379", "b:7001"}
+    for node in nodes.values():
+        assert node.connection_class is SSLConnection
+        assert node.max_connections == 4
+        assert node.connection_kwargs["password"] == "secret"
+        assert node.connection_kwargs["ssl_ca_certs"] == "/ca.pem"
+
+
+@pytest.mark.parametrize("url", ["rediss+sentinel://me:secret@s1/feed/3?" + OPTIONS])
+def test_publishing_reads_the_same_urls(url: str) -> None:
+    client: Any = connect_to_publish(url)
+    pool = client.connection_pool
+    assert pool.connection_kwargs["ssl_ca_certs"] == "/ca.pem"
+    assert (pool.connection_kwargs["socket_timeout"], pool.connection_kwargs["db"]) == (7, 3)

@@ -1,0 +1,129 @@
+"""Reads of one turn are one read, and no waiter harms another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from service.errors import StoreError, StoreOverloadedError, StoreTimeoutError
+from service.store.shared_reads import SharedReads
+
+
+class _Store:
+    """Answers when it is let; remembers what each read asked."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.begun = asyncio.Semaphore(0)
+        self.let = asyncio.Event()
+        self.let.set()
+        self.error: Exception | None = None
+
+    async def read(self, keys: Sequence[str]) -> list[bytes | None]:
+        self.batches.append(list(keys))
+        self.begun.release()
+        await self.let.wait()
+        if self.error:
+            raise self.error
+        return [None if key == "absent" else key.encode() for key in keys]
+
+
+def _run(scenario: Callable[[_Store, SharedReads], Awaitable[None]], limit: int = 100) -> None:
+    async def main() -> None:
+        store = _Store()
+        reads = SharedReads(store.read, limit)
+        await scenario(store, reads)
+        await reads.close()
+
+    asyncio.run(main())
+
+
+def test_reads_of_one_turn_are_one_read_in_order() -> None:
+    async def scenario(store: _Store, reads: SharedReads) -> None:
+        answers = await asyncio.gather(*(reads.get(key, 5) for key in ("a", "absent", "b", "a")))
+        assert answers == [b"a", None, b"b", b"a"]
+        assert store.batches == [["a", "absent", "b", "a"]]
+        assert await reads.get("c", 5) == b"c"
+        assert store.batches[1:] == [["c"]]
+
+    _run(scenario)
+
+
+def test_a_read_in_flight_is_not_waited_for() -> None:
+    async def scenario(store: _Store, reads: SharedReads) -> None:
+        store.let.clear()
+        first = asyncio.create_task(reads.get("a", 5))
+        await store.begun.acquire()
+        second = asyncio.create_task(reads.get("b", 5))
+        await store.begun.acquire()
+        assert store.batches == [["a"], ["b"]]
+        store.let.set()
+        assert (await first, await second) == (b"a", b"b")
+
+    _run(scenario)
+
+
+def test_each_waiter_has_its_own_timeout_and_may_leave() -> None:
+    async def scenario(store: _Store, reads: SharedReads) -> None:
+        store.let.clear()
+        patient, leaving = (asyncio.create_task(reads.get(key, 5)) for key in ("a", "b"))
+        hasty = asyncio.create_task(reads.get("c", 0.001))
+        with pytest.raises(StoreTimeoutError):
+            await hasty
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        store.let.set()
+        assert await patient == b"a"
+        assert store.batches == [["a", "b", "c"]]
+
+    _run(scenario)
+
+
+def test_a_waiter_without_a_timeout_waits_for_the_read() -> None:
+    async def scenario(store: _Store, reads: SharedReads) -> None:
+        store.let.clear()
+        patient = asyncio.create_task(reads.get("a", None))
+        with pytest.raises(StoreTimeoutError):
+            await reads.get("b", 0.001)
+        assert not patient.done()
+        store.let.set()
+        assert await patient == b"a"
+
+    _run(scenario)
+
+
+def test_too_many_waiting_are_refused_until_the_store_answers() -> None:
+    async def scenario(store: _Store, reads: SharedReads) -> None:
+        store.let.clear()
+        # Who asked has left; the store has still not answered.
+        for _ in range(2):
+            with pytest.raises(StoreTimeoutError):
+                await reads.get("a", 0.001)
+        with pytest.raises(StoreOverloadedError):
+            await reads.get("b", 5)
+        store.let.set()
+        while True:
+            await asyncio.sleep(0)
+            try:
+                assert await reads.get("b", 5) == b"b"
+                break
+            except StoreOverloadedError:
+                continue
+
+    _run(scenario, limit=2)
+
+
+def test_an_error_reaches_every_waiter_and_no_later_read() -> None:
+    async def scenario(store: _Store, reads: SharedReads) -> None:
+        store.error = StoreError("down")
+        got = await asyncio.gather(
+            *(reads.get(key, 5) for key in ("a", "b")), return_exceptions=True
+        )
+        assert [str(error) for error in got] == ["down", "down"]
+        store.error = None
+        assert await reads.get("a", 5) == b"a"
+
+    _run(scenario)

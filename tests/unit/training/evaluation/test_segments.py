@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from service.contract.manifest import Metric
+from training.data.dataset import Dataset
+from training.data.split import split_rows
+from training.errors import ConfigError
+from training.evaluation.report.schema import Part
+from training.evaluation.segments import hidden_users, pool, priors, users_by_history, without_users
+from training.fitting.batches import training_tables
+from training.fitting.scoring import catalogue_states
+from training.nets.cp2rec.decomposed import Cp2recDecomposed, Cp2recOptions
+
+MakeDataset = Callable[..., Dataset]
+
+PARTS = ("train", "validation", "test", "unbiased")
+
+
+# Hiding users
+
+
+def test_the_hidden_users_are_fixed(dataset: Dataset) -> None:
+    assert len(hidden_users(dataset, 0.25)) == 3
+    assert hidden_users(dataset, 0.25).tolist() == hidden_users(dataset, 0.25).tolist()
+    assert hidden_users(dataset, 0.0).tolist() == []
+
+
+def test_somebody_is_hidden_and_somebody_is_not(dataset: Dataset) -> None:
+    with pytest.raises(ConfigError, match=r"--cold-users: 0.01 of 12 users leaves none"):
+        hidden_users(dataset, 0.01)
+
+
+def test_users_of_uniform_rows_alone_have_nothing_to_hide(make_dataset: MakeDataset) -> None:
+    user = np.r_[np.arange(180) % 4, np.arange(60) % 12]
+
+    assert set(hidden_users(make_dataset(user=user), 0.5).tolist()) < set(range(4))
+
+
+def test_hidden_users_keep_their_test_rows_alone(dataset: Dataset) -> None:
+    split = split_rows(dataset, validation=0.2, test=0.2, seed=0)
+    user = dataset.impressions.user
+    everywhere = [u for u in range(12) if all(u in user[getattr(split, part)] for part in PARTS)]
+    hidden = np.array(everywhere[:2])
+
+    rest = without_users(dataset, split, hidden)
+    again = split_rows(rest, validation=0.4, test=0.1, seed=9)  # shares no longer matter
+
+    before, after = dataset.impressions, rest.impressions
+    for part in PARTS[:2]:
+        rows = getattr(split, part)
+        kept = rows[~np.isin(before.user[rows], hidden)]
+        assert 0 < len(kept) < len(rows)
+        found = getattr(again, part)
+        for column in ("user", "item", "label", "timestamp", "position"):
+            np.testing.assert_array_equal(
+                getattr(after, column)[found], getattr(before, column)[kept]
+            )
+        np.testing.assert_array_equal(after.proxies[found], before.proxies[kept])
+    for part in PARTS[2:]:
+        assert after.timestamp[getattr(again, part)].tolist() == (
+            before.timestamp[getattr(split, part)].tolist()
+        )
+        assert np.isin(hidden, after.user[getattr(again, part)]).all()
+    assert after.propensity is None
+
+
+def test_a_dataset_without_users_is_another_one(dataset: Dataset) -> None:
+    split = split_rows(dataset, validation=0.2, test=0.2, seed=0)
+    prints = {
+        without_users(dataset, split, np.array(hidden)).fingerprint
+        for hidden in ([1], [2], [1, 2], [1, 2])
+    }
+
+    assert len(prints | {dataset.fingerprint}) == 4
+    assert all(len(name) == 64 for name in prints)
+
+
+# Encoding users
+
+
+def test_users_are_encoded_by_what_they_clicked_before(dataset: Dataset) -> None:
+    torch.manual_seed(0)
+    rows = np.arange(10, 120)
+    net = Cp2recDecomposed(training_tables(dataset, rows), Cp2recOptions(dim=4, proxy_bins=4))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    known = torch.arange(10) != 4
+    impressions = dataset.impressions
+
+    vectors = users_by_history(net, dataset, known, np.array([3, 7]), rows)
+    nobody = users_by_history(net, dataset, known, np.array([3, 7]), rows[:0])
+
+    states, own = catalogue_states(net, dataset, known), net.user_vectors()
+    with torch.no_grad():
+        for user in range(12):
+            mine = rows[(impressions.user[rows] == user) & (impressions.label[rows] == 1)]
+            assert len(mine) > 0
+            if user in (3, 7):
+                history = net.user_encoder(states[impressions.item[mine]])[0]
+                torch.testing.assert_close(vectors[user], history)
+                torch.testing.assert_close(nobody[user], net.user_encoder(states[:0])[0])
+            else:
+                torch.testing.assert_close(vectors[user], own[user])
+                torch.testing.assert_close(nobody[user], own[user])
+
+
+# Priors
+
+
+def test_the_click_rate_of_an_item_is_drawn_to_the_mean(make_dataset: MakeDataset) -> None:
+    item = np.array([0, 0, 0, 0, 1, 1, 2, 0])
+    label = np.array([1, 1, 1, 0, 0, 0, 1, 1], np.float32)
+    dataset = make_dataset(8, item=item, label=label)
+
+    rate = priors(dataset, np.arange(6), seed=0)["click rate"]
+
+    # Six training rows, half of them clicked: ten more rows at a rate of one half.
+    expected = {0: (3 + 5) / 14, 1: 5 / 12, 2: 0.5}
+    assert rate == pytest.approx([expected[one] for one in item])
+
+
+def test_proxies_alone_rank_as_the_training_rows_say(make_dataset: MakeDataset) -> None:
+    rng = np.random.default_rng(0)
+    proxies = np.c_[rng.normal(size=2000), np.full(2000, np.nan), np.ones(2000)]
+    label = (rng.random(2000) < np.where(np.abs(proxies[:, 0]) < 0.5, 0.9, 0.1)).astype("f4")
+    label[1000:] = 1 - label[1000:]  # not to be learned from
+    dataset = make_dataset(2000, proxies=proxies.astype(np.float32), label=label)
+
+    score = priors(dataset, np.arange(1000), seed=0)["proxies"][1000:]
+
+    middle = np.abs(proxies[1000:, 0]) < 0.45
+    outer = np.abs(proxies[1000:, 0]) > 0.55
+    assert score[middle].min() > score[outer].max()
+
+
+def test_without_proxies_there_is_no_such_prior(dataset: Dataset) -> None:
+    blind = dataset.with_proxies(np.full_like(dataset.impressions.proxies, np.nan))
+
+    assert list(priors(blind, np.arange(100), seed=0)) == ["click rate"]
+
+
+# Pooling
+
+
+def part(who: str, rows: int, **auc: Metric) -> Part:
+    return Part(axis="logged", who=who, rows=rows, clicks=2, users=3, items=4, auc=auc)
+
+
+def test_errors_of_users_and_of_seeds_add_up() -> None:
+    seeds: list[tuple[Part, ...]] = [
+        (part("warm", 10, w=Metric(mean=0.6, se=0.03), prior=Metric(mean=0.5)),),
+        (part("warm", 20, w=Metric(mean=0.7, se=0.05), prior=Metric(mean=0.4, se=0.1)),),
+    ]
+
+    (pooled,) = pool(seeds)
+
+    assert (pooled.who, pooled.rows, pooled.clicks) == ("warm", 15.0, 2.0)
+    assert pooled.auc["w"].mean == pytest.approx(0.65)
+    # (.03^2 + .05^2) / 2 of the users, .1^2 / 2 / 2 of the seeds.
+    assert pooled.auc["w"].se == pytest.approx(np.sqrt(0.0017 + 0.0025))
+    assert pooled.auc["prior"] == Metric(mean=0.45)
+
+
+def test_one_seed_keeps_its_error() -> None:
+    own = part("warm", 10, w=Metric(mean=0.6, se=0.03))
+
+    (pooled,) = pool([(own,)])
+
+    assert pooled.auc["w"].se == pytest.approx(0.03)
+    assert pooled.model_copy(update={"auc": own.auc}) == own
+
+
+def test_what_a_seed_lacks_is_left_out() -> None:
+    both = Metric(mean=0.6, se=0.03)
+    seeds: list[tuple[Part, ...]] = [
+        (part("warm", 10, w=both, prior=both), part("cold", 1, w=both)),
+        (part("warm", 10, w=both),),
+    ]
+
+    (pooled,) = pool(seeds)
+
+    assert (pooled.who, list(pooled.auc)) == ("warm", ["w"])

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from training.data.dataset import Dataset
+from training.fitting.batches import SlateBatches, known_items, training_tables
+from training.nets.base import Slates
+
+MakeDataset = Callable[..., Dataset]
+
+ROWS = np.arange(0, 180, 2)  # 90 rows of 12 users
+
+
+@pytest.fixture
+def batches(dataset: Dataset) -> SlateBatches:
+    return SlateBatches(numbered(dataset), ROWS, slate=4, batch_slates=5)
+
+
+def numbered(dataset: Dataset) -> Dataset:
+    """Write each row's number into its position, so that a batch tells which rows it holds."""
+    rows = np.arange(len(dataset.impressions))
+    return replace(dataset, impressions=replace(dataset.impressions, position=rows))
+
+
+def epoch(batches: SlateBatches, seed: int = 0) -> list[Slates]:
+    return list(batches.epoch(torch.Generator().manual_seed(seed)))
+
+
+def test_an_epoch_deals_every_row_once(batches: SlateBatches) -> None:
+    dealt = epoch(batches)
+
+    rows = torch.cat([batch.position[batch.valid] for batch in dealt])
+    assert sorted(rows.tolist()) == ROWS.tolist()
+    assert len(dealt) == len(batches)
+    assert batches.rows == 90
+    assert {len(batch.user) for batch in dealt[:-1]} == {5}
+
+
+def test_a_batch_holds_the_columns_of_its_rows(batches: SlateBatches, dataset: Dataset) -> None:
+    impressions = dataset.impressions
+    for batch in epoch(batches):
+        row = batch.position.numpy()
+        assert batch.item.tolist() == impressions.item[row].tolist()
+        assert batch.label.tolist() == impressions.label[row].tolist()
+        np.testing.assert_array_equal(batch.proxies, impressions.proxies[row])
+        np.testing.assert_array_equal(
+            batch.modality_mask, dataset.modality_mask[impressions.item[row]]
+        )
+
+
+def test_a_slate_holds_consecutive_rows_of_one_user(
+    batches: SlateBatches, dataset: Dataset
+) -> None:
+    user, time = dataset.impressions.user, dataset.impressions.timestamp
+    history = {u: ROWS[user[ROWS] == u] for u in np.unique(user[ROWS])}
+    history = {u: rows[np.argsort(time[rows])].tolist() for u, rows in history.items()}
+    for batch in epoch(batches):
+        assert batch.slate.tolist() == np.repeat(np.arange(len(batch.user)), 4).tolist()
+        for slate, u in enumerate(batch.user.tolist()):
+            rows = batch.position[(batch.slate == slate) & batch.valid].tolist()
+            first = history[u].index(rows[0])
+            assert first % 4 == 0
+            assert rows == history[u][first : first + 4]
+
+
+def test_short_slates_are_padded_and_marked(make_dataset: MakeDataset) -> None:
+    user = np.repeat([0, 1], [5, 1])
+    dataset = make_dataset(6, users=2, user=user, timestamp=np.arange(6.0))
+    (batch,) = epoch(SlateBatches(numbered(dataset), np.arange(6), slate=4, batch_slates=8))
+
+    found = {
+        (int(batch.user[slate]), *batch.position[rows].tolist()): batch.valid[rows].tolist()
+        for slate in range(3)
+        for rows in [batch.slate == slate]
+    }
+    assert found == {
+        (0, 0, 1, 2, 3): [True] * 4,
+        (0, 4, 4, 4, 4): [True, False, False, False],
+        (1, 5, 5, 5, 5): [True, False, False, False],
+    }
+
+
+def test_equal_seeds_deal_in_equal_order(batches: SlateBatches) -> None:
+    def order(seed: int) -> list[int]:
+        return torch.cat([batch.position for batch in epoch(batches, seed)]).tolist()
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+
+
+def test_rows_of_one_time_keep_their_order(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(8, users=1, timestamp=np.zeros(8))
+    (batch,) = epoch(SlateBatches(numbered(dataset), np.arange(8), slate=8, batch_slates=1))
+
+    assert batch.position.tolist() == list(range(8))
+
+
+def test_tables_of_a_dataset_without_positions_say_zero(make_dataset: MakeDataset) -> None:
+    tables = training_tables(make_dataset(position=None), ROWS)
+
+    assert tables.position.tolist() == [0] * 90
+    assert tables.dims == (3, 2)
+
+
+def test_an_item_is_known_by_its_training_rows(dataset: Dataset) -> None:
+    rows = np.flatnonzero(np.isin(dataset.impressions.item, [2, 3, 7]))
+
+    known = known_items(training_tables(dataset, rows))
+
+    assert known.nonzero().flatten().tolist() == [2, 3, 7]
+    assert len(known) == 10
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 4, 7])
+def test_shares_together_are_the_batch_of_one_process(
+    batches: SlateBatches, processes: int
+) -> None:
+    whole = epoch(batches)
+    dealt = list(batches.deal(torch.Generator().manual_seed(0)))
+    assert len(dealt) == len(whole)
+    for batch, chosen in zip(whole, dealt, strict=True):
+        shares = [batches.share(chosen, rank, processes) for rank in range(processes)]
+        own = [batches.slates(part) for part, weight in shares if weight > 0]
+        for name in ("user", "item", "label", "position", "valid", "propensity", "offset"):
+            together = torch.cat([getattr(part, name) for part in own])
+            assert torch.equal(together, getattr(batch, name)), name
+        sizes = [len(part) if weight > 0 else 0 for part, weight in shares]
+        assert max(sizes) - min(sizes) <= 1
+        assert all(len(part) > 0 for part, _ in shares)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 7])
+def test_the_average_of_weighted_means_is_the_mean_of_the_batch(
+    batches: SlateBatches, processes: int
+) -> None:
+    for chosen in batches.deal(torch.Generator().manual_seed(0)):
+        batch = batches.slates(chosen)
+        means = 0.0
+        for rank in range(processes):
+            own, weight = batches.share(chosen, rank, processes)
+            part = batches.slates(own)
+            means += weight * float(part.position[part.valid].double().mean())
+        expected = float(batch.position[batch.valid].double().mean())
+        assert means / processes == pytest.approx(expected)
+        assert batches.rows_in(chosen) == int(batch.valid.sum())
+
+
+def test_one_process_has_the_whole_batch_at_a_weight_of_exactly_one(batches: SlateBatches) -> None:
+    for chosen in batches.deal(torch.Generator().manual_seed(0)):
+        own, weight = batches.share(chosen, 0, 1)
+        assert torch.equal(own, chosen)
+        assert weight == 1.0
+
+
+def test_slates_of_uneven_length_weigh_by_their_rows(make_dataset: MakeDataset) -> None:
+    user = np.repeat([0, 1], [5, 1])  # slates of 4, 1 and 1 rows
+    dataset = make_dataset(6, users=2, user=user, timestamp=np.arange(6.0))
+    batches = SlateBatches(dataset, np.arange(6), slate=4, batch_slates=8)
+
+    first, second = (batches.share(torch.arange(3), rank, 2) for rank in range(2))
+
+    assert first[0].tolist() == [0, 1]
+    assert second[0].tolist() == [2]
+    assert (first[1], second[1]) == pytest.approx((2 * 5 / 6, 2 * 1 / 6))
+    assert batches.share(torch.arange(1), 1, 2)[1] == 0.0

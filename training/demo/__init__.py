@@ -1,0 +1,1 @@
+"""The whole path on simulated data, against a private Redis."""

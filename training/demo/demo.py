@@ -1,0 +1,171 @@
+"""The whole path on made data: simulate, train, publish, serve, rank at three tradeoffs."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import typer
+
+from service.contract.artifact import Artifact, open_artifact
+from service.contract.repository import Repository
+from training.config import load_config
+from training.data.dataset import Dataset, open_dataset
+from training.data.simulate.simulate import simulate
+from training.demo.local_redis import child, private_redis
+from training.errors import TrainingError
+from training.pipeline import train
+from training.release.publish import publish
+
+MODEL = "cp2rec"
+POLICY_WEIGHT = 0.4
+OVERRIDES = ("train.epochs=8",)  # little data: more passes than the packaged configuration
+TRADEOFFS = (0.0, 0.5, 1.0)
+TOP_K = 10
+HOST = "127.0.0.1"
+FIRST_PORT = 8000
+_PORTS_TRIED = 100
+_READY_S = 60.0
+_COLUMN = 28
+
+log = logging.getLogger(__name__)
+
+
+def run_demo(build: Path, *, port: int | None, once: bool) -> None:
+    """Run the demo in ``build``, reusing the data and the model that are there.
+
+    Without ``port`` the first free one from 8000 on is taken. Raises TrainingError where a given
+    port is taken or the service does not come up.
+    """
+    chosen = _choose_port(port)
+    artifact, dataset = _artifact(build)
+    with _ended_by_sigterm(), private_redis() as url:
+        log.info("[3/4] publishing to a private Redis")
+        publish(artifact, dataset, url=url, namespace="rank")
+        Repository(build / "models").promote(MODEL, artifact.version)
+        log.info("[4/4] serving")
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("RANK_")}
+        environment = {
+            **inherited,
+            "RANK_HOST": HOST,
+            "RANK_PORT": str(chosen),
+            "RANK_REDIS_URL": url,
+            "RANK_MODELS_DIR": str(build / "models"),
+            "RANK_LOG_LEVEL": "warning",
+        }
+        with child([sys.executable, "-m", "service"], environment, quiet=False) as service:
+            _wait_until_ready(chosen, service)
+            _show(chosen, dataset)
+            if not once:
+                typer.echo("serving until Ctrl-C")
+                with contextlib.suppress(KeyboardInterrupt):
+                    service.wait()
+
+
+def _artifact(build: Path) -> tuple[Artifact, Dataset]:
+    """Return the demo's model and data, made now if they are not there."""
+    data, repository = build / "data", Repository(build / "models")
+    if data.exists():
+        log.info("[1/4] data of an earlier run in %s", data)
+    else:
+        log.info("[1/4] simulating a feed with biased logs")
+        simulate(data, policy_weight=POLICY_WEIGHT)
+    dataset = open_dataset(data)
+    for version in reversed(repository.versions(MODEL)):
+        artifact = open_artifact(repository.path(MODEL, version))
+        if artifact.manifest.dataset.fingerprint == dataset.fingerprint:
+            log.info("[2/4] model of an earlier run in %s", artifact.path)
+            return artifact, dataset
+    log.info("[2/4] training %s", MODEL)
+    artifact, _ = train(
+        dataset, load_config(MODEL, overrides=OVERRIDES), repository, MODEL, build / "training"
+    )
+    return artifact, dataset
+
+
+def _show(port: int, dataset: Dataset) -> None:
+    """Print one user's rankings side by side, and how to ask for more."""
+    user_id = dataset.user_ids[0]
+    title_of = dict(zip(dataset.item_ids, dataset.titles, strict=True))
+    bodies = [{"user_id": user_id, "tradeoff": w, "top_k": TOP_K} for w in TRADEOFFS]
+    rankings = [_post(port, body)["items"] for body in bodies]
+    typer.echo(f"\nThe whole catalogue ranked for user {user_id}: title and score\n")
+    typer.echo("    " + "".join(f"{f'tradeoff {w:g}':<{_COLUMN}}" for w in TRADEOFFS).rstrip())
+    for place in range(TOP_K):
+        cells = ""
+        for items in rankings:
+            item = items[place]
+            cell = f"{title_of[item['item_id']]:.{_COLUMN - 8}} {item['score']:.3f}"
+            cells += f"{cell:<{_COLUMN}}"
+        typer.echo(f"{place + 1:>2}  {cells}".rstrip())
+    address = f"http://{HOST}:{port}"
+    body = json.dumps(bodies[1])
+    typer.echo(f"\nAPI documentation: {address}/docs")
+    typer.echo(f"curl -s {address}/rank -H 'content-type: application/json' -d '{body}'\n")
+
+
+def _choose_port(port: int | None) -> int:
+    """Return ``port``, or the first free one from 8000 on; says so where that is another."""
+    for candidate in [port] if port else range(FIRST_PORT, FIRST_PORT + _PORTS_TRIED):
+        with contextlib.suppress(OSError), socket.create_server((HOST, candidate)):
+            if not port and candidate != FIRST_PORT:
+                log.info("port %d is taken, serving on %d", FIRST_PORT, candidate)
+                log.info("name another with `make demo PORT=...`")
+            return candidate
+    raise TrainingError(f"port {port or FIRST_PORT} is taken; name another: make demo PORT=...")
+
+
+def _wait_until_ready(port: int, service: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _READY_S
+    answer = "no answer"
+    while service.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            status, answer = _request(port, "GET", "/readyz")
+            if status == http.HTTPStatus.OK:
+                return
+        time.sleep(0.05)
+    raise TrainingError(f"the service did not become ready: {answer}")
+
+
+def _post(port: int, body: dict[str, Any]) -> dict[str, Any]:
+    status, answer = _request(port, "POST", "/rank", json.dumps(body))
+    if status != http.HTTPStatus.OK:
+        raise TrainingError(f"POST /rank answered {status}: {answer}")
+    ranking: dict[str, Any] = json.loads(answer)
+    return ranking
+
+
+def _request(port: int, method: str, path: str, body: str | None = None) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(HOST, port, timeout=10)
+    try:
+        connection.request(method, path, body, {"content-type": "application/json"})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Turn SIGTERM into an exit that ends the children first."""
+
+    def leave(signum: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,1 @@
+"""What a trained net is worth: its front, verdict, segments, probes and baselines."""

@@ -1,0 +1,224 @@
+"""What a front is compared with: other ways to trade logged accuracy for less bias.
+
+Each is measured as a point or, where it has a knob, as a curve, trained on the same rows for as
+many epochs. Most are built on the tower of the decomposed model, with its content, histories,
+priors and exposure term, so that the comparison is of ways to trade (``nets/cp2rec/rivals.py``).
+Those named ``dcn-`` are built on CP2Rec's published main model, at the learning rate of its own
+configuration. Equal trainings are shared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from pydantic import BaseModel
+
+from service.contract.files import write_atomically
+from training.arrays import Floats, Rows
+from training.config import Config, RivalConfig, load_config
+from training.data.dataset import Dataset
+from training.data.split import unbiased_rows
+from training.errors import ConfigError
+from training.evaluation.report.schema import Curve
+from training.fitting.exposure import shuffled_proxies
+from training.fitting.runs import run_key
+from training.fitting.scoring import score_rows
+from training.fitting.train_net import Trained, train_net
+from training.metrics.auc import auc
+from training.metrics.estimates import mean_and_se
+from training.metrics.hypervolume import hypervolume
+from training.nets.cp2rec.decomposed import Cp2recOptions
+from training.nets.cp2rec.rivals import Cp2recRival, RivalOptions
+
+_BACKDOOR_DRAWS = 8
+_KNOB = np.linspace(0.0, 1.0, 11)
+
+Score = Callable[[Trained, Dataset, Rows], Floats]
+
+
+class _Run(BaseModel):
+    """What one seed of one baseline measured; kept, so that it is not run again."""
+
+    logged: tuple[float, ...]
+    unbiased: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """How a baseline is trained and how its scores come about.
+
+    ``trainings`` are changes of net options, each trained apart; ``score`` gives the scores
+    (T', R) of one of them, and all of them together are the points at ``tradeoffs`` (T,).
+    """
+
+    what: str
+    score: Score
+    tradeoffs: tuple[float, ...]
+    trainings: tuple[Mapping[str, str | float], ...] = ({},)
+    published: bool = False  # on CP2Rec's published main model
+    blind: bool = False  # trained and scored with all proxies unknown
+
+
+def baseline_names(wanted: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Parse ``all``, ``none`` or a list with commas; raises ConfigError for what is not known."""
+    if wanted in ("", "none"):
+        return ()
+    known = tuple(known)
+    names = known if wanted == "all" else tuple(wanted.split(","))
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"--baselines: {name!r} is not one of {', '.join(known)}")
+    return names
+
+
+def measure_baseline(name: str, dataset: Dataset, config: Config, seeds: int, runs: Path) -> Curve:
+    """Measure one baseline over ``seeds`` from ``config.seed`` on, with its split and epochs."""
+    baseline = BASELINES[name]
+    if baseline.blind:
+        dataset = _without_proxies(dataset)
+    measured = []
+    for seed in range(config.seed, config.seed + seeds):
+        seeded = config.model_copy(update={"seed": seed})
+        parts = []
+        for changes in baseline.trainings:
+            run = _config(baseline, changes, seeded)
+            path = runs / f"{run_key(dataset, run)}-{name}.json"
+            if not path.exists():
+                found = _measure(baseline, train_net(dataset, run, runs), dataset)
+                write_atomically(path, found.model_dump_json().encode())
+            parts.append(_Run.model_validate_json(path.read_bytes()))
+        measured.append(
+            _Run(
+                logged=tuple(x for part in parts for x in part.logged),
+                unbiased=tuple(x for part in parts for x in part.unbiased),
+            )
+        )
+    logged = np.array([run.logged for run in measured])  # (S, T)
+    unbiased = np.array([run.unbiased for run in measured])
+    areas = [
+        hypervolume(list(zip(run.logged, run.unbiased, strict=True)), config.front.reference)
+        for run in measured
+    ]
+    return Curve(
+        what=baseline.what,
+        tradeoffs=baseline.tradeoffs,
+        logged=tuple(mean_and_se(column) for column in logged.T),
+        unbiased=tuple(mean_and_se(column) for column in unbiased.T),
+        hypervolume=mean_and_se(np.array(areas)),
+    )
+
+
+def _config(baseline: Baseline, changes: Mapping[str, Any], config: Config) -> Config:
+    """Return the configuration that one training of a baseline runs with."""
+    published = load_config("cp2rec-paper")
+    update = {"seed": config.seed, "split": config.split}
+    if baseline.published:
+        epochs = published.train.model_copy(update={"epochs": config.train.epochs})
+        net: Any = replace(published.net, **changes)
+        return published.model_copy(update={**update, "train": epochs, "net": net})
+    if not isinstance(config.net, Cp2recOptions):
+        config = load_config("cp2rec").model_copy(update=update)
+    if not changes:
+        return config
+    rival = RivalOptions(tower=cast(Cp2recOptions, config.net), **changes)
+    return RivalConfig(**{**dict(config), "net": rival, "exposure": published.exposure})
+
+
+def _measure(baseline: Baseline, trained: Trained, dataset: Dataset) -> _Run:
+    label = dataset.impressions.label
+    axes = []
+    for rows in (trained.split.test, unbiased_rows(dataset, trained.split)[0]):
+        scores = baseline.score(trained, dataset, rows)
+        axes.append(tuple(auc(label[rows], row) for row in scores))
+    return _Run(logged=axes[0], unbiased=axes[1])
+
+
+def _head(w: float) -> Score:
+    """Return scores at one tradeoff: of two-headed nets, one head."""
+
+    def score(trained: Trained, dataset: Dataset, rows: Rows) -> Floats:
+        return score_rows(trained.net, dataset, trained.known, rows, np.array([w]))
+
+    return score
+
+
+def _mix(trained: Trained, dataset: Dataset, rows: Rows) -> Floats:
+    return score_rows(trained.net, dataset, trained.known, rows, _KNOB)
+
+
+def _backdoor(trained: Trained, dataset: Dataset, rows: Rows) -> Floats:
+    """(1 - w) mean_k f(c_k, z) + w f(c, z), c_k the proxies of random training rows."""
+    own = _head(1.0)(trained, dataset, rows)  # (1, R)
+    rng = np.random.default_rng(trained.fit.evaluations)
+    average = np.zeros_like(own)
+    for _ in range(_BACKDOOR_DRAWS):
+        shuffled = shuffled_proxies(dataset, rows, trained.split.train, rng)
+        average += _head(1.0)(trained, shuffled, rows) / _BACKDOOR_DRAWS
+    return (1 - _KNOB)[:, None] * average + _KNOB[:, None] * own
+
+
+def _penalty(trained: Trained, dataset: Dataset, rows: Rows) -> Floats:
+    """F - (1 - w) log(1 + n_i), n_i the item's training clicks; nothing logged can tune it."""
+    impressions = dataset.impressions
+    train = trained.split.train
+    clicks = np.bincount(
+        impressions.item[train], impressions.label[train], minlength=len(dataset.item_ids)
+    )
+    own = _head(1.0)(trained, dataset, rows)
+    return own - (1 - _KNOB)[:, None] * np.log1p(clicks)[impressions.item[rows]]
+
+
+def _pda(trained: Trained, dataset: Dataset, rows: Rows) -> Floats:
+    net = cast(Cp2recRival, trained.net)
+    debiased = torch.from_numpy(_head(0.0)(trained, dataset, rows)[0])
+    item = torch.from_numpy(dataset.impressions.item[rows])
+    with torch.inference_mode():
+        scores = [net.with_popularity(debiased, item, float(w)) for w in _KNOB]
+    return torch.stack(scores).numpy()
+
+
+def _without_proxies(dataset: Dataset) -> Dataset:
+    """Return the dataset with every proxy unknown, under a fingerprint of its own."""
+    blind = dataset.with_proxies(np.full_like(dataset.impressions.proxies, np.nan))
+    fingerprint = hashlib.sha256(f"{dataset.fingerprint} without proxies".encode()).hexdigest()
+    return replace(blind, fingerprint=fingerprint)
+
+
+_CURVE = tuple(_KNOB.tolist())
+_PLAIN = ({"debias": "none", "purifier": "none"},)
+
+
+def _rival(objective: str, **options: float) -> tuple[Mapping[str, str | float], ...]:
+    return ({"objective": objective, **options},)
+
+
+BASELINES = {
+    "plain": Baseline("cross-entropy on all features", _head(1.0), (1.0,)),
+    "no-proxy": Baseline("plain, never shown a proxy", _head(1.0), (1.0,), blind=True),
+    "single": Baseline(
+        "11 models, each trained for one w",
+        _head(1.0),
+        _CURVE,
+        tuple({"objective": "single", "tradeoff": w} for w in _CURVE),
+    ),
+    "two-head": Baseline("mix of two heads, IPS", _mix, _CURVE, _rival("ips")),
+    "backdoor": Baseline("plain, mixed with its mean over proxies", _backdoor, _CURVE),
+    "penalty": Baseline("plain less log popularity", _penalty, _CURVE),
+    "pda": Baseline("popularity to a learned exponent", _pda, _CURVE, _rival("pda")),
+    "macr": Baseline("counterfactual subtraction", _mix, _CURVE, _rival("macr")),
+    "ips": Baseline("debiased head, IPS", _head(0.0), (0.0,), _rival("ips")),
+    "snips": Baseline("the same, SNIPS", _head(0.0), (0.0,), _rival("snips")),
+    "pos": Baseline("the same, only clicks weighted", _head(0.0), (0.0,), _rival("pos")),
+    "rel": Baseline("the same, squared Rel-MF", _head(0.0), (0.0,), _rival("rel")),
+    "dcn-plain": Baseline("DCN, cross-entropy", _head(1.0), (1.0,), _PLAIN, published=True),
+    "dcn-backdoor": Baseline(
+        "DCN, mixed with its mean over proxies", _backdoor, _CURVE, _PLAIN, published=True
+    ),
+    "dcn-two-head": Baseline("CP2Rec as published, both heads", _mix, _CURVE, published=True),
+}

@@ -1,0 +1,217 @@
+"""Measuring a front: accuracy on logged against accuracy on unbiased rows, by tradeoff."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from tqdm import tqdm
+
+from service.contract.manifest import Calibration, Front, FrontPoint, Metric
+from training.arrays import Floats
+from training.config import FrontOptions
+from training.data.dataset import Dataset
+from training.data.split import Split, training_clicks, unbiased_rows
+from training.evaluation.verdict import diagnose, verdict
+from training.fitting.scoring import sample_users, score_rows, top_items
+from training.metrics.accuracy import Sample, log_examination, logged_metrics, row_metrics
+from training.metrics.estimates import finite, mean_and_se, standard_error
+from training.metrics.exposure import shown_metrics
+from training.metrics.hypervolume import hypervolume
+from training.nets.base import FrontNet
+
+
+def measure_front(
+    net: FrontNet,
+    dataset: Dataset,
+    known: torch.Tensor,
+    split: Split,
+    calibration: Calibration,
+    options: FrontOptions,
+    seed: int,
+) -> Front:
+    """Measure both axes and what is shown, at evenly spaced tradeoffs.
+
+    Errors are by bootstrap over users; the metrics are those of ``FrontPoint``.
+    """
+    tradeoffs = np.linspace(0, 1, options.points)
+    unbiased, kind = unbiased_rows(dataset, split)
+    rng = np.random.default_rng(seed)
+    tables: list[list[dict[str, Metric]]] = []
+    replicates: list[Floats] = []
+    for axis, rows in (("logged", split.test), ("unbiased", unbiased)):
+        logits = score_rows(net, dataset, known, rows, tradeoffs)  # (T, R)
+        sample = Sample.draw(dataset, rows, options.bootstrap, rng)
+        log_theta = log_examination(net, dataset, rows)
+        tables.append([])
+        aucs = []
+        for logit in tqdm(logits, desc=f"measure {axis}", leave=False):
+            table, draws = row_metrics(sample, logit, calibration)
+            if axis == "logged":
+                table |= logged_metrics(sample, logit, calibration, log_theta)
+            tables[-1].append(table)
+            aucs.append(draws)
+        replicates.append(np.stack(aucs, axis=1))  # (B, T)
+    users = sample_users(dataset.impressions.user[split.test], len(dataset.item_ids))
+    top = top_items(net, dataset, known, users, tradeoffs)  # (T, U, K)
+    clicks = training_clicks(dataset, split)
+    points = tuple(
+        FrontPoint(tradeoff=float(w), logged=logged, unbiased=random, shown=shown)
+        for w, logged, random, shown in zip(
+            tradeoffs, *tables, [shown_metrics(lists, clicks) for lists in top], strict=True
+        )
+    )
+    return one_front(
+        points,
+        replicates,
+        axis="auc",
+        options=options,
+        unbiased_kind=kind,
+        diagnostic=diagnose(dataset, split.test, unbiased),
+        seed=seed,
+        dataset=dataset,
+    )
+
+
+def one_front(
+    points: tuple[FrontPoint, ...],
+    replicates: Sequence[Floats],
+    *,
+    axis: str,
+    options: FrontOptions,
+    unbiased_kind: str,
+    diagnostic: str,
+    seed: int,
+    dataset: Dataset,
+) -> Front:
+    """Return the front of one training, spanned by the metric ``axis``.
+
+    ``replicates`` (B, T) of its logged, then its unbiased values are paired: a redraw of the users
+    at every tradeoff.
+    """
+    center = _curve(points, "logged", axis), _curve(points, "unbiased", axis)
+    return _front(
+        points,
+        center,
+        axis=axis,
+        gain_se=_gains(*replicates).std(axis=0, ddof=1),
+        hypervolume=Metric(
+            mean=_hypervolumes((center[0][None], center[1][None]), options.reference)[0],
+            se=finite(_hypervolumes(replicates, options.reference).std(ddof=1)),
+        ),
+        options=options,
+        unbiased_kind=unbiased_kind,
+        diagnostic=diagnostic,
+        se_kind="bootstrap over users",
+        seeds=(seed,),
+        dataset=dataset.description.name,
+    )
+
+
+def pool_fronts(fronts: Sequence[Front], options: FrontOptions) -> Front:
+    """Pool one front a seed: means and standard errors over seeds, and the verdict of them all."""
+    first = fronts[0]
+    curves = [
+        np.array([_curve(front.points, axis, first.axis) for front in fronts])
+        for axis in ("logged", "unbiased")
+    ]  # (S, T) each
+    points = tuple(
+        FrontPoint(
+            tradeoff=first.points[t].tradeoff,
+            logged=_over_seeds([front.points[t].logged for front in fronts]),
+            unbiased=_over_seeds([front.points[t].unbiased for front in fronts]),
+            shown=_over_seeds([front.points[t].shown for front in fronts]),
+        )
+        for t in range(len(first.points))
+    )
+    return _front(
+        points,
+        (curves[0].mean(axis=0), curves[1].mean(axis=0)),
+        axis=first.axis,
+        gain_se=standard_error(_gains(*curves)),
+        hypervolume=mean_and_se(_hypervolumes(curves, options.reference)),
+        options=options,
+        unbiased_kind=first.unbiased_kind,
+        diagnostic=first.diagnostic,
+        se_kind="over seeds",
+        seeds=tuple(seed for front in fronts for seed in front.seeds),
+        dataset=first.dataset,
+    )
+
+
+def _front(
+    points: tuple[FrontPoint, ...],
+    center: tuple[Floats, Floats],
+    *,
+    axis: str,
+    gain_se: Floats,
+    hypervolume: Metric,
+    options: FrontOptions,
+    unbiased_kind: str,
+    diagnostic: str,
+    se_kind: Literal["bootstrap over users", "over seeds"],
+    seeds: tuple[int, ...],
+    dataset: str,
+) -> Front:
+    gain = _gains(center[0][None], center[1][None])[0]
+    tradeoffs = [point.tradeoff for point in points]
+    spearman = {
+        side: _spearman(tradeoffs, curve)
+        for side, curve in zip(("logged", "unbiased"), center, strict=True)
+    }
+    return Front(
+        points=points,
+        unbiased_kind=unbiased_kind,
+        axis=axis,
+        hypervolume=hypervolume,
+        reference=options.reference,
+        spearman=spearman,
+        gain={
+            side: Metric(mean=float(mean), se=finite(se))
+            for side, mean, se in zip(("logged", "unbiased"), gain, gain_se, strict=True)
+        },
+        verdict=verdict(gain, gain_se, spearman),
+        diagnostic=diagnostic,
+        se_kind=se_kind,
+        seeds=seeds,
+        dataset=dataset,
+    )
+
+
+def _curve(points: Sequence[FrontPoint], side: Literal["logged", "unbiased"], axis: str) -> Floats:
+    return np.array([getattr(point, side)[axis].mean for point in points])
+
+
+def _gains(logged: Floats, unbiased: Floats) -> Floats:
+    """Return paired gains (B, 2) of curves (B, T): what each end wins on its own axis."""
+    return np.stack([logged[:, -1] - logged[:, 0], unbiased[:, 0] - unbiased[:, -1]], axis=1)
+
+
+def _hypervolumes(curves: Sequence[Floats], reference: tuple[float, float]) -> Floats:
+    """Return hypervolumes (B,) of the logged and the unbiased curves (B, T)."""
+    return np.array(
+        [
+            hypervolume(list(zip(x.tolist(), y.tolist(), strict=True)), reference)
+            if np.isfinite([x, y]).all()
+            else np.nan
+            for x, y in zip(*curves, strict=True)
+        ]
+    )
+
+
+def _spearman(tradeoffs: Sequence[float], curve: Floats) -> float:
+    if np.ptp(curve) == 0:
+        return 0.0
+    return float(spearmanr(tradeoffs, curve).statistic)
+
+
+def _over_seeds(tables: Sequence[dict[str, Metric]]) -> dict[str, Metric]:
+    """Pool tables, one a seed, of the metrics that every seed has."""
+    return {
+        name: mean_and_se(np.array([table[name].mean for table in tables]))
+        for name in tables[0]
+        if all(name in table for table in tables)
+    }

@@ -1,0 +1,103 @@
+"""The front of a dataset of clicks alone: recall of held-out positives in the whole catalogue.
+
+No skips are known, so there is no AUC: the logged axis is recall among the first 20 over all test
+positives, the unbiased one the same over those whose item has at most the median training count.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from service.contract.manifest import Front, FrontPoint, Metric
+from training.arrays import Floats
+from training.config import FrontOptions
+from training.data.dataset import Dataset
+from training.data.split import Split, training_clicks
+from training.evaluation.front import one_front
+from training.fitting.scoring import catalogue_scores, sample_users, top_items
+from training.metrics.exposure import shown_metrics
+from training.metrics.full_ranking import (
+    AXIS,
+    TAIL_AXIS,
+    HeldOut,
+    RankingTask,
+    full_ranking_by_user,
+    mean_over_users,
+)
+from training.nets.base import FrontNet
+
+UNBIASED_KIND = "popularity<=median"
+
+
+def measure_ranking_front(
+    net: FrontNet,
+    dataset: Dataset,
+    known: torch.Tensor,
+    split: Split,
+    options: FrontOptions,
+    seed: int,
+    split_name: HeldOut = "test",
+) -> Front:
+    """Measure full-ranking metrics and what is shown, at evenly spaced tradeoffs.
+
+    Errors are by bootstrap over users, the same draws at every tradeoff.
+    """
+    tradeoffs = np.linspace(0, 1, options.points)
+    task = RankingTask.of(dataset, split)
+    scores = catalogue_scores(net, dataset, known)
+    by_user = [
+        full_ranking_by_user(task, scores(float(w)), split_name)
+        for w in tqdm(tradeoffs, desc=f"measure {split_name}", leave=False)
+    ]
+    users = sample_users(task.ranked_users(split_name), task.items)
+    top = top_items(net, dataset, known, users, tradeoffs)  # (T, U, K)
+    clicks = training_clicks(dataset, split)
+    points = tuple(
+        _point(float(w), values, shown_metrics(lists, clicks), seed)
+        for w, values, lists in zip(tradeoffs, by_user, top, strict=True)
+    )
+    rng = np.random.default_rng(seed)
+    count = len(by_user[0][AXIS])
+    draws = rng.multinomial(count, np.full(count, 1 / count), options.bootstrap)  # (B, U')
+    replicates = [
+        np.stack([_drawn(values[name], draws) for values in by_user], axis=1)
+        for name in (AXIS, TAIL_AXIS)
+    ]
+    return one_front(
+        points,
+        replicates,
+        axis=AXIS,
+        options=options,
+        unbiased_kind=UNBIASED_KIND,
+        diagnostic=_diagnose(task, split_name),
+        seed=seed,
+        dataset=dataset,
+    )
+
+
+def _point(
+    tradeoff: float, values: dict[str, Floats], shown: dict[str, Metric], seed: int
+) -> FrontPoint:
+    metrics = mean_over_users(values, seed)
+    tail = metrics.pop(TAIL_AXIS)
+    metrics.pop("arp")  # ``shown`` tells it, of the first 10
+    return FrontPoint(tradeoff=tradeoff, logged=metrics, unbiased={AXIS: tail}, shown=shown)
+
+
+def _drawn(value: Floats, draws: NDArray[np.int64]) -> Floats:
+    """Return means (B,) over redrawn users of value (U',), users without one left out."""
+    defined = ~np.isnan(value)
+    return np.asarray((draws @ np.where(defined, value, 0.0)) / (draws @ defined))
+
+
+def _diagnose(task: RankingTask, split_name: HeldOut) -> str:
+    """Say how popular the positives are that the two axes ask for."""
+    counts = task.train_counts[task.positives[split_name].indices]
+    tail = task.tail_items(split_name)[task.positives[split_name].indices]
+    return (
+        f"median training clicks of an item: {np.median(task.train_counts):g}; of a {split_name} "
+        f"positive's item: {np.median(counts):g} logged, {np.median(counts[tail]):g} unbiased"
+    )

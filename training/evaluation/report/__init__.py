@@ -1,0 +1,1 @@
+"""Reports as data, tables and plots."""

@@ -1,0 +1,216 @@
+"""Batches of slates, sliced from tensors: no Python per row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.arrays import Rows
+from training.data.columns import Floats
+from training.data.dataset import Dataset
+from training.data.storage import expect_scattered_reads, spans
+from training.nets.base import Slates, TrainingTables
+
+_BUCKET_ROWS = 2**19  # sorted at a time
+
+Records = NDArray[np.void]
+
+
+class SlateBatches:
+    """Deals the given rows in batches of slates: up to ``slate`` consecutive rows of a user.
+
+    propensity (R,) in (0, 1] and offset (R,) in logits go along with ``rows`` (R,). A copy of the
+    rows, in order, goes to the dataset's storage; memory holds 8 bytes a slate, and in an epoch 8
+    more.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        rows: Rows,
+        *,
+        slate: int,
+        batch_slates: int,
+        propensity: NDArray[np.floating] | None = None,
+        offset: NDArray[np.floating] | None = None,
+    ) -> None:
+        count = np.zeros(len(dataset.user_ids), np.int64)  # of each user's rows
+        for span in spans(len(rows)):
+            count += np.bincount(dataset.impressions.user[rows[span]], minlength=len(count))
+        records = _by_user_and_time(dataset, rows, count, propensity=propensity, offset=offset)
+        self._records = records
+        self.tables = _tables(dataset, records)
+        self._propensity = torch.from_numpy(records["propensity"])
+        self._offset = torch.from_numpy(records["offset"])
+        self._batch_slates = batch_slates
+        self._slate = slate
+        self._bounds = torch.from_numpy(_slate_bounds(count, slate))
+        self.rows = len(rows)
+
+    def __len__(self) -> int:
+        return -(-(len(self._bounds) - 1) // self._batch_slates)
+
+    def epoch(self, generator: torch.Generator) -> Iterator[Slates]:
+        """Yield all slates once in random order."""
+        for chosen in self.deal(generator):
+            yield self.slates(chosen)
+
+    def deal(self, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield the numbers (B,) of the slates of each batch: all slates once, in random order."""
+        expect_scattered_reads(self._records)
+        slates = len(self._bounds) - 1
+        yield from torch.randperm(slates, generator=generator).split(self._batch_slates)
+
+    def rows_in(self, chosen: Tensor) -> int:
+        """Return how many rows the slates ``chosen`` (B,) hold."""
+        return int((self._bounds[chosen + 1] - self._bounds[chosen]).sum())
+
+    def slates(self, chosen: Tensor) -> Slates:
+        """Return the slates numbered ``chosen`` (B,)."""
+        tables = self.tables
+        start, end = self._bounds[chosen], self._bounds[chosen + 1]  # (B,)
+        offset = torch.arange(self._slate).expand(len(chosen), -1)  # (B, L)
+        valid = offset < (end - start)[:, None]
+        row = (start[:, None] + offset.where(valid, 0)).flatten()  # (R,)
+        item = tables.item[row].long()
+        return Slates(
+            user=tables.user[start].long(),
+            slate=torch.arange(len(chosen)).repeat_interleave(self._slate),
+            item=item,
+            modality_mask=tables.modality_mask[item],
+            proxies=tables.proxies[row],
+            label=tables.label[row],
+            position=tables.position[row].long(),
+            valid=valid.flatten(),
+            propensity=self._propensity[row],
+            offset=self._offset[row],
+        )
+
+    def share(self, chosen: Tensor, rank: int, processes: int) -> tuple[Tensor, float]:
+        """Return a process's part of a batch (B,), and what its mean loss weighs in the average.
+
+        Parts are contiguous and in order of rank. Weights follow the parts' rows and average to
+        one, so that the average of means over rows is the mean over the rows of the batch. A
+        process that a short batch leaves without slates gets one that weighs nothing.
+        """
+        own = chosen.tensor_split(processes)[rank]
+        if len(own) == 0:
+            return chosen[:1], 0.0
+        return own, processes * self.rows_in(own) / self.rows_in(chosen)
+
+
+def training_tables(dataset: Dataset, rows: Rows) -> TrainingTables:
+    """Return the dataset's tables and the given impressions as tensors."""
+    return _tables(dataset, _records(dataset, rows))
+
+
+def known_items(tables: TrainingTables) -> Tensor:
+    """Return whether each item (I,) was seen in training; the others are cold."""
+    seen = torch.zeros(len(tables.embedding), dtype=torch.bool)
+    for span in spans(len(tables.item)):
+        seen[tables.item[span].long()] = True
+    return seen
+
+
+def _by_user_and_time(
+    dataset: Dataset, rows: Rows, count: Rows, **columns: NDArray[np.floating] | None
+) -> Records:
+    """Return records of ``rows`` (R,) by user, then by time, then in the order given.
+
+    ``count`` (U,) is of each user's rows. A bucket sort: a bucket takes the rows of some users,
+    about ``_BUCKET_ROWS``, and is then sorted by itself. So memory holds a bucket, and files are
+    read and written in long runs.
+    """
+    impressions, storage = dataset.impressions, dataset.storage
+    first = count.cumsum() - count  # (U,) where a user's rows start
+    opens = np.diff(first // _BUCKET_ROWS, prepend=-1) > 0  # (U,) whether a bucket starts there
+    bucket = opens.cumsum() - 1  # (U,)
+    start = first[opens]  # (buckets,)
+    end = start.copy()  # of what a bucket holds so far
+    records = storage.empty((len(rows),), _record(dataset))
+    time = storage.empty((len(rows),), np.float64)
+    for span in spans(len(rows)):
+        order = np.argsort(bucket[impressions.user[rows[span]]], kind="stable")
+        chosen = rows[span][order]
+        told = {name: values[span][order] for name, values in columns.items() if values is not None}
+        chunk, stamps = _records(dataset, chosen, **told), impressions.timestamp[chosen]
+        home = bucket[chunk["user"]]
+        for a, z in pairwise(np.flatnonzero(np.diff(home, prepend=-1, append=-1))):
+            place = slice(end[home[a]], end[home[a]] + z - a)
+            records[place], time[place] = chunk[a:z], stamps[a:z]
+            end[home[a]] += z - a
+    for a, z in zip(start, end, strict=True):
+        order = np.lexsort((time[a:z], records["user"][a:z]))
+        records[a:z] = records[a:z][order]
+    return records
+
+
+def _record(dataset: Dataset) -> np.dtype[np.void]:
+    """Return what a training row holds, side by side: a slate lies on one or two pages of a file.
+
+    All fields are 4 bytes wide, so that torch can view each.
+    """
+    return np.dtype(
+        [
+            ("user", np.int32),
+            ("item", np.int32),
+            ("label", np.float32),
+            ("position", np.int32),
+            ("proxies", np.float32, (dataset.impressions.proxies.shape[1],)),
+            ("propensity", np.float32),
+            ("offset", np.float32),
+        ]
+    )
+
+
+def _records(
+    dataset: Dataset,
+    rows: Rows,
+    *,
+    propensity: NDArray[np.floating] | float = 1.0,
+    offset: NDArray[np.floating] | float = 0.0,
+) -> Records:
+    impressions = dataset.impressions
+    records = np.empty(len(rows), _record(dataset))
+    records["user"] = impressions.user[rows]
+    records["item"] = impressions.item[rows]
+    records["label"] = impressions.label[rows]
+    records["position"] = 0 if impressions.position is None else impressions.position[rows]
+    records["proxies"] = impressions.proxies[rows]
+    records["propensity"] = propensity
+    records["offset"] = offset
+    return records
+
+
+def _tables(dataset: Dataset, records: Records) -> TrainingTables:
+    return TrainingTables(
+        dims=tuple(modality.dim for modality in dataset.modalities),
+        embedding=torch.from_numpy(dataset.embedding),
+        modality_mask=torch.from_numpy(dataset.modality_mask).float(),
+        user_attributes=torch.from_numpy(_standardised(dataset.user_attributes)),
+        user=torch.from_numpy(records["user"]),
+        item=torch.from_numpy(records["item"]),
+        label=torch.from_numpy(records["label"]),
+        position=torch.from_numpy(records["position"]),
+        proxies=torch.from_numpy(records["proxies"]),
+    )
+
+
+def _slate_bounds(count: Rows, slate: int) -> Rows:
+    """Return where slates start, and where the last one ends (slates + 1,)."""
+    slates = -(-count // slate)  # (U,) of each user
+    within = np.arange(slates.sum()) - np.repeat(slates.cumsum() - slates, slates)
+    first = np.repeat(count.cumsum() - count, slates)
+    return np.append(first + slate * within, count.sum())
+
+
+def _standardised(columns: Floats) -> Floats:
+    """Return columns (U, A) with mean 0 and deviation 1, so that units do not matter."""
+    deviation = columns.std(axis=0)
+    scaled: Floats = (columns - columns.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    return scaled

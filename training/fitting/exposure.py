@@ -1,0 +1,60 @@
+"""What debiasing losses are told of exposure: propensities, and a teacher's offset."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from training.arrays import Floats, Rows
+from training.data.dataset import Dataset
+from training.fitting.scoring import score_rows
+from training.nets.base import FrontNet
+
+
+def propensities(dataset: Dataset, rows: Rows, floor: float) -> Floats:
+    """Return P(exposure) of impressions ``rows`` (R,), in [floor, 1].
+
+    As logged, where the dataset has it; else (n_i / max n)^.5 of the item's impressions among
+    ``rows``, the recipe of Saito et al., WSDM 2020.
+    """
+    impressions = dataset.impressions
+    if impressions.propensity is not None:
+        theta = impressions.propensity[rows]
+    else:
+        count = np.bincount(impressions.item[rows], minlength=len(dataset.item_ids))
+        theta = np.sqrt(count / count.max())[impressions.item[rows]].astype(np.float32)
+    return np.clip(theta, floor, 1.0)
+
+
+def exposure_offset(
+    teacher: FrontNet,
+    dataset: Dataset,
+    known: torch.Tensor,
+    rows: Rows,
+    *,
+    draws: int,
+    seed: int,
+) -> Floats:
+    """Return what exposure adds to the logits of ``rows`` (R,), according to ``teacher``.
+
+    Its logit at w = 1 with the row's own proxies, less the mean over ``draws`` of the logit with
+    those of random rows (backdoor averaging), centred. Our reconstruction.
+    """
+    rng = np.random.default_rng(seed)
+    one = np.array([1.0])
+    own = score_rows(teacher, dataset, known, rows, one)[0]
+    average = np.zeros_like(own)
+    for _ in range(draws):
+        shuffled = shuffled_proxies(dataset, rows, rows, rng)
+        average += score_rows(teacher, shuffled, known, rows, one)[0] / draws
+    offset = own - average
+    return np.asarray(offset - offset.mean())
+
+
+def shuffled_proxies(
+    dataset: Dataset, rows: Rows, donors: Rows, rng: np.random.Generator
+) -> Dataset:
+    """Return the dataset with impressions ``rows`` wearing the proxies of random ``donors``."""
+    proxies = dataset.impressions.proxies.copy()
+    proxies[rows] = dataset.impressions.proxies[rng.choice(donors, len(rows))]
+    return dataset.with_proxies(proxies)

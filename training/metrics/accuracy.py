@@ -1,0 +1,126 @@
+"""How well scores tell clicks on one axis of a front, with errors by bootstrap over users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit, log_expit
+
+from service.contract.manifest import Calibration, Metric
+from training.arrays import Floats, Rows
+from training.data.dataset import Dataset
+from training.metrics.auc import auc, auc_by_user, auc_replicates
+from training.metrics.calibration_error import expected_calibration_error, logloss, mass_bins
+from training.metrics.estimates import bootstrapped
+from training.metrics.top_k import top_k_by_user
+from training.nets.base import FrontNet
+from training.nets.layers import Examination
+
+CALIBRATION_BINS = 15
+TOP = 10
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Labels (R,) of some rows, each row's user as a group (R,) in [0, G), and redraws of users.
+
+    weights (B, G): how often each user is drawn; the same draws serve every metric and tradeoff.
+    """
+
+    label: Floats
+    group: Rows
+    weights: NDArray[np.float32]
+
+    @classmethod
+    def draw(
+        cls, dataset: Dataset, rows: Rows, replicates: int, rng: np.random.Generator
+    ) -> Sample:
+        """Draw the users of ``rows`` anew, with replacement, ``replicates`` times."""
+        users, group = np.unique(dataset.impressions.user[rows], return_inverse=True)
+        weights = rng.multinomial(len(users), np.full(len(users), 1 / len(users)), replicates)
+        return cls(dataset.impressions.label[rows], group, weights.astype(np.float32))
+
+    def aucs(self, score: Floats) -> NDArray[np.float64]:
+        """Return the AUC (B,) of scores (R,) in each redraw."""
+        return auc_replicates(self.label, score, self.group, self.weights)
+
+    def auc(self, score: Floats) -> Metric:
+        """Return the AUC of scores (R,), which must see both labels."""
+        return bootstrapped(auc(self.label, score), self.aucs(score))
+
+    def means(
+        self, total: Floats | Rows, count: Floats | Rows, users: Rows | slice = slice(None)
+    ) -> Floats:
+        """Return sums over counts (B, ...) of the totals (G, ...) of ``users`` in each redraw."""
+        weights = self.weights[:, users]
+        with np.errstate(invalid="ignore"):  # a draw may hold no group that counts
+            return np.asarray((weights @ total).T / (weights @ count)).T
+
+
+def row_metrics(
+    sample: Sample, logit: Floats, calibration: Calibration
+) -> tuple[dict[str, Metric], Floats]:
+    """Return what logits (R,) reach on a sample, and the AUC's replicates (B,).
+
+    auc; logloss of the calibrated probability, in nats; and of each user's own rows, users with
+    one label left out: gauc, weighted by rows, ndcg_at_10 and recall_at_10, every user alike.
+    """
+    label, group = sample.label, sample.group
+    scaled = _scaled(logit, calibration)
+    row_loss = np.logaddexp(0, scaled) - label * scaled
+    aucs = sample.aucs(logit)
+    losses = sample.means(np.bincount(group, row_loss), np.bincount(group))
+    table = {
+        "auc": bootstrapped(auc(label, logit), aucs),
+        "logloss": bootstrapped(logloss(label, expit(scaled)), losses),
+    }
+    users, user_auc, user_rows, _ = auc_by_user(group, label, logit)
+    if not len(users):
+        return table, aucs
+    mean = float(np.average(user_auc, weights=user_rows))
+    table["gauc"] = bootstrapped(mean, sample.means(user_auc * user_rows, user_rows, users))
+    _, ndcg, recall = top_k_by_user(group, label, logit, TOP)
+    for name, value in ((f"ndcg_at_{TOP}", ndcg), (f"recall_at_{TOP}", recall)):
+        means = sample.means(value, np.ones(len(users)), users)
+        table[name] = bootstrapped(float(value.mean()), means)
+    return table, aucs
+
+
+def logged_metrics(
+    sample: Sample, logit: Floats, calibration: Calibration, log_theta: Floats | None
+) -> dict[str, Metric]:
+    """Return what is told of logged rows alone.
+
+    ece: expected calibration error of the calibrated probability. auc_with_position, where
+    ``log_theta`` (R,) is known: AUC of P(click at k) = theta_k sigmoid(logit).
+    """
+    probability = expit(_scaled(logit, calibration))
+    cell = sample.group * CALIBRATION_BINS + mass_bins(probability, CALIBRATION_BINS)
+    cells = sample.weights.shape[1] * CALIBRATION_BINS
+    excess = np.bincount(cell, sample.label - probability, cells).reshape(-1, CALIBRATION_BINS)
+    eces = np.abs(sample.means(excess, np.bincount(sample.group))).sum(axis=1)
+    ece = expected_calibration_error(sample.label, probability, CALIBRATION_BINS)
+    table = {"ece": bootstrapped(ece, eces)}
+    if log_theta is not None:
+        table["auc_with_position"] = sample.auc(log_theta + log_expit(logit.astype(np.float64)))
+    return table
+
+
+@torch.inference_mode()
+def log_examination(net: FrontNet, dataset: Dataset, rows: Rows) -> Floats | None:
+    """Return log theta_k (R,) of the position of ``rows``, None without positions or a model.
+
+    A position below all that were trained on counts as the lowest of those.
+    """
+    examination, position = getattr(net, "examination", None), dataset.impressions.position
+    if position is None or not isinstance(examination, Examination):
+        return None
+    theta = examination.log_theta().numpy()
+    return np.asarray(theta[np.minimum(position[rows], len(theta) - 1)])
+
+
+def _scaled(logit: Floats, calibration: Calibration) -> NDArray[np.float64]:
+    return calibration.slope * logit.astype(np.float64) + calibration.intercept

@@ -1,0 +1,30 @@
+"""Means with their standard errors, as the contract writes them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from service.contract.manifest import Metric
+from training.arrays import Floats
+
+
+def mean_and_se(values: Floats) -> Metric:
+    """Return the mean of values (S,) and its standard error, None for a single one."""
+    return Metric(mean=float(values.mean()), se=finite(standard_error(values)))
+
+
+def standard_error(values: Floats) -> Floats:
+    """Return the standard error of the mean over the first axis; NaN for a single value."""
+    if len(values) < 2:
+        return np.full(values.shape[1:], np.nan)
+    return np.asarray(values.std(axis=0, ddof=1) / np.sqrt(len(values)))
+
+
+def bootstrapped(mean: float, replicates: Floats) -> Metric:
+    """Return a mean with the deviation of its replicates (B,), None where one is undefined."""
+    return Metric(mean=mean, se=finite(replicates.std(ddof=1)))
+
+
+def finite(value: np.floating | Floats) -> float | None:
+    """Return a float, None for NaN and infinity."""
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,37 @@
+"""Inverse-propensity losses of the debiased head."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # its usual name
+
+from training.nets.base import Slates
+
+
+def debiased_loss(
+    logit: Tensor, batch: Slates, kind: Literal["ips", "snips", "pos", "rel"]
+) -> Tensor:
+    """Return L_U of logits (R,) under propensities theta in (0, 1].
+
+    ips: BCE / theta, for both labels (Schnabel et al., ICML 2016); snips: its self-normalised form
+    (Swaminathan & Joachims, NIPS 2015); pos: only clicks are weighted; rel: the squared Rel-MF
+    loss (Saito et al., WSDM 2020), y / theta (1 - p)^2 + (1 - y / theta) p^2. The first two leave
+    P(click | features) where it is, so they debias only what the features cannot tell.
+    """
+    weight = batch.valid / batch.propensity
+    bce = F.binary_cross_entropy_with_logits(logit, batch.label, reduction="none")
+    count = batch.valid.sum()
+    if kind == "ips":
+        return (weight * bce).sum() / count
+    if kind == "snips":
+        return (weight * bce).sum() / weight.sum()
+    if kind == "pos":
+        return (torch.where(batch.label > 0.5, weight, batch.valid.float()) * bce).sum() / count
+    p = torch.sigmoid(logit)
+    relevance = batch.label * weight
+    return (
+        relevance * (1 - p).square() + (batch.valid.float() - relevance) * p.square()
+    ).sum() / count

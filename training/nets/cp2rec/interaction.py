@@ -1,0 +1,118 @@
+"""CP2Rec with a main model that learns its interactions: NCF or DCN, as published or as a front.
+
+From Liu et al., ACM MM 2023: confounding proxies c and common features z, both projected to d
+and normalised (the paper leaves their widths open); purifiers COS, PROJ and SOLVE that keep z' of
+c; refined proxies c' = sigma(W c + b); one shared main model f with two heads, y_B = f([c, z'])
+and y_U = f([c', z']); gamma L_B + L_U + beta L_O with L_U of the inverse-propensity kind.
+
+Ours: the modes. ``paper`` trains that and, since the paper serves y_U only, serves the mix
+(1 - w) s_U + w s_B. ``front`` takes w as an input: c_w = (1 - w) c' + w c, hidden layers
+modulated by w (FiLM, Perez et al., AAAI 2018, from zero), and trains by a counterfactual offset:
+BCE(s_w + (1 - w) o, y), where o is what a teacher says exposure added to the row's logit.
+``backdoor`` trains y_B alone, no teacher, and serves (1 - w) mean_k f([c_k, z']) + w f([c, z'])
+with the proxies c_k of ``donors`` training rows: backdoor adjustment (Pearl), mixed.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from training.nets.base import FrontNet, Slates, TrainingTables
+from training.nets.cp2rec.debiased_loss import debiased_loss
+from training.nets.cp2rec.histories import Histories, SlateHistory
+from training.nets.cp2rec.interaction_layers import (
+    InteractionOptions,
+    InteractionRanker,
+    ItemEncoder,
+    UserEncoder,
+)
+from training.nets.layers import Examination
+
+
+class Cp2recInteraction(FrontNet):
+    """The net and its losses. ``batch.propensity`` and ``batch.offset`` feed L_U and the front."""
+
+    def __init__(self, tables: TrainingTables, options: InteractionOptions) -> None:
+        super().__init__()
+        self.options = options
+        d = options.dim
+        items, users = len(tables.embedding), len(tables.user_attributes)
+        self.item_encoder: ItemEncoder = ItemEncoder(tables, options)
+        self.user_encoder = UserEncoder(d)
+        prior = torch.logit(tables.label.mean().clamp(0.01, 0.99))
+        rows = torch.linspace(0, len(tables.label) - 1, options.donors).long()
+        self.ranker: InteractionRanker = InteractionRanker(
+            options, prior, self.item_encoder.embed_proxies, tables.proxies[rows]
+        )
+        self.item_id = nn.Embedding(items, d)
+        self.user_id = nn.Embedding(users, d)
+        nn.init.normal_(self.item_id.weight, std=0.1)
+        nn.init.normal_(self.user_id.weight, std=0.1)
+        self.attributes = nn.Parameter(torch.zeros(tables.user_attributes.shape[1], d))
+        self.exposed = nn.Linear(tables.embedding.shape[1], d, bias=False)
+        self.examination = Examination(int(tables.position.max()) + 1)
+        self._user_attributes = tables.user_attributes
+        with torch.no_grad():
+            self._content = self.item_encoder.content(tables.embedding, tables.modality_mask)
+            self._histories = Histories(self._content, tables)
+
+    def loss(self, batch: Slates) -> Tensor:
+        """Return the mode's loss + purification + weight decay of the ids."""
+        options, encoder = self.options, self.item_encoder
+        content = self._content[batch.item]  # (R, D)
+        known = (torch.rand(len(batch.item), 1) >= options.id_dropout).float()
+        learned = self.item_id(batch.item)
+        z, c = encoder.features(content, batch.modality_mask, learned * known, batch.proxies)
+        state = torch.cat([encoder.encode(z, c), torch.zeros_like(z)], 1)  # (R, 4d)
+        user = self._user_vectors(batch.user, SlateHistory.of(content, batch))[batch.slate]
+        mode_loss = self._front_loss if options.mode == "front" else self._paper_loss
+        loss: Tensor = mode_loss(user, state, batch)
+        if options.orthogonality_weight > 0:
+            purification = encoder.purify.loss(z[batch.valid], c[batch.valid])
+            loss = loss + options.orthogonality_weight * purification
+        ids: Tensor = learned.square().sum() + self.user_id(batch.user).square().sum()
+        return loss + options.l2 * ids
+
+    def common_features(self, state: Tensor) -> Tensor:
+        """Return z' (N, d) of states (N, S)."""
+        return state[:, : self.options.dim]
+
+    def learned_items(self) -> Tensor:
+        """Return the id embeddings (I, d)."""
+        weight: Tensor = self.item_id.weight
+        return weight
+
+    def user_vectors(self) -> Tensor:
+        """Return the vectors (users, d) of all users."""
+        return self._user_vectors(torch.arange(len(self._user_attributes)))
+
+    def _user_vectors(self, user: Tensor, left_out: SlateHistory | None = None) -> Tensor:
+        clicked, exposed = self._histories.means(user, left_out)
+        vectors: Tensor = (
+            self.user_id(user)
+            + self._user_attributes[user] @ self.attributes
+            + self.item_encoder.clicked(clicked)
+            + self.exposed(exposed)
+        )
+        return vectors
+
+    def _front_loss(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
+        """Return BCE(s_w + (1 - w) o, y) with w drawn per row: a quarter 0, a quarter 1."""
+        w = (2.0 * torch.rand(len(state)) - 0.5).clamp(0.0, 1.0)
+        logit = self.ranker.pairwise(user, state, w)
+        return self._likelihood(logit + (1.0 - w) * batch.offset, batch)
+
+    def _paper_loss(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
+        """Return L_U + gamma L_B; L_B alone without debiasing."""
+        if self.options.debias == "none" or self.options.mode == "backdoor":
+            return self._likelihood(self.ranker.biased(user, state), batch)
+        debiased, biased = self.ranker.heads(user, state)
+        loss = debiased_loss(debiased, batch, self.options.debias)
+        if self.options.biased_weight > 0:
+            loss = loss + self.options.biased_weight * self._likelihood(biased, batch)
+        return loss
+
+    def _likelihood(self, logit: Tensor, batch: Slates) -> Tensor:
+        loss: Tensor = self.examination(logit, batch)
+        return loss

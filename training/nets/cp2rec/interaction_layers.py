@@ -1,0 +1,301 @@
+"""The modules of CP2Rec with learned interactions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Lt
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # its usual name
+
+from training.nets.base import NetOptions, Ranker, Size, TrainingTables, Weight
+from training.nets.cp2rec.histories import HISTORY_PRIOR
+from training.nets.layers import Content, ProxyBins
+
+
+@dataclass(frozen=True)
+class InteractionOptions(NetOptions):
+    """Sizes and loss weights; see the training configs for defaults."""
+
+    main: Literal["ncf", "dcn"] = "dcn"
+    mode: Literal["paper", "front", "backdoor"] = "front"
+    purifier: Literal["cos", "proj", "solve", "none"] = "cos"
+    debias: Literal["ips", "snips", "pos", "rel", "none"] = "ips"
+    refine: bool = True
+    dim: Size = 16
+    hidden: Size = 64
+    cross_layers: Size = 2
+    donors: Size = 8
+    proxy_bins: Size = 32
+    proxy_dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
+    id_dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
+    biased_weight: Weight = 0.1
+    orthogonality_weight: Weight = 0.01
+    l2: Weight = 1e-6
+
+    @property
+    def exposure(self) -> Literal["propensity", "offset"]:
+        """Offsets for the front, propensities for the published losses."""
+        return "offset" if self.mode == "front" else "propensity"
+
+
+class Purifier(nn.Module):
+    """Takes out of z what the proxies c know of it; ``loss`` is the paper's L_O."""
+
+    def __init__(self, kind: Literal["cos", "proj", "solve", "none"], dim: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.estimate = ConditionalGaussian(dim) if kind == "solve" else None
+
+    def forward(self, z: Tensor, c: Tensor) -> Tensor:
+        """Return z' (N, d) of z (N, d) and c (N, d)."""
+        if self.kind != "proj":
+            return z
+        share = (z * c).sum(1, keepdim=True) / c.square().sum(1, keepdim=True).clamp(min=1e-8)
+        return z - share * c
+
+    def loss(self, z: Tensor, c: Tensor) -> Tensor:
+        """Return L_O, a scalar; for SOLVE also the likelihood that fits its estimate q(c | z)."""
+        if self.kind == "cos":
+            return F.cosine_similarity(z, c, dim=1).abs().mean()
+        if self.estimate is not None:
+            return self.estimate.bound(z, c) + self.estimate.nll(z.detach(), c.detach())
+        return z.new_zeros(())
+
+
+class ConditionalGaussian(nn.Module):
+    """q(c | z), for CLUB's upper bound of mutual information (Cheng et al., ICML 2020).
+
+    The paper fits q in alternation with the net; here both steps share an iteration: the bound
+    sees q's weights as constants, and the likelihood sees c and z as constants.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.mean = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
+        self.log_variance = nn.Sequential(
+            nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.Tanh()
+        )
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean and the log variance of c, (N, d) each."""
+        return self.mean(z), self.log_variance(z)
+
+    def nll(self, z: Tensor, c: Tensor) -> Tensor:
+        """Return the mean of -log q(c | z), constants left out."""
+        mean, log_variance = self(z)
+        loss: Tensor = ((c - mean).square() / log_variance.exp() + log_variance).sum(1).mean() / 2
+        return loss
+
+    def bound(self, z: Tensor, c: Tensor) -> Tensor:
+        """Return mean_i [log q(c_i | z_i) - mean_j log q(c_j | z_i)]; q itself learns nothing."""
+        constants = {name: weight.detach() for name, weight in self.named_parameters()}
+        mean, log_variance = torch.func.functional_call(self, constants, (z,))
+        # mean_j |c_j - m|^2 = |mean c - m|^2 + Var c, per dimension: no pairs are formed.
+        own = (c - mean).square()
+        others = (c.mean(0) - mean).square() + c.var(0, unbiased=False)
+        bound: Tensor = ((others - own) / log_variance.exp()).sum(1).mean() / 2
+        return bound
+
+
+class ItemEncoder(nn.Module):
+    """State (N, 4d) of an item: z', c, c' and its history content."""
+
+    def __init__(self, tables: TrainingTables, options: InteractionOptions) -> None:
+        super().__init__()
+        d, D = options.dim, tables.embedding.shape[1]
+        self.content_dim = D
+        self.content = Content(
+            tables.dims, tables.embedding, tables.modality_mask, tables.exposures()
+        )
+        self.project = nn.Linear(D, d)
+        self.mix = nn.Sequential(nn.GELU(), nn.Linear(d, d))
+        self.norm_z = nn.LayerNorm(d)
+        self.embed_proxies = nn.Sequential(
+            ProxyBins(tables.proxies, options.proxy_bins, d, options.proxy_dropout),
+            nn.LayerNorm(d),
+        )
+        refined = options.refine and options.mode != "backdoor"
+        self.refine = nn.Linear(d, d) if refined else None
+        self.purify = Purifier(options.purifier, d)
+        self.clicked = nn.Linear(D, d, bias=False)
+
+    def forward(self, embedding: Tensor, modality_mask: Tensor, proxies: Tensor) -> Tensor:
+        """Encode; the last modality is the id embedding, zero for an item never trained on."""
+        raw, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
+        mask, known = modality_mask[:, :-1], modality_mask[:, -1:]
+        content = self.content(raw, mask)
+        z, c = self.features(content, mask, learned * known, proxies)
+        return torch.cat([self.encode(z, c), self.clicked(content)], 1)  # (N, 4d)
+
+    def encode(self, z: Tensor, c: Tensor) -> Tensor:
+        """Return z', c and c' (N, 3d) of z and c (N, d)."""
+        refined = torch.sigmoid(self.refine(c)) if self.refine is not None else torch.zeros_like(c)
+        return torch.cat([self.purify(z, c), c, refined], 1)
+
+    def features(
+        self, content: Tensor, mask: Tensor, learned: Tensor, proxies: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return z before purification, and c, (N, d) each, of content (N, D)."""
+        projected = self.mix(self.content.project(self.project, content, mask))
+        return self.norm_z(projected + learned), self.embed_proxies(proxies)
+
+
+class UserEncoder(nn.Module):
+    """User vector (1, d) of someone known by clicked items alone."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, history: Tensor) -> Tensor:
+        """Encode states (L, 4d) of clicked items; L = 0 gives the average user."""
+        length = torch.ones_like(history[:, :1]).sum(0, keepdim=True)  # (1, 1)
+        return history[:, 3 * self.dim :].sum(0, keepdim=True) / (length + HISTORY_PRIOR)
+
+
+class InteractionRanker(Ranker):
+    """f([u, z', c_w]), its hidden layers modulated by w; or the mix that the mode serves.
+
+    ``embed_proxies`` makes c (K, d) of the raw proxies (K, P) of donors; ``backdoor`` alone asks.
+    """
+
+    donors: Tensor
+
+    def __init__(
+        self, options: InteractionOptions, prior: Tensor, embed_proxies: nn.Module, donors: Tensor
+    ) -> None:
+        super().__init__()
+        self.embed_proxies = embed_proxies if options.mode == "backdoor" else None
+        self.register_buffer("donors", donors)
+        self.dim, self.mode, self.main = options.dim, options.mode, options.main
+        width, hidden = 3 * options.dim, options.hidden
+        self.first = nn.Linear(width, hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.film = nn.Linear(1, 4 * hidden, bias=False) if options.mode == "front" else None
+        if self.film is not None:
+            nn.init.zeros_(self.film.weight)
+        self.cross = nn.ModuleList(nn.Linear(width, 1) for _ in range(options.cross_layers))
+        product = options.dim if options.main == "ncf" else width
+        self.out = nn.Linear(hidden + product, 1)
+        nn.init.zeros_(self.out.weight)
+        with torch.no_grad():
+            self.out.bias.copy_(prior)
+
+    def forward(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
+        """Return logits (N,), as ``pairwise`` does, with all but the states folded beforehand."""
+        w = tradeoff.view(1, 1)
+        one, zero = torch.ones_like(w), torch.zeros_like(w)
+        if self.embed_proxies is not None:
+            c = self.embed_proxies(self.donors)  # (K, d)
+            donors = [self._folded(user, state, w, zero, zero, c[k : k + 1]) for k in range(len(c))]
+            own = self._folded(user, state, w, one, zero)
+            return (1.0 - tradeoff) * torch.stack(donors).mean(0) + tradeoff * own
+        if self.mode == "paper":
+            debiased = self._folded(user, state, w, zero, one)
+            biased = self._folded(user, state, w, one, zero)
+            return (1.0 - tradeoff) * debiased + tradeoff * biased
+        return self._folded(user, state, w, w, 1.0 - w)
+
+    def _folded(
+        self,
+        user: Tensor,
+        state: Tensor,
+        w: Tensor,
+        own: Tensor,
+        refined: Tensor,
+        given: Tensor | None = None,
+    ) -> Tensor:
+        """Return the logits (N,) of ``_logit`` for c_w = own c + refined c' + given.
+
+        user (1, d), w, own and refined (1, 1), given (1, d). The first layer, the cross layers
+        and the last one's product part are all linear in x = [u, z, c_w]: one product of the
+        states with weights made for this user and w. A cross layer only scales x: layer k turns
+        x a into x (a (1 + v_k x) + b_k), so that the last one needs no more than x's projections.
+        """
+        hidden, d = self.second.in_features, self.dim
+        last = self.out.weight[:, hidden:]
+        if self.main == "ncf":
+            layers = []
+            last = torch.cat([torch.zeros_like(user), last * user, torch.zeros_like(user)], 1)
+        else:
+            layers = [layer for layer in self.cross if isinstance(layer, nn.Linear)]
+        weight = torch.cat([self.first.weight, *(layer.weight for layer in layers), last])
+        of_user, of_z, of_c = weight.split(d, dim=1)  # (H + L + 1, d) each
+        fixed = user @ of_user.transpose(0, 1)
+        if given is not None:
+            fixed = fixed + given @ of_c.transpose(0, 1)
+        weight = torch.cat([of_z, own * of_c, refined * of_c], 1)  # (H + L + 1, 3d)
+        first, rest = weight[:hidden], weight[hidden:]
+        bias, fixed_rest = fixed[:, :hidden] + self.first.bias, fixed[:, hidden:]
+        second, second_bias = self.second.weight, self.second.bias
+        if self.film is not None:
+            film = self.film(w).chunk(4, dim=1)  # (1, H) each
+            first, bias = first * (1.0 + film[0]).transpose(0, 1), bias * (1.0 + film[0]) + film[1]
+            second = second * (1.0 + film[2]).transpose(0, 1)
+            second_bias = second_bias * (1.0 + film[2]).squeeze(0) + film[3].squeeze(0)
+        x = state[:, : 3 * d]
+        h = F.relu(F.linear(x, first, bias.squeeze(0)))  # (N, H)
+        h = F.relu(F.linear(h, second, second_bias))
+        along = rest @ x.transpose(0, 1) + fixed_rest.transpose(0, 1)  # (L + 1, N)
+        scale: Tensor | float = 1.0
+        for k, layer in enumerate(layers):
+            scale = scale * (1.0 + along[k]) + layer.bias
+        # Rows on the left: a product of a table with a vector runs far slower.
+        deep = self.out.weight[:, :hidden] @ h.transpose(0, 1)  # (1, N)
+        logit: Tensor = deep.squeeze(0) + self.out.bias + scale * along[-1]
+        return logit
+
+    def pairwise(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
+        """Return logits (R,); tradeoff (1,) or (R,)."""
+        z, c, refined, _ = state.split(self.dim, dim=1)
+        w = tradeoff.view(-1, 1)
+        if self.embed_proxies is not None:
+            average = self._average(user, z)
+            return (1.0 - w[:, 0]) * average + w[:, 0] * self._logit(user, z, c, w)
+        if self.mode == "paper":
+            debiased, biased = self._logit(user, z, refined, w), self._logit(user, z, c, w)
+            return (1.0 - w[:, 0]) * debiased + w[:, 0] * biased
+        return self._logit(user, z, (1.0 - w) * refined + w * c, w)
+
+    def _average(self, user: Tensor, z: Tensor) -> Tensor:
+        """Return the mean logit (R,) over the donors' proxies."""
+        assert self.embed_proxies is not None  # noqa: S101  # asked in this mode alone
+        c = self.embed_proxies(self.donors)  # (K, d)
+        one = torch.ones(1, 1)
+        logits = [self._logit(user, z, c[k].expand(len(z), -1), one) for k in range(len(c))]
+        return torch.stack(logits).mean(0)
+
+    def heads(self, user: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits (R,) of y_U and y_B, the two heads of ``paper``."""
+        ends = (torch.zeros(1), torch.ones(1))
+        debiased, biased = (self.pairwise(user, state, w) for w in ends)
+        return debiased, biased
+
+    def biased(self, user: Tensor, state: Tensor) -> Tensor:
+        """Return the logits (R,) of y_B alone."""
+        z, c, _, _ = state.split(self.dim, dim=1)
+        return self._logit(user, z, c, torch.ones(1, 1))
+
+    def _logit(self, user: Tensor, z: Tensor, c: Tensor, w: Tensor) -> Tensor:
+        x = torch.cat([user, z, c], 1)  # (R, 3d)
+        h = F.relu(self._modulate(self.first(x), w, 0))
+        h = F.relu(self._modulate(self.second(h), w, 2))
+        if self.main == "ncf":
+            product = user * z  # He et al., WWW 2017: generalised matrix factorisation
+        else:
+            product = x
+            for layer in self.cross:  # Wang et al., ADKDD 2017
+                product = x * layer(product) + product
+        logit: Tensor = self.out(torch.cat([h, product], 1)).squeeze(1)
+        return logit
+
+    def _modulate(self, h: Tensor, w: Tensor, part: int) -> Tensor:
+        """Return FiLM of h (R, H) by w; ``part`` is the first of the layer's two chunks."""
+        if self.film is None:
+            return h
+        film = self.film(w).chunk(4, dim=1)  # (1 or R, H) each
+        modulated: Tensor = h * (1.0 + film[part]) + film[part + 1]
+        return modulated

@@ -1,0 +1,116 @@
+"""What CP2Rec's front is compared with, on the same tower: other losses, other scores.
+
+Every rival has the decomposed model's parameters, content, histories, priors and exposure term;
+only how a click is explained differs. With m the debiased score and s_1 the logged one:
+
+    ips, snips, pos, rel   L_U(m) + gamma L_B(s_1): CP2Rec's two heads, an inverse-propensity loss
+    single                 BCE(s_1 + (1 - w) o, y), o a teacher's offset: trained for one w
+    pda                    P(click) = sigmoid(log ELU'(m) + g log(1 + n_i)), n_i training clicks
+    macr                   P(click) = sigmoid(m sigmoid(a_i) sigmoid(a_u)), a linear in q_i or p_u
+
+pda follows Zhang et al., "Causal Intervention for Leveraging Popularity Bias in Recommendation",
+SIGIR 2021, ELU'(m) = ELU(m) + 1, here with a learned exponent and a click likelihood in place of
+their pairwise one; it serves the exponent w g. macr follows Wei et al., "Model-Agnostic
+Counterfactual Reasoning for Eliminating Popularity Bias", KDD 2021; it serves
+(m - (1 - w) c) sigmoid(a_i) sigmoid(a_u).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, cast
+
+import torch
+from annotated_types import Ge, Le
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # its usual name
+
+from training.nets.base import NetOptions, Slates, TrainingTables
+from training.nets.cp2rec.debiased_loss import debiased_loss
+from training.nets.cp2rec.decomposed import Cp2recDecomposed, Cp2recOptions, DecomposedRanker
+
+MACR_C = 2.0  # what macr subtracts at w = 0; nothing logged can tune it
+_MACR_HEADS = 1e-3  # weight of the item's and the user's own click losses, of the published size
+
+Objective = Literal["ips", "snips", "pos", "rel", "single", "pda", "macr"]
+
+
+@dataclass(frozen=True)
+class RivalOptions(NetOptions):
+    """Which rival, on which tower; ``tradeoff`` is the w that ``single`` is trained for."""
+
+    objective: Objective
+    tower: Cp2recOptions
+    tradeoff: Annotated[float, Ge(0), Le(1)] = 1.0
+    biased_weight: Annotated[float, Ge(0)] = 1.0
+
+    @property
+    def exposure(self) -> Literal["propensity", "offset"]:
+        """Offsets for a model of one tradeoff, propensities for the others."""
+        return "offset" if self.objective == "single" else "propensity"
+
+    @property
+    def teacher(self) -> NetOptions:
+        """The tower that rivals share."""
+        return self.tower
+
+
+class MacrRanker(DecomposedRanker):
+    """(m - (1 - w) c) sigmoid(a_i) sigmoid(a_u); for evaluation, not for export."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.item, self.user = nn.Linear(dim, 1), nn.Linear(dim, 1)
+
+    def heads(self, user: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a_i and a_u (R,)."""
+        q, p = state[:, : self.dim], user[:, : self.dim]
+        return self.item(q).squeeze(1), self.user(p).squeeze(1)
+
+    def pairwise(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
+        """Return logits (R,)."""
+        match = super().pairwise(user, state, torch.zeros(1))
+        item, person = self.heads(user, state)
+        gate = torch.sigmoid(item) * torch.sigmoid(person)
+        return (match - (1.0 - tradeoff) * MACR_C) * gate
+
+
+class Cp2recRival(Cp2recDecomposed):
+    """A rival's net and loss. ``batch.propensity`` and ``batch.offset`` feed the first two rows."""
+
+    scalable = False
+    log_clicks: Tensor
+
+    def __init__(self, tables: TrainingTables, options: RivalOptions) -> None:
+        super().__init__(tables, options.tower)
+        self.rival = options
+        if options.objective == "macr":
+            self.ranker = MacrRanker(options.tower.dim)
+        clicks = torch.bincount(tables.item, tables.label, minlength=len(tables.embedding))
+        self.register_buffer("log_clicks", torch.log1p(clicks.float()))
+        self.exponent = nn.Parameter(torch.zeros(()))
+
+    def likelihood(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
+        """Return the rival's loss of users (R, U) with states (R, S)."""
+        zero, one = torch.zeros(1), torch.ones(1)
+        logged = self.ranker.pairwise(user, state, one)  # (R,)
+        objective = self.rival.objective
+        if objective == "single":
+            return self._examined(logged + (1.0 - self.rival.tradeoff) * batch.offset, batch)
+        if objective == "macr":
+            item, person = cast(MacrRanker, self.ranker).heads(user, state)
+            heads = self._examined(item, batch) + self._examined(person, batch)
+            return self._examined(logged, batch) + _MACR_HEADS * heads
+        debiased = self.ranker.pairwise(user, state, zero)
+        if objective == "pda":
+            return self._examined(self.with_popularity(debiased, batch.item, 1.0), batch)
+        biased = self.rival.biased_weight * self._examined(logged, batch)
+        return debiased_loss(debiased, batch, objective) + biased
+
+    def with_popularity(self, debiased: Tensor, item: Tensor, w: float) -> Tensor:
+        """Return log ELU'(m) + w g log(1 + n_i) of scores m (R,) and item rows (R,)."""
+        return torch.log(F.elu(debiased) + 1.0) + w * self.exponent * self.log_clicks[item]
+
+    def _examined(self, logit: Tensor, batch: Slates) -> Tensor:
+        loss: Tensor = self.examination(logit, batch)
+        return loss

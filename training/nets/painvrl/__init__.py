@@ -1,0 +1,1 @@
+"""PaInvRL: the net, and the invariant mask that it is given."""

@@ -1,0 +1,51 @@
+"""What a model shows, kept in its artifact for the service to hold its traffic against."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from service.contract.artifact import ServedReference
+from service.contract.manifest import Calibration
+from training.arrays import Rows
+from training.data.dataset import Dataset
+from training.data.split import Split, training_clicks
+from training.fitting.scoring import TOP, rank_catalogue, sample_users
+from training.metrics.exposure import gini, percentile_rank
+from training.nets.base import FrontNet
+
+TRADEOFFS = np.linspace(0, 1, 11)
+USERS = 300
+_DRAWS = 50  # windows that the expected Gini coefficient is the mean of
+
+
+def served_reference(
+    net: FrontNet, dataset: Dataset, known: Tensor, split: Split, calibration: Calibration
+) -> ServedReference:
+    """Rank the whole catalogue for up to 300 users of the test rows, at tenths of the tradeoff."""
+    users = sample_users(dataset.impressions.user[split.test], len(dataset.item_ids), most=USERS)
+    top, logits = rank_catalogue(net, dataset, known, users, TRADEOFFS)  # (T, U, K)
+    scaled = calibration.slope * logits.astype(np.float64) + calibration.intercept
+    scores = (1 / (1 + np.exp(-scaled))).reshape(len(TRADEOFFS), -1)
+    deciles = np.quantile(scores, np.linspace(0.1, 0.9, 9), axis=1).T  # (T, 9)
+    return ServedReference(
+        item_ids=list(dataset.item_ids),
+        click_percentile=percentile_rank(training_clicks(dataset, split)).astype(np.float32),
+        tradeoffs=TRADEOFFS.astype(np.float32),
+        score_deciles=deciles.astype(np.float32),
+        exposure_gini=np.array(
+            [expected_gini(lists, len(dataset.item_ids)) for lists in top], np.float32
+        ),
+    )
+
+
+def expected_gini(lists: Rows, items: int) -> float:
+    """Return the Gini coefficient that a window of places has on average over draws of users.
+
+    ``lists`` (U, K) are what each user is shown. Users are drawn with replacement, as requests
+    come, until the window is full: the coefficient falls with the number of places.
+    """
+    rng = np.random.default_rng(0)
+    count = ServedReference.WINDOW // TOP
+    drawn = (lists[rng.integers(len(lists), size=count)] for _ in range(_DRAWS))
+    return float(np.mean([gini(np.bincount(each.ravel(), minlength=items)) for each in drawn]))

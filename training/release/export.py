@@ -1,0 +1,280 @@
+"""From a trained net to an artifact: graphs, golden inputs, proof of parity, manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from service.contract.artifact import GOLDEN, MANIFEST, SERVED, Artifact, Golden, ServedReference
+from service.contract.files import sha256
+from service.contract.manifest import (
+    SCHEMA_VERSION,
+    Calibration,
+    DatasetInfo,
+    Front,
+    Graph,
+    Manifest,
+    Modality,
+    Spaces,
+    graph_signatures,
+)
+from service.contract.repository import Repository
+from training.config import Config
+from training.data.dataset import Dataset
+from training.errors import ExportError
+from training.evaluation.report.plots import plot_front
+from training.fitting.provenance import git_commit
+from training.nets.base import FrontNet, with_learned
+
+OPSET = 20
+PARITY_TOLERANCE = 1e-5  # logits; float32 sums in another order
+LEARNED_MODALITY = "id"
+ITEMS = "items.parquet"
+USERS = "users.parquet"
+PLOT = "front.png"
+_GOLDEN_ITEMS = 64
+_GOLDEN_HISTORY = 5
+_GOLDEN_TRADEOFFS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+Array = NDArray[np.float32]
+
+
+def export_artifact(
+    net: FrontNet,
+    dataset: Dataset,
+    known: Tensor,
+    front: Front,
+    served: ServedReference,
+    calibration: Calibration,
+    config: Config,
+    repository: Repository,
+    name: str,
+) -> Artifact:
+    """Write, prove and add a new version of ``name``; raises ExportError where parity fails.
+
+    ``known`` (I,) marks the items that keep what was learned of their id; the others are cold.
+    Nothing appears in the repository unless torch, the graphs and the service's own path agree.
+    """
+    net.eval()
+    with repository.staging(name) as folder:
+        signatures = _export_graphs(net, dataset, folder)
+        golden = make_golden(net, dataset, known)
+        golden.save(folder / GOLDEN)
+        prove_parity(folder, golden)
+        write_learned(net, dataset, known, folder)
+        served.save(folder / SERVED)
+        (folder / "front.json").write_text(front.model_dump_json(indent=2))
+        plot_front([front], folder / PLOT, title=f"{name} on {front.dataset}")
+        files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+        learned = Modality(name=LEARNED_MODALITY, dim=net.learned_items().shape[1], learned=True)
+        manifest = Manifest(
+            schema_version=SCHEMA_VERSION,
+            name=name,
+            kind=config.model,
+            created=datetime.now(UTC),
+            git_commit=git_commit(),
+            config=config.model_dump(mode="json"),
+            dataset=DatasetInfo(
+                name=dataset.description.name,
+                fingerprint=dataset.fingerprint,
+                users=len(dataset.user_ids),
+                items=len(dataset.item_ids),
+                impressions=len(dataset.impressions),
+            ),
+            modalities=(*dataset.modalities, learned),
+            proxies=dataset.proxy_fields,
+            graphs=signatures,
+            opset=OPSET,
+            spaces=_spaces(name, dataset, files),
+            default_tradeoff=config.default_tradeoff,
+            calibration=calibration,
+            parity_tolerance=PARITY_TOLERANCE,
+            front=front,
+            files=files,
+        )
+        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2))
+        _prove_service(folder)
+        return repository.add(name, folder)
+
+
+@torch.inference_mode()
+def make_golden(net: FrontNet, dataset: Dataset, known: Tensor) -> Golden:
+    """Compute logits of a spread of items for one user with torch, at several tradeoffs.
+
+    Some rows are stripped of what they have, so that missing modalities, cold items and unknown
+    proxies are covered whatever the data.
+    """
+    rows = np.linspace(0, len(dataset.item_ids) - 1, _GOLDEN_ITEMS).astype(np.int64)
+    embedding, mask = with_learned(
+        torch.from_numpy(dataset.embedding[rows]),
+        torch.from_numpy(dataset.modality_mask[rows]).float(),
+        net.learned_items()[rows],
+        known[rows],
+    )
+    proxies = torch.from_numpy(dataset.proxies[rows])
+    sizes = [modality.dim for modality in dataset.modalities] + [net.learned_items().shape[1]]
+    starts = np.cumsum([0, *sizes])
+    for modality in range(len(sizes)):  # one row lacks each modality in turn
+        embedding[modality, starts[modality] : starts[modality + 1]] = 0.0
+        mask[modality, modality] = 0.0
+    embedding[len(sizes)], mask[len(sizes)] = 0.0, 0.0
+    proxies[len(sizes) + 1] = torch.nan
+    state = net.item_encoder(embedding, mask, proxies)
+    user = net.user_vectors()[:1]
+    history = np.arange(min(_GOLDEN_HISTORY, len(rows)))
+    logits = torch.stack([net.ranker(user, state, torch.tensor([w])) for w in _GOLDEN_TRADEOFFS])
+    return Golden(
+        embedding=embedding.numpy(),
+        modality_mask=mask.numpy(),
+        proxies=proxies.numpy(),
+        user=user.numpy(),
+        tradeoffs=np.array(_GOLDEN_TRADEOFFS, np.float32),
+        logits=logits.numpy(),
+        history=history,
+        cold_user=net.user_encoder(state[history]).numpy(),
+    )
+
+
+def prove_parity(folder: Path, golden: Golden) -> None:
+    """Compare each ONNX graph in ``folder`` with torch's golden results; raises ExportError."""
+    run = {
+        name: ort.InferenceSession(folder / f"{name}.onnx", providers=["CPUExecutionProvider"]).run
+        for name in ("item_encoder", "user_encoder", "ranker")
+    }
+    state = run["item_encoder"](
+        None,
+        {
+            "embedding": golden.embedding,
+            "modality_mask": golden.modality_mask,
+            "proxies": golden.proxies,
+        },
+    )[0]
+    _agree(
+        "user_encoder",
+        run["user_encoder"](None, {"history": state[golden.history]})[0],
+        golden.cold_user,
+    )
+    for w, logits in zip(golden.tradeoffs, golden.logits, strict=True):
+        feed = {"user": golden.user, "state": state, "tradeoff": np.array([w], np.float32)}
+        _agree(f"ranker at tradeoff {w}", run["ranker"](None, feed)[0], logits)
+
+
+def write_learned(net: FrontNet, dataset: Dataset, known: Tensor, folder: Path) -> None:
+    """Write what publishing needs and no graph holds: learned item parts and user vectors."""
+    with torch.inference_mode():
+        kept = known.numpy()
+        learned = net.learned_items().numpy()[kept]
+        items = [
+            item_id for item_id, is_known in zip(dataset.item_ids, kept, strict=True) if is_known
+        ]
+        pl.DataFrame({"item_id": items, "learned": learned}).write_parquet(folder / ITEMS)
+        users = {"user_id": dataset.user_ids, "vector": net.user_vectors().numpy()}
+        pl.DataFrame(users).write_parquet(folder / USERS)
+
+
+def _export_graphs(net: FrontNet, dataset: Dataset, folder: Path) -> dict[Any, Graph]:
+    learned = net.learned_items().shape[1]
+    embedding = dataset.embedding.shape[1] + learned
+    modalities = len(dataset.modalities) + 1
+    proxies = len(dataset.proxy_fields)
+    with torch.inference_mode():
+        item = (torch.zeros(3, embedding), torch.ones(3, modalities), torch.zeros(3, proxies))
+        state = net.item_encoder(*item)
+        user = net.user_encoder(state)
+    signatures = graph_signatures(
+        embedding=embedding,
+        modalities=modalities,
+        proxies=proxies,
+        state=state.shape[1],
+        user=user.shape[1],
+        context=0,
+    )
+    examples: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
+        "item_encoder": (net.item_encoder, item),
+        "user_encoder": (net.user_encoder, (state,)),
+        "ranker": (net.ranker, (user, state, torch.tensor([0.5]))),
+    }
+    for name, graph in signatures.items():
+        module, inputs = examples[name]
+        shapes = tuple(
+            {
+                axis: torch.export.Dim.DYNAMIC
+                for axis, size in enumerate(t.shape)
+                if size in ("N", "L")
+            }
+            for t in graph.inputs
+        )
+        with _quiet_exporter():
+            torch.onnx.export(
+                module,
+                tuple(tensor.clone() for tensor in inputs),
+                folder / f"{name}.onnx",
+                input_names=[tensor.name for tensor in graph.inputs],
+                output_names=[tensor.name for tensor in graph.outputs],
+                dynamic_shapes=shapes,
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    return signatures
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silence the exporter's own deprecation warnings and its notes on every graph pass."""
+    loggers = [logging.getLogger(name) for name in ("onnx_ir", "onnxscript", "torch.onnx")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _agree(what: str, got: Array, expected: Array) -> None:
+    worst = float(np.abs(got - expected).max())
+    if not worst <= PARITY_TOLERANCE:  # also NaN
+        raise ExportError(f"{what}: ONNX and torch differ by {worst:.2e}, over {PARITY_TOLERANCE}")
+
+
+def _prove_service(folder: Path) -> None:
+    """Let the service itself verify the artifact, in a process of its own."""
+    command = [sys.executable, "-m", "service", "--check", str(folder)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own
+    if checked.returncode:
+        raise ExportError(f"the service refuses the artifact: {checked.stderr.strip()}")
+
+
+def _spaces(name: str, dataset: Dataset, files: dict[str, str]) -> Spaces:
+    """Name the key spaces: vectors by the model's content, proxies by the dataset's."""
+    model = hashlib.sha256(
+        "".join(files[f"{g}.onnx"] for g in ("item_encoder", "user_encoder")).encode()
+    )
+    model.update((files[ITEMS] + files[USERS]).encode())
+    proxies = hashlib.sha256("\n".join(p.model_dump_json() for p in dataset.proxy_fields).encode())
+    space = f"{name[:40]}-{model.hexdigest()[:12]}"
+    return Spaces(
+        items=space,
+        users=space,
+        proxies=f"{dataset.description.name[:40]}-{proxies.hexdigest()[:12]}",
+    )
