@@ -15,10 +15,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api import operations, rank
-from service.api.middleware import Envelope
+from service.api.middleware import RequestMiddleware
 from service.errors import error_body
 from service.models.registry import Registry
-from service.ranking.full_scan import Scans
+from service.ranking.full_scan import FullScanQueue
 from service.ranking.ranker import Ranker
 from service.settings import Settings
 from service.store.records import RedisStore
@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
         store = RedisStore(settings, telemetry)
         registry = Registry(settings, store, telemetry)
         app.state.store, app.state.registry, app.state.telemetry = store, registry, telemetry
-        app.state.ranker = Ranker(registry, store, telemetry, Scans(settings.scan_queue))
+        app.state.ranker = Ranker(registry, store, telemetry, FullScanQueue(settings.scan_queue))
         watching = asyncio.create_task(registry.watch(), name="watch models")
         try:
             yield
@@ -46,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
             await store.close()
 
     envelope = functools.partial(
-        Envelope, telemetry=telemetry, max_body_bytes=settings.max_body_bytes
+        RequestMiddleware, telemetry=telemetry, max_body_bytes=settings.max_body_bytes
     )
     app = _Application(
         envelope,

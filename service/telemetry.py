@@ -47,7 +47,7 @@ class Telemetry:
         self._store()
         self._catalog()
         self._models()
-        self._served()
+        self._exposure()
 
     def _requests(self) -> None:
         self.requests = self._histogram(
@@ -170,51 +170,51 @@ class Telemetry:
             "rank_model_front",
             "What was measured at a tradeoff before the model was published: logged_auc, "
             "unbiased_auc, popularity_percentile, tail_share, and exposure_gini of as many places "
-            "as rank_served_exposure_gini looks at.",
+            "as rank_exposure_gini looks at.",
             "model",
             "tradeoff",
             "measure",
         )
 
-    def _served(self) -> None:
+    def _exposure(self) -> None:
         labels = ("model", "tradeoff", "pool")
-        self.served_rankings = self._counter(
-            "rank_served_rankings_total",
+        self.exposure_rankings = self._counter(
+            "rank_exposure_rankings_total",
             "Rankings by tradeoff, to the nearest tenth, of the whole catalogue or of candidates.",
             *labels,
         )
-        self.served_places = self._counter(
-            "rank_served_places_total",
+        self.exposure_places = self._counter(
+            "rank_exposure_places_total",
             "Places up to the tenth of each ranking, missing items left out.",
             *labels,
         )
-        self.served_cold = self._counter(
-            "rank_served_cold_places_total", "Such places that went to cold items.", *labels
+        self.exposure_cold = self._counter(
+            "rank_exposure_cold_places_total", "Such places that went to cold items.", *labels
         )
-        self.served_tail = self._counter(
-            "rank_served_tail_places_total",
+        self.exposure_tail = self._counter(
+            "rank_exposure_tail_places_total",
             "Such places that went to the 80 % of items with the fewest training clicks.",
             *labels,
         )
-        self.served_popularity = self._counter(
-            "rank_served_popularity_percentiles_total",
+        self.exposure_popularity = self._counter(
+            "rank_exposure_popularity_percentiles_total",
             "Sum over such places of the items' percentile by training clicks: over "
-            "rank_served_places_total, the average popularity, 50 = the median item.",
+            "rank_exposure_places_total, the average popularity, 50 = the median item.",
             *labels,
         )
-        self.served_window = self._gauge(
-            "rank_served_window_places",
+        self.exposure_window = self._gauge(
+            "rank_exposure_window_places",
             "Places that the two metrics below look at: the last ones, 1,000 at most.",
             *labels,
         )
-        self.served_gini = self._gauge(
-            "rank_served_exposure_gini",
+        self.exposure_gini = self._gauge(
+            "rank_exposure_gini",
             "Gini coefficient of the last 1,000 places over all items of the catalogue; greater "
             "while there are fewer.",
             *labels,
         )
-        self.served_drift = self._gauge(
-            "rank_served_score_drift",
+        self.exposure_drift = self._gauge(
+            "rank_exposure_score_drift",
             "Population stability index of the last 1,000 scores of whole-catalogue rankings "
             "against those measured before the model was published; above 0.25 is a shift.",
             *labels,

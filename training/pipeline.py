@@ -15,7 +15,7 @@ from training.evaluation.front import measure_front, pool_fronts
 from training.evaluation.ranking_front import measure_ranking_front
 from training.fitting.runs import over_seeds
 from training.fitting.train_net import Trained, _checkpoint, _preparation, train_net
-from training.release.bias_reference import served_reference
+from training.release.bias_reference import bias_reference
 from training.release.export import export_artifact
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def train(
     log.info("measuring the front at %d tradeoffs", config.front.points)
     front = _measure(dataset, config, trained)
     log.info("exporting and proving parity")
-    served = served_reference(
+    reference = bias_reference(
         trained.net, dataset, trained.known, trained.split, trained.calibration
     )
     artifact = export_artifact(
@@ -37,7 +37,7 @@ def train(
         dataset,
         trained.known,
         front,
-        served,
+        reference,
         trained.calibration,
         config,
         repository,

@@ -470,7 +470,7 @@ STORE_AND_CATALOGUE = Dashboard(
     ),
 )
 
-PLACES = "rank_served_places_total"
+PLACES = "rank_exposure_places_total"
 TRADEOFFS = 'tradeoff=~"0.0|0.5|1.0"'  # of which every panel shows the course
 
 
@@ -496,8 +496,8 @@ def _served(metric: str, per: float = 1) -> Query:
 
 
 SERVED_BIAS = Dashboard(
-    uid="served-bias",
-    title="Served bias and the front",
+    uid="exposure",
+    title="Exposure and the front",
     description="What do users get to see at the tradeoffs that are asked for, and is it what was "
     "measured before the model was published? Places are those up to the tenth.",
     rows=(
@@ -509,8 +509,8 @@ SERVED_BIAS = Dashboard(
                     "Share of rankings at a tradeoff below 0.45, in the last half hour.",
                     [
                         Query(
-                            'sum(increase(rank_served_rankings_total{tradeoff=~"0.[0-4]"}[30m]))'
-                            " / sum(increase(rank_served_rankings_total[30m]))"
+                            'sum(increase(rank_exposure_rankings_total{tradeoff=~"0.[0-4]"}[30m]))'
+                            " / sum(increase(rank_exposure_rankings_total[30m]))"
                         )
                     ],
                     unit="percentunit",
@@ -520,7 +520,7 @@ SERVED_BIAS = Dashboard(
                     "Mean percentile by training clicks of what is shown; 50 is the median item.",
                     [
                         Query(
-                            "sum(increase(rank_served_popularity_percentiles_total[30m]))"
+                            "sum(increase(rank_exposure_popularity_percentiles_total[30m]))"
                             f" / sum(increase({PLACES}[30m]))"
                         )
                     ],
@@ -531,7 +531,7 @@ SERVED_BIAS = Dashboard(
                     "Share of places that go to the 80 % least clicked items.",
                     [
                         Query(
-                            "sum(increase(rank_served_tail_places_total[30m]))"
+                            "sum(increase(rank_exposure_tail_places_total[30m]))"
                             f" / sum(increase({PLACES}[30m]))"
                         )
                     ],
@@ -542,7 +542,7 @@ SERVED_BIAS = Dashboard(
                     "Share of places that go to items known by content alone.",
                     [
                         Query(
-                            "sum(increase(rank_served_cold_places_total[30m]))"
+                            "sum(increase(rank_exposure_cold_places_total[30m]))"
                             f" / sum(increase({PLACES}[30m]))"
                         )
                     ],
@@ -551,7 +551,7 @@ SERVED_BIAS = Dashboard(
                 Stat(
                     "Largest drift",
                     "Of the scores of any tradeoff; above 0.25 is a shift.",
-                    [Query(_or_zero("max(rank_served_score_drift)"))],
+                    [Query(_or_zero("max(rank_exposure_score_drift)"))],
                     unit="none",
                     bad=0.1,
                     worse=0.25,
@@ -584,7 +584,7 @@ SERVED_BIAS = Dashboard(
                     [
                         Query(
                             "sum by (tradeoff) "
-                            "(rate(rank_served_rankings_total[$__rate_interval]))",
+                            "(rate(rank_exposure_rankings_total[$__rate_interval]))",
                             "{{tradeoff}}",
                         )
                     ],
@@ -596,7 +596,7 @@ SERVED_BIAS = Dashboard(
                     "Only rankings of the whole catalogue are comparable with what was measured.",
                     [
                         Query(
-                            "sum by (pool) (rate(rank_served_rankings_total[$__rate_interval]))",
+                            "sum by (pool) (rate(rank_exposure_rankings_total[$__rate_interval]))",
                             "{{pool}}",
                         )
                     ],
@@ -625,7 +625,7 @@ SERVED_BIAS = Dashboard(
                     "Should fall with the tradeoff. Away from what was measured: other users, or "
                     "other items than the model was trained on.",
                     [
-                        _served("rank_served_popularity_percentiles_total", 100),
+                        _served("rank_exposure_popularity_percentiles_total", 100),
                         _front("popularity_percentile", 100),
                     ],
                     unit="percentunit",
@@ -633,7 +633,7 @@ SERVED_BIAS = Dashboard(
                 Lines(
                     "Long-tail share",
                     "Should rise as the tradeoff falls.",
-                    [_served("rank_served_tail_places_total"), _front("tail_share")],
+                    [_served("rank_exposure_tail_places_total"), _front("tail_share")],
                     unit="percentunit",
                 ),
                 Lines(
@@ -643,7 +643,7 @@ SERVED_BIAS = Dashboard(
                     [
                         Query(
                             "avg by (model, tradeoff) "
-                            f'(rank_served_exposure_gini{{pool="catalogue", {TRADEOFFS}}})',
+                            f'(rank_exposure_gini{{pool="catalogue", {TRADEOFFS}}})',
                             "{{model}} at {{tradeoff}}",
                         ),
                         _front("exposure_gini"),
@@ -660,7 +660,9 @@ SERVED_BIAS = Dashboard(
                     "Candidates are chosen before they are ranked: a gap is the choice's bias.",
                     [
                         Query(
-                            _of_places("rank_served_popularity_percentiles_total", "pool", per=100),
+                            _of_places(
+                                "rank_exposure_popularity_percentiles_total", "pool", per=100
+                            ),
                             "{{pool}}",
                         )
                     ],
@@ -671,7 +673,7 @@ SERVED_BIAS = Dashboard(
                     "Items without clicks get their chance at low tradeoffs.",
                     [
                         Query(
-                            _of_places("rank_served_cold_places_total", "tradeoff"),
+                            _of_places("rank_exposure_cold_places_total", "tradeoff"),
                             "{{tradeoff}}",
                         )
                     ],
@@ -683,7 +685,7 @@ SERVED_BIAS = Dashboard(
                     "users, proxies or content are not what the model was measured on.",
                     [
                         Query(
-                            _or_zero("max by (model, tradeoff) (rank_served_score_drift)"),
+                            _or_zero("max by (model, tradeoff) (rank_exposure_score_drift)"),
                             "{{model}} at {{tradeoff}}",
                         )
                     ],

@@ -16,7 +16,7 @@ from service.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 
-class Envelope:
+class RequestMiddleware:
     """Wraps every request; ``scope["state"]["request_id"]`` is set before the routes run."""
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry, max_body_bytes: int) -> None:

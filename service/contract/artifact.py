@@ -21,7 +21,7 @@ from service.contract.manifest import Manifest
 MANIFEST = "manifest.json"
 GRAPHS = ("item_encoder", "user_encoder", "ranker")
 GOLDEN = "golden.npz"
-SERVED = "served.npz"  # optional: artifacts made before there was one have none
+BIAS_REFERENCE = "bias_reference.npz"  # optional: artifacts made before there was one have none
 REQUIRED = (*(f"{graph}.onnx" for graph in GRAPHS), GOLDEN, "front.json")
 
 
@@ -61,7 +61,7 @@ class Golden:
 
 
 @dataclass(frozen=True)
-class ServedReference:
+class BiasReference:
     """What the model shows, measured on the top 10 of the whole catalogue, to hold traffic against.
 
     Shapes: click_percentile (I,) in (0, 100), where each of ``item_ids`` stands by its training
@@ -109,14 +109,14 @@ class Artifact:
         """Read the golden inputs; raises ArtifactError if they are incomplete."""
         return Golden(**_arrays(self.path / GOLDEN, {f.name for f in fields(Golden)}))
 
-    def served(self) -> ServedReference | None:
+    def bias_reference(self) -> BiasReference | None:
         """Read what the model shows, None where the artifact does not tell."""
-        if SERVED not in self.manifest.files:
+        if BIAS_REFERENCE not in self.manifest.files:
             return None
-        path = self.path / SERVED
-        arrays = _arrays(path, {f.name for f in fields(ServedReference)})
+        path = self.path / BIAS_REFERENCE
+        arrays = _arrays(path, {f.name for f in fields(BiasReference)})
         ids = arrays.pop("item_ids").tobytes().decode()
-        found = ServedReference(item_ids=ids.split("\n") if ids else [], **arrays)
+        found = BiasReference(item_ids=ids.split("\n") if ids else [], **arrays)
         points = len(found.tradeoffs)
         for name, shape in (
             ("click_percentile", (len(found.item_ids),)),

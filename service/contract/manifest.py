@@ -77,7 +77,7 @@ class Calibration(_Frozen):
     meaning: str
 
 
-class Metric(_Frozen):
+class Estimate(_Frozen):
     """A mean and its standard error (None where it cannot be estimated)."""
 
     mean: float
@@ -88,7 +88,7 @@ class FrontPoint(_Frozen):
     """What was measured at one tradeoff, by metric name."""
 
     tradeoff: Unit
-    logged: dict[str, Metric] = Field(
+    logged: dict[str, Estimate] = Field(
         description="On logged traffic as served, the position unknown to the model: auc, logloss "
         "(nats) and ece (expected calibration error) of the calibrated score; gauc (by rows), "
         "ndcg_at_10 and recall_at_10 of each user's own rows, users with one label left out. "
@@ -97,11 +97,11 @@ class FrontPoint(_Frozen):
         "ndcg_at_20_hit (normalised by the hits alone), cold_recall_at_20 (of items without a "
         "training click), matched_auc (against items of like popularity)."
     )
-    unbiased: dict[str, Metric] = Field(
+    unbiased: dict[str, Estimate] = Field(
         description="On unbiased traffic: the same, without ece and auc_with_position; of data "
         "that hold clicks alone, recall_at_20."
     )
-    shown: dict[str, Metric] = Field(
+    shown: dict[str, Estimate] = Field(
         default_factory=dict,
         description="Of the top 10 of the whole catalogue: arp (mean training clicks of an item), "
         "popularity_percentile (their percentile, 50 = the median item), tail_share (of places, "
@@ -116,10 +116,10 @@ class Front(_Frozen):
     points: tuple[FrontPoint, ...] = Field(min_length=2)
     unbiased_kind: str = Field(description="What 'unbiased' means, e.g. 'uniform exposure'.")
     axis: str = Field(description="The metric whose two values span the front, e.g. 'auc'.")
-    hypervolume: Metric
+    hypervolume: Estimate
     reference: tuple[float, float] = Field(description="(logged, unbiased) corner, fixed before.")
     spearman: dict[str, float] = Field(description="Rank correlation of tradeoff with each axis.")
-    gain: dict[str, Metric] = Field(
+    gain: dict[str, Estimate] = Field(
         description="Paired gains: logged(w=1) - logged(w=0) and unbiased(w=0) - unbiased(w=1)."
     )
     verdict: Literal["clear", "weak", "none"]

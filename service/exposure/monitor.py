@@ -1,4 +1,4 @@
-"""Served bias: what is shown at each tradeoff, as the model's own front was measured."""
+"""Exposure bias: what is shown at each tradeoff, as the model's own front was measured."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.contract.artifact import Artifact, ServedReference
+from service.contract.artifact import Artifact, BiasReference
 from service.contract.manifest import Front
 from service.telemetry import Telemetry
 
 TENTHS = tuple(f"{tenth / 10:.1f}" for tenth in range(11))
 WHOLE = "catalogue"
 POOLS = ("candidates", WHOLE)
-_TOP, _WINDOW = ServedReference.TOP, ServedReference.WINDOW
+_TOP, _WINDOW = BiasReference.TOP, BiasReference.WINDOW
 _TAIL_PERCENTILE = 80.0
 _BATCH = 256  # rankings looked at together: one by one would cost as much as ranking
 _FEWEST_SCORES = 100  # from which a drift is told
@@ -25,14 +25,14 @@ Floats = NDArray[np.floating]
 Hashes = NDArray[np.int64]
 
 
-class Served:
+class ExposureMonitor:
     """Counts what one model's rankings show; ``add`` notes, ``report`` tells the metrics.
 
     An item that was not in training has no clicks: its popularity percentile is 0.
     """
 
     def __init__(self, artifact: Artifact, telemetry: Telemetry) -> None:
-        reference = artifact.served()  # not kept: it holds all ids
+        reference = artifact.bias_reference()  # not kept: it holds all ids
         self._noted: list[tuple[int, list[str], list[float], int]] = []
         self._popularity = _Popularity(reference) if reference else None
         self._views = [
@@ -92,7 +92,7 @@ class Served:
 class _Popularity:
     """Percentiles by the hash of an id: 12 bytes an item."""
 
-    def __init__(self, reference: ServedReference) -> None:
+    def __init__(self, reference: BiasReference) -> None:
         hashes = np.fromiter(map(hash, reference.item_ids), np.int64, len(reference.item_ids))
         order = np.argsort(hashes)
         self._hashes = np.append(hashes[order], 0)  # never empty, and a search may end behind all
@@ -116,13 +116,13 @@ class _View:
         deciles: Floats | None,
     ) -> None:
         self._deciles = deciles
-        self._rankings = telemetry.served_rankings.labels(*labels)
-        self._places = telemetry.served_places.labels(*labels)
-        self._cold = telemetry.served_cold.labels(*labels)
-        self._window = telemetry.served_window.labels(*labels)
+        self._rankings = telemetry.exposure_rankings.labels(*labels)
+        self._places = telemetry.exposure_places.labels(*labels)
+        self._cold = telemetry.exposure_cold.labels(*labels)
+        self._window = telemetry.exposure_window.labels(*labels)
         if has_popularity:
-            self._tail = telemetry.served_tail.labels(*labels)
-            self._percentiles = telemetry.served_popularity.labels(*labels)
+            self._tail = telemetry.exposure_tail.labels(*labels)
+            self._percentiles = telemetry.exposure_popularity.labels(*labels)
         self._telemetry, self._labels = telemetry, labels
         self._hashes = np.zeros(0, np.int64)
         self._scores = np.zeros(0)
@@ -152,10 +152,10 @@ class _View:
         self._changed = False
         self._window.set(len(self._hashes))
         if len(self._hashes):
-            self._telemetry.served_gini.labels(*self._labels).set(gini(self._hashes, items))
+            self._telemetry.exposure_gini.labels(*self._labels).set(gini(self._hashes, items))
         if self._deciles is not None and len(self._scores) >= _FEWEST_SCORES:
             drift = stability_index(self._scores, self._deciles)
-            self._telemetry.served_drift.labels(*self._labels).set(drift)
+            self._telemetry.exposure_drift.labels(*self._labels).set(drift)
 
 
 def gini(shown: Hashes, items: int) -> float:
@@ -182,7 +182,7 @@ def stability_index(values: Floats, deciles: Floats) -> float:
 
 
 def _report_front(
-    model: str, front: Front, reference: ServedReference | None, telemetry: Telemetry
+    model: str, front: Front, reference: BiasReference | None, telemetry: Telemetry
 ) -> None:
     """Show the measured front at the tradeoffs that traffic is counted at."""
     at = np.array([point.tradeoff for point in front.points])
@@ -205,7 +205,7 @@ def _mean(metrics: Mapping[str, Any], name: str) -> float:
     return float(metrics[name].mean) if name in metrics else float("nan")
 
 
-def _deciles(reference: ServedReference, tradeoff: str) -> Floats:
+def _deciles(reference: BiasReference, tradeoff: str) -> Floats:
     """Return the inner deciles (9,) of the scores shown at ``tradeoff``."""
     columns = reference.score_deciles.T
     return np.array([np.interp(float(tradeoff), reference.tradeoffs, each) for each in columns])

@@ -16,7 +16,7 @@ from service.contract.manifest import Manifest
 from service.errors import (
     InvalidRequestError,
 )
-from service.exposure.monitor import Served
+from service.exposure.monitor import ExposureMonitor
 from service.models.scorer import Scorer
 
 
@@ -28,7 +28,7 @@ class LoadedModel:
     catalog: Catalog
     keys: Keys
     average_user: NDArray[np.float32]
-    served: Served
+    exposure: ExposureMonitor
     following: asyncio.Task[None]
 
     @property

@@ -20,7 +20,7 @@ from service.errors import (
     RankError,
     StoreError,
 )
-from service.exposure.monitor import Served
+from service.exposure.monitor import ExposureMonitor
 from service.models.loaded_model import LoadedModel
 from service.models.scorer import Scorer
 from service.settings import Settings
@@ -78,7 +78,7 @@ class Registry:
     def report(self) -> None:
         """Bring the metrics of what is shown up to date."""
         for model in self._models.values():
-            model.served.report(len(model.catalog))
+            model.exposure.report(len(model.catalog))
 
     def _move(self, aliases: dict[str, str]) -> None:
         """Let ``aliases`` stand for what they name now, and show it."""
@@ -174,7 +174,7 @@ class Registry:
         path = self._repository.path(name, int(version))
         try:
             scorer = await asyncio.to_thread(self._verify, path)
-            served = await asyncio.to_thread(Served, scorer.artifact, self._telemetry)
+            exposure = await asyncio.to_thread(ExposureMonitor, scorer.artifact, self._telemetry)
             keys = Keys(self._settings.namespace, scorer.artifact.manifest.spaces)
             catalog = Catalog(
                 self._store,
@@ -202,7 +202,7 @@ class Registry:
             average_user=scorer.encode_user(
                 np.zeros((0, scorer.artifact.manifest.state_dim), "f4")
             ),
-            served=served,
+            exposure=exposure,
             following=asyncio.create_task(catalog.follow(), name=f"follow {label}"),
         )
         for told in (self._failures, self._pause_s, self._retry_at):

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from service.errors import OverloadedError
 
 
-class Scans:
+class FullScanQueue:
     """Gives turns to what would hold the event loop up: memory bandwidth is one for all."""
 
     def __init__(self, limit: int) -> None:

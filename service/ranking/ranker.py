@@ -16,7 +16,7 @@ from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry
 from service.models.scorer import RUN_ROWS
 from service.ranking.answer import Columns, Question, as_rows, rank_pool
-from service.ranking.full_scan import Scans
+from service.ranking.full_scan import FullScanQueue
 from service.ranking.messages import Degraded, RankRequest
 from service.ranking.request import Clock
 from service.store.records import RedisStore
@@ -27,7 +27,7 @@ class Ranker:
     """Ranks candidates for a user at the request's tradeoff."""
 
     def __init__(
-        self, registry: Registry, store: RedisStore, telemetry: Telemetry, scans: Scans
+        self, registry: Registry, store: RedisStore, telemetry: Telemetry, scans: FullScanQueue
     ) -> None:
         self._registry = registry
         self._store = store
@@ -57,7 +57,7 @@ class Ranker:
             columns = await self._rank_all(model, request.exclude, question, clock, degraded)
         else:
             columns = rank_pool(model.scorer, pool, question, clock)
-        model.served.add(tradeoff, request.candidates is None, columns)
+        model.exposure.add(tradeoff, request.candidates is None, columns)
         items = columns if request.format == "columns" else as_rows(columns)
         for reason in degraded:
             self._degraded[reason].inc()

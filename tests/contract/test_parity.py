@@ -203,15 +203,15 @@ def test_parity_that_fails_leaves_no_version_behind(
 
     monkeypatch.setattr("training.release.export.make_golden", off)
     repository = Repository(tmp_path)
-    served = world.artifact.served()
-    assert served is not None
+    reference = world.artifact.bias_reference()
+    assert reference is not None
     with pytest.raises(ExportError, match=r"ranker at tradeoff 0.5: ONNX and torch differ"):
         export_artifact(
             world.trained.net,
             world.dataset,
             world.trained.known,
             world.artifact.manifest.front,
-            served,
+            reference,
             world.trained.calibration,
             world.config,
             repository,

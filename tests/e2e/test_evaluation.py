@@ -14,7 +14,7 @@ from tests.conftest import World
 from tests.e2e.conftest import training as run_training
 from training.arrays import Rows
 from training.evaluation.probes import measure_probes
-from training.evaluation.report.schema import Part, Report
+from training.evaluation.report.schema import Report, Segment
 from training.evaluation.segments import measure_cold
 
 
@@ -25,7 +25,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_row_is_warm_or_cold(world: World, runs: Path) -> None:
     measured = measure_cold(world.dataset, world.config, 1, runs, 0.2)
-    parts: dict[tuple[str, str], Part] = {(part.axis, part.who): part for part in measured}
+    parts: dict[tuple[str, str], Segment] = {(part.axis, part.who): part for part in measured}
 
     split = world.trained.split
     for axis, rows in (("logged", split.test), ("unbiased", split.unbiased)):
@@ -71,7 +71,7 @@ def test_no_hidden_users_on_request(world: World, runs: Path) -> None:
     parts = measure_cold(world.dataset, world.config, 1, runs, 0.0)
 
     assert not [part for part in parts if part.who.startswith("hidden")]
-    assert all(isinstance(part, Part) for part in parts)
+    assert all(isinstance(part, Segment) for part in parts)
 
 
 def test_the_command_prints_and_keeps_them(world: World, tmp_path: Path) -> None:

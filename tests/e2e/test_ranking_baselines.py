@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import training.evaluation.baselines.full_ranking
-from service.contract.manifest import Metric
+from service.contract.manifest import Estimate
 from tests.e2e.conftest import write_clicks
 from training.cli.cli import app
 from training.config import Config, load_config
@@ -140,7 +140,7 @@ def test_the_command_writes_table_and_plot(folder: Path, tmp_path: Path) -> None
     report = json.loads((tmp_path / "clicks/clicks.json").read_text())
     assert list(report["baselines"]) == ["popularity", "rp3beta"]
     assert (tmp_path / "clicks/clicks.png").read_bytes().startswith(b"\x89PNG")
-    recall = Metric(**report["baselines"]["rp3beta"]["points"][0]["recall_at_20"]).mean
+    recall = Estimate(**report["baselines"]["rp3beta"]["points"][0]["recall_at_20"]).mean
     assert f"| rp3beta | random walk of three steps | 1 | {recall:.4f} |" in done.output
 
 

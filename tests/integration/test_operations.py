@@ -167,22 +167,22 @@ def test_what_is_served_is_told_beside_what_was_measured(
 ) -> None:
     at = 'model="toy@1",pool="catalogue",tradeoff="0.0"'
     with deployment.serve() as service:
-        assert f"rank_served_rankings_total{{{at}}} 0.0" in service.client.get("/metrics").text
+        assert f"rank_exposure_rankings_total{{{at}}} 0.0" in service.client.get("/metrics").text
         for user_id in world.dataset.user_ids[:60] * 2:
             service.rank(user_id=user_id, tradeoff=0.0, top_k=20)
-        assert service.metric(f"rank_served_rankings_total{{{at}}}") == 120
-        assert service.metric(f"rank_served_places_total{{{at}}}") == 1200
-        assert service.metric(f"rank_served_window_places{{{at}}}") == 1000
+        assert service.metric(f"rank_exposure_rankings_total{{{at}}}") == 120
+        assert service.metric(f"rank_exposure_places_total{{{at}}}") == 1200
+        assert service.metric(f"rank_exposure_window_places{{{at}}}") == 1000
         measured = 'rank_model_front{measure="%s",model="toy@1",tradeoff="0.0"}'
         # The same users see the same: only who is drawn how often differs.
-        assert service.metric(f"rank_served_score_drift{{{at}}}") < 0.1
-        concentration = service.metric(f"rank_served_exposure_gini{{{at}}}")
+        assert service.metric(f"rank_exposure_score_drift{{{at}}}") < 0.1
+        concentration = service.metric(f"rank_exposure_gini{{{at}}}")
         assert abs(concentration - service.metric(measured % "exposure_gini")) < 0.05
-        popularity = service.metric(f"rank_served_popularity_percentiles_total{{{at}}}") / 1200
+        popularity = service.metric(f"rank_exposure_popularity_percentiles_total{{{at}}}") / 1200
         assert abs(popularity - service.metric(measured % "popularity_percentile")) < 5
         service.rank(user_id="u", tradeoff=0.0, candidates=world.dataset.item_ids[:4])
         at = at.replace("catalogue", "candidates")
-        assert service.metric(f"rank_served_places_total{{{at}}}") == 4
+        assert service.metric(f"rank_exposure_places_total{{{at}}}") == 4
 
 
 def test_models_and_store_are_measured(deployment: Deployment, world: World) -> None:

@@ -129,18 +129,18 @@ def test_every_panel_and_alert_has_its_data(stack: Stack) -> None:
 
 
 def test_served_bias_is_told_by_both_replicas(stack: Stack) -> None:
-    shown = stack.query("sum by (instance) (rank_served_places_total) > 0")
+    shown = stack.query("sum by (instance) (rank_exposure_places_total) > 0")
     assert len(shown) == 2
     front = stack.query('rank_model_front{measure="popularity_percentile", tradeoff="0.5"}')
     served = stack.query(
-        'sum(rank_served_popularity_percentiles_total{pool="catalogue"})'
-        ' / sum(rank_served_places_total{pool="catalogue"})'
+        'sum(rank_exposure_popularity_percentiles_total{pool="catalogue"})'
+        ' / sum(rank_exposure_places_total{pool="catalogue"})'
     )
     stack.report["popularity_percentile"] = {
         "served": round(float(served[0]["value"][1]), 1),
         "measured_at_0.5": round(float(front[0]["value"][1]), 1),
     }
-    drift = stack.query("max(rank_served_score_drift)")
+    drift = stack.query("max(rank_exposure_score_drift)")
     stack.report["largest_score_drift"] = round(float(drift[0]["value"][1]), 3)
     assert 0 < stack.report["popularity_percentile"]["served"] < 100
 

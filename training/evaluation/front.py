@@ -10,7 +10,7 @@ import torch
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from service.contract.manifest import Calibration, Front, FrontPoint, Metric
+from service.contract.manifest import Calibration, Estimate, Front, FrontPoint
 from training.arrays import Floats
 from training.config import FrontOptions
 from training.data.dataset import Dataset
@@ -40,7 +40,7 @@ def measure_front(
     tradeoffs = np.linspace(0, 1, options.points)
     unbiased, kind = unbiased_rows(dataset, split)
     rng = np.random.default_rng(seed)
-    tables: list[list[dict[str, Metric]]] = []
+    tables: list[list[dict[str, Estimate]]] = []
     replicates: list[Floats] = []
     for axis, rows in (("logged", split.test), ("unbiased", unbiased)):
         logits = score_rows(net, dataset, known, rows, tradeoffs)  # (T, R)
@@ -98,7 +98,7 @@ def one_front(
         center,
         axis=axis,
         gain_se=_gains(*replicates).std(axis=0, ddof=1),
-        hypervolume=Metric(
+        hypervolume=Estimate(
             mean=_hypervolumes((center[0][None], center[1][None]), options.reference)[0],
             se=finite(_hypervolumes(replicates, options.reference).std(ddof=1)),
         ),
@@ -148,7 +148,7 @@ def _front(
     *,
     axis: str,
     gain_se: Floats,
-    hypervolume: Metric,
+    hypervolume: Estimate,
     options: FrontOptions,
     unbiased_kind: str,
     diagnostic: str,
@@ -170,7 +170,7 @@ def _front(
         reference=options.reference,
         spearman=spearman,
         gain={
-            side: Metric(mean=float(mean), se=finite(se))
+            side: Estimate(mean=float(mean), se=finite(se))
             for side, mean, se in zip(("logged", "unbiased"), gain, gain_se, strict=True)
         },
         verdict=verdict(gain, gain_se, spearman),
@@ -208,7 +208,7 @@ def _spearman(tradeoffs: Sequence[float], curve: Floats) -> float:
     return float(spearmanr(tradeoffs, curve).statistic)
 
 
-def _over_seeds(tables: Sequence[dict[str, Metric]]) -> dict[str, Metric]:
+def _over_seeds(tables: Sequence[dict[str, Estimate]]) -> dict[str, Estimate]:
     """Pool tables, one a seed, of the metrics that every seed has."""
     return {
         name: mean_and_se(np.array([table[name].mean for table in tables]))

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from service.contract.manifest import Front, FrontPoint, Metric
+from service.contract.manifest import Estimate, Front, FrontPoint
 from training.arrays import Floats
 from training.config import FrontOptions
 from training.data.dataset import Dataset
@@ -79,7 +79,7 @@ def measure_ranking_front(
 
 
 def _point(
-    tradeoff: float, values: dict[str, Floats], shown: dict[str, Metric], seed: int
+    tradeoff: float, values: dict[str, Floats], shown: dict[str, Estimate], seed: int
 ) -> FrontPoint:
     metrics = mean_over_users(values, seed)
     tail = metrics.pop(TAIL_AXIS)

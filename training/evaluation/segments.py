@@ -14,13 +14,13 @@ from pydantic import BaseModel
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
-from service.contract.manifest import Metric
+from service.contract.manifest import Estimate
 from training.arrays import Floats, Rows
 from training.config import Config
 from training.data.dataset import SPLITS, Dataset
 from training.data.split import Split, unbiased_rows
 from training.errors import ConfigError
-from training.evaluation.report.schema import Part
+from training.evaluation.report.schema import Segment
 from training.fitting.runs import over_seeds
 from training.fitting.scoring import catalogue_states, score_rows
 from training.fitting.train_net import Trained, train_net
@@ -38,12 +38,12 @@ Axis = Literal["logged", "unbiased"]
 class _Run(BaseModel):
     """One seed; errors of its AUCs are by bootstrap over users."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[Segment, ...]
 
 
 def measure_cold(
     dataset: Dataset, config: Config, seeds: int, runs: Path, hidden_share: float
-) -> tuple[Part, ...]:
+) -> tuple[Segment, ...]:
     """Return AUCs of cold and warm items and users over ``seeds``.
 
     Items are cold where no training row has them; so are users. And ``hidden_share`` of the users
@@ -133,7 +133,7 @@ def priors(dataset: Dataset, rows: Rows, seed: int) -> dict[str, Floats]:
     return found
 
 
-def pool(seeds: list[tuple[Part, ...]]) -> tuple[Part, ...]:
+def pool(seeds: list[tuple[Segment, ...]]) -> tuple[Segment, ...]:
     """Pool the parts of several seeds; a part or a score that a seed lacks is left out."""
     tables = [{(part.axis, part.who): part for part in parts} for parts in seeds]
     pooled = []
@@ -150,11 +150,11 @@ def pool(seeds: list[tuple[Part, ...]]) -> tuple[Part, ...]:
             for name in parts[0].auc
             if all(name in part.auc for part in parts)
         }
-        pooled.append(Part(axis=axis, who=who, auc=aucs, **counts))
+        pooled.append(Segment(axis=axis, who=who, auc=aucs, **counts))
     return tuple(pooled)
 
 
-def _pool_metric(metrics: list[Metric]) -> Metric:
+def _pool_metric(metrics: list[Estimate]) -> Estimate:
     """Return the mean over seeds, which share their test users.
 
     Its variance is that of the users, the mean of the bootstraps, and that of the seeds' mean.
@@ -162,10 +162,10 @@ def _pool_metric(metrics: list[Metric]) -> Metric:
     means = np.array([metric.mean for metric in metrics])
     errors = [metric.se for metric in metrics]
     if None in errors:
-        return Metric(mean=float(means.mean()))
+        return Estimate(mean=float(means.mean()))
     of_users = np.mean(np.square(np.array(errors, np.float64)))
     of_seeds = means.var(ddof=1) / len(means) if len(means) > 1 else 0.0
-    return Metric(mean=float(means.mean()), se=float(np.sqrt(of_users + of_seeds)))
+    return Estimate(mean=float(means.mean()), se=float(np.sqrt(of_users + of_seeds)))
 
 
 def _measure(dataset: Dataset, config: Config, runs: Path, hidden: Rows) -> _Run:
@@ -219,7 +219,7 @@ def _part(
     scores: Scores,
     prior: Scores,
     config: Config,
-) -> list[Part]:
+) -> list[Segment]:
     """Return the part of ``rows`` (R,), scores (R,) and priors (all rows,); none if one-sided."""
     impressions = dataset.impressions
     label = impressions.label[rows]
@@ -228,7 +228,7 @@ def _part(
     sample = Sample.draw(dataset, rows, config.front.bootstrap, np.random.default_rng(config.seed))
     everything = {**scores, **{name: score[rows] for name, score in prior.items()}}
     return [
-        Part(
+        Segment(
             axis=axis,
             who=who,
             rows=len(rows),

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
-from service.contract.manifest import Calibration, Metric
+from service.contract.manifest import Calibration, Estimate
 from training.arrays import Floats, Rows
 from training.data.dataset import Dataset
 from training.metrics.auc import auc, auc_by_user, auc_replicates
@@ -47,7 +47,7 @@ class Sample:
         """Return the AUC (B,) of scores (R,) in each redraw."""
         return auc_replicates(self.label, score, self.group, self.weights)
 
-    def auc(self, score: Floats) -> Metric:
+    def auc(self, score: Floats) -> Estimate:
         """Return the AUC of scores (R,), which must see both labels."""
         return bootstrapped(auc(self.label, score), self.aucs(score))
 
@@ -62,7 +62,7 @@ class Sample:
 
 def row_metrics(
     sample: Sample, logit: Floats, calibration: Calibration
-) -> tuple[dict[str, Metric], Floats]:
+) -> tuple[dict[str, Estimate], Floats]:
     """Return what logits (R,) reach on a sample, and the AUC's replicates (B,).
 
     auc; logloss of the calibrated probability, in nats; and of each user's own rows, users with
@@ -91,7 +91,7 @@ def row_metrics(
 
 def logged_metrics(
     sample: Sample, logit: Floats, calibration: Calibration, log_theta: Floats | None
-) -> dict[str, Metric]:
+) -> dict[str, Estimate]:
     """Return what is told of logged rows alone.
 
     ece: expected calibration error of the calibrated probability. auc_with_position, where

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.contract.manifest import Metric
+from service.contract.manifest import Estimate
 from training.arrays import Floats
 
 
-def mean_and_se(values: Floats) -> Metric:
+def mean_and_se(values: Floats) -> Estimate:
     """Return the mean of values (S,) and its standard error, None for a single one."""
-    return Metric(mean=float(values.mean()), se=finite(standard_error(values)))
+    return Estimate(mean=float(values.mean()), se=finite(standard_error(values)))
 
 
 def standard_error(values: Floats) -> Floats:
@@ -20,9 +20,9 @@ def standard_error(values: Floats) -> Floats:
     return np.asarray(values.std(axis=0, ddof=1) / np.sqrt(len(values)))
 
 
-def bootstrapped(mean: float, replicates: Floats) -> Metric:
+def bootstrapped(mean: float, replicates: Floats) -> Estimate:
     """Return a mean with the deviation of its replicates (B,), None where one is undefined."""
-    return Metric(mean=mean, se=finite(replicates.std(ddof=1)))
+    return Estimate(mean=mean, se=finite(replicates.std(ddof=1)))
 
 
 def finite(value: np.floating | Floats) -> float | None:

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from service.contract.manifest import Metric
+from service.contract.manifest import Estimate
 from training.arrays import Floats, Rows
 from training.metrics.estimates import mean_and_se
 
 
-def shown_metrics(shown: Rows, clicks: Floats) -> dict[str, Metric]:
+def shown_metrics(shown: Rows, clicks: Floats) -> dict[str, Estimate]:
     """Describe lists ``shown`` (U, K) by the training clicks (I,) of their items.
 
     Errors are those of the users drawn; inequality and coverage of one sample have none.
@@ -24,8 +24,8 @@ def shown_metrics(shown: Rows, clicks: Floats) -> dict[str, Metric]:
     exposures = np.bincount(shown.ravel(), minlength=len(clicks))
     return {
         **{name: mean_and_se(values) for name, values in by_user.items()},
-        "exposure_gini": Metric(mean=gini(exposures)),
-        "coverage": Metric(mean=coverage(shown, len(clicks))),
+        "exposure_gini": Estimate(mean=gini(exposures)),
+        "coverage": Estimate(mean=coverage(shown, len(clicks))),
     }
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from scipy.sparse import csr_array
 
-from service.contract.manifest import Metric
+from service.contract.manifest import Estimate
 from training.arrays import Flags, Floats, Rows
 from training.data.dataset import Dataset
 from training.data.impressions import SPLITS
@@ -79,7 +79,7 @@ class RankingTask:
 
 def full_ranking_metrics(
     task: RankingTask, score: Scores, split_name: HeldOut, seed: int = 0
-) -> dict[str, Metric]:
+) -> dict[str, Estimate]:
     """Return the means over users of ``full_ranking_by_user``, errors by bootstrap over users.
 
     What no user has is left out. Equal seeds draw the same users.
@@ -124,7 +124,7 @@ def mean_recall(task: RankingTask, score: Scores, split_name: HeldOut) -> float:
     return float(np.concatenate(recalls).mean())
 
 
-def mean_over_users(values: dict[str, Floats], seed: int = 0) -> dict[str, Metric]:
+def mean_over_users(values: dict[str, Floats], seed: int = 0) -> dict[str, Estimate]:
     """Return the mean of each of ``values`` (U',) over users where it is defined.
 
     Errors are by bootstrap over users; the same draws serve all of them.

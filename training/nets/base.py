@@ -60,7 +60,7 @@ class TrainingTables:
         return torch.bincount(self.item, minlength=len(self.embedding)).float()
 
 
-class Keep(Protocol):
+class ProgressStore(Protocol):
     """Where a long preparation puts what it has so far."""
 
     def load(self) -> dict[str, Any] | None:
@@ -123,7 +123,7 @@ class FrontNet(nn.Module, ABC):
     ranker: Ranker
     scalable: ClassVar[bool] = False  # whether ``scale_exposure`` does anything
 
-    def prepare(self, seed: int, keep: Keep) -> None:
+    def prepare(self, seed: int, keep: ProgressStore) -> None:
         """Find what must be known before the training loop; ``keep`` lets a restart go on."""
 
     def scale_exposure(self, factor: float) -> None:

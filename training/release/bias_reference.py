@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from service.contract.artifact import ServedReference
+from service.contract.artifact import BiasReference
 from service.contract.manifest import Calibration
 from training.arrays import Rows
 from training.data.dataset import Dataset
@@ -19,16 +19,16 @@ USERS = 300
 _DRAWS = 50  # windows that the expected Gini coefficient is the mean of
 
 
-def served_reference(
+def bias_reference(
     net: FrontNet, dataset: Dataset, known: Tensor, split: Split, calibration: Calibration
-) -> ServedReference:
+) -> BiasReference:
     """Rank the whole catalogue for up to 300 users of the test rows, at tenths of the tradeoff."""
     users = sample_users(dataset.impressions.user[split.test], len(dataset.item_ids), most=USERS)
     top, logits = rank_catalogue(net, dataset, known, users, TRADEOFFS)  # (T, U, K)
     scaled = calibration.slope * logits.astype(np.float64) + calibration.intercept
     scores = (1 / (1 + np.exp(-scaled))).reshape(len(TRADEOFFS), -1)
     deciles = np.quantile(scores, np.linspace(0.1, 0.9, 9), axis=1).T  # (T, 9)
-    return ServedReference(
+    return BiasReference(
         item_ids=list(dataset.item_ids),
         click_percentile=percentile_rank(training_clicks(dataset, split)).astype(np.float32),
         tradeoffs=TRADEOFFS.astype(np.float32),
@@ -46,6 +46,6 @@ def expected_gini(lists: Rows, items: int) -> float:
     come, until the window is full: the coefficient falls with the number of places.
     """
     rng = np.random.default_rng(0)
-    count = ServedReference.WINDOW // TOP
+    count = BiasReference.WINDOW // TOP
     drawn = (lists[rng.integers(len(lists), size=count)] for _ in range(_DRAWS))
     return float(np.mean([gini(np.bincount(each.ravel(), minlength=items)) for each in drawn]))

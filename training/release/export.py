@@ -20,7 +20,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from service.contract.artifact import GOLDEN, MANIFEST, SERVED, Artifact, Golden, ServedReference
+from service.contract.artifact import (
+    BIAS_REFERENCE,
+    GOLDEN,
+    MANIFEST,
+    Artifact,
+    BiasReference,
+    Golden,
+)
 from service.contract.files import sha256
 from service.contract.manifest import (
     SCHEMA_VERSION,
@@ -59,7 +66,7 @@ def export_artifact(
     dataset: Dataset,
     known: Tensor,
     front: Front,
-    served: ServedReference,
+    reference: BiasReference,
     calibration: Calibration,
     config: Config,
     repository: Repository,
@@ -77,7 +84,7 @@ def export_artifact(
         golden.save(folder / GOLDEN)
         prove_parity(folder, golden)
         write_learned(net, dataset, known, folder)
-        served.save(folder / SERVED)
+        reference.save(folder / BIAS_REFERENCE)
         (folder / "front.json").write_text(front.model_dump_json(indent=2))
         plot_front([front], folder / PLOT, title=f"{name} on {front.dataset}")
         files = {path.name: sha256(path) for path in sorted(folder.iterdir())}

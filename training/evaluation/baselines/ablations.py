@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from pydantic import BaseModel
 
-from service.contract.manifest import Metric
+from service.contract.manifest import Estimate
 from training.config import Config
 from training.data.dataset import Dataset
 from training.evaluation.baselines.full_ranking import penalised
@@ -38,7 +38,7 @@ class Ablation:
 class _Run(BaseModel):
     """One seed: what was measured at each tradeoff, by name."""
 
-    points: tuple[dict[str, Metric], ...]
+    points: tuple[dict[str, Estimate], ...]
 
 
 ABLATIONS = {

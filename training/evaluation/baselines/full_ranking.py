@@ -21,7 +21,7 @@ import torch
 from pydantic import BaseModel
 
 from service.contract.files import write_atomically
-from service.contract.manifest import Metric
+from service.contract.manifest import Estimate
 from training.arrays import Floats, Rows
 from training.config import Config
 from training.data.dataset import Dataset
@@ -53,7 +53,7 @@ Options = Mapping[str, Any]
 class _Run(BaseModel):
     """What one seed of one baseline measured; kept, so that it is not run again."""
 
-    points: tuple[dict[str, Metric], ...]
+    points: tuple[dict[str, Estimate], ...]
 
 
 class _Choice(BaseModel):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from service.contract.manifest import Front, Metric
+from service.contract.manifest import Estimate, Front
 
 
 class _Frozen(BaseModel):
@@ -22,10 +22,10 @@ class Curve(_Frozen):
 
     what: str
     tradeoffs: tuple[float, ...]
-    logged: tuple[Metric, ...]
-    unbiased: tuple[Metric, ...]
-    hypervolume: Metric
-    points: tuple[dict[str, Metric], ...] = ()
+    logged: tuple[Estimate, ...]
+    unbiased: tuple[Estimate, ...]
+    hypervolume: Estimate
+    points: tuple[dict[str, Estimate], ...] = ()
     options: dict[str, float] = {}
 
 
@@ -39,13 +39,13 @@ class Probe(_Frozen):
 
     proxy: str
     measure: Literal["r2", "auc"]
-    purified: Metric
-    unpurified: Metric
-    difference: Metric
-    content: Metric
+    purified: Estimate
+    unpurified: Estimate
+    difference: Estimate
+    content: Estimate
 
 
-class Part(_Frozen):
+class Segment(_Frozen):
     """AUC on a part of the test rows, by what scored them: ``w = 0``, ..., and priors.
 
     Counts are means over seeds. Errors are of the users, drawn anew, and of the seeds.
@@ -57,7 +57,7 @@ class Part(_Frozen):
     clicks: float
     users: float
     items: float
-    auc: dict[str, Metric]
+    auc: dict[str, Estimate]
 
 
 class Mask(_Frozen):
@@ -69,11 +69,11 @@ class Mask(_Frozen):
     ``moved``: the share of clicks that each reassignment of environments moved, of the first seed.
     """
 
-    open: dict[str, Metric]
-    overlap: Metric
-    content_overlap: Metric
-    weight: Metric
-    weight_deviation: Metric
+    open: dict[str, Estimate]
+    overlap: Estimate
+    content_overlap: Estimate
+    weight: Estimate
+    weight_deviation: Estimate
     weights: tuple[float, ...]
     moved: tuple[float, ...]
 
@@ -83,7 +83,7 @@ class Report(Front):
 
     baselines: dict[str, Curve]
     purification: tuple[Probe, ...] = ()
-    cold: tuple[Part, ...] = ()
+    cold: tuple[Segment, ...] = ()
     mask: Mask | None = None
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from service.contract.manifest import Front, FrontPoint, Metric
-from training.evaluation.report.schema import Curve, Mask, Part, Probe
+from service.contract.manifest import Estimate, Front, FrontPoint
+from training.evaluation.report.schema import Curve, Mask, Probe, Segment
 
 _SHOWN = "popularity_percentile"
 _TABLES = (  # metrics of each table, in order; both axes where both have it
@@ -67,7 +67,7 @@ def _row(point: FrontPoint, columns: Sequence[tuple[str, str]]) -> str:
     return f"| {point.tradeoff:.2f} | " + " | ".join(cells) + " |"
 
 
-def _cell(metric: Metric, digits: int = 4) -> str:
+def _cell(metric: Estimate, digits: int = 4) -> str:
     error = "" if metric.se is None else f" ± {metric.se:.{digits}f}"
     return f"{metric.mean:.{digits}f}{error}"
 
@@ -103,7 +103,7 @@ def mask_table(mask: Mask) -> str:
     return "\n".join(lines)
 
 
-def cold_table(parts: Sequence[Part]) -> str:
+def cold_table(parts: Sequence[Segment]) -> str:
     """Return the AUC of each part of the test rows, as Markdown."""
     names = list(dict.fromkeys(name for part in parts for name in part.auc))
     lines = [

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from training.nets.base import Keep
+from training.nets.base import ProgressStore
 from training.nets.painvrl.environments import (
     Clicks,
     EnvironmentKind,
@@ -45,7 +45,7 @@ def find_invariance(
     rounds: int,
     options: MaskOptions,
     seed: int,
-    keep: Keep,
+    keep: ProgressStore,
 ) -> Invariance:
     """Run the loop on content (I, D), going on from what ``keep`` holds; saves after each round.
 

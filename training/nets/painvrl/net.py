@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from training.nets.base import FrontNet, Keep, Slates, TrainingTables
+from training.nets.base import FrontNet, ProgressStore, Slates, TrainingTables
 from training.nets.painvrl.environments import Clicks
 from training.nets.painvrl.gates import MaskOptions, served_gates
 from training.nets.painvrl.invariance import Invariance, find_invariance
@@ -65,7 +65,7 @@ class Painvrl(FrontNet):
             self._content = self.item_encoder.content(tables.embedding, tables.modality_mask)
         self.invariance: Invariance | None = None
 
-    def prepare(self, seed: int, keep: Keep) -> None:
+    def prepare(self, seed: int, keep: ProgressStore) -> None:
         """Find the invariant mask; without one all content is invariant."""
         options = self.options
         if options.gates == "none":

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from service.contract.artifact import (
-    SERVED,
+    BIAS_REFERENCE,
     Artifact,
     ArtifactError,
+    BiasReference,
     Golden,
-    ServedReference,
     open_artifact,
 )
 from service.contract.files import sha256
@@ -290,10 +290,10 @@ def test_a_missing_golden_file_is_refused(publish: Publish) -> None:
     assert refusal(artifact.golden).file == artifact.path / "golden.npz"
 
 
-# served ------------------------------------------------------------------------------------------
+# bias reference --------------------------------------------------------------------------------
 
 
-SHOWN = ServedReference(
+SHOWN = BiasReference(
     item_ids=["i1", "söng", "i3"],
     click_percentile=np.array([10, 50, 90], np.float32),
     tradeoffs=np.array([0, 1], np.float32),
@@ -302,16 +302,16 @@ SHOWN = ServedReference(
 )
 
 
-def _with_served(folder: Path, reference: ServedReference) -> Artifact:
-    reference.save(folder / SERVED)
+def _with_reference(folder: Path, reference: BiasReference) -> Artifact:
+    reference.save(folder / BIAS_REFERENCE)
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"][SERVED] = sha256(folder / SERVED)
+    manifest["files"][BIAS_REFERENCE] = sha256(folder / BIAS_REFERENCE)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return open_artifact(folder)
 
 
 def test_what_a_model_shows_comes_back_as_saved(publish: Publish) -> None:
-    back = _with_served(publish(1), SHOWN).served()
+    back = _with_reference(publish(1), SHOWN).bias_reference()
     assert back is not None
     assert back.item_ids == SHOWN.item_ids
     for name in ("click_percentile", "tradeoffs", "score_deciles", "exposure_gini"):
@@ -319,13 +319,13 @@ def test_what_a_model_shows_comes_back_as_saved(publish: Publish) -> None:
 
 
 def test_an_artifact_need_not_tell_what_it_shows(publish: Publish) -> None:
-    assert open_artifact(publish(1)).served() is None
+    assert open_artifact(publish(1)).bias_reference() is None
 
 
 def test_a_percentile_for_each_item_is_demanded(publish: Publish) -> None:
     odd = dataclasses.replace(SHOWN, item_ids=["i1", "i2"])
-    error = refusal(_with_served(publish(1), odd).served)
-    assert error.file.name == SERVED
+    error = refusal(_with_reference(publish(1), odd).bias_reference)
+    assert error.file.name == BIAS_REFERENCE
     assert "click_percentile: shape is (3,), not (2,)" in error.reason
 
 

@@ -1,4 +1,4 @@
-"""Served bias against values worked out by hand, and against training's own metrics."""
+"""Exposure bias against values worked out by hand, and against training's own metrics."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.contract.artifact import SERVED, Artifact, ServedReference
+from service.contract.artifact import BIAS_REFERENCE, Artifact, BiasReference
 from service.contract.manifest import Manifest
-from service.exposure.monitor import Served, gini, stability_index
+from service.exposure.monitor import ExposureMonitor, gini, stability_index
 from service.telemetry import Telemetry
 from training.metrics import exposure as metrics
 
@@ -18,8 +18,8 @@ IDS = [f"i{n}" for n in range(10)]
 MODEL = "demo@1"
 
 
-def _reference() -> ServedReference:
-    return ServedReference(
+def _reference() -> BiasReference:
+    return BiasReference(
         item_ids=IDS,
         click_percentile=np.arange(5, 105, 10, dtype=np.float32),  # i0: 5, ..., i9: 95
         tradeoffs=np.array([0, 1], np.float32),
@@ -38,8 +38,8 @@ def artifact(tmp_path: Path, document: dict[str, Any]) -> Artifact:
     """An artifact as far as this module looks at it."""
     folder = tmp_path / "1"
     folder.mkdir()
-    _reference().save(folder / SERVED)
-    document["files"][SERVED] = "0" * 64
+    _reference().save(folder / BIAS_REFERENCE)
+    document["files"][BIAS_REFERENCE] = "0" * 64
     return Artifact(folder, Manifest.model_validate(document))
 
 
@@ -49,18 +49,18 @@ def _columns(ids: list[str], scores: list[float | None], status: list[str]) -> d
 
 def _value(telemetry: Telemetry, name: str, tradeoff: str, pool: str = "catalogue") -> float | None:
     labels = {"model": MODEL, "tradeoff": tradeoff, "pool": pool}
-    return telemetry.registry.get_sample_value(f"rank_served_{name}", labels)
+    return telemetry.registry.get_sample_value(f"rank_exposure_{name}", labels)
 
 
 def test_what_is_shown_is_counted_by_tradeoff_and_pool(
     artifact: Artifact, telemetry: Telemetry
 ) -> None:
-    served = Served(artifact, telemetry)
+    monitor = ExposureMonitor(artifact, telemetry)
     assert _value(telemetry, "places_total", "0.0") == 0  # rates begin at zero
-    served.add(0.04, True, _columns(["i9", "i0", "x"], [0.9, 0.5, 0.4], ["ok", "cold", "cold"]))
-    served.add(0.0, True, _columns(["i8", "gone"], [0.3, None], ["ok", "missing"]))
-    served.add(0.96, False, _columns(["i7"], [0.3], ["ok"]))
-    served.report(10)
+    monitor.add(0.04, True, _columns(["i9", "i0", "x"], [0.9, 0.5, 0.4], ["ok", "cold", "cold"]))
+    monitor.add(0.0, True, _columns(["i8", "gone"], [0.3, None], ["ok", "missing"]))
+    monitor.add(0.96, False, _columns(["i7"], [0.3], ["ok"]))
+    monitor.report(10)
     assert _value(telemetry, "rankings_total", "0.0") == 2
     assert _value(telemetry, "places_total", "0.0") == 4
     assert _value(telemetry, "cold_places_total", "0.0") == 2
@@ -73,25 +73,25 @@ def test_what_is_shown_is_counted_by_tradeoff_and_pool(
 
 
 def test_places_behind_the_tenth_do_not_count(artifact: Artifact, telemetry: Telemetry) -> None:
-    served = Served(artifact, telemetry)
-    served.add(0.5, True, _columns(IDS + ["i0"] * 5, [0.5] * 15, ["ok"] * 15))
-    served.report(10)
+    monitor = ExposureMonitor(artifact, telemetry)
+    monitor.add(0.5, True, _columns(IDS + ["i0"] * 5, [0.5] * 15, ["ok"] * 15))
+    monitor.report(10)
     assert _value(telemetry, "places_total", "0.5") == 10
-    assert _value(telemetry, "exposure_gini", "0.5") == pytest.approx(0)
+    assert _value(telemetry, "gini", "0.5") == pytest.approx(0)
 
 
 def test_only_the_last_thousand_places_make_the_gini(
     artifact: Artifact, telemetry: Telemetry
 ) -> None:
-    served = Served(artifact, telemetry)
+    monitor = ExposureMonitor(artifact, telemetry)
     for _ in range(100):
-        served.add(0.5, True, _columns(["i0"] * 10, [0.5] * 10, ["ok"] * 10))
-    served.report(10)
-    assert _value(telemetry, "exposure_gini", "0.5") == pytest.approx(0.9)
+        monitor.add(0.5, True, _columns(["i0"] * 10, [0.5] * 10, ["ok"] * 10))
+    monitor.report(10)
+    assert _value(telemetry, "gini", "0.5") == pytest.approx(0.9)
     for _ in range(100):
-        served.add(0.5, True, _columns(IDS, [0.5] * 10, ["ok"] * 10))
-    served.report(10)
-    assert _value(telemetry, "exposure_gini", "0.5") == pytest.approx(0)
+        monitor.add(0.5, True, _columns(IDS, [0.5] * 10, ["ok"] * 10))
+    monitor.report(10)
+    assert _value(telemetry, "gini", "0.5") == pytest.approx(0)
     assert _value(telemetry, "window_places", "0.5") == 1000
     assert _value(telemetry, "places_total", "0.5") == 2000
 
@@ -99,14 +99,14 @@ def test_only_the_last_thousand_places_make_the_gini(
 def test_scores_are_held_against_those_of_their_tradeoff(
     artifact: Artifact, telemetry: Telemetry
 ) -> None:
-    served = Served(artifact, telemetry)
+    monitor = ExposureMonitor(artifact, telemetry)
     uniform = np.random.default_rng(0).random(1000)
     for start in range(0, 1000, 10):
         scores = uniform[start : start + 10]
-        served.add(0.0, True, _columns(IDS, scores.tolist(), ["ok"] * 10))
-        served.add(1.0, True, _columns(IDS, scores.tolist(), ["ok"] * 10))
-        served.add(0.0, False, _columns(IDS, scores.tolist(), ["ok"] * 10))
-    served.report(10)
+        monitor.add(0.0, True, _columns(IDS, scores.tolist(), ["ok"] * 10))
+        monitor.add(1.0, True, _columns(IDS, scores.tolist(), ["ok"] * 10))
+        monitor.add(0.0, False, _columns(IDS, scores.tolist(), ["ok"] * 10))
+    monitor.report(10)
     drift = _value(telemetry, "score_drift", "0.0")
     assert drift is not None
     assert drift < 0.03
@@ -119,27 +119,27 @@ def test_scores_are_held_against_those_of_their_tradeoff(
 def test_a_long_silence_of_scrapes_gathers_nothing(
     artifact: Artifact, telemetry: Telemetry
 ) -> None:
-    served = Served(artifact, telemetry)
+    monitor = ExposureMonitor(artifact, telemetry)
     for _ in range(1000):
-        served.add(0.5, True, _columns(IDS, [0.5] * 10, ["ok"] * 10))
-    assert len(served._noted) < 256
+        monitor.add(0.5, True, _columns(IDS, [0.5] * 10, ["ok"] * 10))
+    assert len(monitor._noted) < 256
 
 
 def test_an_artifact_without_a_reference_is_counted_all_the_same(
     artifact: Artifact, telemetry: Telemetry
 ) -> None:
-    del artifact.manifest.files[SERVED]
-    served = Served(artifact, telemetry)
-    served.add(0.5, True, _columns(IDS, [0.5] * 10, ["ok"] * 10))
-    served.report(20)
+    del artifact.manifest.files[BIAS_REFERENCE]
+    monitor = ExposureMonitor(artifact, telemetry)
+    monitor.add(0.5, True, _columns(IDS, [0.5] * 10, ["ok"] * 10))
+    monitor.report(20)
     assert _value(telemetry, "places_total", "0.5") == 10
-    assert _value(telemetry, "exposure_gini", "0.5") == pytest.approx(0.5)
+    assert _value(telemetry, "gini", "0.5") == pytest.approx(0.5)
     assert _value(telemetry, "tail_places_total", "0.5") is None
 
 
 def test_the_measured_front_stands_beside(artifact: Artifact, telemetry: Telemetry) -> None:
-    Served(artifact, telemetry)
-    front = {"model": MODEL, "tradeoff": "0.5", "measure": "exposure_gini"}
+    ExposureMonitor(artifact, telemetry)
+    front = {"model": MODEL, "tradeoff": "0.5", "measure": "gini"}
     found = telemetry.registry.get_sample_value("rank_model_front", front)
     assert found == pytest.approx(0.4)
     auc = {**front, "measure": "logged_auc"}

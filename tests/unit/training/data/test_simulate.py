@@ -167,7 +167,9 @@ def test_a_user_costs_memory_but_the_rows_of_a_user_do_not(
 
 
 @pytest.mark.usefixtures("unplotted")
-@pytest.mark.parametrize("stage", ["log._uniform_exposure", "simulate.plot_simulation", "simulate.write_dataset"])
+@pytest.mark.parametrize(
+    "stage", ["log._uniform_exposure", "simulate.plot_simulation", "simulate.write_dataset"]
+)
 def test_an_interrupted_simulation_leaves_nothing_behind(
     stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

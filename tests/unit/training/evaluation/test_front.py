@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss, roc_auc_score
 
-from service.contract.manifest import Calibration, Front, FrontPoint, Metric
+from service.contract.manifest import Calibration, Estimate, Front, FrontPoint
 from training.config import FrontOptions
 from training.data.dataset import Dataset
 from training.data.split import Split, unbiased_rows
@@ -249,7 +249,7 @@ def test_a_measured_front_agrees_with_scikit_learn(dataset: Dataset, net: Cp2rec
         label, user = dataset.impressions.label[rows], dataset.impressions.user[rows]
         logits = score_rows(net, dataset, KNOWN, rows, np.array([0.0, 0.5, 1.0]))
         for point, logit in zip(front.points, logits, strict=True):
-            table: dict[str, Metric] = getattr(point, axis)
+            table: dict[str, Estimate] = getattr(point, axis)
             probability = 1 / (1 + np.exp(0.25 - 0.5 * logit.astype(np.float64)))
             both = [u for u in np.unique(user) if len(np.unique(label[user == u])) == 2]
             by_user = [roc_auc_score(label[user == u], logit[user == u]) for u in both]
@@ -338,9 +338,10 @@ def hand_made(logged: Sequence[float], unbiased: Sequence[float], seed: int) -> 
     points = tuple(
         FrontPoint(
             tradeoff=index / (len(logged) - 1),
-            logged={"auc": Metric(mean=x, se=0.5)},
-            unbiased={"auc": Metric(mean=y, se=0.5)},
-            shown={"arp": Metric(mean=100 * x)} | ({"rare": Metric(mean=1.0)} if seed < 5 else {}),
+            logged={"auc": Estimate(mean=x, se=0.5)},
+            unbiased={"auc": Estimate(mean=y, se=0.5)},
+            shown={"arp": Estimate(mean=100 * x)}
+            | ({"rare": Estimate(mean=1.0)} if seed < 5 else {}),
         )
         for index, (x, y) in enumerate(zip(logged, unbiased, strict=True))
     )
@@ -348,10 +349,10 @@ def hand_made(logged: Sequence[float], unbiased: Sequence[float], seed: int) -> 
         points=points,
         unbiased_kind="uniform exposure",
         axis="auc",
-        hypervolume=Metric(mean=9.0, se=9.0),
+        hypervolume=Estimate(mean=9.0, se=9.0),
         reference=(0.5, 0.5),
         spearman=RISING,
-        gain={"logged": Metric(mean=9.0), "unbiased": Metric(mean=9.0)},
+        gain={"logged": Estimate(mean=9.0), "unbiased": Estimate(mean=9.0)},
         verdict="none",
         diagnostic="as measured",
         se_kind="bootstrap over users",
@@ -412,7 +413,7 @@ def test_one_seed_has_no_error_and_no_verdict() -> None:
 
     pooled = pool_fronts([front], OPTIONS)
 
-    assert pooled.points[0].logged["auc"] == Metric(mean=0.60, se=None)
+    assert pooled.points[0].logged["auc"] == Estimate(mean=0.60, se=None)
     assert pooled.gain["logged"].se is None
     assert pooled.hypervolume.se is None
     assert pooled.verdict == "none"

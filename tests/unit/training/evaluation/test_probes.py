@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from service.contract.manifest import Metric, Proxy
+from service.contract.manifest import Estimate, Proxy
 from training.config import Config, load_config
 from training.data.dataset import Dataset
 from training.errors import ConfigError
@@ -176,4 +176,4 @@ def test_twins_are_compared_by_seed_and_measured_once(
     assert r2.difference.mean == pytest.approx(0.3)
     assert r2.difference.se == pytest.approx(0.0, abs=1e-12)
     assert r2.content.mean == pytest.approx(0.2)
-    assert auc.difference == Metric(mean=0.0, se=0.0)
+    assert auc.difference == Estimate(mean=0.0, se=0.0)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from service.contract.manifest import Metric
+from service.contract.manifest import Estimate
 from training.data.dataset import Dataset
 from training.data.split import split_rows
 from training.errors import ConfigError
-from training.evaluation.report.schema import Part
+from training.evaluation.report.schema import Segment
 from training.evaluation.segments import hidden_users, pool, priors, users_by_history, without_users
 from training.fitting.batches import training_tables
 from training.fitting.scoring import catalogue_states
@@ -148,14 +148,14 @@ def test_without_proxies_there_is_no_such_prior(dataset: Dataset) -> None:
 # Pooling
 
 
-def part(who: str, rows: int, **auc: Metric) -> Part:
-    return Part(axis="logged", who=who, rows=rows, clicks=2, users=3, items=4, auc=auc)
+def part(who: str, rows: int, **auc: Estimate) -> Segment:
+    return Segment(axis="logged", who=who, rows=rows, clicks=2, users=3, items=4, auc=auc)
 
 
 def test_errors_of_users_and_of_seeds_add_up() -> None:
-    seeds: list[tuple[Part, ...]] = [
-        (part("warm", 10, w=Metric(mean=0.6, se=0.03), prior=Metric(mean=0.5)),),
-        (part("warm", 20, w=Metric(mean=0.7, se=0.05), prior=Metric(mean=0.4, se=0.1)),),
+    seeds: list[tuple[Segment, ...]] = [
+        (part("warm", 10, w=Estimate(mean=0.6, se=0.03), prior=Estimate(mean=0.5)),),
+        (part("warm", 20, w=Estimate(mean=0.7, se=0.05), prior=Estimate(mean=0.4, se=0.1)),),
     ]
 
     (pooled,) = pool(seeds)
@@ -164,11 +164,11 @@ def test_errors_of_users_and_of_seeds_add_up() -> None:
     assert pooled.auc["w"].mean == pytest.approx(0.65)
     # (.03^2 + .05^2) / 2 of the users, .1^2 / 2 / 2 of the seeds.
     assert pooled.auc["w"].se == pytest.approx(np.sqrt(0.0017 + 0.0025))
-    assert pooled.auc["prior"] == Metric(mean=0.45)
+    assert pooled.auc["prior"] == Estimate(mean=0.45)
 
 
 def test_one_seed_keeps_its_error() -> None:
-    own = part("warm", 10, w=Metric(mean=0.6, se=0.03))
+    own = part("warm", 10, w=Estimate(mean=0.6, se=0.03))
 
     (pooled,) = pool([(own,)])
 
@@ -177,8 +177,8 @@ def test_one_seed_keeps_its_error() -> None:
 
 
 def test_what_a_seed_lacks_is_left_out() -> None:
-    both = Metric(mean=0.6, se=0.03)
-    seeds: list[tuple[Part, ...]] = [
+    both = Estimate(mean=0.6, se=0.03)
+    seeds: list[tuple[Segment, ...]] = [
         (part("warm", 10, w=both, prior=both), part("cold", 1, w=both)),
         (part("warm", 10, w=both),),
     ]

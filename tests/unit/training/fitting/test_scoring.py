@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from service.contract.manifest import Metric
+from service.contract.manifest import Estimate
 from training.data.dataset import Dataset
 from training.fitting import scoring
 from training.fitting.batches import training_tables
@@ -92,10 +92,10 @@ def test_what_is_shown_by_hand() -> None:
 
     table = shown_metrics(np.array([[0, 4], [0, 2]]), clicks)
 
-    assert table["arp"] == Metric(mean=70.0, se=5.0)  # 75 and 65
-    assert table["popularity_percentile"] == Metric(mean=75.0, se=5.0)
-    assert table["tail_share"] == Metric(mean=0.5, se=0.0)
-    assert table["coverage"] == Metric(mean=3 / 5)
+    assert table["arp"] == Estimate(mean=70.0, se=5.0)  # 75 and 65
+    assert table["popularity_percentile"] == Estimate(mean=75.0, se=5.0)
+    assert table["tail_share"] == Estimate(mean=0.5, se=0.0)
+    assert table["coverage"] == Estimate(mean=3 / 5)
     # Places 0, 0, 1, 1, 2: (1 * 0 + 2 * 0 ...) with weights -4, -2, 0, 2, 4 over 5 * 4.
     assert table["exposure_gini"].mean == pytest.approx((2 * 1 + 4 * 2) / 20)
     assert table["exposure_gini"].se is None

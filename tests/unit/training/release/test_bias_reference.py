@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.contract.artifact import ServedReference
+from service.contract.artifact import BiasReference
 from tests.conftest import World
 from training.data.split import training_clicks
 from training.metrics.exposure import gini
-from training.release.bias_reference import expected_gini, served_reference
+from training.release.bias_reference import bias_reference, expected_gini
 
 
 def test_a_list_that_all_users_get_is_as_concentrated_as_can_be() -> None:
@@ -28,11 +28,9 @@ def test_a_window_smaller_than_the_users_looks_more_concentrated() -> None:
 
 def test_the_reference_is_measured_as_the_service_will_see_it(world: World) -> None:
     trained, data = world.trained, world.dataset
-    reference = served_reference(
-        trained.net, data, trained.known, trained.split, trained.calibration
-    )
-    kept = world.artifact.served()
-    assert isinstance(kept, ServedReference)
+    reference = bias_reference(trained.net, data, trained.known, trained.split, trained.calibration)
+    kept = world.artifact.bias_reference()
+    assert isinstance(kept, BiasReference)
     np.testing.assert_allclose(kept.score_deciles, reference.score_deciles, rtol=1e-5)
     assert kept.item_ids == data.item_ids
     clicks = training_clicks(data, trained.split)

@@ -8,18 +8,18 @@ from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from service.contract.manifest import Front, FrontPoint, Metric
+from service.contract.manifest import Estimate, Front, FrontPoint
 from training.evaluation.baselines.reranking import BASELINES
 from training.evaluation.report.plots import plot_curves, plot_front
-from training.evaluation.report.schema import Curve, Part, Probe, Report
+from training.evaluation.report.schema import Curve, Probe, Report, Segment
 from training.evaluation.report.tables import cold_table, front_table, probe_table, ranking_table
 
 
 def point(w: float, logged: float, unbiased: float, se: float | None) -> FrontPoint:
     return FrontPoint(
         tradeoff=w,
-        logged={"auc": Metric(mean=logged, se=se), "gauc": Metric(mean=0.55)},
-        unbiased={"auc": Metric(mean=unbiased, se=se)},
+        logged={"auc": Estimate(mean=logged, se=se), "gauc": Estimate(mean=0.55)},
+        unbiased={"auc": Estimate(mean=unbiased, se=se)},
     )
 
 
@@ -34,10 +34,10 @@ def front() -> Front:
         ),
         unbiased_kind="uniform exposure",
         axis="auc",
-        hypervolume=Metric(mean=0.0184321, se=0.00012345),
+        hypervolume=Estimate(mean=0.0184321, se=0.00012345),
         reference=(0.5, 0.5),
         spearman={"logged": 1.0, "unbiased": -0.987},
-        gain={"logged": Metric(mean=0.08, se=0.002), "unbiased": Metric(mean=0.11)},
+        gain={"logged": Estimate(mean=0.08, se=0.002), "unbiased": Estimate(mean=0.11)},
         verdict="clear",
         diagnostic="popularity alone: AUC 0.600 logged, 0.500 unbiased",
         se_kind="over seeds",
@@ -70,10 +70,10 @@ def with_shown(front: Front) -> Front:
     points = tuple(
         point.model_copy(
             update={
-                "logged": {**point.logged, "ndcg_at_10": Metric(mean=0.4)},
+                "logged": {**point.logged, "ndcg_at_10": Estimate(mean=0.4)},
                 "shown": {
-                    "popularity_percentile": Metric(mean=percentile, se=0.25),
-                    "coverage": Metric(mean=0.25),
+                    "popularity_percentile": Estimate(mean=percentile, se=0.25),
+                    "coverage": Estimate(mean=0.25),
                 },
             }
         )
@@ -120,7 +120,7 @@ def test_no_two_baselines_are_drawn_alike_nor_like_the_front(
 ) -> None:
     drawn: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
-    half = (Metric(mean=0.5),)
+    half = (Estimate(mean=0.5),)
     curve = Curve(what="", tradeoffs=(0.0,), logged=half, unbiased=half, hypervolume=half[0])
 
     plot_front([front], tmp_path / "x.png", title="x", curves=dict.fromkeys(BASELINES, curve))
@@ -135,10 +135,10 @@ def test_the_table_of_probes_by_hand() -> None:
     probe = Probe(
         proxy="popularity",
         measure="r2",
-        purified=Metric(mean=0.1, se=0.01),
-        unpurified=Metric(mean=0.3, se=0.02),
-        difference=Metric(mean=0.2, se=0.015),
-        content=Metric(mean=0.05),
+        purified=Estimate(mean=0.1, se=0.01),
+        unpurified=Estimate(mean=0.3, se=0.02),
+        difference=Estimate(mean=0.2, se=0.015),
+        content=Estimate(mean=0.05),
     )
     auc = probe.model_copy(update={"measure": "auc"})
 
@@ -151,16 +151,16 @@ def test_the_table_of_probes_by_hand() -> None:
 
 
 def test_the_table_of_cold_parts_by_hand() -> None:
-    part = Part(
+    part = Segment(
         axis="logged",
         who="cold items",
         rows=20.0,
         clicks=5.4,
         users=7.0,
         items=3.0,
-        auc={"w = 0": Metric(mean=0.6, se=0.01), "click rate": Metric(mean=0.5)},
+        auc={"w = 0": Estimate(mean=0.6, se=0.01), "click rate": Estimate(mean=0.5)},
     )
-    other = part.model_copy(update={"axis": "unbiased", "auc": {"proxies": Metric(mean=0.55)}})
+    other = part.model_copy(update={"axis": "unbiased", "auc": {"proxies": Estimate(mean=0.55)}})
 
     assert cold_table([part, other]).splitlines() == [
         "| axis | who | rows | clicks | users | items | w = 0 | click rate | proxies |",
@@ -226,16 +226,16 @@ def test_the_plot_is_a_png(front: Front, tmp_path: Path) -> None:
 
 
 def test_rankers_are_told_at_the_ends_of_their_curves(tmp_path: Path) -> None:
-    def at(recall: float) -> dict[str, Metric]:
-        return {"recall_at_20": Metric(mean=recall, se=0.001), "arp": Metric(mean=12.34)}
+    def at(recall: float) -> dict[str, Estimate]:
+        return {"recall_at_20": Estimate(mean=recall, se=0.001), "arp": Estimate(mean=12.34)}
 
     def curve(what: str, tradeoffs: tuple[float, ...], *recalls: float) -> Curve:
         return Curve(
             what=what,
             tradeoffs=tradeoffs,
-            logged=tuple(Metric(mean=recall) for recall in recalls),
-            unbiased=tuple(Metric(mean=0.02) for _ in recalls),
-            hypervolume=Metric(mean=0.00123),
+            logged=tuple(Estimate(mean=recall) for recall in recalls),
+            unbiased=tuple(Estimate(mean=0.02) for _ in recalls),
+            hypervolume=Estimate(mean=0.00123),
             points=tuple(at(recall) for recall in recalls),
         )
 

@@ -1,4 +1,4 @@
-"""What counting served bias adds to a ranking: ``python -m tests.bench.served [--items N]``."""
+"""What counting served bias adds to a ranking: ``python -m tests.bench.exposure [--items N]``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from service.contract.artifact import Artifact, ServedReference
-from service.exposure.monitor import Served
+from service.contract.artifact import Artifact, BiasReference
+from service.exposure.monitor import ExposureMonitor
 from service.telemetry import Telemetry
 
 RANKINGS = 20_000
@@ -25,7 +25,7 @@ def main() -> None:
     count = parser.parse_args().items
     rng = np.random.default_rng(0)
     ids = [f"item-{number:08d}" for number in range(count)]
-    reference = ServedReference(
+    reference = BiasReference(
         item_ids=ids,
         click_percentile=rng.random(count, np.float32) * 100,
         tradeoffs=np.linspace(0, 1, 11, dtype=np.float32),
@@ -37,7 +37,7 @@ def main() -> None:
     stand_in = SimpleNamespace(
         path=Path(), label="bench@1", manifest=manifest, served=lambda: reference
     )
-    served = Served(cast(Artifact, stand_in), Telemetry())
+    served = ExposureMonitor(cast(Artifact, stand_in), Telemetry())
     columns: list[dict[str, Any]] = [
         {
             "item_ids": [ids[n] for n in rng.integers(count, size=50)],
