@@ -139,7 +139,7 @@ def test_an_artifact_without_a_reference_is_counted_all_the_same(
 
 def test_the_measured_front_stands_beside(artifact: Artifact, telemetry: Telemetry) -> None:
     ExposureMonitor(artifact, telemetry)
-    front = {"model": MODEL, "tradeoff": "0.5", "measure": "gini"}
+    front = {"model": MODEL, "tradeoff": "0.5", "measure": "exposure_gini"}
     found = telemetry.registry.get_sample_value("rank_model_front", front)
     assert found == pytest.approx(0.4)
     auc = {**front, "measure": "logged_auc"}
