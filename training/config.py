@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import copy
 import tomllib
+from functools import reduce
 from importlib import resources
+from operator import or_
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import ConfigError
+from training.nets.base import NetOptions
 from training.nets.cp2rec.rivals import RivalOptions
-from training.nets.registry import Configurable, families, main_names
+from training.nets.registry import ARCHITECTURES, configurable
+
+if TYPE_CHECKING:
+    AnyOptions = NetOptions
+else:  # the options of every architecture that a configuration may name
+    AnyOptions = reduce(or_, dict.fromkeys(ARCHITECTURES[name].options for name in configurable()))
 
 
 class _Frozen(BaseModel):
@@ -39,7 +47,7 @@ class SplitOptions(_Frozen):
 
 
 class ExposureOptions(_Frozen):
-    """What debiasing losses are told about exposure."""
+    """How exposure is estimated for debiasing losses."""
 
     propensity_floor: float = Field(gt=0, le=1)
     draws: int = Field(ge=1, le=1000)
@@ -56,41 +64,35 @@ class FrontOptions(_Frozen):
 class Config(_Frozen):
     """The resolved configuration, stored in the artifact."""
 
-    model: str
     seed: int = Field(ge=0)
     default_tradeoff: float = Field(ge=0, le=1)
     train: TrainOptions
     split: SplitOptions
-    net: Configurable = Field(discriminator="main")
+    net: AnyOptions = Field(discriminator="architecture")
     front: FrontOptions
     exposure: ExposureOptions | None = None
-
-    @field_validator("model")
-    @classmethod
-    def _known_model(cls, model: str) -> str:
-        if model not in families():
-            raise ValueError(f"is not one of {', '.join(families())}")
-        return model
 
     @model_validator(mode="after")
     def _debiasing_needs_exposure(self) -> Self:
         if self.net.exposure != "nothing" and self.exposure is None:
-            raise ValueError(f"net.main = {self.net.main} needs a section [exposure]")
+            raise ValueError(
+                f"net.architecture = {self.net.architecture} needs a section [exposure]"
+            )
         return self
 
 
 class RivalConfig(Config):
     """The configuration of a baseline's training; made in code, never from a file."""
 
-    net: RivalOptions  # type: ignore[assignment]  # it is no net of a user's
+    net: RivalOptions
 
 
 def _packaged() -> dict[str, dict[str, Any]]:
-    """Return the packaged configurations by name, without what lies over one of them."""
+    """Return the packaged configurations by name, without those laid over another by --config."""
     files = resources.files("training.configs").iterdir()
     text = {f.name[:-5]: f.read_text() for f in files if f.name.endswith(".toml")}
     tables = {name: tomllib.loads(text[name]) for name in sorted(text)}
-    return {name: table for name, table in tables.items() if "model" in table}
+    return {name: table for name, table in tables.items() if "architecture" in table.get("net", {})}
 
 
 _PACKAGED = _packaged()
@@ -114,7 +116,7 @@ def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...]
     except ValidationError as error:
         first = error.errors()[0]
         # Pydantic names the chosen net in an error's place.
-        where = ".".join(str(part) for part in first["loc"] if part not in main_names())
+        where = ".".join(str(part) for part in first["loc"] if part not in configurable())
         raise ConfigError(f"configuration: {where}: {first['msg']}") from error
 
 

@@ -33,7 +33,7 @@ class ModelInfo(BaseModel):
     name: str = Field(description="Its name.", examples=["cp2rec"])
     version: int = Field(description="Its version.", examples=[1])
     aliases: list[str] = Field(description="The aliases that name it.", examples=[["champion"]])
-    kind: str = Field(description="The kind of network.", examples=["cp2rec"])
+    architecture: str = Field(description="The kind of net.", examples=["decomposed"])
     created: str = Field(description="When it was made.", examples=["2026-01-31T12:00:00Z"])
     default: bool = Field(description="Does it serve requests that name no model?")
     default_tradeoff: float = Field(description="Used when a request names none.", examples=[0.5])

@@ -67,7 +67,7 @@ async def models(request: Request) -> ModelsResponse:
                 name=model.manifest.name,
                 version=model.version,
                 aliases=aliases,
-                kind=model.manifest.kind,
+                architecture=model.manifest.architecture,
                 created=model.manifest.created.isoformat(),
                 default=model.label == default,
                 default_tradeoff=model.manifest.default_tradeoff,

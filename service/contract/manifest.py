@@ -5,13 +5,26 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+from service.contract.front_metrics import describe
+
+SCHEMA_VERSION = 2
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def _known_version(version: int) -> int:
+    if version != SCHEMA_VERSION:
+        raise ValueError(
+            f"is {version}, this release reads {SCHEMA_VERSION}: train the model again"
+        )
+    return version
+
+
+SchemaVersion = Annotated[int, AfterValidator(_known_version)]
 
 
 class _Frozen(BaseModel):
@@ -89,24 +102,15 @@ class FrontPoint(_Frozen):
 
     tradeoff: Unit
     logged: dict[str, Estimate] = Field(
-        description="On logged traffic as served, the position unknown to the model: auc, logloss "
-        "(nats) and ece (expected calibration error) of the calibrated score; gauc (by rows), "
-        "ndcg_at_10 and recall_at_10 of each user's own rows, users with one label left out. "
-        "auc_with_position is the AUC once the model knows the position. Of data that hold clicks "
-        "alone, of the whole catalogue ranked for each user: recall_at_20, ndcg_at_20, "
-        "ndcg_at_20_hit (normalised by the hits alone), cold_recall_at_20 (of items without a "
-        "training click), matched_auc (against items of like popularity)."
+        description="On logged traffic as served, the position unknown to the model. "
+        + describe("logged")
     )
     unbiased: dict[str, Estimate] = Field(
-        description="On unbiased traffic: the same, without ece and auc_with_position; of data "
-        "that hold clicks alone, recall_at_20."
+        description="On unbiased traffic. " + describe("unbiased")
     )
     shown: dict[str, Estimate] = Field(
         default_factory=dict,
-        description="Of the top 10 of the whole catalogue: arp (mean training clicks of an item), "
-        "popularity_percentile (their percentile, 50 = the median item), tail_share (of places, "
-        "to the 80 % least clicked items), exposure_gini (of places over items), coverage (of "
-        "items, shown to anyone).",
+        description="Of the top 10 of the whole catalogue. " + describe("shown"),
     )
 
 
@@ -142,11 +146,14 @@ class DatasetInfo(_Frozen):
 class Manifest(_Frozen):
     """``manifest.json``. ``files`` holds the SHA-256 of every other file of the artifact."""
 
-    schema_version: Literal[1]
+    schema_version: SchemaVersion
     name: Name
-    kind: Name
+    architecture: Name
     created: datetime
     git_commit: str | None
+    git_dirty: bool | None = Field(
+        default=None, description="Whether the sources differed from the commit; null without one."
+    )
     config: dict[str, Any]
     dataset: DatasetInfo
     modalities: tuple[Modality, ...] = Field(min_length=1, max_length=64)  # bits of a mask

@@ -26,6 +26,7 @@ from training.data.dataset import Dataset, open_dataset
 from training.data.simulate.simulate import simulate
 from training.demo.local_redis import child, private_redis
 from training.errors import TrainingError
+from training.fitting.runs import RunStore
 from training.pipeline import train
 from training.release.publish import publish
 
@@ -90,7 +91,11 @@ def _artifact(build: Path) -> tuple[Artifact, Dataset]:
             return artifact, dataset
     log.info("[2/4] training %s", MODEL)
     artifact, _ = train(
-        dataset, load_config(MODEL, overrides=OVERRIDES), repository, MODEL, build / "training"
+        dataset,
+        load_config(MODEL, overrides=OVERRIDES),
+        repository,
+        MODEL,
+        RunStore(build / "training"),
     )
     return artifact, dataset
 

@@ -1,4 +1,4 @@
-"""Measuring a front: accuracy on logged against accuracy on unbiased rows, by tradeoff."""
+"""A front from its points: gains, hypervolume, verdict; one training, or several pooled."""
 
 from __future__ import annotations
 
@@ -6,74 +6,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import torch
 from scipy.stats import spearmanr
-from tqdm import tqdm
 
-from service.contract.manifest import Calibration, Estimate, Front, FrontPoint
+from service.contract.manifest import Estimate, Front, FrontPoint
 from training.arrays import Floats
 from training.config import FrontOptions
 from training.data.dataset import Dataset
-from training.data.split import Split, training_clicks, unbiased_rows
-from training.evaluation.verdict import diagnose, verdict
-from training.fitting.scoring import sample_users, score_rows, top_items
-from training.metrics.accuracy import Sample, log_examination, logged_metrics, row_metrics
+from training.evaluation.verdict import verdict
 from training.metrics.estimates import finite, mean_and_se, standard_error
-from training.metrics.exposure import shown_metrics
 from training.metrics.hypervolume import hypervolume
-from training.nets.base import FrontNet
-
-
-def measure_front(
-    net: FrontNet,
-    dataset: Dataset,
-    known: torch.Tensor,
-    split: Split,
-    calibration: Calibration,
-    options: FrontOptions,
-    seed: int,
-) -> Front:
-    """Measure both axes and what is shown, at evenly spaced tradeoffs.
-
-    Errors are by bootstrap over users; the metrics are those of ``FrontPoint``.
-    """
-    tradeoffs = np.linspace(0, 1, options.points)
-    unbiased, kind = unbiased_rows(dataset, split)
-    rng = np.random.default_rng(seed)
-    tables: list[list[dict[str, Estimate]]] = []
-    replicates: list[Floats] = []
-    for axis, rows in (("logged", split.test), ("unbiased", unbiased)):
-        logits = score_rows(net, dataset, known, rows, tradeoffs)  # (T, R)
-        sample = Sample.draw(dataset, rows, options.bootstrap, rng)
-        log_theta = log_examination(net, dataset, rows)
-        tables.append([])
-        aucs = []
-        for logit in tqdm(logits, desc=f"measure {axis}", leave=False):
-            table, draws = row_metrics(sample, logit, calibration)
-            if axis == "logged":
-                table |= logged_metrics(sample, logit, calibration, log_theta)
-            tables[-1].append(table)
-            aucs.append(draws)
-        replicates.append(np.stack(aucs, axis=1))  # (B, T)
-    users = sample_users(dataset.impressions.user[split.test], len(dataset.item_ids))
-    top = top_items(net, dataset, known, users, tradeoffs)  # (T, U, K)
-    clicks = training_clicks(dataset, split)
-    points = tuple(
-        FrontPoint(tradeoff=float(w), logged=logged, unbiased=random, shown=shown)
-        for w, logged, random, shown in zip(
-            tradeoffs, *tables, [shown_metrics(lists, clicks) for lists in top], strict=True
-        )
-    )
-    return one_front(
-        points,
-        replicates,
-        axis="auc",
-        options=options,
-        unbiased_kind=kind,
-        diagnostic=diagnose(dataset, split.test, unbiased),
-        seed=seed,
-        dataset=dataset,
-    )
 
 
 def one_front(
@@ -115,8 +56,8 @@ def pool_fronts(fronts: Sequence[Front], options: FrontOptions) -> Front:
     """Pool one front a seed: means and standard errors over seeds, and the verdict of them all."""
     first = fronts[0]
     curves = [
-        np.array([_curve(front.points, axis, first.axis) for front in fronts])
-        for axis in ("logged", "unbiased")
+        np.array([_curve(front.points, side, first.axis) for front in fronts])
+        for side in ("logged", "unbiased")
     ]  # (S, T) each
     points = tuple(
         FrontPoint(

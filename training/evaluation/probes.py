@@ -1,10 +1,8 @@
-"""What can be read of the proxies off a net's common features, with and without purification."""
+"""Linear probes of the proxies in a net's common features, with and without purification."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel
@@ -18,16 +16,13 @@ from service.contract.manifest import Proxy
 from training.arrays import Floats
 from training.config import Config
 from training.data.dataset import Dataset
-from training.errors import ConfigError
 from training.evaluation.report.schema import Probe
-from training.fitting.runs import over_seeds
-from training.fitting.scoring import catalogue_states
+from training.fitting.runs import RunStore, over_seeds
 from training.fitting.train_net import train_net
 from training.metrics.auc import auc
 from training.metrics.estimates import mean_and_se
 from training.metrics.exposure import percentile_rank
-from training.nets.cp2rec.interaction_layers import InteractionOptions
-from training.nets.painvrl.modules import PainvrlOptions
+from training.nets.registry import architecture
 
 _ITEMS = 50  # fewer tell nothing
 _SPLITS = ShuffleSplit(n_splits=5, test_size=0.3, random_state=0)
@@ -37,54 +32,46 @@ Values = dict[str, float]  # by "proxy measure"
 
 
 class _Run(BaseModel):
-    """What one seed of one net gave away, and what the content alone does."""
+    """One seed of one net: probes of its common features, and of the raw content."""
 
     common: Values
     content: Values
 
 
-def measure_probes(dataset: Dataset, config: Config, seeds: int, runs: Path) -> tuple[Probe, ...]:
-    """Probe nets of ``config`` and their twins without purification, over ``seeds``."""
-    pair = [
-        over_seeds(
-            dataset, each, seeds, runs, "probes", _Run, lambda run: _measure(dataset, run, runs)
-        )
-        for each in (config, unpurified(config))
-    ]
+def measure_probes(
+    dataset: Dataset, config: Config, seeds: int, runs: RunStore
+) -> tuple[Probe, ...]:
+    """Probe nets of ``config``, and their twins without purification, over ``seeds``.
+
+    A net that purifies nothing has no twin, and its probes no figures of one.
+    """
+    twin = unpurified(config)
+    own = _over_seeds(dataset, config, seeds, runs)
+    twins = None if twin is None else _over_seeds(dataset, twin, seeds, runs)
     probes = []
-    for name in pair[0][0].common:
-        if not all(name in run.common for each in pair for run in each):
+    for name in own[0].common:
+        if not all(name in run.common for run in (*own, *(twins or ()))):
             continue  # too few items of some seed's training rows have the proxy
         proxy, _, measure = name.rpartition(" ")
-        purified, twin = (np.array([run.common[name] for run in each]) for each in pair)
+        common = np.array([run.common[name] for run in own])
+        bare = None if twins is None else np.array([run.common[name] for run in twins])
         probes.append(
             Probe(
                 proxy=proxy,
                 measure="r2" if measure == "r2" else "auc",
-                purified=mean_and_se(purified),
-                unpurified=mean_and_se(twin),
-                difference=mean_and_se(twin - purified),
-                content=mean_and_se(np.array([run.content[name] for run in pair[0]])),
+                purified=mean_and_se(common),
+                unpurified=None if bare is None else mean_and_se(bare),
+                difference=None if bare is None else mean_and_se(bare - common),
+                content=mean_and_se(np.array([run.content[name] for run in own])),
             )
         )
     return tuple(probes)
 
 
-def unpurified(config: Config) -> Config:
-    """Return the config without its purification; raises ConfigError where it has none."""
-    net = config.net
-    if isinstance(net, PainvrlOptions):
-        raise ConfigError("--probes: PaInvRL has no purification to probe")
-    learned = net.orthogonality_weight > 0
-    if isinstance(net, InteractionOptions):
-        purifies = net.purifier == "proj" or (net.purifier != "none" and learned)
-        twin = config.model_copy(update={"net": replace(net, purifier="none")})
-    else:
-        purifies = learned
-        twin = config.model_copy(update={"net": replace(net, orthogonality_weight=0.0)})
-    if not purifies:
-        raise ConfigError("--probes: this configuration has no purification to probe")
-    return twin
+def unpurified(config: Config) -> Config | None:
+    """Return the config without its purification, None where it purifies nothing."""
+    options = architecture(config.net).unpurified(config.net)
+    return None if options is None else config.model_copy(update={"net": options})
 
 
 def probe(features: Floats, proxies: Floats, fields: tuple[Proxy, ...]) -> Values:
@@ -120,13 +107,18 @@ def _held_out(x: Floats, y: Floats, judge: Callable[[Floats, Floats], float]) ->
     return float(np.mean(values))
 
 
-def _measure(dataset: Dataset, config: Config, runs: Path) -> _Run:
-    trained = train_net(dataset, config, runs)
-    items = trained.known.numpy()  # what was never trained on has but its content
-    proxies = dataset.proxies[items]
-    states = catalogue_states(trained.net, dataset, trained.known)
-    common = trained.net.common_features(states).numpy()[items]
+def _over_seeds(dataset: Dataset, config: Config, seeds: int, runs: RunStore) -> list[_Run]:
+    return over_seeds(
+        dataset, config, seeds, runs, "probes", _Run, lambda run: _measure(dataset, run, runs)
+    )
+
+
+def _measure(dataset: Dataset, config: Config, runs: RunStore) -> _Run:
+    fitted = train_net(dataset, config, runs)
+    warm = fitted.warm.numpy()  # a cold item has nothing but its content
+    proxies = dataset.proxies[warm]
+    common = fitted.net.common_features(fitted.item_states()).numpy()[warm]
     return _Run(
         common=probe(common, proxies, dataset.proxy_fields),
-        content=probe(dataset.embedding[items], proxies, dataset.proxy_fields),
+        content=probe(dataset.embedding[warm], proxies, dataset.proxy_fields),
     )

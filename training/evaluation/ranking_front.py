@@ -7,17 +7,15 @@ positives, the unbiased one the same over those whose item has at most the media
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from service.contract.manifest import Estimate, Front, FrontPoint
 from training.arrays import Floats
 from training.config import FrontOptions
-from training.data.dataset import Dataset
-from training.data.split import Split, training_clicks
+from training.data.split import training_clicks
 from training.evaluation.front import one_front
-from training.fitting.scoring import catalogue_scores, sample_users, top_items
+from training.fitting.fitted_net import FittedNet, sample_users
 from training.metrics.exposure import shown_metrics
 from training.metrics.full_ranking import (
     AXIS,
@@ -27,33 +25,27 @@ from training.metrics.full_ranking import (
     full_ranking_by_user,
     mean_over_users,
 )
-from training.nets.base import FrontNet
 
 UNBIASED_KIND = "popularity<=median"
 
 
 def measure_ranking_front(
-    net: FrontNet,
-    dataset: Dataset,
-    known: torch.Tensor,
-    split: Split,
-    options: FrontOptions,
-    seed: int,
-    split_name: HeldOut = "test",
+    fitted: FittedNet, options: FrontOptions, seed: int, split_name: HeldOut = "test"
 ) -> Front:
-    """Measure full-ranking metrics and what is shown, at evenly spaced tradeoffs.
+    """Measure full-ranking metrics and the top 10, at evenly spaced tradeoffs.
 
     Errors are by bootstrap over users, the same draws at every tradeoff.
     """
+    dataset, split = fitted.dataset, fitted.split
     tradeoffs = np.linspace(0, 1, options.points)
     task = RankingTask.of(dataset, split)
-    scores = catalogue_scores(net, dataset, known)
+    scores = fitted.catalogue_scores()
     by_user = [
         full_ranking_by_user(task, scores(float(w)), split_name)
         for w in tqdm(tradeoffs, desc=f"measure {split_name}", leave=False)
     ]
     users = sample_users(task.ranked_users(split_name), task.items)
-    top = top_items(net, dataset, known, users, tradeoffs)  # (T, U, K)
+    top, _ = fitted.rank_catalogue(users, tradeoffs)  # (T, U, K)
     clicks = training_clicks(dataset, split)
     points = tuple(
         _point(float(w), values, shown_metrics(lists, clicks), seed)

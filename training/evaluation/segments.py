@@ -1,15 +1,13 @@
-"""How well items and users without a past are scored, beside those with one and beside priors."""
+"""AUC by segment: warm and cold items, new and hidden users, compared with priors."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from pydantic import BaseModel
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
@@ -21,45 +19,44 @@ from training.data.dataset import SPLITS, Dataset
 from training.data.split import Split, unbiased_rows
 from training.errors import ConfigError
 from training.evaluation.report.schema import Segment
-from training.fitting.runs import over_seeds
-from training.fitting.scoring import catalogue_states, score_rows
-from training.fitting.train_net import Trained, train_net
+from training.fitting.fitted_net import FittedNet
+from training.fitting.runs import RunStore, over_seeds
+from training.fitting.train_net import train_net
 from training.metrics.accuracy import Sample
-from training.nets.base import FrontNet
 
 TRADEOFFS = np.array([0.0, 0.5, 1.0])
 _PRIOR_ROWS = 10.0  # at the mean click rate, so that few impressions move an item's rate little
 _FIT_ROWS = 200_000
 
 Scores = Mapping[str, Floats]
-Axis = Literal["logged", "unbiased"]
+Side = Literal["logged", "unbiased"]
 
 
 class _Run(BaseModel):
     """One seed; errors of its AUCs are by bootstrap over users."""
 
-    parts: tuple[Segment, ...]
+    segments: tuple[Segment, ...]
 
 
-def measure_cold(
-    dataset: Dataset, config: Config, seeds: int, runs: Path, hidden_share: float
+def measure_segments(
+    dataset: Dataset, config: Config, seeds: int, runs: RunStore, hidden_share: float
 ) -> tuple[Segment, ...]:
-    """Return AUCs of cold and warm items and users over ``seeds``.
+    """Return AUCs of warm and cold items and of users over ``seeds``.
 
-    Items are cold where no training row has them; so are users. And ``hidden_share`` of the users
-    is kept from a second training, then scored from their history, and from nothing.
+    Items and users without a training row are cold. In addition, ``hidden_share`` of the users are
+    left out of a second training, then scored from their history, and from nothing.
     """
     hidden = hidden_users(dataset, hidden_share)
-    found = over_seeds(
+    results = over_seeds(
         dataset,
         config,
         seeds,
         runs,
-        f"cold-{hidden_share:g}",
+        f"segments-{hidden_share:g}",
         _Run,
         lambda run: _measure(dataset, run, runs, hidden),
     )
-    return pool([run.parts for run in found])
+    return pool([run.segments for run in results])
 
 
 def hidden_users(dataset: Dataset, share: float) -> Rows:
@@ -73,9 +70,9 @@ def hidden_users(dataset: Dataset, share: float) -> Rows:
 
 
 def without_users(dataset: Dataset, split: Split, hidden: Rows) -> Dataset:
-    """Return the dataset less what ``hidden`` users did before the test, its fingerprint changed.
+    """Return the dataset without the rows of ``hidden`` users before the test.
 
-    What is left keeps its part of ``split``.
+    Its fingerprint changes; the other rows stay in their part of ``split``.
     """
     impressions = dataset.impressions
     part = np.full(len(impressions), SPLITS.index("test"))
@@ -83,36 +80,16 @@ def without_users(dataset: Dataset, split: Split, hidden: Rows) -> Dataset:
     keep = (part == SPLITS.index("test")) | ~np.isin(impressions.user, hidden)
     marked = replace(impressions, split=part)
     columns = {field.name: getattr(marked, field.name) for field in fields(marked)}
-    kept: dict[str, Any] = {
+    remaining: dict[str, Any] = {
         name: None if column is None else column[keep] for name, column in columns.items()
     }
     names = " ".join(dataset.user_ids[user] for user in hidden)
     fingerprint = hashlib.sha256(f"{dataset.fingerprint} without {names}".encode()).hexdigest()
-    return replace(dataset, impressions=replace(marked, **kept), fingerprint=fingerprint)
-
-
-@torch.inference_mode()
-def users_by_history(
-    net: FrontNet, dataset: Dataset, known: Tensor, users: Rows, rows: Rows
-) -> Tensor:
-    """Return user vectors (users, U) where ``users`` are encoded by what they clicked in ``rows``.
-
-    As the service does for somebody without a record; without clicks, the average user.
-    """
-    vectors = net.user_vectors().clone()
-    states = catalogue_states(net, dataset, known)
-    impressions = dataset.impressions
-    clicked = rows[(impressions.label[rows] > 0.5) & np.isin(impressions.user[rows], users)]
-    clicked = clicked[np.argsort(impressions.user[clicked], kind="stable")]
-    bounds = np.searchsorted(impressions.user[clicked], np.stack([users, users + 1]))
-    items = torch.from_numpy(impressions.item[clicked])
-    for user, start, end in zip(users.tolist(), *bounds.tolist(), strict=True):
-        vectors[user] = net.user_encoder(states[items[start:end]])[0]
-    return vectors
+    return replace(dataset, impressions=replace(marked, **remaining), fingerprint=fingerprint)
 
 
 def priors(dataset: Dataset, rows: Rows, seed: int) -> dict[str, Floats]:
-    """Return what a service without a model would rank all impressions (R,) by.
+    """Return scores of all impressions (R,) that need no net.
 
     ``click rate``: of the item among training ``rows``, the mean rate for an item without any.
     ``proxies``: P(click) by the row's proxies alone, boosted trees fitted to training rows.
@@ -122,45 +99,45 @@ def priors(dataset: Dataset, rows: Rows, seed: int) -> dict[str, Floats]:
     count = np.bincount(item, minlength=len(dataset.item_ids))
     clicks = np.bincount(item, label, minlength=len(dataset.item_ids))
     rate = (clicks + _PRIOR_ROWS * label.mean()) / (count + _PRIOR_ROWS)
-    found: dict[str, Floats] = {"click rate": rate[impressions.item]}
+    scores: dict[str, Floats] = {"click rate": rate[impressions.item]}
     informative = ~np.isnan(impressions.proxies[rows]).all(axis=0)
     if informative.any():
         some = np.random.default_rng(seed).permutation(rows)[:_FIT_ROWS]
         proxies = impressions.proxies[:, informative]
         trees = HistGradientBoostingClassifier(random_state=seed)
         trees.fit(proxies[some], impressions.label[some])
-        found["proxies"] = trees.decision_function(proxies)
-    return found
+        scores["proxies"] = trees.decision_function(proxies)
+    return scores
 
 
 def pool(seeds: list[tuple[Segment, ...]]) -> tuple[Segment, ...]:
-    """Pool the parts of several seeds; a part or a score that a seed lacks is left out."""
-    tables = [{(part.axis, part.who): part for part in parts} for parts in seeds]
+    """Pool the segments of several seeds; a segment or a score that a seed lacks is left out."""
+    tables = [{(each.side, each.name): each for each in segments} for segments in seeds]
     pooled = []
-    for axis, who in tables[0]:
-        if not all((axis, who) in table for table in tables):
+    for side, name in tables[0]:
+        if not all((side, name) in table for table in tables):
             continue
-        parts = [table[axis, who] for table in tables]
+        segments = [table[side, name] for table in tables]
         counts = {
-            name: float(np.mean([getattr(part, name) for part in parts]))
-            for name in ("rows", "clicks", "users", "items")
+            count: float(np.mean([getattr(segment, count) for segment in segments]))
+            for count in ("rows", "clicks", "users", "items")
         }
         aucs = {
-            name: _pool_metric([part.auc[name] for part in parts])
-            for name in parts[0].auc
-            if all(name in part.auc for part in parts)
+            score: _pool_estimates([segment.auc[score] for segment in segments])
+            for score in segments[0].auc
+            if all(score in segment.auc for segment in segments)
         }
-        pooled.append(Segment(axis=axis, who=who, auc=aucs, **counts))
+        pooled.append(Segment(side=side, name=name, auc=aucs, **counts))
     return tuple(pooled)
 
 
-def _pool_metric(metrics: list[Estimate]) -> Estimate:
+def _pool_estimates(estimates: list[Estimate]) -> Estimate:
     """Return the mean over seeds, which share their test users.
 
     Its variance is that of the users, the mean of the bootstraps, and that of the seeds' mean.
     """
-    means = np.array([metric.mean for metric in metrics])
-    errors = [metric.se for metric in metrics]
+    means = np.array([estimate.mean for estimate in estimates])
+    errors = [estimate.se for estimate in estimates]
     if None in errors:
         return Estimate(mean=float(means.mean()))
     of_users = np.mean(np.square(np.array(errors, np.float64)))
@@ -168,73 +145,89 @@ def _pool_metric(metrics: list[Estimate]) -> Estimate:
     return Estimate(mean=float(means.mean()), se=float(np.sqrt(of_users + of_seeds)))
 
 
-def _measure(dataset: Dataset, config: Config, runs: Path, hidden: Rows) -> _Run:
-    trained = train_net(dataset, config, runs)
-    split, impressions = trained.split, dataset.impressions
-    axes: dict[Axis, Rows] = {"logged": split.test, "unbiased": unbiased_rows(dataset, split)[0]}
+def _measure(dataset: Dataset, config: Config, runs: RunStore, hidden: Rows) -> _Run:
+    fitted = train_net(dataset, config, runs)
+    split, impressions = fitted.split, dataset.impressions
+    sides: dict[Side, Rows] = {"logged": split.test, "unbiased": unbiased_rows(dataset, split)[0]}
     prior = priors(dataset, split.train, config.seed)
-    past = np.isin(np.arange(len(dataset.user_ids)), impressions.user[split.train])
-    parts = []
-    for axis, rows in axes.items():
-        scores = _scores(trained, dataset, rows)
-        warm, past_of = trained.known.numpy()[impressions.item[rows]], past[impressions.user[rows]]
-        for who, which in (
-            ("warm items", warm),
-            ("cold items", ~warm),
-            ("new users", ~past_of),
+    trained_users = np.isin(np.arange(len(dataset.user_ids)), impressions.user[split.train])
+    segments = []
+    for side, rows in sides.items():
+        scores = _scores(fitted, rows)
+        warm_item = fitted.warm.numpy()[impressions.item[rows]]
+        warm_user = trained_users[impressions.user[rows]]
+        for name, chosen in (
+            ("warm items", warm_item),
+            ("cold items", ~warm_item),
+            ("new users", ~warm_user),
         ):
-            own = {name: score[which] for name, score in scores.items()}
-            parts += _part(dataset, axis, who, rows[which], own, prior, config)
-    if not len(hidden):
-        return _Run(parts=tuple(parts))
-    blind = train_net(without_users(dataset, split, hidden), config, runs)
-    encoded = {
-        "hidden users: by history": split.train,
-        "hidden users: by nothing": split.train[:0],
-    }
+            of_segment = {score: values[chosen] for score, values in scores.items()}
+            segments += _segment(dataset, side, name, rows[chosen], of_segment, prior, config)
+    if len(hidden):
+        segments += _hidden_segments(fitted, sides, prior, config, runs, hidden)
+    return _Run(segments=tuple(segments))
+
+
+def _hidden_segments(
+    fitted: FittedNet,
+    sides: Mapping[Side, Rows],
+    prior: Scores,
+    config: Config,
+    runs: RunStore,
+    hidden: Rows,
+) -> list[Segment]:
+    """Return the rows of ``hidden`` users, scored with and without having trained on them."""
+    dataset, train_rows = fitted.dataset, fitted.split.train
+    blind = replace(
+        train_net(without_users(dataset, fitted.split, hidden), config, runs), dataset=dataset
+    )
     vectors = {
-        who: users_by_history(blind.net, dataset, blind.known, hidden, past_rows)
-        for who, past_rows in encoded.items()
+        "hidden users: by history": blind.user_vectors_by_history(hidden, train_rows),
+        "hidden users: by nothing": blind.user_vectors_by_history(hidden, train_rows[:0]),
     }
-    for axis, rows in axes.items():
-        own_rows = rows[np.isin(impressions.user[rows], hidden)]
-        known = _scores(trained, dataset, own_rows)
-        parts += _part(dataset, axis, "hidden users: trained on", own_rows, known, prior, config)
-        for who, users in vectors.items():
-            scores = _scores(blind, dataset, own_rows, users)
-            parts += _part(dataset, axis, who, own_rows, scores, prior, config)
-    return _Run(parts=tuple(parts))
+    segments = []
+    for side, all_rows in sides.items():
+        rows = all_rows[np.isin(dataset.impressions.user[all_rows], hidden)]
+        trained = _scores(fitted, rows)
+        segments += _segment(
+            dataset, side, "hidden users: trained on", rows, trained, prior, config
+        )
+        for name, users in vectors.items():
+            segments += _segment(
+                dataset, side, name, rows, _scores(blind, rows, users), prior, config
+            )
+    return segments
 
 
-def _scores(trained: Trained, dataset: Dataset, rows: Rows, users: Tensor | None = None) -> Scores:
-    logits = score_rows(trained.net, dataset, trained.known, rows, TRADEOFFS, users)
+def _scores(fitted: FittedNet, rows: Rows, users: Tensor | None = None) -> Scores:
+    logits = fitted.score_rows(rows, TRADEOFFS, users)
     return {f"w = {w:g}": logit for w, logit in zip(TRADEOFFS, logits, strict=True)}
 
 
-def _part(
+def _segment(
     dataset: Dataset,
-    axis: Axis,
-    who: str,
+    side: Side,
+    name: str,
     rows: Rows,
     scores: Scores,
     prior: Scores,
     config: Config,
 ) -> list[Segment]:
-    """Return the part of ``rows`` (R,), scores (R,) and priors (all rows,); none if one-sided."""
+    """Return the segment of ``rows`` (R,), scores (R,), priors (all rows,); none if one-sided."""
     impressions = dataset.impressions
     label = impressions.label[rows]
     if not 0 < label.sum() < len(label):
         return []
     sample = Sample.draw(dataset, rows, config.front.bootstrap, np.random.default_rng(config.seed))
-    everything = {**scores, **{name: score[rows] for name, score in prior.items()}}
+    every_score = {**scores, **{prior_name: score[rows] for prior_name, score in prior.items()}}
     return [
         Segment(
-            axis=axis,
-            who=who,
+            side=side,
+            name=name,
             rows=len(rows),
             clicks=float(label.sum()),
             users=len(np.unique(impressions.user[rows])),
             items=len(np.unique(impressions.item[rows])),
-            auc={name: sample.auc(score) for name, score in everything.items()},
+            auc={score_name: sample.auc(score) for score_name, score in every_score.items()},
         )
     ]

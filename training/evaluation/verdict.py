@@ -11,8 +11,6 @@ from training.data.dataset import Dataset
 from training.metrics.auc import auc
 
 _MONOTONE = 0.9  # Spearman correlation from which a front counts as monotone
-
-
 _SPAN = 0.005  # of the axis, that each end must win
 
 

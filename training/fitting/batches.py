@@ -109,8 +109,8 @@ def training_tables(dataset: Dataset, rows: Rows) -> TrainingTables:
     return _tables(dataset, _records(dataset, rows))
 
 
-def known_items(tables: TrainingTables) -> Tensor:
-    """Return whether each item (I,) was seen in training; the others are cold."""
+def warm_items(tables: TrainingTables) -> Tensor:
+    """Return whether each item (I,) has a training row; the others are cold."""
     seen = torch.zeros(len(tables.embedding), dtype=torch.bool)
     for span in spans(len(tables.item)):
         seen[tables.item[span].long()] = True

@@ -1,4 +1,4 @@
-"""Trains nets of ids by positives, until validation recall stops growing."""
+"""Fits nets of ids to positives, until validation recall stops growing."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PATIENCE = 4  # evaluations without a better one
 Factors = tuple[Floats, Floats]  # users (U, D), items (I, D)
 
 
-def fit_collaborative(net: BprMf | UltraGcn, task: RankingTask, lr: float) -> Factors:
+def fit_by_id(net: BprMf | UltraGcn, task: RankingTask, lr: float) -> Factors:
     """Train ``net`` by Adam; return the factors with the greatest recall_at_20 on validation."""
     pairs = task.positives["train"].nonzero()
     user, item = (torch.from_numpy(rows).long() for rows in pairs)
     optimizer = torch.optim.Adam(net.parameters(), lr=lr, fused=True)
-    kept, best, waited = _factors(net), -1.0, 0
+    best_factors, best, waited = _factors(net), -1.0, 0
     with trange(1, EPOCHS + 1, desc=type(net).__name__, leave=False) as epochs:
         for epoch in epochs:
             for chosen in torch.randperm(len(user)).split(BATCH_ROWS):
@@ -41,10 +41,10 @@ def fit_collaborative(net: BprMf | UltraGcn, task: RankingTask, lr: float) -> Fa
             epochs.set_postfix(loss=f"{loss.item():.4f}", valid=f"{recall:.4f}")
             waited += 1
             if recall > best:
-                kept, best, waited = factors, recall, 0
+                best_factors, best, waited = factors, recall, 0
             if waited == PATIENCE:
                 break
-    return kept
+    return best_factors
 
 
 def factor_scores(factors: Factors) -> Scores:

@@ -1,14 +1,14 @@
-"""What debiasing losses are told of exposure: propensities, and a teacher's offset."""
+"""Exposure of training rows, for debiasing losses: propensities, and a teacher's offsets."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-import torch
 
 from training.arrays import Floats, Rows
 from training.data.dataset import Dataset
-from training.fitting.scoring import score_rows
-from training.nets.base import FrontNet
+from training.fitting.fitted_net import FittedNet
 
 
 def propensities(dataset: Dataset, rows: Rows, floor: float) -> Floats:
@@ -26,28 +26,21 @@ def propensities(dataset: Dataset, rows: Rows, floor: float) -> Floats:
     return np.clip(theta, floor, 1.0)
 
 
-def exposure_offset(
-    teacher: FrontNet,
-    dataset: Dataset,
-    known: torch.Tensor,
-    rows: Rows,
-    *,
-    draws: int,
-    seed: int,
-) -> Floats:
-    """Return what exposure adds to the logits of ``rows`` (R,), according to ``teacher``.
+def exposure_offset(teacher: FittedNet, *, draws: int, seed: int) -> Floats:
+    """Return what exposure adds to the logits of the training rows (R,), by ``teacher``.
 
     Its logit at w = 1 with the row's own proxies, less the mean over ``draws`` of the logit with
     those of random rows (backdoor averaging), centred. Our reconstruction.
     """
     rng = np.random.default_rng(seed)
     one = np.array([1.0])
-    own = score_rows(teacher, dataset, known, rows, one)[0]
-    average = np.zeros_like(own)
+    dataset, rows = teacher.dataset, teacher.split.train
+    logged = teacher.score_rows(rows, one)[0]
+    average = np.zeros_like(logged)
     for _ in range(draws):
         shuffled = shuffled_proxies(dataset, rows, rows, rng)
-        average += score_rows(teacher, shuffled, known, rows, one)[0] / draws
-    offset = own - average
+        average += replace(teacher, dataset=shuffled).score_rows(rows, one)[0] / draws
+    offset = logged - average
     return np.asarray(offset - offset.mean())
 
 

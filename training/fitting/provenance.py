@@ -1,28 +1,104 @@
-"""Which code a run is of."""
+"""The code of a run: its commit, and a digest of the sources that a module can reach."""
 
 from __future__ import annotations
 
+import ast
 import functools
+import hashlib
+import importlib.util
 import os
 import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+_PACKAGES = ("training", "service")
+_LIBRARIES = ("numpy", "scikit-learn", "scipy", "torch")  # figures may change with them
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A git commit; ``dirty`` where tracked files differ from it."""
+
+    sha: str
+    dirty: bool
+
 
 @functools.cache
-def git_commit() -> str | None:
-    """Return the commit of the code that trains: of its image or checkout, if it has one."""
-    built_from = os.environ.get("PARETORANK_COMMIT")
-    if built_from:
-        return built_from
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # fixed words
-    except FileNotFoundError:
+def commit() -> Commit | None:
+    """Return the commit of the image or checkout that this code runs from, None without one."""
+    described = os.environ.get("PARETORANK_COMMIT") or _describe()
+    if not described:
         return None
-    return found.stdout.strip() or None
+    sha = described.removesuffix("-dirty")
+    return Commit(sha, dirty=sha != described)
 
 
-def code_version() -> str:
-    """Return what names the code: the commit of a checkout, else the installed version."""
-    return git_commit() or version("paretorank")
+def _describe() -> str:
+    """Return the commit of the checkout, followed by ``-dirty`` where files were changed."""
+    folder = str(Path(__file__).parent)
+    command = ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        described = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # fixed words
+    except FileNotFoundError:
+        return ""
+    return described.stdout.strip()
+
+
+@functools.cache
+def source_digest(module: str) -> str:
+    """Return the SHA-256 of all that a run in ``module`` depends on, as hex.
+
+    These are the project's modules that it imports, directly or not, with their packages; the
+    packaged configurations; and the versions of the libraries that compute. Nothing else of the
+    checkout counts, so a changed README leaves results valid.
+    """
+    digest = hashlib.sha256()
+    for name, path in sorted(_reachable(module).items()):
+        digest.update(f"{name}\n".encode() + path.read_bytes())
+    for path in sorted(_source("training.configs").parent.glob("*.toml")):
+        digest.update(path.name.encode() + path.read_bytes())
+    for library in _LIBRARIES:
+        digest.update(f"{library} {version(library)}\n".encode())
+    return digest.hexdigest()
+
+
+def _reachable(module: str) -> dict[str, Path]:
+    """Return the project's modules that ``module`` imports, itself included, with their files."""
+    reached: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in reached or not _is_module(name):
+            continue
+        reached[name] = _source(name)
+        waiting += [name.rpartition(".")[0], *_imports(reached[name])]
+    return reached
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Yield every dotted name that a file may import: modules, and names that may be modules."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@functools.cache
+def _is_module(name: str) -> bool:
+    if name.partition(".")[0] not in _PACKAGES:
+        return False
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # a name of a module, not a module
+        return False
+
+
+def _source(module: str) -> Path:
+    spec = importlib.util.find_spec(module)
+    assert spec is not None  # noqa: S101  # ``_is_module`` saw to it
+    assert spec.origin is not None  # noqa: S101  # every package has an __init__.py
+    return Path(spec.origin)

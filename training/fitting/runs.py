@@ -1,51 +1,106 @@
-"""Runs over seeds, each kept once done."""
+"""The run store: a run's results and checkpoints, named by its data, options and sources."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from service.contract.files import write_atomically
 from training.config import Config
 from training.data.dataset import Dataset
-from training.fitting.provenance import code_version
+from training.fitting.provenance import source_digest
 
 log = logging.getLogger(__name__)
 
-Measured = TypeVar("Measured", bound=BaseModel)
+Result = TypeVar("Result", bound=BaseModel)
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """One run: ``options`` (JSON values) on the data with this fingerprint, at one seed."""
+
+    name: str
+    seed: int
+    fingerprint: str
+    options: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, dataset: Dataset, config: Config) -> RunKey:
+        """Return the key of one training of ``config`` on ``dataset``."""
+        name = config.net.architecture
+        return cls(name, config.seed, dataset.fingerprint, config.model_dump(mode="json"))
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """A folder of results. A result is computed once for its key and the sources that it needs.
+
+    The sources are those that the computing function's module can reach: results go stale with
+    the code that made them, and with no other file.
+    """
+
+    folder: Path
+
+    def path(self, key: RunKey, result: str, module: str, suffix: str) -> Path:
+        """Return the file of one result that ``module`` computes: equal names, equal contents."""
+        identity = [key.fingerprint, dict(key.options), source_digest(module)]
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        return self.folder / f"{key.name}-{key.seed}-{digest}-{result}.{suffix}"
+
+    def result(
+        self, key: RunKey, name: str, schema: type[Result], compute: Callable[[], Result]
+    ) -> Result:
+        """Return the result ``name`` of a run; ``compute`` is called where it is not here yet."""
+        path = self.path(key, name, compute.__module__, "json")
+        if not path.exists():
+            log.info("%s of %s, seed %d", name, key.name, key.seed)
+            self._write(path, compute().model_dump_json(indent=2).encode())
+        return schema.model_validate_json(path.read_bytes())
+
+    def arrays(self, key: RunKey, name: str, compute: Callable[[], Arrays]) -> Arrays:
+        """Return the arrays ``name`` of a run; ``compute`` is called where they are not here."""
+        path = self.path(key, name, compute.__module__, "npz")
+        if not path.exists():
+            log.info("%s of %s, seed %d", name, key.name, key.seed)
+            content = io.BytesIO()
+            np.savez(content, **compute())  # type: ignore[arg-type]  # names, not its flag
+            self._write(path, content.getvalue())
+        with np.load(path) as arrays:
+            return dict(arrays)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
 
 
 def over_seeds(
     dataset: Dataset,
     config: Config,
     seeds: int,
-    runs: Path,
-    what: str,
-    schema: type[Measured],
-    measure: Callable[[Config], Measured],
-) -> list[Measured]:
-    """Measure ``what`` for ``seeds`` seeds from ``config.seed`` on, each kept in ``runs``."""
-    found = []
+    runs: RunStore,
+    name: str,
+    schema: type[Result],
+    measure: Callable[[Config], Result],
+) -> list[Result]:
+    """Return the result ``name`` of ``seeds`` runs, from ``config.seed`` on."""
+    results = []
     for seed in range(config.seed, config.seed + seeds):
         run = config.model_copy(update={"seed": seed})
-        path = runs / f"{run_key(dataset, run)}-{what}.json"
-        if not path.exists():
-            log.info("%s, seed %d", what, seed)
-            measured = measure(run)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, measured.model_dump_json(indent=2).encode())
-        found.append(schema.model_validate_json(path.read_bytes()))
-    return found
 
+        def compute(run: Config = run) -> Result:
+            return measure(run)
 
-def run_key(dataset: Dataset, config: Config) -> str:
-    """Name a run by its data, configuration and code: equal names are equal runs."""
-    what = [dataset.fingerprint, config.model_dump(mode="json"), code_version()]
-    text = json.dumps(what, sort_keys=True)
-    return f"{config.model}-{config.seed}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        compute.__module__ = measure.__module__
+        results.append(runs.result(RunKey.of(dataset, run), name, schema, compute))
+    return results

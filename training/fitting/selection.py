@@ -1,38 +1,46 @@
-"""The selection rule of early stopping."""
+"""The selection rule of early stopping, on validation rows alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
+from training.arrays import Rows
 from training.data.dataset import Dataset
-from training.data.split import Split, positives_only
-from training.fitting.scoring import catalogue_scores, score_rows
+from training.data.split import positives_only
+from training.fitting.fitted_net import FittedNet
 from training.metrics.auc import auc, gauc
-from training.metrics.full_ranking import (
-    AXIS,
-    RankingTask,
-    full_ranking_by_user,
-)
-from training.nets.base import FrontNet
+from training.metrics.full_ranking import AXIS, RankingTask, full_ranking_by_user
 
 _CELL_BINS = 8
 
 
-def validation(dataset: Dataset, known: torch.Tensor, split: Split) -> Callable[[FrontNet], float]:
-    """Return the selection rule: both ends of the front judged on logged validation rows.
+def selection_rule(fitting: FittedNet) -> Callable[[], float]:
+    """Return the value of the net as it stands, higher being better.
 
-    The mean of AUC at w = 1, and at w = 0 of the AUC of pairs that share a cell of proxy bins
-    and position, where exposure can not tell the two apart. Of clicks alone there is no AUC:
-    ``ranking_validation``.
+    With skips: the mean of AUC at w = 1, and at w = 0 of the AUC of pairs that share a cell of
+    proxy bins and position, where exposure cannot tell the two apart. With clicks alone: recall
+    of validation positives at w = 1.
     """
-    if positives_only(dataset):
-        return ranking_validation(dataset, known, split)
+    if positives_only(fitting.dataset):
+        return _recall(fitting)
+    rows = fitting.split.validation
+    label = fitting.dataset.impressions.label[rows]
+    cell = _exposure_cells(fitting.dataset, rows)
+
+    def value() -> float:
+        debiased, logged = fitting.score_rows(rows, np.array([0.0, 1.0]))
+        within = gauc(cell, label, debiased, weight="pairs")
+        overall = auc(label, logged)
+        return float(np.nanmean([overall, within]))
+
+    return value
+
+
+def _exposure_cells(dataset: Dataset, rows: Rows) -> Rows:
+    """Return each row's cell (R,): rows of a cell have their proxies and position in one bin."""
     impressions = dataset.impressions
-    rows = split.validation
-    label = impressions.label[rows]
     cell = np.zeros(len(rows), np.int64)
     columns = list(impressions.proxies[rows].T)
     if impressions.position is not None:
@@ -43,24 +51,14 @@ def validation(dataset: Dataset, known: torch.Tensor, split: Split) -> Callable[
         cuts = np.nanquantile(column, np.linspace(0, 1, _CELL_BINS + 1)[1:-1])
         code = np.where(np.isnan(column), len(cuts) + 1, np.digitize(column, cuts))
         cell = cell * (_CELL_BINS + 1) + code
-
-    def value(net: FrontNet) -> float:
-        debiased, logged = score_rows(net, dataset, known, rows, np.array([0.0, 1.0]))
-        within = gauc(cell, label, debiased, weight="pairs")
-        overall = auc(label, logged)
-        return float(np.nanmean([overall, within]))
-
-    return value
+    return cell
 
 
-def ranking_validation(
-    dataset: Dataset, known: torch.Tensor, split: Split
-) -> Callable[[FrontNet], float]:
-    """Return the selection rule: recall of validation positives at w = 1."""
-    task = RankingTask.of(dataset, split)
+def _recall(fitting: FittedNet) -> Callable[[], float]:
+    task = RankingTask.of(fitting.dataset, fitting.split)
 
-    def value(net: FrontNet) -> float:
-        score = catalogue_scores(net, dataset, known)(1.0)
+    def value() -> float:
+        score = fitting.catalogue_scores()(1.0)
         return float(np.mean(full_ranking_by_user(task, score, "validation")[AXIS]))
 
     return value

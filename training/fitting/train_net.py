@@ -2,53 +2,39 @@
 
 from __future__ import annotations
 
-import io
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from service.contract.files import write_atomically
-from service.contract.manifest import Calibration
+from training.arrays import Floats
 from training.config import Config, load_config
 from training.data.dataset import Dataset
 from training.data.split import Split, positives_only, split_rows
 from training.errors import ConfigError
-from training.fitting.batches import SlateBatches, known_items
-from training.fitting.calibration import UNCALIBRATED, calibrate, exposure_scale
+from training.fitting.batches import SlateBatches, warm_items
+from training.fitting.calibration import calibrate, exposure_scale
 from training.fitting.checkpoint import Checkpoint
 from training.fitting.exposure import exposure_offset, propensities
-from training.fitting.runs import run_key
-from training.fitting.scoring import score_rows
-from training.fitting.selection import validation
-from training.fitting.trainer import Fit, fit
-from training.nets.base import FrontNet
-from training.nets.registry import build_net
+from training.fitting.fitted_net import FittedNet
+from training.fitting.runs import RunKey, RunStore
+from training.fitting.selection import selection_rule
+from training.fitting.trainer import fit
+from training.nets.registry import architecture, build_net
 
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A fitted net with all that measuring and exporting it needs."""
-
-    net: FrontNet
-    known: torch.Tensor
-    split: Split
-    calibration: Calibration
-    fit: Fit
+_TEACHER = "cp2rec"  # the configuration of the teacher, unless the net's options name another
 
 
 def train_net(
-    dataset: Dataset, config: Config, checkpoints: Path, *, stop_after: int | None = None
-) -> Trained:
-    """Fit the net of ``config``; a checkpoint of the same run is resumed from ``checkpoints``."""
-    if positives_only(dataset) and not config.net.clicks_suffice:
+    dataset: Dataset, config: Config, runs: RunStore, *, stop_after: int | None = None
+) -> FittedNet:
+    """Fit the net of ``config``; a checkpoint of the same run in ``runs`` is resumed."""
+    clicks_alone = positives_only(dataset)
+    if clicks_alone and not architecture(config.net).learns_from_clicks_alone:
         raise ConfigError(
-            f"{dataset.path} holds clicks alone, which {config.model} can not learn from"
+            f"{dataset.path} holds clicks alone, and net.architecture = "
+            f"{config.net.architecture} needs skips too: train --model painvrl"
         )
     split = split_rows(
         dataset, validation=config.split.validation, test=config.split.test, seed=config.seed
@@ -58,72 +44,79 @@ def train_net(
         split.train,
         slate=config.train.slate,
         batch_slates=config.train.batch_slates,
-        **_exposure(dataset, config, split, checkpoints),
+        **_exposure(dataset, config, split, runs),
     )
+    checkpoints = Checkpoints.of(dataset, config, runs)
     torch.manual_seed(config.seed)
     net = build_net(config.net, batches.tables)
-    net.prepare(config.seed, Checkpoint(_preparation(dataset, config, checkpoints)))
-    known = known_items(batches.tables)
-    fitted = fit(
+    net.prepare(config.seed, Checkpoint(checkpoints.preparation))
+    fitting = FittedNet(net, dataset, split, warm_items(batches.tables))
+    history = fit(
         net,
         batches,
-        validation(dataset, known, split),
+        selection_rule(fitting),
         config.train,
         seed=config.seed,
-        checkpoint=_checkpoint(dataset, config, checkpoints),
+        checkpoint=checkpoints.training,
         stop_after=stop_after,
     )
-    if positives_only(dataset):
-        return Trained(net, known, split, UNCALIBRATED, fitted)
-    label = dataset.impressions.label[split.validation]
-    ends = np.array([0.0, 1.0])
-    if net.scalable:
-        debiased, logged = score_rows(net, dataset, known, split.validation, ends)
-        net.scale_exposure(exposure_scale(label, debiased, logged))
-    calibration = calibrate(label, score_rows(net, dataset, known, split.validation, ends)[1])
-    return Trained(net, known, split, calibration, fitted)
+    fitted = replace(fitting, fit=history)
+    return fitted if clicks_alone else _calibrated(fitted)
 
 
-def _exposure(
-    dataset: Dataset, config: Config, split: Split, checkpoints: Path
-) -> dict[str, NDArray[np.floating]]:
-    """Return what the net's losses need to know of exposure, per training row."""
+def _calibrated(fitted: FittedNet) -> FittedNet:
+    """Scale the exposure term and calibrate w = 1, both on validation rows."""
+    rows, ends = fitted.split.validation, np.array([0.0, 1.0])
+    label = fitted.dataset.impressions.label[rows]
+    if fitted.net.scalable:
+        debiased, logged = fitted.score_rows(rows, ends)
+        fitted.net.scale_exposure(exposure_scale(label, debiased, logged))
+    return replace(fitted, calibration=calibrate(label, fitted.score_rows(rows, ends)[1]))
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The files that an interrupted run is resumed from."""
+
+    training: Path
+    preparation: Path
+
+    @classmethod
+    def of(cls, dataset: Dataset, config: Config, runs: RunStore) -> Checkpoints:
+        """Return the files of one training of ``config`` on ``dataset``."""
+        key = RunKey.of(dataset, config)
+        names = ("checkpoint", "preparation")
+        return cls(*(runs.path(key, name, __name__, "pt") for name in names))
+
+    def remove(self) -> None:
+        """Forget the run: the next one starts anew."""
+        for path in (self.training, self.preparation):
+            path.unlink(missing_ok=True)
+
+
+def _exposure(dataset: Dataset, config: Config, split: Split, runs: RunStore) -> dict[str, Floats]:
+    """Return the exposure columns (R,) that the net's loss needs, one value a training row."""
     if config.exposure is None or config.net.exposure == "nothing":
         return {}
     if config.net.exposure == "propensity":
         floor = config.exposure.propensity_floor
         return {"propensity": propensities(dataset, split.train, floor)}
-    return {"offset": _offset(dataset, _teacher(config), split, config.exposure.draws, checkpoints)}
+    return {"offset": _offset(dataset, _teacher(config), config.exposure.draws, runs)}
 
 
-def _offset(
-    dataset: Dataset, teacher: Config, split: Split, draws: int, checkpoints: Path
-) -> NDArray[np.floating]:
-    """Return the teacher's offsets of the training rows (R,), kept for who learns from it next."""
-    path = checkpoints / f"{run_key(dataset, teacher)}-offset-{draws}.npy"
-    if not path.exists():
-        log.info("training the teacher")
-        trained = train_net(dataset, teacher, checkpoints)
-        rows, seed = split.train, teacher.seed
-        offset = exposure_offset(trained.net, dataset, trained.known, rows, draws=draws, seed=seed)
-        content = io.BytesIO()
-        np.save(content, offset)
-        write_atomically(path, content.getvalue())
-    found: NDArray[np.floating] = np.load(path)
-    return found
+def _offset(dataset: Dataset, teacher: Config, draws: int, runs: RunStore) -> Floats:
+    """Return the teacher's offsets (R,) of the training rows; equal teachers are trained once."""
+
+    def compute() -> dict[str, Floats]:
+        fitted = train_net(dataset, teacher, runs)
+        return {"offset": exposure_offset(fitted, draws=draws, seed=teacher.seed)}
+
+    return runs.arrays(RunKey.of(dataset, teacher), f"offset-{draws}", compute)["offset"]
 
 
 def _teacher(config: Config) -> Config:
-    """Return the decomposed model whose offsets the net learns from."""
+    """Return the configuration of the net whose offsets this one learns from."""
     if config.net.teacher is not None:
         return Config(**{**dict(config), "net": config.net.teacher, "exposure": None})
     update = {"seed": config.seed, "split": config.split}
-    return load_config(config.model).model_copy(update=update)
-
-
-def _checkpoint(dataset: Dataset, config: Config, checkpoints: Path) -> Path:
-    return checkpoints / f"{run_key(dataset, config)}.pt"
-
-
-def _preparation(dataset: Dataset, config: Config, checkpoints: Path) -> Path:
-    return checkpoints / f"{run_key(dataset, config)}-prepared.pt"
+    return load_config(_TEACHER).model_copy(update=update)

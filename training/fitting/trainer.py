@@ -23,7 +23,7 @@ from training.nets.base import FrontNet
 
 @dataclass(frozen=True)
 class Fit:
-    """What training found: the best validation value, at which evaluation, out of how many."""
+    """The validation values of a training: the best one, its evaluation, and all of them."""
 
     best: float
     best_evaluation: int
@@ -31,10 +31,13 @@ class Fit:
     history: tuple[float, ...]
 
 
+NOT_FITTED = Fit(float("nan"), 0, 0, ())
+
+
 def fit(
     net: FrontNet,
     batches: SlateBatches,
-    validate: Callable[[FrontNet], float],
+    validate: Callable[[], float],
     options: TrainOptions,
     *,
     seed: int,
@@ -95,7 +98,7 @@ def fit(
                 last = index == len(batches)
                 if last or (index % every == 0 and index // every < options.evaluations):
                     state.epoch, state.batch = (epoch + 1, 0) if last else (epoch, index)
-                    state.note(distributed.from_first(lambda: validate(net)))
+                    state.note(distributed.from_first(validate))
                     kept.save(state.snapshot())
                     _seed_further_processes(seed, len(state.history))
                     bar.set_postfix(loss=f"{loss.item():.4f}", valid=f"{state.history[-1]:.4f}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
@@ -16,8 +15,6 @@ from training.metrics.auc import auc, auc_by_user, auc_replicates
 from training.metrics.calibration_error import expected_calibration_error, logloss, mass_bins
 from training.metrics.estimates import bootstrapped
 from training.metrics.top_k import top_k_by_user
-from training.nets.base import FrontNet
-from training.nets.layers import Examination
 
 CALIBRATION_BINS = 15
 TOP = 10
@@ -107,19 +104,6 @@ def logged_metrics(
     if log_theta is not None:
         table["auc_with_position"] = sample.auc(log_theta + log_expit(logit.astype(np.float64)))
     return table
-
-
-@torch.inference_mode()
-def log_examination(net: FrontNet, dataset: Dataset, rows: Rows) -> Floats | None:
-    """Return log theta_k (R,) of the position of ``rows``, None without positions or a model.
-
-    A position below all that were trained on counts as the lowest of those.
-    """
-    examination, position = getattr(net, "examination", None), dataset.impressions.position
-    if position is None or not isinstance(examination, Examination):
-        return None
-    theta = examination.log_theta().numpy()
-    return np.asarray(theta[np.minimum(position[rows], len(theta) - 1)])
 
 
 def _scaled(logit: Floats, calibration: Calibration) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
@@ -61,35 +62,55 @@ class TrainingTables:
 
 
 class ProgressStore(Protocol):
-    """Where a long preparation puts what it has so far."""
+    """Holds the state of a long preparation, so that a restart goes on from it."""
 
     def load(self) -> dict[str, Any] | None:
-        """Return what was saved last, if anything was."""
+        """Return the last saved state, None if there is none."""
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace what is there by ``state``: tensors, numbers, strings and lists of them."""
+        """Replace the saved state: tensors, numbers, strings and lists of them."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Changes of a net's options; with ``penalty``, c log popularity replaces its own tradeoff."""
+
+    description: str
+    changes: Mapping[str, Any]
+    penalty: bool = False
+
+
+@dataclass(frozen=True)
+class LearnedMask:
+    """The invariant mask of a net: gates (D,) in [0, 1] over the content of items.
+
+    weights: lambda* of each step that learned the gates. moved: the share of clicks that each
+    reassignment of environments moved.
+    """
+
+    gates: Tensor
+    weights: tuple[float, ...]
+    moved: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class NetOptions:
     """Base of every net's options, the section [net] of a configuration.
 
-    A net that configurations may name has a field ``main``, a Literal of its names; ``family`` is
-    what its artifacts are the ``kind`` of; ``clicks_suffice`` tells whether it learns where no
-    skips are known.
+    Each subclass narrows ``architecture`` to a Literal of the names that the registry lists it by:
+    a configuration chooses a net by that name.
     """
 
-    family: ClassVar[str] = "cp2rec"
-    clicks_suffice: ClassVar[bool] = False
+    architecture: str = ""
 
     @property
     def exposure(self) -> Literal["nothing", "propensity", "offset"]:
-        """Which column of ``Slates`` the loss needs to be told, beside what was clicked."""
+        """The column of ``Slates`` that the loss needs in addition to the labels."""
         return "nothing"
 
     @property
     def teacher(self) -> NetOptions | None:
-        """The net whose offsets ``exposure`` asks for; None: the default model."""
+        """The net whose offsets ``exposure`` asks for; None: the packaged ``cp2rec``."""
         return None
 
 
@@ -123,8 +144,8 @@ class FrontNet(nn.Module, ABC):
     ranker: Ranker
     scalable: ClassVar[bool] = False  # whether ``scale_exposure`` does anything
 
-    def prepare(self, seed: int, keep: ProgressStore) -> None:
-        """Find what must be known before the training loop; ``keep`` lets a restart go on."""
+    def prepare(self, seed: int, progress: ProgressStore) -> None:
+        """Do what must precede the training loop; a restart goes on from ``progress``."""
 
     def scale_exposure(self, factor: float) -> None:
         """Multiply what w adds to the debiased score; w = 0 stays as it is."""
@@ -132,6 +153,18 @@ class FrontNet(nn.Module, ABC):
     @abstractmethod
     def loss(self, batch: Slates) -> Tensor:
         """Return the training loss, a scalar."""
+
+    def log_examination(self) -> Tensor | None:
+        """Return log P(examined) (K,) of every trained position; None without such a model."""
+        return None
+
+    def learned_mask(self) -> LearnedMask | None:
+        """Return the invariant mask; None for a net that learns none."""
+        return None
+
+    def without_popularity(self, state: Tensor) -> Tensor:
+        """Return states (N, S) without the learned popularity, if the net learns any."""
+        return state
 
     @abstractmethod
     def common_features(self, state: Tensor) -> Tensor:
@@ -147,8 +180,11 @@ class FrontNet(nn.Module, ABC):
 
 
 def with_learned(
-    embedding: Tensor, modality_mask: Tensor, learned: Tensor, known: Tensor
+    embedding: Tensor, modality_mask: Tensor, learned: Tensor, warm: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Append the learned modality: embedding (N, D + D_learned) and its mask (N, M + 1)."""
-    known = known.to(modality_mask.dtype).unsqueeze(1)  # (N, 1)
-    return torch.cat([embedding, learned * known], 1), torch.cat([modality_mask, known], 1)
+    """Append the learned modality: embedding (N, D + D_learned) and its mask (N, M + 1).
+
+    Items that are not ``warm`` (N,) lack it.
+    """
+    warm = warm.to(modality_mask.dtype).unsqueeze(1)  # (N, 1)
+    return torch.cat([embedding, learned * warm], 1), torch.cat([modality_mask, warm], 1)

@@ -1,41 +1,74 @@
-"""Every net by its options: a new model adds its line here and a configuration, nothing else."""
+"""Every architecture and what it can do. A new one adds its entry here, and a configuration."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, get_args, get_type_hints
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from training.nets.base import FrontNet, NetOptions, TrainingTables
-from training.nets.cp2rec.decomposed import Cp2recDecomposed, Cp2recOptions
+from training.nets.base import Ablation, FrontNet, NetOptions, TrainingTables
+from training.nets.cp2rec.decomposed import (
+    Cp2recDecomposed,
+    Cp2recOptions,
+    without_purification,
+)
 from training.nets.cp2rec.interaction import Cp2recInteraction
-from training.nets.cp2rec.interaction_layers import InteractionOptions
+from training.nets.cp2rec.interaction_layers import InteractionOptions, without_purifier
 from training.nets.cp2rec.rivals import Cp2recRival, RivalOptions
+from training.nets.painvrl.ablations import ABLATIONS
 from training.nets.painvrl.modules import PainvrlOptions
 from training.nets.painvrl.net import Painvrl
 
-Build = Callable[[TrainingTables, Any], FrontNet]
 
-NETS: dict[type[NetOptions], Build] = {
-    Cp2recOptions: Cp2recDecomposed,
-    InteractionOptions: Cp2recInteraction,
-    PainvrlOptions: Painvrl,
-    RivalOptions: Cp2recRival,
+@dataclass(frozen=True)
+class Architecture:
+    """A net and its capabilities, which ``train`` and ``evaluate`` ask for and nothing else.
+
+    options: the class of its section ``[net]``, and ``net`` its constructor.
+    learns_from_clicks_alone: whether it can be trained on a log without skips.
+    unpurified: returns its options without purification, None where they have none already.
+    learns_mask: whether it learns an invariant mask under its options.
+    ablations: variants of its options that ``evaluate`` compares it with on clicks alone, by name.
+    configurable: whether a configuration may name it; a baseline's net is made in code.
+    """
+
+    options: type[NetOptions]
+    net: Callable[[TrainingTables, Any], FrontNet]
+    learns_from_clicks_alone: bool = False
+    unpurified: Callable[[Any], NetOptions | None] = lambda _: None
+    learns_mask: Callable[[Any], bool] = lambda _: False
+    ablations: Mapping[str, Ablation] = field(default_factory=dict)
+    configurable: bool = True
+
+
+DECOMPOSED = Architecture(Cp2recOptions, Cp2recDecomposed, unpurified=without_purification)
+INTERACTION = Architecture(InteractionOptions, Cp2recInteraction, unpurified=without_purifier)
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "decomposed": DECOMPOSED,
+    "dcn": INTERACTION,
+    "ncf": INTERACTION,
+    "painvrl": Architecture(
+        PainvrlOptions,
+        Painvrl,
+        learns_from_clicks_alone=True,
+        learns_mask=lambda options: options.gates != "none",
+        ablations=ABLATIONS,
+    ),
+    "rival": Architecture(RivalOptions, Cp2recRival, configurable=False),
 }
 
-Configurable = Cp2recOptions | InteractionOptions | PainvrlOptions  # what [net] may be
+
+def configurable() -> tuple[str, ...]:
+    """Return the names that ``net.architecture`` may have in a configuration."""
+    return tuple(name for name, entry in ARCHITECTURES.items() if entry.configurable)
 
 
-def families() -> tuple[str, ...]:
-    """Return what ``model`` may be, the kinds of artifacts."""
-    return tuple(dict.fromkeys(options.family for options in NETS))
-
-
-def main_names() -> tuple[str, ...]:
-    """Return the values that ``net.main`` may have."""
-    mains = [get_type_hints(options)["main"] for options in get_args(Configurable)]
-    return tuple(name for main in mains for name in get_args(main))
+def architecture(options: NetOptions) -> Architecture:
+    """Return the entry of ``options``."""
+    return ARCHITECTURES[options.architecture]
 
 
 def build_net(options: NetOptions, tables: TrainingTables) -> FrontNet:
     """Return the untrained net of ``options``."""
-    return NETS[type(options)](tables, options)
+    return architecture(options).net(tables, options)

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
 
 from service.contract.artifact import BiasReference
-from service.contract.manifest import Calibration
 from training.arrays import Rows
-from training.data.dataset import Dataset
-from training.data.split import Split, training_clicks
-from training.fitting.scoring import TOP, rank_catalogue, sample_users
+from training.data.split import training_clicks
+from training.fitting.fitted_net import TOP, FittedNet, sample_users
 from training.metrics.exposure import gini, percentile_rank
-from training.nets.base import FrontNet
 
 TRADEOFFS = np.linspace(0, 1, 11)
 USERS = 300
 _DRAWS = 50  # windows that the expected Gini coefficient is the mean of
 
 
-def bias_reference(
-    net: FrontNet, dataset: Dataset, known: Tensor, split: Split, calibration: Calibration
-) -> BiasReference:
+def bias_reference(fitted: FittedNet) -> BiasReference:
     """Rank the whole catalogue for up to 300 users of the test rows, at tenths of the tradeoff."""
+    dataset, split, calibration = fitted.dataset, fitted.split, fitted.calibration
     users = sample_users(dataset.impressions.user[split.test], len(dataset.item_ids), most=USERS)
-    top, logits = rank_catalogue(net, dataset, known, users, TRADEOFFS)  # (T, U, K)
+    top, logits = fitted.rank_catalogue(users, TRADEOFFS)  # (T, U, K)
     scaled = calibration.slope * logits.astype(np.float64) + calibration.intercept
     scores = (1 / (1 + np.exp(-scaled))).reshape(len(TRADEOFFS), -1)
     deciles = np.quantile(scores, np.linspace(0.1, 0.9, 9), axis=1).T  # (T, 9)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import polars as pl
 import torch
@@ -31,7 +32,6 @@ from service.contract.artifact import (
 from service.contract.files import sha256
 from service.contract.manifest import (
     SCHEMA_VERSION,
-    Calibration,
     DatasetInfo,
     Front,
     Graph,
@@ -45,7 +45,8 @@ from training.config import Config
 from training.data.dataset import Dataset
 from training.errors import ExportError
 from training.evaluation.report.plots import plot_front
-from training.fitting.provenance import git_commit
+from training.fitting.fitted_net import FittedNet
+from training.fitting.provenance import commit
 from training.nets.base import FrontNet, with_learned
 
 OPSET = 20
@@ -62,28 +63,25 @@ Array = NDArray[np.float32]
 
 
 def export_artifact(
-    net: FrontNet,
-    dataset: Dataset,
-    known: Tensor,
+    fitted: FittedNet,
     front: Front,
     reference: BiasReference,
-    calibration: Calibration,
     config: Config,
     repository: Repository,
     name: str,
 ) -> Artifact:
     """Write, prove and add a new version of ``name``; raises ExportError where parity fails.
 
-    ``known`` (I,) marks the items that keep what was learned of their id; the others are cold.
     Nothing appears in the repository unless torch, the graphs and the service's own path agree.
     """
+    net, dataset, code = fitted.net, fitted.dataset, commit()
     net.eval()
     with repository.staging(name) as folder:
         signatures = _export_graphs(net, dataset, folder)
-        golden = make_golden(net, dataset, known)
+        golden = make_golden(fitted)
         golden.save(folder / GOLDEN)
         prove_parity(folder, golden)
-        write_learned(net, dataset, known, folder)
+        write_learned(fitted, folder)
         reference.save(folder / BIAS_REFERENCE)
         (folder / "front.json").write_text(front.model_dump_json(indent=2))
         plot_front([front], folder / PLOT, title=f"{name} on {front.dataset}")
@@ -92,9 +90,10 @@ def export_artifact(
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             name=name,
-            kind=config.model,
+            architecture=config.net.architecture,
             created=datetime.now(UTC),
-            git_commit=git_commit(),
+            git_commit=code.sha if code else None,
+            git_dirty=code.dirty if code else None,
             config=config.model_dump(mode="json"),
             dataset=DatasetInfo(
                 name=dataset.description.name,
@@ -109,7 +108,7 @@ def export_artifact(
             opset=OPSET,
             spaces=_spaces(name, dataset, files),
             default_tradeoff=config.default_tradeoff,
-            calibration=calibration,
+            calibration=fitted.calibration,
             parity_tolerance=PARITY_TOLERANCE,
             front=front,
             files=files,
@@ -120,18 +119,19 @@ def export_artifact(
 
 
 @torch.inference_mode()
-def make_golden(net: FrontNet, dataset: Dataset, known: Tensor) -> Golden:
+def make_golden(fitted: FittedNet) -> Golden:
     """Compute logits of a spread of items for one user with torch, at several tradeoffs.
 
     Some rows are stripped of what they have, so that missing modalities, cold items and unknown
     proxies are covered whatever the data.
     """
+    net, dataset = fitted.net, fitted.dataset
     rows = np.linspace(0, len(dataset.item_ids) - 1, _GOLDEN_ITEMS).astype(np.int64)
     embedding, mask = with_learned(
         torch.from_numpy(dataset.embedding[rows]),
         torch.from_numpy(dataset.modality_mask[rows]).float(),
         net.learned_items()[rows],
-        known[rows],
+        fitted.warm[rows],
     )
     proxies = torch.from_numpy(dataset.proxies[rows])
     sizes = [modality.dim for modality in dataset.modalities] + [net.learned_items().shape[1]]
@@ -181,14 +181,13 @@ def prove_parity(folder: Path, golden: Golden) -> None:
         _agree(f"ranker at tradeoff {w}", run["ranker"](None, feed)[0], logits)
 
 
-def write_learned(net: FrontNet, dataset: Dataset, known: Tensor, folder: Path) -> None:
+def write_learned(fitted: FittedNet, folder: Path) -> None:
     """Write what publishing needs and no graph holds: learned item parts and user vectors."""
+    net, dataset = fitted.net, fitted.dataset
     with torch.inference_mode():
-        kept = known.numpy()
-        learned = net.learned_items().numpy()[kept]
-        items = [
-            item_id for item_id, is_known in zip(dataset.item_ids, kept, strict=True) if is_known
-        ]
+        warm = fitted.warm.numpy()
+        learned = net.learned_items().numpy()[warm]
+        items = [item_id for item_id, w in zip(dataset.item_ids, warm, strict=True) if w]
         pl.DataFrame({"item_id": items, "learned": learned}).write_parquet(folder / ITEMS)
         users = {"user_id": dataset.user_ids, "vector": net.user_vectors().numpy()}
         pl.DataFrame(users).write_parquet(folder / USERS)
@@ -227,19 +226,32 @@ def _export_graphs(net: FrontNet, dataset: Dataset, folder: Path) -> dict[Any, G
             for t in graph.inputs
         )
         with _quiet_exporter():
-            torch.onnx.export(
+            program = torch.onnx.export(
                 module,
                 tuple(tensor.clone() for tensor in inputs),
-                folder / f"{name}.onnx",
                 input_names=[tensor.name for tensor in graph.inputs],
                 output_names=[tensor.name for tensor in graph.outputs],
                 dynamic_shapes=shapes,
                 opset_version=OPSET,
                 dynamo=True,
-                external_data=False,
                 verbose=False,
             )
+        if program is None:
+            raise ExportError(f"{name}: torch exported nothing")
+        onnx.save(_without_traces(program.model_proto), folder / f"{name}.onnx")
     return signatures
+
+
+def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the graph without the exporter's traces: module names, source lines and paths.
+
+    They say where the net was defined, so equal nets would give unequal files.
+    """
+    graph = model.graph
+    parts = (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info)
+    for part in (*parts, *graph.initializer, *model.functions):
+        del part.metadata_props[:]
+    return model
 
 
 @contextlib.contextmanager

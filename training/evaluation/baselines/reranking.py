@@ -1,4 +1,4 @@
-"""What a front is compared with: other ways to trade logged accuracy for less bias.
+"""Baselines of a front with skips: other ways to trade logged accuracy for less bias.
 
 Each is measured as a point or, where it has a knob, as a curve, trained on the same rows for as
 many epochs. Most are built on the tower of the decomposed model, with its content, histories,
@@ -10,26 +10,23 @@ configuration. Equal trainings are shared.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from pydantic import BaseModel
 
-from service.contract.files import write_atomically
 from training.arrays import Floats, Rows
 from training.config import Config, RivalConfig, load_config
 from training.data.dataset import Dataset
 from training.data.split import unbiased_rows
-from training.errors import ConfigError
 from training.evaluation.report.schema import Curve
 from training.fitting.exposure import shuffled_proxies
-from training.fitting.runs import run_key
-from training.fitting.scoring import score_rows
-from training.fitting.train_net import Trained, train_net
+from training.fitting.fitted_net import FittedNet
+from training.fitting.runs import RunKey, RunStore
+from training.fitting.train_net import train_net
 from training.metrics.auc import auc
 from training.metrics.estimates import mean_and_se
 from training.metrics.hypervolume import hypervolume
@@ -37,13 +34,13 @@ from training.nets.cp2rec.decomposed import Cp2recOptions
 from training.nets.cp2rec.rivals import Cp2recRival, RivalOptions
 
 _BACKDOOR_DRAWS = 8
-_KNOB = np.linspace(0.0, 1.0, 11)
+_GRID = np.linspace(0.0, 1.0, 11)
 
-Score = Callable[[Trained, Dataset, Rows], Floats]
+Score = Callable[[FittedNet, Rows], Floats]
 
 
 class _Run(BaseModel):
-    """What one seed of one baseline measured; kept, so that it is not run again."""
+    """AUCs of one training of a baseline, by tradeoff."""
 
     logged: tuple[float, ...]
     unbiased: tuple[float, ...]
@@ -51,13 +48,13 @@ class _Run(BaseModel):
 
 @dataclass(frozen=True)
 class Baseline:
-    """How a baseline is trained and how its scores come about.
+    """How a baseline is trained and scored.
 
-    ``trainings`` are changes of net options, each trained apart; ``score`` gives the scores
-    (T', R) of one of them, and all of them together are the points at ``tradeoffs`` (T,).
+    trainings: changes of net options, each trained apart. score: the scores (T', R) of one of
+    them; together they are the points at ``tradeoffs`` (T,).
     """
 
-    what: str
+    description: str
     score: Score
     tradeoffs: tuple[float, ...]
     trainings: tuple[Mapping[str, str | float], ...] = ({},)
@@ -65,19 +62,9 @@ class Baseline:
     blind: bool = False  # trained and scored with all proxies unknown
 
 
-def baseline_names(wanted: str, known: Iterable[str]) -> tuple[str, ...]:
-    """Parse ``all``, ``none`` or a list with commas; raises ConfigError for what is not known."""
-    if wanted in ("", "none"):
-        return ()
-    known = tuple(known)
-    names = known if wanted == "all" else tuple(wanted.split(","))
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"--baselines: {name!r} is not one of {', '.join(known)}")
-    return names
-
-
-def measure_baseline(name: str, dataset: Dataset, config: Config, seeds: int, runs: Path) -> Curve:
+def measure_baseline(
+    name: str, dataset: Dataset, config: Config, seeds: int, runs: RunStore
+) -> Curve:
     """Measure one baseline over ``seeds`` from ``config.seed`` on, with its split and epochs."""
     baseline = BASELINES[name]
     if baseline.blind:
@@ -85,18 +72,14 @@ def measure_baseline(name: str, dataset: Dataset, config: Config, seeds: int, ru
     measured = []
     for seed in range(config.seed, config.seed + seeds):
         seeded = config.model_copy(update={"seed": seed})
-        parts = []
-        for changes in baseline.trainings:
-            run = _config(baseline, changes, seeded)
-            path = runs / f"{run_key(dataset, run)}-{name}.json"
-            if not path.exists():
-                found = _measure(baseline, train_net(dataset, run, runs), dataset)
-                write_atomically(path, found.model_dump_json().encode())
-            parts.append(_Run.model_validate_json(path.read_bytes()))
+        results = [
+            _result(name, dataset, _config(baseline, changes, seeded), runs)
+            for changes in baseline.trainings
+        ]
         measured.append(
             _Run(
-                logged=tuple(x for part in parts for x in part.logged),
-                unbiased=tuple(x for part in parts for x in part.unbiased),
+                logged=tuple(x for result in results for x in result.logged),
+                unbiased=tuple(x for result in results for x in result.unbiased),
             )
         )
     logged = np.array([run.logged for run in measured])  # (S, T)
@@ -106,11 +89,25 @@ def measure_baseline(name: str, dataset: Dataset, config: Config, seeds: int, ru
         for run in measured
     ]
     return Curve(
-        what=baseline.what,
+        description=baseline.description,
         tradeoffs=baseline.tradeoffs,
         logged=tuple(mean_and_se(column) for column in logged.T),
         unbiased=tuple(mean_and_se(column) for column in unbiased.T),
         hypervolume=mean_and_se(np.array(areas)),
+    )
+
+
+def has_tower(config: Config) -> bool:
+    """Return whether baselines are built on the tower of ``config``, else on that of ``cp2rec``."""
+    return isinstance(config.net, Cp2recOptions)
+
+
+def _result(name: str, dataset: Dataset, config: Config, runs: RunStore) -> _Run:
+    return runs.result(
+        RunKey.of(dataset, config),
+        name,
+        _Run,
+        lambda: _measure(BASELINES[name], train_net(dataset, config, runs)),
     )
 
 
@@ -122,7 +119,7 @@ def _config(baseline: Baseline, changes: Mapping[str, Any], config: Config) -> C
         epochs = published.train.model_copy(update={"epochs": config.train.epochs})
         net: Any = replace(published.net, **changes)
         return published.model_copy(update={**update, "train": epochs, "net": net})
-    if not isinstance(config.net, Cp2recOptions):
+    if not has_tower(config):
         config = load_config("cp2rec").model_copy(update=update)
     if not changes:
         return config
@@ -130,56 +127,51 @@ def _config(baseline: Baseline, changes: Mapping[str, Any], config: Config) -> C
     return RivalConfig(**{**dict(config), "net": rival, "exposure": published.exposure})
 
 
-def _measure(baseline: Baseline, trained: Trained, dataset: Dataset) -> _Run:
-    label = dataset.impressions.label
-    axes = []
-    for rows in (trained.split.test, unbiased_rows(dataset, trained.split)[0]):
-        scores = baseline.score(trained, dataset, rows)
-        axes.append(tuple(auc(label[rows], row) for row in scores))
-    return _Run(logged=axes[0], unbiased=axes[1])
+def _measure(baseline: Baseline, fitted: FittedNet) -> _Run:
+    label = fitted.dataset.impressions.label
+    sides = []
+    for rows in (fitted.split.test, unbiased_rows(fitted.dataset, fitted.split)[0]):
+        scores = baseline.score(fitted, rows)
+        sides.append(tuple(auc(label[rows], row) for row in scores))
+    return _Run(logged=sides[0], unbiased=sides[1])
 
 
 def _head(w: float) -> Score:
     """Return scores at one tradeoff: of two-headed nets, one head."""
-
-    def score(trained: Trained, dataset: Dataset, rows: Rows) -> Floats:
-        return score_rows(trained.net, dataset, trained.known, rows, np.array([w]))
-
-    return score
+    return lambda fitted, rows: fitted.score_rows(rows, np.array([w]))
 
 
-def _mix(trained: Trained, dataset: Dataset, rows: Rows) -> Floats:
-    return score_rows(trained.net, dataset, trained.known, rows, _KNOB)
+def _mix(fitted: FittedNet, rows: Rows) -> Floats:
+    return fitted.score_rows(rows, _GRID)
 
 
-def _backdoor(trained: Trained, dataset: Dataset, rows: Rows) -> Floats:
+def _backdoor(fitted: FittedNet, rows: Rows) -> Floats:
     """(1 - w) mean_k f(c_k, z) + w f(c, z), c_k the proxies of random training rows."""
-    own = _head(1.0)(trained, dataset, rows)  # (1, R)
-    rng = np.random.default_rng(trained.fit.evaluations)
-    average = np.zeros_like(own)
+    logged = _head(1.0)(fitted, rows)  # (1, R)
+    rng = np.random.default_rng(fitted.fit.evaluations)
+    average = np.zeros_like(logged)
     for _ in range(_BACKDOOR_DRAWS):
-        shuffled = shuffled_proxies(dataset, rows, trained.split.train, rng)
-        average += _head(1.0)(trained, shuffled, rows) / _BACKDOOR_DRAWS
-    return (1 - _KNOB)[:, None] * average + _KNOB[:, None] * own
+        shuffled = shuffled_proxies(fitted.dataset, rows, fitted.split.train, rng)
+        average += _head(1.0)(replace(fitted, dataset=shuffled), rows) / _BACKDOOR_DRAWS
+    return np.asarray((1 - _GRID)[:, None] * average + _GRID[:, None] * logged)
 
 
-def _penalty(trained: Trained, dataset: Dataset, rows: Rows) -> Floats:
-    """F - (1 - w) log(1 + n_i), n_i the item's training clicks; nothing logged can tune it."""
-    impressions = dataset.impressions
-    train = trained.split.train
+def _penalty(fitted: FittedNet, rows: Rows) -> Floats:
+    """F - (1 - w) log(1 + n_i), n_i the item's training clicks; no logged data can tune it."""
+    impressions, train = fitted.dataset.impressions, fitted.split.train
     clicks = np.bincount(
-        impressions.item[train], impressions.label[train], minlength=len(dataset.item_ids)
+        impressions.item[train], impressions.label[train], minlength=len(fitted.dataset.item_ids)
     )
-    own = _head(1.0)(trained, dataset, rows)
-    return own - (1 - _KNOB)[:, None] * np.log1p(clicks)[impressions.item[rows]]
+    logged = _head(1.0)(fitted, rows)
+    return np.asarray(logged - (1 - _GRID)[:, None] * np.log1p(clicks)[impressions.item[rows]])
 
 
-def _pda(trained: Trained, dataset: Dataset, rows: Rows) -> Floats:
-    net = cast(Cp2recRival, trained.net)
-    debiased = torch.from_numpy(_head(0.0)(trained, dataset, rows)[0])
-    item = torch.from_numpy(dataset.impressions.item[rows])
+def _pda(fitted: FittedNet, rows: Rows) -> Floats:
+    net = cast(Cp2recRival, fitted.net)
+    debiased = torch.from_numpy(_head(0.0)(fitted, rows)[0])
+    item = torch.from_numpy(fitted.dataset.impressions.item[rows])
     with torch.inference_mode():
-        scores = [net.with_popularity(debiased, item, float(w)) for w in _KNOB]
+        scores = [net.with_popularity(debiased, item, float(w)) for w in _GRID]
     return torch.stack(scores).numpy()
 
 
@@ -190,7 +182,7 @@ def _without_proxies(dataset: Dataset) -> Dataset:
     return replace(blind, fingerprint=fingerprint)
 
 
-_CURVE = tuple(_KNOB.tolist())
+_CURVE = tuple(_GRID.tolist())
 _PLAIN = ({"debias": "none", "purifier": "none"},)
 
 

@@ -13,11 +13,9 @@ from matplotlib.figure import Figure
 
 from service.contract.manifest import Front
 from training.evaluation.report.schema import Curve
-from training.evaluation.report.tables import _SHOWN
 
+_SHOWN = "popularity_percentile"
 _LABELLED = (0.0, 0.5, 1.0)
-
-
 _STYLE: dict[str, Any] = {
     "marker": "o",
     "markersize": 4,
@@ -25,8 +23,6 @@ _STYLE: dict[str, Any] = {
     "capsize": 2,
     "linewidth": 1.2,
 }
-
-
 _CURVES = [(marker, f"C{color}") for marker in ".x" for color in range(1, 10)]  # C0: the front
 
 

@@ -20,7 +20,7 @@ class Curve(_Frozen):
     that was measured at each tradeoff, by name, and the ``options`` that validation chose.
     """
 
-    what: str
+    description: str
     tradeoffs: tuple[float, ...]
     logged: tuple[Estimate, ...]
     unbiased: tuple[Estimate, ...]
@@ -40,8 +40,8 @@ class Probe(_Frozen):
     proxy: str
     measure: Literal["r2", "auc"]
     purified: Estimate
-    unpurified: Estimate
-    difference: Estimate
+    unpurified: Estimate | None
+    difference: Estimate | None
     content: Estimate
 
 
@@ -51,8 +51,8 @@ class Segment(_Frozen):
     Counts are means over seeds. Errors are of the users, drawn anew, and of the seeds.
     """
 
-    axis: Literal["logged", "unbiased"]
-    who: str
+    side: Literal["logged", "unbiased"]
+    name: str
     rows: float
     clicks: float
     users: float
@@ -83,7 +83,7 @@ class Report(Front):
 
     baselines: dict[str, Curve]
     purification: tuple[Probe, ...] = ()
-    cold: tuple[Segment, ...] = ()
+    segments: tuple[Segment, ...] = ()
     mask: Mask | None = None
 
 

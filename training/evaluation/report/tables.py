@@ -1,47 +1,61 @@
-"""Plots and tables for people."""
+"""Reports as Markdown tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from service.contract.front_metrics import FRONT_METRICS, FrontMetric
 from service.contract.manifest import Estimate, Front, FrontPoint
-from training.evaluation.report.schema import Curve, Mask, Probe, Segment
+from training.evaluation.report.schema import (
+    Curve,
+    Mask,
+    Probe,
+    RankingReport,
+    Report,
+    Segment,
+)
 
-_SHOWN = "popularity_percentile"
-_TABLES = (  # metrics of each table, in order; both axes where both have it
-    ("recall_at_20", "ndcg_at_20", "ndcg_at_20_hit", "cold_recall_at_20", "matched_auc"),
-    ("auc", "auc_with_position", "gauc", "logloss", "ece"),
-    ("ndcg_at_10", "recall_at_10", "arp", _SHOWN, "tail_share", "exposure_gini", "coverage"),
-)
-_RANKING = (  # metrics of a full ranking, in order
-    "recall_at_20",
-    "ndcg_at_20",
-    "ndcg_at_20_hit",
-    "ood_recall_at_20",
-    "cold_recall_at_20",
-    "matched_auc",
-    "arp",
-)
-_DIGITS = {"arp": 1, _SHOWN: 1, "tail_share": 3, "exposure_gini": 3, "coverage": 3}
+_TABLES = ("full ranking", "accuracy", "top 10")
+_TAIL = "ood_recall_at_20"  # a curve's name for recall_at_20 on the unbiased side
+_DIGITS = {metric.name: metric.digits for metric in FRONT_METRICS}
+_DEFAULT_DIGITS = 4
+
+
+def report_tables(report: Report | RankingReport) -> str:
+    """Return all tables of a report, a blank line between them."""
+    if isinstance(report, RankingReport):
+        return ranking_table(report.baselines)
+    tables = [front_table(report)]
+    if report.baselines:
+        ranked = any(curve.points for curve in report.baselines.values())
+        curves = report.baselines
+        tables.append(ranking_table(curves) if ranked else baseline_table(report, curves))
+    if report.purification:
+        tables.append(probe_table(report.purification))
+    if report.segments:
+        tables.append(segment_table(report.segments))
+    if report.mask:
+        tables.append(mask_table(report.mask))
+    return "\n\n".join(tables)
 
 
 def front_table(front: Front) -> str:
     """Return the front as Markdown tables, with hypervolume, verdict and diagnostic below.
 
-    One table of accuracy, and where it was measured one of the top 10; ``FrontPoint`` tells what
-    the columns are.
+    Their columns are the metrics of ``FRONT_METRICS`` that were measured.
     """
     lines = []
-    for names in _TABLES:
+    for table in _TABLES:
         columns = [
-            (axis, name)
-            for name in names
-            for axis in ("logged", "unbiased", "shown")
-            if any(name in getattr(point, axis) for point in front.points)
+            (side, metric)
+            for metric in FRONT_METRICS
+            for side in metric.sides
+            if metric.table == table
+            and any(metric.name in getattr(point, side) for point in front.points)
         ]
         if columns:
             lines += [
-                "| w | " + " | ".join(f"{axis} {name}" for axis, name in columns) + " |",
+                "| w | " + " | ".join(f"{side} {metric.name}" for side, metric in columns) + " |",
                 "|" + " --- |" * (len(columns) + 1),
                 *(_row(point, columns) for point in front.points),
                 "",
@@ -59,21 +73,23 @@ def front_table(front: Front) -> str:
     return "\n".join(lines)
 
 
-def _row(point: FrontPoint, columns: Sequence[tuple[str, str]]) -> str:
+def _row(point: FrontPoint, columns: Sequence[tuple[str, FrontMetric]]) -> str:
     cells = [
-        _cell(table[name], _DIGITS.get(name, 4)) if name in table else ""
-        for table, name in ((getattr(point, axis), name) for axis, name in columns)
+        _cell(getattr(point, side).get(metric.name), metric.digits) for side, metric in columns
     ]
     return f"| {point.tradeoff:.2f} | " + " | ".join(cells) + " |"
 
 
-def _cell(metric: Estimate, digits: int = 4) -> str:
-    error = "" if metric.se is None else f" ± {metric.se:.{digits}f}"
-    return f"{metric.mean:.{digits}f}{error}"
+def _cell(estimate: Estimate | None, digits: int = _DEFAULT_DIGITS) -> str:
+    """Return mean and standard error; nothing for what was not measured."""
+    if estimate is None:
+        return ""
+    error = "" if estimate.se is None else f" ± {estimate.se:.{digits}f}"
+    return f"{estimate.mean:.{digits}f}{error}"
 
 
 def probe_table(probes: Sequence[Probe]) -> str:
-    """Return what is left of each proxy in the common features, as Markdown."""
+    """Return the linear probes of each proxy, as Markdown."""
     lines = [
         "| proxy | linear probe | purified | without purification | difference | content alone |",
         "|" + " --- |" * 6,
@@ -86,12 +102,12 @@ def probe_table(probes: Sequence[Probe]) -> str:
 
 
 def mask_table(mask: Mask) -> str:
-    """Return what an invariant mask does, as Markdown."""
-    lines = ["| what | value |", "| --- | --- |"]
+    """Return an invariant mask and its effect on rankings, as Markdown."""
+    lines = ["| mask | value |", "| --- | --- |"]
     lines += [f"| open gates, {name} | {_cell(share, 3)} |" for name, share in mask.open.items()]
     lines += [
         f"| share of the top 10 that w = 0 and w = 1 have in common | {_cell(mask.overlap, 3)} |",
-        f"| the same, were variant content all that w moved | {_cell(mask.content_overlap, 3)} |",
+        f"| the same, with learned popularity taken out | {_cell(mask.content_overlap, 3)} |",
     ]
     if mask.weights:
         lines += [
@@ -103,65 +119,60 @@ def mask_table(mask: Mask) -> str:
     return "\n".join(lines)
 
 
-def cold_table(parts: Sequence[Segment]) -> str:
-    """Return the AUC of each part of the test rows, as Markdown."""
-    names = list(dict.fromkeys(name for part in parts for name in part.auc))
+def segment_table(segments: Sequence[Segment]) -> str:
+    """Return the AUC of each segment of the test rows, as Markdown."""
+    names = list(dict.fromkeys(name for segment in segments for name in segment.auc))
     lines = [
-        "| axis | who | rows | clicks | users | items | " + " | ".join(names) + " |",
+        "| side | segment | rows | clicks | users | items | " + " | ".join(names) + " |",
         "|" + " --- |" * (6 + len(names)),
     ]
-    for part in parts:
-        counts = (part.rows, part.clicks, part.users, part.items)
+    for segment in segments:
+        counts = (segment.rows, segment.clicks, segment.users, segment.items)
         cells = [f"{count:.0f}" for count in counts]
-        cells += [_cell(part.auc[name]) if name in part.auc else "" for name in names]
-        lines.append(f"| {part.axis} | {part.who} | {' | '.join(cells)} |")
+        cells += [_cell(segment.auc.get(name)) for name in names]
+        lines.append(f"| {segment.side} | {segment.name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def baseline_table(front: Front, curves: Mapping[str, Curve]) -> str:
-    """Return the ends of each baseline and its hypervolume, the front's own first, as Markdown."""
-    own = Curve(
-        what="this model",
+    """Return the ends of the front, then of each baseline, with hypervolumes, as Markdown."""
+    front_curve = Curve(
+        description="this model",
         tradeoffs=tuple(point.tradeoff for point in front.points),
         logged=tuple(point.logged[front.axis] for point in front.points),
         unbiased=tuple(point.unbiased[front.axis] for point in front.points),
         hypervolume=front.hypervolume,
     )
     lines = [
-        "| | what | logged AUC, w = 0 | w = 1 | unbiased AUC, w = 0 | w = 1 | hypervolume |",
+        "| | description | logged AUC, w = 0 | w = 1 | unbiased AUC, w = 0 | w = 1 | hypervolume |",
         "|" + " --- |" * 7,
     ]
-    for name, curve in {"**front**": own, **curves}.items():
+    for name, curve in {"**front**": front_curve, **curves}.items():
         ends = [
-            _cell(dict(zip(curve.tradeoffs, metrics, strict=True))[w])
-            if w in curve.tradeoffs
-            else ""
-            for metrics in (curve.logged, curve.unbiased)
+            _cell(dict(zip(curve.tradeoffs, estimates, strict=True)).get(w))
+            for estimates in (curve.logged, curve.unbiased)
             for w in (0.0, 1.0)
         ]
         area = _cell(curve.hypervolume, 5)
-        lines.append(f"| {name} | {curve.what} | {' | '.join(ends)} | {area} |")
+        lines.append(f"| {name} | {curve.description} | {' | '.join(ends)} | {area} |")
     return "\n".join(lines)
 
 
 def ranking_table(curves: Mapping[str, Curve]) -> str:
-    """Return what each ranker of whole catalogues reaches at the ends of its curve, as Markdown."""
-    names = [
-        name
-        for name in _RANKING
-        if any(name in p for curve in curves.values() for p in curve.points)
-    ]
+    """Return each ranker of whole catalogues at the ends of its curve, as Markdown."""
+    measured = {name for curve in curves.values() for point in curve.points for name in point}
+    ordered = [metric.name for metric in FRONT_METRICS if metric.table == "full ranking"]
+    names = [name for name in (*ordered, _TAIL, "arp") if name in measured]
     lines = [
-        "| | what | w | " + " | ".join(names) + " | hypervolume |",
+        "| | description | w | " + " | ".join(names) + " | hypervolume |",
         "|" + " --- |" * (len(names) + 4),
     ]
     for name, curve in curves.items():
         for w, point in zip(curve.tradeoffs, curve.points, strict=True):
             if w not in (0.0, 1.0):
                 continue
-            cells = [
-                _cell(point[key], _DIGITS.get(key, 4)) if key in point else "" for key in names
-            ]
+            cells = [_cell(point.get(key), _DIGITS.get(key, _DEFAULT_DIGITS)) for key in names]
             area = _cell(curve.hypervolume, 5)
-            lines.append(f"| {name} | {curve.what} | {w:g} | {' | '.join(cells)} | {area} |")
+            row = f"| {name} | {curve.description} | {w:g} | {' | '.join(cells)} | {area} |"
+            lines.append(row)
     return "\n".join(lines)

@@ -19,7 +19,7 @@ as if their users were such, so that a history alone serves well too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -46,7 +46,7 @@ Deviation = Annotated[float, Gt(0)]
 class Cp2recOptions(NetOptions):
     """Sizes, loss weights and prior standard deviations; see the training config for defaults."""
 
-    main: Literal["decomposed"] = "decomposed"
+    architecture: Literal["decomposed"] = "decomposed"
     dim: Size = 32
     proxy_bins: Size = 32
     proxy_dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
@@ -58,6 +58,13 @@ class Cp2recOptions(NetOptions):
     item_bias_sd: Deviation = 0.5
     user_bias_sd: Deviation = 0.1
     conformity_sd: Deviation = 0.4
+
+
+def without_purification(options: Cp2recOptions) -> Cp2recOptions | None:
+    """Return the options without purification, None where they have none already."""
+    if not options.orthogonality_weight:
+        return None
+    return replace(options, orthogonality_weight=0.0)
 
 
 class ItemEncoder(nn.Module):
@@ -202,6 +209,10 @@ class Cp2recDecomposed(FrontNet):
         one = torch.ones(1, dtype=state.dtype, device=state.device)
         loss: Tensor = self.examination(self.ranker.pairwise(user, state, one), batch)
         return loss
+
+    def log_examination(self) -> Tensor:
+        """Return log theta_k (K,)."""
+        return self.examination.log_theta()
 
     def learned_items(self) -> Tensor:
         """Return [V_i, b_i] of all items, (I, d + 1)."""

@@ -78,6 +78,10 @@ class Cp2recInteraction(FrontNet):
         """Return z' (N, d) of states (N, S)."""
         return state[:, : self.options.dim]
 
+    def log_examination(self) -> Tensor:
+        """Return log theta_k (K,)."""
+        return self.examination.log_theta()
+
     def learned_items(self) -> Tensor:
         """Return the id embeddings (I, d)."""
         weight: Tensor = self.item_id.weight

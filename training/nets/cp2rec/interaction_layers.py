@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -19,7 +19,7 @@ from training.nets.layers import Content, ProxyBins
 class InteractionOptions(NetOptions):
     """Sizes and loss weights; see the training configs for defaults."""
 
-    main: Literal["ncf", "dcn"] = "dcn"
+    architecture: Literal["ncf", "dcn"] = "dcn"
     mode: Literal["paper", "front", "backdoor"] = "front"
     purifier: Literal["cos", "proj", "solve", "none"] = "cos"
     debias: Literal["ips", "snips", "pos", "rel", "none"] = "ips"
@@ -39,6 +39,17 @@ class InteractionOptions(NetOptions):
     def exposure(self) -> Literal["propensity", "offset"]:
         """Offsets for the front, propensities for the published losses."""
         return "offset" if self.mode == "front" else "propensity"
+
+
+def without_purifier(options: InteractionOptions) -> InteractionOptions | None:
+    """Return the options without purification, None where they have none already.
+
+    PROJ purifies by itself; COS and SOLVE by their loss, which may have no weight.
+    """
+    learned = options.purifier != "none" and options.orthogonality_weight > 0
+    if options.purifier != "proj" and not learned:
+        return None
+    return replace(options, purifier="none")
 
 
 class Purifier(nn.Module):
@@ -170,7 +181,7 @@ class InteractionRanker(Ranker):
         super().__init__()
         self.embed_proxies = embed_proxies if options.mode == "backdoor" else None
         self.register_buffer("donors", donors)
-        self.dim, self.mode, self.main = options.dim, options.mode, options.main
+        self.dim, self.mode, self.main = options.dim, options.mode, options.architecture
         width, hidden = 3 * options.dim, options.hidden
         self.first = nn.Linear(width, hidden)
         self.second = nn.Linear(hidden, hidden)
@@ -178,7 +189,7 @@ class InteractionRanker(Ranker):
         if self.film is not None:
             nn.init.zeros_(self.film.weight)
         self.cross = nn.ModuleList(nn.Linear(width, 1) for _ in range(options.cross_layers))
-        product = options.dim if options.main == "ncf" else width
+        product = options.dim if options.architecture == "ncf" else width
         self.out = nn.Linear(hidden + product, 1)
         nn.init.zeros_(self.out.weight)
         with torch.no_grad():

@@ -35,10 +35,11 @@ _MACR_HEADS = 1e-3  # weight of the item's and the user's own click losses, of t
 Objective = Literal["ips", "snips", "pos", "rel", "single", "pda", "macr"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RivalOptions(NetOptions):
     """Which rival, on which tower; ``tradeoff`` is the w that ``single`` is trained for."""
 
+    architecture: Literal["rival"] = "rival"
     objective: Objective
     tower: Cp2recOptions
     tradeoff: Annotated[float, Ge(0), Le(1)] = 1.0

@@ -45,13 +45,13 @@ def find_invariance(
     rounds: int,
     options: MaskOptions,
     seed: int,
-    keep: ProgressStore,
+    progress: ProgressStore,
 ) -> Invariance:
-    """Run the loop on content (I, D), going on from what ``keep`` holds; saves after each round.
+    """Run the loop on content (I, D), going on from ``progress``, which each round updates.
 
     Each round draws from a generator of its own, so that a resumed run ends at the same mask.
     """
-    saved = keep.load()
+    saved = progress.load()
     found = Invariance(**saved) if saved else _start(content, clicks, kind, environments, seed)
     with tqdm(total=rounds * options.steps, desc="mask", unit=" steps", mininterval=0.5) as bar:
         bar.update(found.rounds * options.steps)
@@ -68,7 +68,7 @@ def find_invariance(
                 bar.update()
             bar.set_postfix(weight=f"{weight:.2f}")
             found.rounds += 1
-            keep.save(vars(found))
+            progress.save(vars(found))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -20,9 +20,7 @@ from training.nets.painvrl.gates import GateKind, PenaltyKind
 class PainvrlOptions(NetOptions):
     """Sizes, modules and loss weights; see the training configs for defaults and meaning."""
 
-    family: ClassVar[str] = "painvrl"
-    clicks_suffice: ClassVar[bool] = True
-    main: Literal["painvrl"] = "painvrl"
+    architecture: Literal["painvrl"] = "painvrl"
     base: Literal["lightgcn", "ultragcn"] = "lightgcn"
     dim: Size = 64
     layers: Annotated[int, Ge(0)] = 4

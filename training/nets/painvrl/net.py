@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from training.nets.base import FrontNet, ProgressStore, Slates, TrainingTables
+from training.nets.base import FrontNet, LearnedMask, ProgressStore, Slates, TrainingTables
 from training.nets.painvrl.environments import Clicks
 from training.nets.painvrl.gates import MaskOptions, served_gates
 from training.nets.painvrl.invariance import Invariance, find_invariance
@@ -65,7 +65,7 @@ class Painvrl(FrontNet):
             self._content = self.item_encoder.content(tables.embedding, tables.modality_mask)
         self.invariance: Invariance | None = None
 
-    def prepare(self, seed: int, keep: ProgressStore) -> None:
+    def prepare(self, seed: int, progress: ProgressStore) -> None:
         """Find the invariant mask; without one all content is invariant."""
         options = self.options
         if options.gates == "none":
@@ -80,7 +80,7 @@ class Painvrl(FrontNet):
             options.rounds,
             MaskOptions(options.mask_steps, options.penalty, options.regulariser),
             seed,
-            keep,
+            progress,
         )
         self.item_encoder.gates.copy_(served_gates(self.invariance.mu, options.gates))
 
@@ -107,6 +107,17 @@ class Painvrl(FrontNet):
         rows = (clicked & ~told).nonzero().flatten()
         base_loss = self._softmax_loss if self.shared else self._ultragcn_loss
         return base_loss(direction, state, batch, rows).sum() / max(len(rows), 1)
+
+    def learned_mask(self) -> LearnedMask | None:
+        """Return the gates (D,) that all modalities' content meets, None without a mask."""
+        if self.invariance is None:
+            return None
+        weights, moved = tuple(self.invariance.weights), tuple(self.invariance.moved)
+        return LearnedMask(self.item_encoder.gates, weights, moved)
+
+    def without_popularity(self, state: Tensor) -> Tensor:
+        """Return states (N, S) whose learned popularity b is 0."""
+        return torch.cat([state[:, :-1], torch.zeros_like(state[:, -1:])], 1)
 
     def common_features(self, state: Tensor) -> Tensor:
         """Return what t leaves alone (N, U) of states (N, S)."""

@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss, roc_auc_score
+from training.fitting.scoring import score_rows
 
 from service.contract.manifest import Calibration, Estimate, Front, FrontPoint
 from training.config import FrontOptions
@@ -19,7 +20,6 @@ from training.evaluation.verdict import diagnose, verdict
 from training.fitting import scoring
 from training.fitting.batches import training_tables
 from training.fitting.calibration import calibrate, exposure_scale
-from training.fitting.scoring import score_rows
 from training.nets.base import with_learned
 from training.nets.cp2rec.decomposed import Cp2recDecomposed, Cp2recOptions
 

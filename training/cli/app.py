@@ -1,0 +1,40 @@
+"""The command line: ``python -m training COMMAND``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import torch
+import typer
+
+from service.contract.artifact import ArtifactError
+from training.cli.demo import demo
+from training.cli.evaluate import evaluate
+from training.cli.prepare import prepare
+from training.cli.publish import promote, publish
+from training.cli.simulate import simulate
+from training.cli.train import train
+from training.errors import TrainingError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Prepare data, train, evaluate, publish.",
+)
+for command in (prepare, simulate, train, evaluate, publish, promote, demo):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run a command; exit with 0 when done, 2 for an error that a user can mend, 1 on Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)  # the nets are small: more threads mostly wait for each other
+    try:
+        app()
+    except (TrainingError, ArtifactError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)

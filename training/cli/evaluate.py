@@ -1,0 +1,64 @@
+"""``evaluate``: a report on a model, over several seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.cli.options import BUILD, Build, ConfigFile, Data, Model, Overrides, Scratch
+from training.config import load_config
+from training.data.dataset import open_dataset
+from training.errors import ConfigError
+from training.evaluation.baselines.full_ranking import RANKING_BASELINES
+from training.evaluation.baselines.reranking import BASELINES
+from training.evaluation.report.tables import report_tables
+from training.evaluation.report.write import write_report
+from training.evaluation.study import StudyOptions, run
+from training.fitting.distributed import launched
+from training.fitting.runs import RunStore
+
+_BASELINES_HELP = (
+    f"all, none, or some of: {','.join(BASELINES)}; on clicks alone: "
+    f"{','.join(RANKING_BASELINES)}, and the ablations of the architecture."
+)
+
+
+def evaluate(
+    name: Annotated[str, typer.Argument(help="Name of the report.")],
+    data: Data,
+    model: Model = "cp2rec",
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings to measure over.")] = 5,
+    baselines: Annotated[str, typer.Option(help=_BASELINES_HELP)] = "none",
+    probes: Annotated[
+        bool, typer.Option("--probes", help="Probe the common features for the proxies.")
+    ] = False,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Measure cold items and users as segments.")
+    ] = False,
+    cold_users: Annotated[
+        float, typer.Option(min=0, max=0.5, help="With --cold: share of users to hide.")
+    ] = 0.1,
+    mask: Annotated[
+        bool, typer.Option("--mask", help="Describe the invariant mask that a net learns.")
+    ] = False,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    build: Build = BUILD,
+    results: Annotated[Path, typer.Option(help="Folder of reports.")] = Path("results"),
+    scratch: Scratch = None,
+) -> None:
+    """Measure the front over several seeds, and baselines; finished runs are not run again.
+
+    Per seed, --probes trains a twin without purification and --cold one without some users.
+    """
+    if launched():
+        raise ConfigError("torchrun is for train; evaluate trains its seeds in one process")
+    resolved = load_config(model, config, tuple(overrides or ()))
+    dataset = open_dataset(data, scratch)
+    options = StudyOptions(seeds, baselines, probes, cold, cold_users, mask)
+    report = run(dataset, resolved, options, RunStore(build))
+    path = write_report(report, results / dataset.description.name, name)
+    typer.echo(report_tables(report))
+    typer.echo(f"wrote {path}.json and .png")

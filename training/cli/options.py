@@ -1,0 +1,35 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.config import MODELS
+
+REDIS_URL = "redis://127.0.0.1:6379/0"
+BUILD = Path("build/training")
+
+Data = Annotated[Path, typer.Option("--data", help="Dataset folder.")]
+Out = Annotated[Path, typer.Option("--out", help="Dataset folder to write; must not exist.")]
+Models = Annotated[Path, typer.Option("--models", help="Model repository.")]
+Model = Annotated[
+    str, typer.Option("--model", help=f"Packaged configuration, one of: {', '.join(MODELS)}.")
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="TOML laid over the packaged configuration.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")
+]
+Build = Annotated[Path, typer.Option("--build", help="Run store: checkpoints and results of runs.")]
+RedisUrl = Annotated[
+    str, typer.Option("--redis", envvar="RANK_REDIS_URL", help="URL of the store.")
+]
+Namespace = Annotated[str, typer.Option(envvar="RANK_NAMESPACE", help="Prefix of every key.")]
+Scratch = Annotated[
+    Path | None,
+    typer.Option(help="Folder on disk for impressions that may exceed memory."),
+]

@@ -1,0 +1,70 @@
+"""``publish`` and ``promote``: a model's records in Redis, and its alias."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.contract.artifact import open_artifact
+from service.contract.repository import CHAMPION, Repository
+from training.cli.options import REDIS_URL, Data, Models, Namespace, RedisUrl, Scratch
+from training.data.dataset import open_dataset
+from training.errors import ConfigError
+from training.release.publish import BATCH
+from training.release.publish import publish as publish_records
+
+
+def publish(
+    reference: Annotated[str, typer.Argument(help="name, name@version or name@alias.")],
+    data: Data,
+    models: Models = Path("models"),
+    redis: RedisUrl = REDIS_URL,
+    namespace: Namespace = "rank",
+    alias: Annotated[str, typer.Option(help="Alias to move once all records are in.")] = CHAMPION,
+    promote: Annotated[bool, typer.Option(help="Move the alias; --no-promote leaves it.")] = True,
+    fresh: Annotated[bool, typer.Option(help="Write all records again.")] = False,
+    batch: Annotated[int, typer.Option(min=1, max=100_000, help="Records at a time.")] = BATCH,
+    scratch: Scratch = None,
+) -> None:
+    """Write a model's records to Redis, then move its alias; running services follow.
+
+    The items of --data become the catalogue; others leave it. A bare name is its newest version.
+    Run the same command again to resume an interrupted publication.
+    """
+    repository = Repository(models)
+    name = reference.partition("@")[0]
+    repository.check_alias(name, alias)
+    if "@" not in reference and (versions := repository.versions(name)):
+        reference = f"{name}@{versions[-1]}"
+    artifact = open_artifact(repository.resolve(reference))
+    dataset = open_dataset(data, scratch)
+    published = publish_records(
+        artifact, dataset, url=redis, namespace=namespace, batch=batch, fresh=fresh
+    )
+    typer.echo(
+        f"{artifact.label}: {published.items} items and {published.users} users in Redis, "
+        f"{published.written} records written and {published.removed} items removed now"
+    )
+    if promote:
+        _promote(repository, name, artifact.version, alias)
+
+
+def promote(
+    reference: Annotated[str, typer.Argument(help="name@version, or name@alias to copy one.")],
+    models: Models = Path("models"),
+    alias: Annotated[str, typer.Option(help="Alias to move.")] = CHAMPION,
+) -> None:
+    """Point an alias at a version; running services follow. Roll back the same way."""
+    repository = Repository(models)
+    if "@" not in reference:
+        raise ConfigError(f"{reference!r} names no version: write {reference}@1")
+    path = repository.resolve(reference)
+    _promote(repository, path.parent.name, int(path.name), alias)
+
+
+def _promote(repository: Repository, name: str, version: int, alias: str) -> None:
+    previous = repository.promote(name, version, alias)
+    before = "" if previous is None else f" (was {name}@{previous})"
+    typer.echo(f"{name}@{alias} is now {name}@{version}{before}")

@@ -1,0 +1,60 @@
+"""``train``: a model in the repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.contract.repository import Repository
+from training.cli.options import (
+    BUILD,
+    Build,
+    ConfigFile,
+    Data,
+    Model,
+    Models,
+    Overrides,
+    Scratch,
+)
+from training.config import load_config
+from training.data.dataset import open_dataset
+from training.evaluation.report.tables import front_table
+from training.fitting.distributed import is_first, processes
+from training.fitting.runs import RunStore
+from training.fitting.train_net import train_net
+from training.pipeline import train as train_model
+
+
+def train(
+    model: Model,
+    data: Data,
+    models: Models = Path("models"),
+    name: Annotated[
+        str | None, typer.Option(help="Name in the repository; default: --model.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Default: the configuration's.")] = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    build: Build = BUILD,
+    scratch: Scratch = None,
+) -> None:
+    """Train a model, measure its front, and add it to the model repository.
+
+    Run the same command again to resume an interrupted training. Under torchrun several processes
+    share every batch: torchrun --nproc-per-node 2 -m training train ...
+    """
+    seeded = () if seed is None else (f"seed={seed}",)
+    resolved = load_config(model, config, (*(overrides or ()), *seeded))
+    name = name or model
+    Repository(models).check_name(name)
+    with processes():
+        dataset = open_dataset(data, scratch)
+        if not is_first():
+            train_net(dataset, resolved, RunStore(build))  # its share of the batches, no more
+            return
+        artifact, fitted = train_model(dataset, resolved, Repository(models), name, RunStore(build))
+    typer.echo(front_table(artifact.manifest.front))
+    typer.echo(f"best of {fitted.fit.evaluations} evaluations on validation: {fitted.fit.best:.4f}")
+    typer.echo(f"added {artifact.label} in {artifact.path}")

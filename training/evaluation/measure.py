@@ -1,0 +1,65 @@
+"""Measuring a front: accuracy on both sides and the top 10, by tradeoff."""
+
+from __future__ import annotations
+
+import numpy as np
+from tqdm import tqdm
+
+from service.contract.manifest import Estimate, Front, FrontPoint
+from training.arrays import Floats
+from training.config import FrontOptions
+from training.data.split import positives_only, training_clicks, unbiased_rows
+from training.evaluation.front import one_front
+from training.evaluation.ranking_front import measure_ranking_front
+from training.evaluation.verdict import diagnose
+from training.fitting.fitted_net import FittedNet, sample_users
+from training.metrics.accuracy import Sample, logged_metrics, row_metrics
+from training.metrics.exposure import shown_metrics
+
+
+def measure_front(fitted: FittedNet, options: FrontOptions, seed: int) -> Front:
+    """Measure accuracy on both sides and the top 10, at evenly spaced tradeoffs.
+
+    Errors are by bootstrap over users; the metrics are those of ``FRONT_METRICS``. Clicks alone
+    have no AUC: their front is that of full rankings.
+    """
+    if positives_only(fitted.dataset):
+        return measure_ranking_front(fitted, options, seed)
+    dataset, split = fitted.dataset, fitted.split
+    tradeoffs = np.linspace(0, 1, options.points)
+    unbiased, kind = unbiased_rows(dataset, split)
+    rng = np.random.default_rng(seed)
+    tables: list[list[dict[str, Estimate]]] = []
+    replicates: list[Floats] = []
+    for side, rows in (("logged", split.test), ("unbiased", unbiased)):
+        logits = fitted.score_rows(rows, tradeoffs)  # (T, R)
+        sample = Sample.draw(dataset, rows, options.bootstrap, rng)
+        log_theta = fitted.log_examination(rows)
+        tables.append([])
+        aucs = []
+        for logit in tqdm(logits, desc=f"measure {side}", leave=False):
+            table, draws = row_metrics(sample, logit, fitted.calibration)
+            if side == "logged":
+                table |= logged_metrics(sample, logit, fitted.calibration, log_theta)
+            tables[-1].append(table)
+            aucs.append(draws)
+        replicates.append(np.stack(aucs, axis=1))  # (B, T)
+    users = sample_users(dataset.impressions.user[split.test], len(dataset.item_ids))
+    top, _ = fitted.rank_catalogue(users, tradeoffs)  # (T, U, K)
+    clicks = training_clicks(dataset, split)
+    points = tuple(
+        FrontPoint(tradeoff=float(w), logged=logged, unbiased=random, shown=shown)
+        for w, logged, random, shown in zip(
+            tradeoffs, *tables, [shown_metrics(lists, clicks) for lists in top], strict=True
+        )
+    )
+    return one_front(
+        points,
+        replicates,
+        axis="auc",
+        options=options,
+        unbiased_kind=kind,
+        diagnostic=diagnose(dataset, split.test, unbiased),
+        seed=seed,
+        dataset=dataset,
+    )

@@ -1,0 +1,145 @@
+"""A study: a front over several seeds, its baselines, probes, segments and mask, as one report."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from service.contract.manifest import Front
+from training.config import Config
+from training.data.dataset import Dataset
+from training.data.split import positives_only
+from training.errors import ConfigError
+from training.evaluation.baselines.ablations import measure_ablation
+from training.evaluation.baselines.full_ranking import RANKING_BASELINES, measure_ranking_baseline
+from training.evaluation.baselines.reranking import BASELINES, has_tower, measure_baseline
+from training.evaluation.front import pool_fronts
+from training.evaluation.mask import check_learns_mask, measure_mask
+from training.evaluation.measure import measure_front
+from training.evaluation.probes import measure_probes
+from training.evaluation.report.schema import Curve, RankingReport, Report
+from training.evaluation.segments import hidden_users, measure_segments
+from training.fitting.runs import RunStore, over_seeds
+from training.fitting.train_net import train_net
+from training.nets.registry import architecture
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """The parts of a study.
+
+    seeds: trainings to measure over. baselines: ``all``, ``none`` or names with commas.
+    cold_users: the share of users that ``cold`` hides from a second training.
+    """
+
+    seeds: int = 5
+    baselines: str = "none"
+    probes: bool = False
+    cold: bool = False
+    cold_users: float = 0.1
+    mask: bool = False
+
+
+def run(
+    dataset: Dataset, config: Config, options: StudyOptions, runs: RunStore
+) -> Report | RankingReport:
+    """Measure all parts; results that ``runs`` holds are not computed again.
+
+    On clicks alone, a net that needs skips has no front: its report holds the baselines. Raises
+    ConfigError for parts that the net or the data cannot have, before anything is trained.
+    """
+    clicks_alone = positives_only(dataset)
+    names = baseline_names(options.baselines, known_baselines(config, clicks_alone=clicks_alone))
+    _check(dataset, config, options, names, clicks_alone=clicks_alone)
+    if clicks_alone and not architecture(config.net).learns_from_clicks_alone:
+        seeds = tuple(range(config.seed, config.seed + options.seeds))
+        curves = _baselines(dataset, config, names, options.seeds, runs)
+        return RankingReport(dataset=dataset.description.name, seeds=seeds, baselines=curves)
+    front = front_over_seeds(dataset, config, options.seeds, runs)
+    seeds_and_runs = options.seeds, runs
+    return Report(
+        **front.model_dump(),
+        baselines=_baselines(dataset, config, names, *seeds_and_runs),
+        purification=measure_probes(dataset, config, *seeds_and_runs) if options.probes else (),
+        segments=measure_segments(dataset, config, *seeds_and_runs, options.cold_users)
+        if options.cold
+        else (),
+        mask=measure_mask(dataset, config, *seeds_and_runs) if options.mask else None,
+    )
+
+
+def front_over_seeds(dataset: Dataset, config: Config, seeds: int, runs: RunStore) -> Front:
+    """Measure the front over ``seeds`` trainings, pooled."""
+    fronts = over_seeds(
+        dataset,
+        config,
+        seeds,
+        runs,
+        "front",
+        Front,
+        lambda run: measure_front(train_net(dataset, run, runs), run.front, run.seed),
+    )
+    return pool_fronts(fronts, config.front)
+
+
+def known_baselines(config: Config, *, clicks_alone: bool) -> tuple[str, ...]:
+    """Return the baselines that a net can be compared with, on clicks alone or with skips."""
+    if clicks_alone:
+        return (*RANKING_BASELINES, *architecture(config.net).ablations)
+    return tuple(BASELINES)
+
+
+def baseline_names(wanted: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Parse ``all``, ``none`` or names with commas; raises ConfigError for an unknown name."""
+    if wanted in ("", "none"):
+        return ()
+    names = known if wanted == "all" else tuple(wanted.split(","))
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"--baselines: {name!r} is not one of {', '.join(known)}")
+    return names
+
+
+def _check(
+    dataset: Dataset,
+    config: Config,
+    options: StudyOptions,
+    names: tuple[str, ...],
+    *,
+    clicks_alone: bool,
+) -> None:
+    """Raise ConfigError for parts that cannot be measured."""
+    if options.mask:
+        check_learns_mask(config)
+    if clicks_alone and (options.probes or options.cold):
+        raise ConfigError(
+            f"--probes and --cold: {dataset.path} holds clicks alone, which have no AUC"
+        )
+    if clicks_alone and not names and not architecture(config.net).learns_from_clicks_alone:
+        raise ConfigError(
+            f"{dataset.path} holds clicks alone: name rankers to measure, --baselines"
+        )
+    if options.cold:
+        hidden_users(dataset, options.cold_users)
+
+
+def _baselines(
+    dataset: Dataset, config: Config, names: tuple[str, ...], seeds: int, runs: RunStore
+) -> dict[str, Curve]:
+    ablations = architecture(config.net).ablations
+    if names and not positives_only(dataset) and not has_tower(config):
+        log.info(
+            "baselines: net.architecture = %s has no tower for them; they use that of cp2rec",
+            config.net.architecture,
+        )
+    curves = {}
+    for name in names:
+        log.info("baseline %s", name)
+        if not positives_only(dataset):
+            measure = measure_baseline
+        else:
+            measure = measure_ablation if name in ablations else measure_ranking_baseline
+        curves[name] = measure(name, dataset, config, seeds, runs)
+    return curves

@@ -1,0 +1,157 @@
+"""A net with the data that it was fitted to: every measurement and the export start here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from service.contract.manifest import Calibration
+from training.arrays import Floats, Rows
+from training.data.dataset import Dataset
+from training.data.split import Split
+from training.fitting.calibration import UNCALIBRATED
+from training.fitting.trainer import NOT_FITTED, Fit
+from training.metrics.full_ranking import Scores
+from training.nets.base import FrontNet, with_learned
+
+TOP = 10
+USERS = 1_000
+_PAIRS = 4_000_000  # of user and item to score a tradeoff: a large catalogue gets fewer users
+_CHUNK_ITEMS = 65_536
+_CHUNK_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class FittedNet:
+    """A net, its dataset and split, and what fitting found.
+
+    warm (I,) bool: items with a training row, which keep what was learned of their id; the others
+    are cold. All scores come from the modules that get exported.
+    """
+
+    net: FrontNet
+    dataset: Dataset
+    split: Split
+    warm: Tensor
+    calibration: Calibration = UNCALIBRATED
+    fit: Fit = NOT_FITTED
+
+    @torch.inference_mode()
+    def score_rows(self, rows: Rows, tradeoffs: Floats, users: Tensor | None = None) -> Floats:
+        """Return logits (T, R) of impressions ``rows``, with proxies as of each row's time.
+
+        ``users`` (users, U) replace the net's own user vectors.
+        """
+        net, dataset = self.net, self.dataset
+        net.eval()
+        users = net.user_vectors() if users is None else users
+        learned = net.learned_items()
+        embedding = torch.from_numpy(dataset.embedding)
+        mask = torch.from_numpy(dataset.modality_mask).float()
+        impressions = dataset.impressions
+        logits = np.empty((len(tradeoffs), len(rows)), np.float32)
+        for start in range(0, len(rows), _CHUNK_ROWS):
+            chunk = rows[start : start + _CHUNK_ROWS]
+            item = torch.from_numpy(impressions.item[chunk])
+            inputs = with_learned(embedding[item], mask[item], learned[item], self.warm[item])
+            state = net.item_encoder(*inputs, torch.from_numpy(impressions.proxies[chunk]))
+            user = users[torch.from_numpy(impressions.user[chunk])]
+            for index, w in enumerate(tradeoffs):
+                pairwise = net.ranker.pairwise(user, state, _tensor(w))
+                logits[index, start : start + len(chunk)] = pairwise.numpy()
+        return logits
+
+    @torch.inference_mode()
+    def item_states(self) -> Tensor:
+        """Return the states (I, S) of all items with their current proxies, as the service does."""
+        net, dataset = self.net, self.dataset
+        net.eval()
+        columns = (
+            torch.from_numpy(dataset.embedding),
+            torch.from_numpy(dataset.modality_mask).float(),
+            net.learned_items(),
+            self.warm,
+            torch.from_numpy(dataset.proxies),
+        )
+        chunks = zip(*(column.split(_CHUNK_ITEMS) for column in columns), strict=True)
+        return torch.cat(
+            [net.item_encoder(*with_learned(*inputs), proxies) for *inputs, proxies in chunks]
+        )
+
+    @torch.inference_mode()
+    def user_vectors_by_history(self, users: Rows, rows: Rows) -> Tensor:
+        """Return user vectors (users, U); ``users`` are encoded by their clicks among ``rows``.
+
+        The service encodes a user without a record this way; without clicks, the average user.
+        """
+        vectors = self.net.user_vectors().clone()
+        states = self.item_states()
+        impressions = self.dataset.impressions
+        clicked = rows[(impressions.label[rows] > 0.5) & np.isin(impressions.user[rows], users)]
+        clicked = clicked[np.argsort(impressions.user[clicked], kind="stable")]
+        bounds = np.searchsorted(impressions.user[clicked], np.stack([users, users + 1]))
+        items = torch.from_numpy(impressions.item[clicked])
+        for user, start, end in zip(users.tolist(), *bounds.tolist(), strict=True):
+            vectors[user] = self.net.user_encoder(states[items[start:end]])[0]
+        return vectors
+
+    @torch.inference_mode()
+    def rank_catalogue(self, users: Rows, tradeoffs: Floats, k: int = TOP) -> tuple[Rows, Floats]:
+        """Return the best k items (T, U, K) of the catalogue, best first, and their logits.
+
+        Nothing is excluded: neither what a user clicked before nor what was never exposed.
+        """
+        net, states = self.net, self.item_states()
+        vectors = net.user_vectors()[torch.from_numpy(users)]
+        k = min(k, len(states))
+        top = np.empty((len(tradeoffs), len(users), k), np.int64)
+        logits = np.empty(top.shape, np.float32)
+        for t, w in enumerate(tqdm(tradeoffs, desc="rank the catalogue", leave=False)):
+            for row, user in enumerate(vectors.split(1)):
+                best = net.ranker(user, states, _tensor(w)).topk(k)
+                top[t, row], logits[t, row] = best.indices.numpy(), best.values.numpy()
+        return top, logits
+
+    @torch.inference_mode()
+    def catalogue_scores(self) -> Callable[[float], Scores]:
+        """Return, for a tradeoff, a function from user rows (B,) to logits of all items (B, I)."""
+        net, states, vectors = self.net, self.item_states(), self.net.user_vectors()
+
+        def at(tradeoff: float) -> Scores:
+            w = _tensor(tradeoff)
+
+            @torch.inference_mode()
+            def score(users: Rows) -> Floats:
+                return np.asarray(net.ranker.all_pairs(vectors[torch.from_numpy(users)], states, w))
+
+            return score
+
+        return at
+
+    @torch.inference_mode()
+    def log_examination(self, rows: Rows) -> Floats | None:
+        """Return log P(examined) (R,) of the positions of ``rows``; None where it is unknown.
+
+        A position below all that were trained on counts as the lowest of those.
+        """
+        log_theta, position = self.net.log_examination(), self.dataset.impressions.position
+        if position is None or log_theta is None:
+            return None
+        theta = log_theta.numpy()
+        return np.asarray(theta[np.minimum(position[rows], len(theta) - 1)])
+
+
+def sample_users(users: Rows, items: int, *, most: int = USERS) -> Rows:
+    """Return up to ``most`` of the distinct ``users``, the same ones for every training."""
+    distinct = np.unique(users)
+    count = min(len(distinct), most, max(_PAIRS // items, 1))
+    return np.sort(np.random.default_rng(0).choice(distinct, count, replace=False))
+
+
+def _tensor(tradeoff: float) -> Tensor:
+    return torch.tensor([tradeoff], dtype=torch.float32)
