@@ -57,16 +57,17 @@ def run(
         seeds = tuple(range(config.seed, config.seed + options.seeds))
         curves = _baselines(dataset, config, names, options.seeds, runs)
         return RankingReport(dataset=dataset.description.name, seeds=seeds, baselines=curves)
-    front = front_over_seeds(dataset, config, options.seeds, runs)
-    seeds_and_runs = options.seeds, runs
+    study = dataset, config, options.seeds, runs
+    front = front_over_seeds(*study)
+    baselines = _baselines(dataset, config, names, options.seeds, runs)
+    purification = measure_probes(*study) if options.probes else ()
+    segments = measure_segments(*study, options.cold_users) if options.cold else ()
     return Report(
         **front.model_dump(),
-        baselines=_baselines(dataset, config, names, *seeds_and_runs),
-        purification=measure_probes(dataset, config, *seeds_and_runs) if options.probes else (),
-        segments=measure_segments(dataset, config, *seeds_and_runs, options.cold_users)
-        if options.cold
-        else (),
-        mask=measure_mask(dataset, config, *seeds_and_runs) if options.mask else None,
+        baselines=baselines,
+        purification=purification,
+        segments=segments,
+        mask=measure_mask(*study) if options.mask else None,
     )
 
 
