@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft7Validator
 
+from docker.grafana.__main__ import differences, main, write
 from tests.unit.docker.conftest import DOCKER, load_yaml
 
 GRAFANA = DOCKER / "grafana"
@@ -28,14 +28,18 @@ def _panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
-def test_files_are_what_the_code_makes() -> None:
-    done = subprocess.run(
-        [sys.executable, "-B", str(GRAFANA / "dashboards.py"), "--check"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+def test_json_equals_the_definitions() -> None:
+    assert main(["--check"]) == 0
+
+
+def test_differences_name_stale_missing_and_further_files(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert differences(tmp_path) == []
+    stale = tmp_path / "exposure.json"
+    stale.write_text(stale.read_text().replace('"refresh": "10s"', '"refresh": "5s"'))
+    (tmp_path / "service-health.json").unlink()
+    (tmp_path / "further.json").write_text("{}")
+    assert differences(tmp_path) == ["exposure.json", "further.json", "service-health.json"]
 
 
 def test_dashboards_fit_the_schema(dashboards: dict[str, dict[str, Any]]) -> None:
