@@ -1,6 +1,6 @@
 """Writes the dashboards' JSON: ``python -m docker.grafana``; with ``--check``, compares it.
 
-Every query gives a value in a healthy stack, zero rather than nothing: an empty panel is a fault.
+In a healthy stack every query has a value, if only zero: an empty panel is a fault.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def write(folder: Path) -> None:
 
 
 def differences(folder: Path) -> list[str]:
-    """Return the names of files in ``folder`` that are missing, stale or no dashboard's."""
+    """Return the names of JSON files in ``folder`` that are missing, stale or unknown."""
     expected = files()
     present = {path.name: path.read_text() for path in folder.glob("*.json")}
     names = sorted(expected.keys() | present.keys())

@@ -17,8 +17,8 @@ HEAD = """\
 
 Made from [telemetry.py](../service/telemetry.py) by `python -m docker.prometheus.metrics`.
 Each replica exposes its own metrics at `/metrics`. Labels are bounded: routes, loaded models,
-tenths of the tradeoff and fixed lists. A histogram `NAME` is exposed as `NAME_bucket`, `NAME_sum` and
-`NAME_count`.
+tenths of the tradeoff and fixed lists. A histogram `NAME` is exposed as `NAME_bucket`, `NAME_sum`
+and `NAME_count`.
 
 | metric | kind | labels | meaning |
 | --- | --- | --- | --- |

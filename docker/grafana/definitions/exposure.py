@@ -1,4 +1,4 @@
-"""The dashboard *Exposure and the front*: what traffic shows, next to what was measured."""
+"""The dashboard *Exposure and the front*: traffic against the measured front."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _per_place_by(metric: str, by: str, where: str = "", divisor: float = 1) -> 
 
 
 def _in_traffic(metric: str, divisor: float = 1) -> Query:
-    """Return a counter per place that rankings of the whole catalogue show."""
+    """Return a counter per place that full scans show."""
     where = f'pool="catalogue", {TRADEOFFS}'
     expr = _per_place_by(metric, "model, tradeoff", where, divisor)
     return Query(or_zero(expr), "{{model}} at {{tradeoff}}")
@@ -43,7 +43,7 @@ _NOW = Row(
     (
         Stat(
             "Debiased",
-            "Share of rankings at a tradeoff below 0.45, in the last half hour.",
+            "Share of rankings at a tradeoff below 0.45, over the last half hour.",
             [
                 Query(
                     'sum(increase(rank_exposure_rankings_total{tradeoff=~"0.[0-4]"}[30m]))'
@@ -54,33 +54,34 @@ _NOW = Row(
         ),
         Stat(
             "Popularity shown",
-            "Mean percentile by training clicks of what is shown; 50 is the median item.",
+            "Mean popularity percentile of shown items, by training clicks. 50 is the median item.",
             [_per_place("rank_exposure_popularity_percentiles_total")],
             unit="none",
         ),
         Stat(
             "Long tail",
-            "Share of places that go to the 80 % least clicked items.",
+            "Share of places filled by the 80 % least clicked items.",
             [_per_place("rank_exposure_tail_places_total")],
             unit="percentunit",
         ),
         Stat(
             "Cold items",
-            "Share of places that go to items known by content alone.",
+            "Share of places filled by items that the model knows by content alone.",
             [_per_place("rank_exposure_cold_places_total")],
             unit="percentunit",
         ),
         Stat(
             "Largest drift",
-            "Of the scores of any tradeoff; above 0.25 is a shift.",
+            "Largest score drift of all tradeoffs. Above 0.25 is a shift.",
             [Query(or_zero("max(rank_exposure_score_drift)"))],
             unit="none",
             bad=0.1,
             worse=0.25,
         ),
         Stat(
-            "The front is worth",
-            "Unbiased AUC that tradeoff 0 wins over 1, as measured.",
+            "Gain of the front",
+            "Unbiased AUC at tradeoff 0 minus unbiased AUC at tradeoff 1, measured before "
+            "publication.",
             [
                 Query(
                     "max by (model) "
@@ -98,26 +99,26 @@ _NOW = Row(
     ),
 )
 
-_TRADEOFFS_ASKED = Row(
-    "What is asked for",
+_REQUESTS = Row(
+    "Requests",
     (
         Lines(
-            "Tradeoffs asked for",
-            "Rankings by tradeoff, to the nearest tenth, defaults included.",
+            "Requested tradeoffs",
+            "Rankings by tradeoff, rounded to a tenth. Default tradeoffs count too.",
             [Query(rate("rank_exposure_rankings_total", "tradeoff"), "{{tradeoff}}")],
             unit="reqps",
             stacked=True,
         ),
         Lines(
-            "Whole catalogue or candidates",
-            "Only rankings of the whole catalogue are comparable with what was measured.",
+            "Rankings by pool",
+            "Only full scans can be compared with the measured front.",
             [Query(rate("rank_exposure_rankings_total", "pool"), "{{pool}}")],
             unit="reqps",
             stacked=True,
         ),
         Lines(
             "Measured front",
-            "AUC on logged and on unbiased traffic by tradeoff, before publication.",
+            "AUC on the logged and on the unbiased side by tradeoff, measured before publication.",
             [
                 Query(
                     "max by (model, tradeoff, measure) "
@@ -131,12 +132,12 @@ _TRADEOFFS_ASKED = Row(
 )
 
 _EXPOSURE = Row(
-    "What is shown, beside what was measured: rankings of the whole catalogue",
+    "Full scans against the measured front",
     (
         Lines(
             "Popularity percentile",
-            "Should fall with the tradeoff. Away from what was measured: other users, or "
-            "other items than the model was trained on.",
+            "Falls with the tradeoff. A gap to the measured line means other users or other items "
+            "than in training.",
             [
                 _in_traffic("rank_exposure_popularity_percentiles_total", 100),
                 _measured("popularity_percentile", 100),
@@ -145,14 +146,14 @@ _EXPOSURE = Row(
         ),
         Lines(
             "Long-tail share",
-            "Should rise as the tradeoff falls.",
+            "Rises as the tradeoff falls.",
             [_in_traffic("rank_exposure_tail_places_total"), _measured("tail_share")],
             unit="percentunit",
         ),
         Lines(
             "Exposure Gini",
-            "0: all items are shown alike. 1: one has it all. Of the last 1,000 places of "
-            "a replica; greater while there are fewer.",
+            "0: all items are shown equally often. 1: one item has all places. Computed over the "
+            "last 1,000 places of a replica; higher while there are fewer.",
             [
                 Query(
                     "avg by (model, tradeoff) "
@@ -171,7 +172,8 @@ _BY_POOL = Row(
     (
         Lines(
             "Popularity percentile by pool",
-            "Candidates are chosen before they are ranked: a gap is the choice's bias.",
+            "Callers select candidates before the ranking. A gap between the pools is the bias of "
+            "that selection.",
             [
                 Query(
                     _per_place_by(
@@ -184,14 +186,14 @@ _BY_POOL = Row(
         ),
         Lines(
             "Cold items by tradeoff",
-            "Items without clicks get their chance at low tradeoffs.",
+            "Share of places filled by cold items. Rises as the tradeoff falls.",
             [Query(_per_place_by("rank_exposure_cold_places_total", "tradeoff"), "{{tradeoff}}")],
             unit="percentunit",
         ),
         Lines(
             "Score drift",
-            "Population stability index of scores against the artifact's own: above 0.25 "
-            "users, proxies or content are not what the model was measured on.",
+            "Population stability index of scores against the scores in the artifact. Above 0.25, "
+            "users, proxies or content differ from those the model was measured on.",
             [
                 Query(
                     or_zero("max by (model, tradeoff) (rank_exposure_score_drift)"),
@@ -208,7 +210,7 @@ _BY_POOL = Row(
 DASHBOARD = Dashboard(
     uid="exposure",
     title="Exposure and the front",
-    description="What do users get to see at the tradeoffs that are asked for, and is it what was "
-    "measured before the model was published? Places are those up to the tenth.",
-    rows=(_NOW, _TRADEOFFS_ASKED, _EXPOSURE, _BY_POOL),
+    description="Which items do rankings show at each tradeoff, and does this match the measured "
+    "front? The first ten places of each ranking count.",
+    rows=(_NOW, _REQUESTS, _EXPOSURE, _BY_POOL),
 )

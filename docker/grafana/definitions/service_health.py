@@ -10,7 +10,7 @@ _NOW = Row(
     (
         Stat(
             "Replicas",
-            "Replicas that Prometheus reaches. One is no spare.",
+            "Replicas that Prometheus reaches. With one, there is no spare.",
             [Query("job:rank_replicas_up:count")],
             low_is_bad=True,
             worse=1,
@@ -18,15 +18,20 @@ _NOW = Row(
         ),
         Stat(
             "Alerts",
-            "Alerts that fire; docs/runbook.md has a section for each.",
+            "Firing alerts. docs/runbook.md has a section for each.",
             [Query(or_zero('count(ALERTS{alertstate="firing"})'))],
             bad=1,
             worse=1,
         ),
-        Stat("Rankings", "Answered with 200.", [Query(RANKINGS)], unit="reqps"),
+        Stat(
+            "Rankings",
+            "Requests to /rank answered with 200, per second.",
+            [Query(RANKINGS)],
+            unit="reqps",
+        ),
         Stat(
             "Errors",
-            "Share of /rank that failed by our fault, over 5 minutes.",
+            "Share of /rank requests that failed with a 5xx status, over 5 minutes.",
             [Query("job:rank_errors:ratio_rate5m")],
             unit="percentunit",
             bad=0.001,
@@ -34,7 +39,8 @@ _NOW = Row(
         ),
         Stat(
             "p99",
-            "99th percentile of /rank, first byte in to last byte out, over 5 minutes.",
+            "99th percentile of the latency of /rank over 5 minutes, from the first byte of the "
+            "request to the last byte of the response.",
             [Query("job:rank_latency_seconds:p99_5m")],
             unit="s",
             bad=0.05,
@@ -42,7 +48,7 @@ _NOW = Row(
         ),
         Stat(
             "Degraded",
-            "Share of rankings that said they were less than they could be, 5 minutes.",
+            "Share of rankings made without something they should have had, over 5 minutes.",
             [Query(or_zero("sum(job:rank_degraded:ratio_rate5m)"))],
             unit="percentunit",
             bad=0.05,
@@ -56,7 +62,8 @@ _TRAFFIC = Row(
     (
         Lines(
             "Requests by route and status",
-            "422 is the caller's mistake, 499 a caller that left, 503 not ready.",
+            "422: the request is invalid. 499: the caller left. 503: no model is ready, or too "
+            "many full scans wait.",
             [
                 Query(
                     rate("rank_http_request_seconds_count", "route, status"), "{{route}} {{status}}"
@@ -67,7 +74,8 @@ _TRAFFIC = Row(
         ),
         Lines(
             "Latency of /rank",
-            "Quantiles within the buckets; the alert is at 100 ms for p99.",
+            "Quantiles, interpolated within the histogram's buckets. The alert fires above 100 ms "
+            "at p99.",
             [
                 Query(quantile(q, "rank_http_request_seconds", RANK), f"p{100 * q:g}")
                 for q in (0.5, 0.9, 0.99)
@@ -76,14 +84,14 @@ _TRAFFIC = Row(
             worse=0.1,
         ),
         Heatmap(
-            "Latency of /rank, all of it",
-            "Two bands are two kinds of requests: short lists and the whole catalogue.",
+            "Distribution of the latency of /rank",
+            "Two bands are two kinds of requests: short candidate lists and full scans.",
             [Query(rate("rank_http_request_seconds_bucket", "le", RANK), "{{le}}")],
             unit="s",
         ),
         Lines(
             "Mean time by stage",
-            "user and catalog wait for the store; score runs the model; select orders.",
+            "user and catalog wait for the store, score runs the model, select picks the top k.",
             [
                 Query(
                     f"{rate('rank_stage_seconds_sum', 'stage')} / "
@@ -96,14 +104,14 @@ _TRAFFIC = Row(
         ),
         Lines(
             "p99 by stage",
-            "Which stage makes the slow ones slow.",
+            "99th percentile of each stage. It shows where slow rankings spend their time.",
             [Query(quantile(0.99, "rank_stage_seconds", by="stage"), "{{stage}}")],
             unit="s",
             log=True,
         ),
         Lines(
             "Requests in flight",
-            "Open at the moment of a scrape. Above 64 a replica falls behind.",
+            "Open requests at the moment of a scrape. Above 64, a replica falls behind.",
             [Query("rank_http_requests_in_flight", "{{instance}}")],
             worse=64,
         ),
@@ -111,12 +119,12 @@ _TRAFFIC = Row(
 )
 
 _ERRORS = Row(
-    "Errors and what rankings lacked",
+    "Errors and degraded rankings",
     (
         Lines(
             "Error budget",
-            "Share of /rank that failed. 1.44 % over an hour spends a month's budget of "
-            "0.1 % in two days, 0.6 % over six hours in five.",
+            "Share of /rank requests that failed. A month's budget is 0.1 %. At 1.44 % it lasts "
+            "two days, at 0.6 % five.",
             [Query(f"job:rank_errors:ratio_rate{window}", window) for window in ("5m", "1h", "6h")],
             unit="percentunit",
             bad=0.006,
@@ -124,8 +132,10 @@ _ERRORS = Row(
         ),
         Lines(
             "Degraded rankings by reason",
-            "store_unavailable: Redis is away. deadline: the caller would not wait. "
-            "unknown_user: neither record nor history. corrupt_record: refused.",
+            "store_unavailable: Redis did not answer. deadline: the caller's deadline_ms ran out. "
+            "unknown_user: no record and no usable history. corrupt_record: the user's record was "
+            "refused. overloaded: too many users waited for the store. partial_catalog: the "
+            "catalogue does not fit in memory.",
             [
                 Query(
                     f"{rate('rank_degraded_total', 'reason')} / on () group_left () {RANKINGS}",
@@ -135,15 +145,15 @@ _ERRORS = Row(
             unit="percentunit",
         ),
         Lines(
-            "Turned away",
-            "scans: 503, too many rank the whole catalogue. users: ranked without their "
-            "record, too many wait for the store.",
+            "Turned away by queue",
+            "scans: too many full scans wait, so the answer is 503. users: too many users wait for "
+            "the store, so the ranking does without the record.",
             [Query(rate("rank_shed_total", "queue"), "{{queue}}")],
             unit="reqps",
         ),
         Lines(
             "Rankings by replica",
-            "The proxy shares them out; a replica that gets none is out of rotation.",
+            "Requests that each replica answers. A replica without any is out of rotation.",
             [Query(rate("rank_http_request_seconds_count", "instance", RANK), "{{instance}}")],
             unit="reqps",
             stacked=True,
@@ -154,6 +164,7 @@ _ERRORS = Row(
 DASHBOARD = Dashboard(
     uid="service-health",
     title="Service health",
-    description="Are rankings served, fast and whole? Read from the top; stop at what is red.",
+    description="Are rankings answered, fast and complete? Read from the top. Stop at the first "
+    "red panel.",
     rows=(_NOW, _TRAFFIC, _ERRORS),
 )

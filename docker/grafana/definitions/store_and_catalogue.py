@@ -9,18 +9,18 @@ _NOW = Row(
     "Now",
     (
         Stat(
-            "Models served",
-            "Versions that some replica holds.",
+            "Models",
+            "Model versions that at least one replica has loaded.",
             [Query("count(count by (model) (rank_catalog_items))")],
         ),
         Stat(
             "Items",
-            "Items held, by model.",
+            "Items in memory, by model.",
             [Query("max by (model) (rank_catalog_items)", "{{model}}")],
         ),
         Stat(
-            "Replicas differ by",
-            "Items by which the largest and the smallest catalogue of a model differ.",
+            "Difference of replicas",
+            "Items that the largest catalogue of a model has more than the smallest.",
             [
                 Query(
                     "max(max by (model) (rank_catalog_items) - min by (model) (rank_catalog_items))"
@@ -31,21 +31,21 @@ _NOW = Row(
         ),
         Stat(
             "Failed loads",
-            "Attempts to load a model that failed in the last hour.",
+            "Failed attempts to load a model, over the last hour.",
             [Query('sum(increase(rank_model_loads_total{result="failed"}[1h]))')],
             bad=1,
             worse=10,
         ),
         Stat(
-            "Refused records",
-            "Records that were corrupt, in the last hour.",
+            "Corrupt records",
+            "Corrupt records that the service refused, over the last hour.",
             [Query("sum(increase(rank_corrupt_records_total[1h]))")],
             bad=1,
             worse=10,
         ),
         Stat(
             "Without the store",
-            "Share of rankings for which Redis did not answer, 5 minutes.",
+            "Share of rankings made while Redis did not answer, over 5 minutes.",
             [Query(or_zero('sum(job:rank_degraded:ratio_rate5m{reason="store_unavailable"})'))],
             unit="percentunit",
             bad=0.001,
@@ -59,26 +59,28 @@ _CATALOGUE = Row(
     (
         Lines(
             "Items by model and replica",
-            "Lines of a model lie on each other; one that strays does not follow changes.",
+            "All replicas of a model draw the same line. A replica with a line of its own does not "
+            "follow changes.",
             [Query("rank_catalog_items", "{{model}} {{instance}}")],
         ),
         Lines(
             "Items read again",
-            "change: the stream named them. gap: the stream was cut, all were read.",
+            "change: the change stream named the item. gap: the stream was cut, so the replica "
+            "read all items.",
             [Query(rate("rank_catalog_changes_total", "model, cause"), "{{model}} {{cause}}")],
             unit="cps",
         ),
         Lines(
-            "Out of step for",
-            "Since a replica last knew that it holds all announced changes. It looks every "
-            "second; a line that rises does not reach the store.",
+            "Staleness",
+            "Time since a replica last knew that it holds all announced changes. It checks every "
+            "second. A rising line is a replica that cannot read the change stream.",
             [Query("time() - rank_catalog_followed_timestamp_seconds", "{{model}} {{instance}}")],
             unit="s",
             worse=30,
         ),
         Lines(
-            "From announced to in use",
-            "Mean time until a changed item is ranked as changed, over half an hour.",
+            "Delay of changes",
+            "Mean time from announcing a changed item to ranking with it, over half an hour.",
             [
                 Query(
                     or_zero(
@@ -92,8 +94,8 @@ _CATALOGUE = Row(
             worse=1,
         ),
         Lines(
-            "Held in memory",
-            "Share of named items that needed no read of the store.",
+            "Hit rate",
+            "Share of requested items that were in memory.",
             [
                 Query(
                     f"1 - {rate('rank_catalog_misses_total', 'model')}"
@@ -104,8 +106,8 @@ _CATALOGUE = Row(
             unit="percentunit",
         ),
         Lines(
-            "Candidates without a record",
-            "Per ranking. They were never published, or have left the catalogue.",
+            "Missing candidates",
+            "Candidates without a record, per ranking: never published, or removed since.",
             [Query(f"{rate('rank_missing_items_total')} / {RANKINGS}", "missing")],
             bad=5,
         ),
@@ -117,7 +119,7 @@ _STORE = Row(
     (
         Lines(
             "Users without a record",
-            "Share of rankings, by what stood in: their history, or the average user.",
+            "Share of rankings, by replacement: the history in the request, or the average user.",
             [
                 Query(
                     f"{rate('rank_cold_users_total', 'source')} / on () group_left () {RANKINGS}",
@@ -129,7 +131,7 @@ _STORE = Row(
         ),
         Lines(
             "Waiting for the store",
-            "99th percentile of the stages that may ask it.",
+            "99th percentile of the two stages that read the store.",
             [
                 Query(
                     quantile(0.99, "rank_stage_seconds", 'stage=~"user|catalog"', by="stage"),
@@ -141,13 +143,13 @@ _STORE = Row(
         ),
         Lines(
             "Round trips",
-            "Waits for the store by what was read; changes are polled every second.",
+            "Store round trips per second, by operation. Replicas poll for changes every second.",
             [Query(rate("rank_store_seconds_count", "operation"), "{{operation}}")],
             unit="cps",
         ),
         Lines(
             "p99 of a round trip",
-            "The store and the way to it, without what waits in the service.",
+            "Time in the store and the network, without time in the service's queues.",
             [
                 Query(
                     quantile(0.99, "rank_store_seconds", 'operation=~"users|items"', "operation"),
@@ -159,19 +161,21 @@ _STORE = Row(
         ),
         Lines(
             "Bytes read",
-            "Of records, by kind. Items are read once: a steady flow is memory too small.",
+            "Record bytes per second, by kind. A replica reads an item once: a steady flow means "
+            "that the catalogue does not fit in memory.",
             [Query(rate("rank_store_read_bytes_total", "operation"), "{{operation}}")],
             unit="bytes",
         ),
         Lines(
             "Breaker",
-            "0: the store is asked. 1: one read probes. 2: it is not asked.",
+            "0, closed: reads go through. 1, half open: one read probes. 2, open: reads fail at "
+            "once.",
             [Query("rank_store_breaker_state", "{{instance}}")],
             worse=1,
         ),
         Lines(
-            "Refused records by kind",
-            "Somebody wrote what does not decode or does not fit the model.",
+            "Corrupt records by kind",
+            "Records that do not decode or do not fit the model.",
             [Query(rate("rank_corrupt_records_total", "record"), "{{record}}")],
             unit="cps",
         ),
@@ -183,7 +187,7 @@ _MODELS = Row(
     (
         Lines(
             "Loads by result",
-            "A new version shows as one ok a replica; failed repeats until it is mended.",
+            "A new version adds one ok per replica. failed repeats until the cause is mended.",
             [
                 Query(
                     "sum by (result) (increase(rank_model_loads_total[$__rate_interval]))",
@@ -194,20 +198,20 @@ _MODELS = Row(
         ),
         Lines(
             "Version by alias",
-            "A step is a promotion; two lines of an alias are replicas that disagree.",
+            "A step is a promotion. Two lines of one alias are replicas that disagree.",
             [Query("rank_model_alias_version", "{{name}}@{{alias}} {{instance}}")],
             width=12,
         ),
         Lines(
             "Age of models",
-            "Since they were exported. Clicks go stale; so do models that learned them.",
+            "Time since the export. Old models have learned old clicks.",
             [Query("time() - max by (model) (rank_model_created_timestamp_seconds)", "{{model}}")],
             unit="s",
             width=12,
         ),
         Lines(
-            "Replicas that hold a model",
-            "Fewer than there are: a replica failed to load it.",
+            "Replicas by model",
+            "A model below the line of replicas failed to load on some of them.",
             [
                 Query("count by (model) (rank_catalog_items)", "{{model}}"),
                 Query("job:rank_replicas_up:count", "replicas"),
@@ -220,6 +224,7 @@ _MODELS = Row(
 DASHBOARD = Dashboard(
     uid="store-and-catalogue",
     title="Store and catalogue",
-    description="What is held in memory, does it follow the store, and does the store answer?",
+    description="Which models and items are in memory, do they follow the store, and does the "
+    "store answer?",
     rows=(_NOW, _CATALOGUE, _STORE, _MODELS),
 )
