@@ -1,4 +1,4 @@
-"""Measures what the exposure monitor costs: ``python -m tests.bench.exposure [--items N]``."""
+"""Measures the cost of the exposure monitor: ``python -m tests.bench.exposure [--items N]``."""
 
 from __future__ import annotations
 
