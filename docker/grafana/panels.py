@@ -1,7 +1,7 @@
 """Panels and dashboards as plain values, laid out and written as Grafana's JSON.
 
-A panel says what it shows, in which unit and why one would look; place and looks are decided here,
-once for all. Queries are PromQL with ``$__rate_interval`` where a rate's window belongs.
+A panel has a title, a description, a unit and queries; this module sets its position and look.
+Queries are PromQL; the window of a rate is ``$__rate_interval``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal
 Json = dict[str, Any]
 Unit = Literal["short", "percentunit", "s", "reqps", "cps", "none", "bytes"]
 
-WIDTH = 24  # of a dashboard, in Grafana's grid
+WIDTH = 24  # columns of Grafana's grid
 SCHEMA_VERSION = 42
 _SOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
 _TOOLTIP = {"mode": "multi", "sort": "desc"}
@@ -29,7 +29,10 @@ class Query:
 
 @dataclass(frozen=True)
 class Panel:
-    """What every panel has; ``bad`` and ``worse`` are where its values turn orange and red."""
+    """Fields of every panel: values turn orange from ``bad`` on and red from ``worse`` on.
+
+    With ``low_is_bad``, values turn red below ``worse`` and orange below ``bad``.
+    """
 
     title: str
     description: str
@@ -67,15 +70,15 @@ class Panel:
 
     @property
     def kind(self) -> str:
-        """Grafana's name of the panel."""
+        """Grafana's type of the panel."""
         raise NotImplementedError
 
     def target(self) -> Json:
-        """Return what the queries of this kind of panel say besides."""
+        """Return further fields of the queries of this kind of panel."""
         return {}
 
     def defaults(self) -> Json:
-        """Return how fields are shown."""
+        """Return the unit, thresholds and colours of values."""
         steps: list[Json] = [{"value": None, "color": "red" if self.low_is_bad else "green"}]
         limits = (self.worse, self.bad) if self.low_is_bad else (self.bad, self.worse)
         colors = ("orange", "green") if self.low_is_bad else ("orange", "red")
@@ -95,14 +98,14 @@ class Panel:
 
 @dataclass(frozen=True)
 class Stat(Panel):
-    """The last value, large, with its course behind it."""
+    """The last value in large type, in front of its time series."""
 
     width: int = 4
     height: int = 4
 
     @property
     def kind(self) -> str:
-        """Grafana's name of the panel."""
+        """Grafana's type of the panel."""
         return "stat"
 
     def options(self) -> Json:
@@ -122,18 +125,18 @@ class Stat(Panel):
 
 @dataclass(frozen=True)
 class Lines(Panel):
-    """Series over time; ``stacked`` where their sum means something."""
+    """Time series; ``stacked`` where their sum has a meaning."""
 
     stacked: bool = False
     log: bool = False
 
     @property
     def kind(self) -> str:
-        """Grafana's name of the panel."""
+        """Grafana's type of the panel."""
         return "timeseries"
 
     def defaults(self) -> Json:
-        """Return how lines are drawn; limits become dashed lines."""
+        """Return the style of lines; thresholds become dashed lines."""
         limited = self.bad is not None or self.worse is not None
         return {
             **super().defaults(),
@@ -170,15 +173,15 @@ class Heatmap(Panel):
 
     @property
     def kind(self) -> str:
-        """Grafana's name of the panel."""
+        """Grafana's type of the panel."""
         return "heatmap"
 
     def target(self) -> Json:
-        """Return that the buckets are a histogram's."""
+        """Return the format of a query over histogram buckets."""
         return {"format": "heatmap"}
 
     def defaults(self) -> Json:
-        """Return how cells are drawn."""
+        """Return the style of cells."""
         return {
             "custom": {
                 "hideFrom": {"legend": False, "tooltip": False, "viz": False},
@@ -210,7 +213,7 @@ class Heatmap(Panel):
 
 @dataclass(frozen=True)
 class Row:
-    """A heading, and panels filling lines of 24 columns from the left."""
+    """A heading and panels, placed from the left in lines of 24 columns."""
 
     title: str
     panels: Sequence[Panel]
@@ -218,7 +221,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """Rows under a title; ``uid`` is also the name of its file."""
+    """Rows under a title; ``uid`` also names the file."""
 
     uid: str
     title: str
@@ -227,7 +230,7 @@ class Dashboard:
     tags: Sequence[str] = field(default=("paretorank",))
 
     def json(self) -> Json:
-        """Return the dashboard as Grafana reads it."""
+        """Return the dashboard in Grafana's format."""
         return {
             "uid": self.uid,
             "title": self.title,
@@ -235,7 +238,7 @@ class Dashboard:
             "tags": list(self.tags),
             "schemaVersion": SCHEMA_VERSION,
             "editable": False,
-            "graphTooltip": 1,  # the same moment is marked in all panels
+            "graphTooltip": 1,  # one crosshair in all panels
             "refresh": "10s",
             "time": {"from": "now-30m", "to": "now"},
             "timezone": "browser",

@@ -1,4 +1,7 @@
-"""The alerts of the local stack as a PrometheusRule: run it after changing them."""
+"""Writes rules and alerts of the local stack as a PrometheusRule; run it after changing them.
+
+``python -m docker.kubernetes.prometheusrule``
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,14 @@ spec:
 """
 
 
-def main() -> None:
-    """Write the groups of both files below ``spec``."""
+def manifest() -> str:
+    """Return the PrometheusRule: the groups of both files, indented below ``spec``."""
     text = HEAD
     for name in ("rules.yml", "alerts.yml"):
         body = (RULES / name).read_text().split("\ngroups:\n", 1)[1]
         text += "".join(f"  {line}" if line.strip() else line for line in body.splitlines(True))
-    OUT.write_text(text)
+    return text
 
 
 if __name__ == "__main__":
-    main()
+    OUT.write_text(manifest())

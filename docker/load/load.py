@@ -1,7 +1,7 @@
-"""Realistic traffic at a bounded rate: ``python load.py``, settings by environment.
+"""Sends realistic traffic at a bounded rate: ``python load.py``, set by environment variables.
 
-TARGET the service, REDIS_URL where user ids are read, RATE rankings a second on average,
-DURATION_S how long (0: until a signal), CONCURRENCY open requests at most, SEED.
+TARGET: URL of the service. REDIS_URL: store from which user ids are read. RATE: mean rankings per
+second. DURATION_S: seconds to run, 0 until a signal. CONCURRENCY: most open requests. SEED.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from redis.asyncio import Redis
 NAMESPACE = os.environ.get("RANK_NAMESPACE", "rank")
 MOST_USERS = 5000
 REPORT_S = 10.0
-WAVE_S = 600.0  # traffic comes and goes by a third around its mean
+WAVE_S = 600.0  # period in which the rate swings by a third around its mean
 READY_S = 120.0
 
 
 class Feed:
-    """Draws requests as an app would make them; what is popular is asked for more."""
+    """Draws requests as an app would send them: popular users and items appear more often."""
 
     def __init__(
         self, users: list[str], items: list[str], tradeoffs: list[float], seed: int
@@ -44,12 +44,12 @@ class Feed:
         """Return the body of one request."""
         draw = self._random
         body: dict[str, Any] = {"user_id": draw.choices(self._users, self._user_weights)[0]}
-        if draw.random() < 0.05:  # has just signed up
+        if draw.random() < 0.05:  # a user who has just signed up
             body["user_id"] = f"new-{draw.randrange(10_000)}"
             body["history"] = self._some_items(draw.choice((0, 3, 10)))
-        if draw.random() < 0.8:  # the rest ranks the whole catalogue
+        if draw.random() < 0.8:  # the others are full scans
             body["candidates"] = self._some_items(draw.choice((20, 50, 100, 200)))
-            if draw.random() < 0.05:  # has left the catalogue, or not entered it yet
+            if draw.random() < 0.05:  # an item that is not in the catalogue
                 body["candidates"].append(f"gone-{draw.randrange(1000)}")
         kind = draw.random()
         if kind < 0.5:
@@ -71,7 +71,7 @@ def _zipf(count: int) -> list[float]:
 
 
 async def catalogue(client: httpx.AsyncClient) -> tuple[list[str], list[float]]:
-    """Return items, best first for an average user, and the tradeoffs of the measured front."""
+    """Return item ids, best first for an average user, and the tradeoffs of the front."""
     ranking = await client.post("/rank", json={"user_id": "nobody", "top_k": 1000})
     ranking.raise_for_status()
     models = (await client.get("/models")).json()["models"]
@@ -81,18 +81,18 @@ async def catalogue(client: httpx.AsyncClient) -> tuple[list[str], list[float]]:
 
 
 async def user_ids(url: str) -> list[str]:
-    """Return ids of users that have a record, a bounded number of them."""
-    found: set[str] = set()
+    """Return the ids of at most ``MOST_USERS`` users with a record."""
+    ids: set[str] = set()
     async with Redis.from_url(url, decode_responses=True) as redis:
         async for key in redis.scan_iter(f"{NAMESPACE}:*:u:*", count=1000):
-            found.add(key.split(":u:", 1)[1])
-            if len(found) >= MOST_USERS:
+            ids.add(key.split(":u:", 1)[1])
+            if len(ids) >= MOST_USERS:
                 break
-    return sorted(found)
+    return sorted(ids)
 
 
 async def wait_until_ready(client: httpx.AsyncClient) -> None:
-    """Return once a model serves."""
+    """Wait for a model that serves; raises SystemExit after ``READY_S`` seconds."""
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
         try:
@@ -105,49 +105,49 @@ async def wait_until_ready(client: httpx.AsyncClient) -> None:
 
 
 async def drive(client: httpx.AsyncClient, feed: Feed, stop: asyncio.Event) -> Counter[str]:
-    """Send requests until ``stop``; those that would exceed the concurrency are left out."""
+    """Send requests until ``stop`` and count outcomes; skip those beyond the concurrency."""
     rate = float(os.environ.get("RATE", "20"))
-    room = int(os.environ.get("CONCURRENCY", "32"))
-    seen: Counter[str] = Counter()
+    concurrency = int(os.environ.get("CONCURRENCY", "32"))
+    outcomes: Counter[str] = Counter()
     open_requests: set[asyncio.Task[None]] = set()
     latencies: list[float] = []
 
     async def send() -> None:
-        start = time.perf_counter()
+        sent = time.perf_counter()
         try:
             answer = await client.post("/rank", json=feed.request())
         except httpx.TransportError as error:
-            seen[type(error).__name__] += 1
+            outcomes[type(error).__name__] += 1
             return
-        seen[str(answer.status_code)] += 1
-        latencies.append(time.perf_counter() - start)
+        outcomes[str(answer.status_code)] += 1
+        latencies.append(time.perf_counter() - sent)
         if answer.status_code == 200:
-            seen.update(f"degraded: {reason}" for reason in answer.json()["degraded"])
+            outcomes.update(f"degraded: {reason}" for reason in answer.json()["degraded"])
 
-    begun = reported = time.monotonic()
+    start = reported = time.monotonic()
     for _ in itertools.count():
         now = time.monotonic()
-        wave = 1 + math.sin(2 * math.pi * (now - begun) / WAVE_S) / 3
+        wave = 1 + math.sin(2 * math.pi * (now - start) / WAVE_S) / 3
         if await _stopped(stop, random.expovariate(rate * wave)):
             break
-        if len(open_requests) < room:
+        if len(open_requests) < concurrency:
             task = asyncio.create_task(send())
             open_requests.add(task)
             task.add_done_callback(open_requests.discard)
         else:
-            seen["left out"] += 1
+            outcomes["skipped"] += 1
         if now - reported >= REPORT_S:
             latencies.sort()
             p99_ms = 1000 * latencies[int(0.99 * len(latencies))] if latencies else math.nan
-            _say(f"{now - begun:.0f} s: p99 {p99_ms:.1f} ms, {dict(sorted(seen.items()))}")
+            _report(f"{now - start:.0f} s: p99 {p99_ms:.1f} ms, {dict(sorted(outcomes.items()))}")
             latencies.clear()
             reported = now
     await asyncio.gather(*open_requests)
-    return seen
+    return outcomes
 
 
-def _say(text: str) -> None:
-    print(text)  # noqa: T201  # for people
+def _report(text: str) -> None:
+    print(text)  # noqa: T201  # the log of the container
 
 
 async def _stopped(stop: asyncio.Event, after_s: float) -> bool:
@@ -159,7 +159,7 @@ async def _stopped(stop: asyncio.Event, after_s: float) -> bool:
 
 
 async def main() -> int:
-    """Drive until the time is over or a signal comes; 1 where nothing was answered."""
+    """Send traffic until the time is over or a signal arrives; return 1 if no ranking succeeded."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -170,11 +170,11 @@ async def main() -> int:
         await wait_until_ready(client)
         items, tradeoffs = await catalogue(client)
         users = await user_ids(os.environ["REDIS_URL"])
-        _say(f"{len(users)} users, {len(items)} items, tradeoffs {tradeoffs}")
+        _report(f"{len(users)} users, {len(items)} items, tradeoffs {tradeoffs}")
         feed = Feed(users, items, tradeoffs, int(os.environ.get("SEED", "0")))
-        seen = await drive(client, feed, stop)
-    _say(f"in all: {dict(sorted(seen.items()))}")
-    return 0 if seen["200"] else 1
+        outcomes = await drive(client, feed, stop)
+    _report(f"in all: {dict(sorted(outcomes.items()))}")
+    return 0 if outcomes["200"] else 1
 
 
 if __name__ == "__main__":

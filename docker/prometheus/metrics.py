@@ -1,8 +1,12 @@
-"""docs/metrics.md from telemetry.py: run it to write the file, ``--check`` compares."""
+"""Writes docs/metrics.md from telemetry.py; with ``--check``, compares it.
+
+``python -m docker.prometheus.metrics``
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from service.telemetry import Telemetry
@@ -11,18 +15,18 @@ OUT = Path(__file__).parents[2] / "docs" / "metrics.md"
 HEAD = """\
 # Metrics
 
-Made from [telemetry.py](../service/telemetry.py) by `python docker/prometheus/metrics.py`.
-Every replica counts for itself at `/metrics`; label values are bounded by routes, models loaded,
-tenths of the tradeoff and fixed lists. A counter `NAME_total` is shown under that name, a histogram
-as `NAME_bucket`, `NAME_sum` and `NAME_count`.
+Made from [telemetry.py](../service/telemetry.py) by `python -m docker.prometheus.metrics`.
+Each replica exposes its own metrics at `/metrics`. Labels are bounded: routes, loaded models,
+tenths of the tradeoff and fixed lists. A histogram `NAME` is exposed as `NAME_bucket`, `NAME_sum`
+and `NAME_count`.
 
-| metric | kind | labels | what it tells |
+| metric | kind | labels | meaning |
 | --- | --- | --- | --- |
 """
 
 
 def table() -> str:
-    """Return the page, one line a metric in the order of ``telemetry.py``."""
+    """Return the page: one line for each metric, in the order of ``telemetry.py``."""
     lines = []
     for metric in Telemetry().all:
         labels = ", ".join(f"`{name}`" for name in metric.labels)
@@ -30,15 +34,15 @@ def table() -> str:
     return HEAD + "".join(lines)
 
 
-def main() -> int:
-    """Write the page, or with ``--check`` tell whether it is up to date."""
-    if "--check" not in sys.argv[1:]:
+def main(arguments: Sequence[str]) -> int:
+    """Write the page, or with ``--check`` return 1 where it is out of date."""
+    if "--check" not in arguments:
         OUT.write_text(table())
     elif OUT.read_text() != table():
-        sys.stderr.write("docs/metrics.md is not what telemetry.py says: run this\n")
+        sys.stderr.write("docs/metrics.md differs from telemetry.py: run this without --check\n")
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,25 +1,25 @@
 #!/bin/sh
-# From nothing to a published model, in /data and /models: simulate, train, publish.
+# Simulates a dataset, trains a model and publishes it, in /data and /models.
 #
-#   pipeline               train on DATA and publish: a new version serves
-#   pipeline --if-empty    only where no model was published yet; else write the records of the
-#                          one that serves again, if the store has lost them
+#   pipeline               train on DATA and publish a new version
+#   pipeline --if-empty    do so only if no model was published yet; otherwise publish the records
+#                          of the serving model again, in case the store has lost them
 #
-# DATA       dataset folder; simulated there if it does not exist
+# DATA       dataset folder; simulated if it does not exist
 # SIMULATE   arguments of `simulate`
 # TRAIN      arguments of `train`
 set -eu
 
 MODEL=${MODEL:-cp2rec}
 DATA=${DATA:-/data/demo}
-published=/data/.published-$MODEL  # the dataset that the newest model was published from
+published=/data/.published-$MODEL  # holds the dataset folder of the newest model
 
 if [ "${1:-}" = --if-empty ] && [ -e "/models/$MODEL/aliases.json" ]; then
     if [ -e "$published" ]; then
         exec python -m training publish "$MODEL@champion" --models /models \
             --data "$(cat "$published")" --no-promote
     fi
-    echo "/models holds $MODEL, published from elsewhere: nothing to do"
+    echo "/models holds $MODEL, which this pipeline did not publish: nothing to do"
     exit 0
 fi
 

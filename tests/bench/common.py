@@ -1,4 +1,4 @@
-"""What all benchmarks share; the standard library alone, since peers' interpreters read it too."""
+"""Shared by all benchmarks. Imports only the standard library: peers' interpreters run it too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ONE_THREAD = dict.fromkeys(
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, least and greatest over the repeats."""
+    """Median, minimum and maximum over the repeats."""
 
     median: float
     least: float
@@ -31,15 +31,15 @@ class Spread:
         return cls(median(values), min(values), max(values))
 
     def cell(self, form: str) -> str:
-        """Return ``median (least to greatest)``, each number formatted by ``form``."""
+        """Return ``median (least to greatest)``, each number formatted with ``form``."""
         return f"{self.median:{form}} ({self.least:{form}} to {self.greatest:{form}})"
 
 
 class Flat:
-    """A dataclass of plain values and spreads that can be a row of a table."""
+    """Base of dataclasses of plain values and spreads: rows of a table."""
 
     def flat(self) -> dict[str, Any]:
-        """Return a flat row: of a spread ``name`` the median, ``name_min`` and ``name_max``."""
+        """Return a flat row: a spread ``x`` becomes ``x`` (the median), ``x_min`` and ``x_max``."""
         row: dict[str, Any] = {}
         for name, value in asdict(self).items():  # type: ignore[call-overload]  # a dataclass
             if isinstance(value, dict):
@@ -54,23 +54,23 @@ class Flat:
 
 
 def interpreter(build: Path, name: str) -> Path:
-    """Return the interpreter that the Makefile makes from ``requirements/<name>.txt``."""
+    """Return the interpreter that the Makefile installs from ``requirements/<name>.txt``."""
     return build / f"{name}-venv/bin/python"
 
 
 def last_core() -> int:
-    """Return the core to measure on: neighbours are least often on the last one."""
+    """Return the core to measure on. Other processes use the last one least."""
     return max(os.sched_getaffinity(0))
 
 
 def bind(core: int) -> None:
-    """Bind this process, and what it starts from here on, to one core."""
+    """Bind this process and its future children to one core."""
     os.sched_setaffinity(0, {core})
 
 
 @contextlib.contextmanager
 def bound(core: int) -> Iterator[None]:
-    """Bind what is started within the block to one core."""
+    """Bind processes started within the block to one core."""
     before = os.sched_getaffinity(0)
     bind(core)
     try:
@@ -80,5 +80,5 @@ def bound(core: int) -> Iterator[None]:
 
 
 def log(line: str) -> None:
-    """Tell how far it is."""
+    """Write a line of progress to stderr."""
     sys.stderr.write(line + "\n")

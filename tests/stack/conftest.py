@@ -1,7 +1,7 @@
-"""The stack as a user brings it up: images built, compose started, asked over published ports.
+"""Starts the stack as a user does: builds images, runs compose, calls the published ports.
 
-Nothing here is collected unless STACK is set, as `make test-stack` does: it takes minutes and an
-engine. STACK_EXEC in the Makefile runs the tests where published ports can be reached.
+pytest collects these tests only if STACK is set, as in `make test-stack`: they need minutes and a
+container engine. STACK_EXEC in the Makefile runs them where the published ports are reachable.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ collect_ignore_glob = [] if os.environ.get("STACK") else ["test_*.py"]
 
 @dataclass
 class Stack:
-    """A running stack of this test alone; ``report`` is written when it is taken down."""
+    """A running stack of its own; ``report`` is written when the stack is removed."""
 
     environment: dict[str, str]
     rank: httpx.Client
@@ -40,7 +40,7 @@ class Stack:
     report: dict[str, Any] = field(default_factory=dict)
 
     def docker(self, *arguments: str, check: bool = True, timeout_s: float = 600) -> str:
-        """Run docker and return what it printed."""
+        """Run docker and return its output."""
         done = subprocess.run(
             ["docker", *arguments],
             cwd=ROOT,
@@ -55,7 +55,7 @@ class Stack:
         return done.stdout.strip()
 
     def compose(self, *arguments: str, check: bool = True, timeout_s: float = 900) -> str:
-        """Run docker compose on this stack."""
+        """Run docker compose on this stack and return its output."""
         return self.docker(
             "compose", "--ansi", "never", *arguments, check=check, timeout_s=timeout_s
         )
@@ -65,21 +65,21 @@ class Stack:
         return self.compose("ps", "-aq", service).split()
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return what Prometheus answers now; raises where it refuses the expression."""
+        """Return the samples of an expression now; fails if Prometheus refuses it."""
         answer = self.prometheus.get("/api/v1/query", params={"query": expression})
         assert answer.status_code == 200, f"{expression}\n{answer.text}"
         data = answer.json()["data"]
         assert data["resultType"] == "vector"
-        found: list[dict[str, Any]] = data["result"]
-        return found
+        samples: list[dict[str, Any]] = data["result"]
+        return samples
 
     def ask(self, **body: Any) -> httpx.Response:
-        """Ask for a ranking over the published port."""
+        """Request a ranking over the published port."""
         return self.rank.post("/rank", json={"user_id": "u0000", "top_k": 5, **body})
 
 
 def until(probe: Callable[[], T | None], timeout_s: float, every_s: float = 0.2) -> T:
-    """Poll until ``probe`` is truthy; what cannot be reached yet is not."""
+    """Poll until ``probe`` is truthy; a failed connection counts as false."""
     deadline = time.monotonic() + timeout_s
     value: T | None = None
     while time.monotonic() < deadline:
@@ -93,13 +93,13 @@ def until(probe: Callable[[], T | None], timeout_s: float, every_s: float = 0.2)
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """Build, start, and in the end remove a stack with volumes of its own."""
+    """Build, start and finally remove a stack with volumes of its own."""
     environment = {
         "COMPOSE_PROJECT_NAME": "paretorank-test",
         "PORT": str(PORT),
         "PROMETHEUS_PORT": str(PROMETHEUS_PORT),
         "SOURCE_DATE_EPOCH": os.environ.get("SOURCE_DATE_EPOCH", "0"),
-        # As small a demo as still has a front: the stack is under test, not the model.
+        # The smallest demo that still has a front: these tests are about the stack, not the model.
         "BOOTSTRAP_TRAIN": "--set train.epochs=2 --set front.bootstrap=20",
     }
     with (
@@ -122,25 +122,27 @@ def stack() -> Iterator[Stack]:
 
 
 def _build(stack: Stack) -> None:
-    """Build the images, one stand-in where an upstream image can not be had, and weigh them."""
+    """Build the images, a stand-in for the proxy if it cannot be pulled, and report their sizes."""
     images = json.loads(stack.compose("--profile", "*", "config", "--format", "json"))["services"]
     python = os.environ.get("PYTHON_IMAGE", "python:3.11-slim-bookworm")
-    pulled, absent, local = {"python": python}, [], []
-    pulled |= {name: images[name]["image"] for name in ("redis", "proxy", "prometheus", "grafana")}
-    for name, image in pulled.items():
+    upstream, absent, local = {"python": python}, [], []
+    upstream |= {
+        name: images[name]["image"] for name in ("redis", "proxy", "prometheus", "grafana")
+    }
+    for name, image in upstream.items():
         if not _have(stack, image) and name == "proxy":
             stack.docker("build", "-q", "-t", image, "tests/stack/haproxy")
         if not _have(stack, image):
             absent.append(image)
         elif stack.docker("image", "inspect", image, "--format", "{{len .RepoDigests}}") == "0":
             local.append(image)
-    assert not set(absent) - {pulled["grafana"]}, f"neither here nor to be pulled: {absent}"
-    stack.report["not_from_a_registry"] = local  # something of that name, not upstream's image
+    assert not set(absent) - {upstream["grafana"]}, f"neither local nor pullable: {absent}"
+    stack.report["not_from_a_registry"] = local  # stand-ins under upstream's names
     stack.report["not_started"] = absent
-    begun = time.monotonic()
-    for name in BUILT:  # one after the other: together they wait for the same registry
+    start = time.monotonic()
+    for name in BUILT:  # one by one: in parallel they would wait for the same registry
         stack.compose("--profile", "*", "build", "-q", name)
-    stack.report["build_s"] = round(time.monotonic() - begun, 1)
+    stack.report["build_s"] = round(time.monotonic() - start, 1)
     base = _size(stack, python)
     for name in BUILT:
         size = _size(stack, images[name]["image"])
@@ -151,11 +153,11 @@ def _build(stack: Stack) -> None:
 
 
 def _start(stack: Stack) -> None:
-    """Bring up what there are images for, as `docker compose up --wait` would."""
+    """Start every service that has an image, as `docker compose up --wait` would."""
     names = [*STARTED, *([] if stack.report["not_started"] else ["grafana"])]
-    begun = time.monotonic()
+    start = time.monotonic()
     stack.compose("up", "-d", "--wait", *names)
-    stack.report["up_with_first_training_s"] = round(time.monotonic() - begun, 1)
+    stack.report["up_with_first_training_s"] = round(time.monotonic() - start, 1)
 
 
 def _have(stack: Stack, image: str) -> bool:

@@ -1,4 +1,4 @@
-"""From images to a graceful stop, in this order: later tests break what earlier ones use."""
+"""From images to a graceful stop, in this order: later tests break the state of earlier ones."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ LIMIT_MB = 350
 
 
 class Client:
-    """Ranks again and again in a thread of its own, and counts what it got."""
+    """Requests rankings continuously in a thread and counts status codes and errors."""
 
     def __init__(self) -> None:
-        self.seen: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
         self.slowest_ms = 0.0
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Rank for the length of the block."""
+        """Request rankings for the length of the block."""
         stop = threading.Event()
         thread = threading.Thread(target=self._run, args=(stop,), daemon=True)
         thread.start()
@@ -42,13 +42,13 @@ class Client:
     def _run(self, stop: threading.Event) -> None:
         with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=10) as client:
             while not stop.wait(0.02):
-                begun = time.perf_counter()
+                start = time.perf_counter()
                 try:
                     answer = client.post("/rank", json={"user_id": "u0001", "top_k": 3})
-                    self.seen[str(answer.status_code)] += 1
+                    self.outcomes[str(answer.status_code)] += 1
                 except httpx.TransportError as error:
-                    self.seen[type(error).__name__] += 1
-                self.slowest_ms = max(self.slowest_ms, 1000 * (time.perf_counter() - begun))
+                    self.outcomes[type(error).__name__] += 1
+                self.slowest_ms = max(self.slowest_ms, 1000 * (time.perf_counter() - start))
 
 
 def test_the_service_image_is_small_and_has_no_torch(stack: Stack) -> None:
@@ -63,7 +63,7 @@ def test_the_service_image_is_small_and_has_no_torch(stack: Stack) -> None:
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
 
 
-def test_rankings_come_over_the_published_port(stack: Stack) -> None:
+def test_the_published_port_ranks(stack: Stack) -> None:
     ranking = stack.ask(tradeoff=0.0).json()
     assert ranking["model"] == "cp2rec@1"
     assert ranking["degraded"] == []
@@ -72,15 +72,15 @@ def test_rankings_come_over_the_published_port(stack: Stack) -> None:
     assert [item["item_id"] for item in logged["items"]] != [
         item["item_id"] for item in ranking["items"]
     ]
-    assert stack.rank.get("/metrics").status_code == 404  # each replica has its own
+    assert stack.rank.get("/metrics").status_code == 404  # each replica has its own metrics
 
 
-def test_containers_run_as_promised(stack: Stack) -> None:
+def test_containers_run_without_privileges(stack: Stack) -> None:
     for container in stack.containers("service"):
-        (said,) = json.loads(stack.docker("inspect", container))
-        assert said["HostConfig"]["ReadonlyRootfs"]
-        assert said["HostConfig"]["CapDrop"] == ["ALL"]
-        assert said["Config"]["User"] == "10001:10001"
+        (details,) = json.loads(stack.docker("inspect", container))
+        assert details["HostConfig"]["ReadonlyRootfs"]
+        assert details["HostConfig"]["CapDrop"] == ["ALL"]
+        assert details["Config"]["User"] == "10001:10001"
         write = ["exec", container, "python", "-c", "open('/app/x', 'w')"]
         assert stack.docker(*write, check=False) == ""
         status = stack.docker("exec", container, "cat", "/proc/1/status")
@@ -102,50 +102,50 @@ def test_prometheus_scrapes_both_replicas_and_accepts_the_rules(stack: Stack) ->
     stack.docker(*promtool, "test", "rules", "alerts_test.yml")
 
 
-def test_load_arrives(stack: Stack) -> None:
+def test_the_load_generator_sends_traffic(stack: Stack) -> None:
     stack.environment.update(RATE="30", DURATION_S="45")
-    begun = time.monotonic()
-    said = stack.compose("--profile", "load", "up", "--no-deps", "--no-log-prefix", "load")
-    stack.report["load"] = said.replace("\x1b[2K", "").splitlines()[-2:]
+    start = time.monotonic()
+    output = stack.compose("--profile", "load", "up", "--no-deps", "--no-log-prefix", "load")
+    stack.report["load"] = output.replace("\x1b[2K", "").splitlines()[-2:]
     rate = stack.query('sum(rate(rank_http_request_seconds_count{route="/rank"}[30s]))')
     assert float(rate[0]["value"][1]) > 5
-    assert time.monotonic() - begun < 90
+    assert time.monotonic() - start < 90
 
 
-def test_every_panel_and_alert_has_its_data(stack: Stack) -> None:
-    empty, asked = [], 0
+def test_every_panel_has_data_and_no_alert_holds(stack: Stack) -> None:
+    empty, queries = [], 0
     for path in sorted((DOCKER / "grafana" / "dashboards").glob("*.json")):
         for panel in json.loads(path.read_text())["panels"]:
             for target in panel.get("targets", []):
-                asked += 1
+                queries += 1
                 if not stack.query(target["expr"].replace("$__rate_interval", "1m")):
                     empty.append((panel["title"], target["expr"]))
     assert not empty
     groups = yaml.safe_load((DOCKER / "prometheus" / "alerts.yml").read_text())["groups"]
     for rule in [rule for group in groups for rule in group["rules"]]:
-        asked += 1
+        queries += 1
         assert not stack.query(rule["expr"]), f"{rule['alert']} holds in a healthy stack"
-    stack.report["expressions_run"] = asked
+    stack.report["expressions_run"] = queries
 
 
-def test_served_bias_is_told_by_both_replicas(stack: Stack) -> None:
-    shown = stack.query("sum by (instance) (rank_exposure_places_total) > 0")
-    assert len(shown) == 2
+def test_both_replicas_report_exposure(stack: Stack) -> None:
+    places = stack.query("sum by (instance) (rank_exposure_places_total) > 0")
+    assert len(places) == 2
     front = stack.query('rank_model_front{measure="popularity_percentile", tradeoff="0.5"}')
-    served = stack.query(
+    traffic = stack.query(
         'sum(rank_exposure_popularity_percentiles_total{pool="catalogue"})'
         ' / sum(rank_exposure_places_total{pool="catalogue"})'
     )
     stack.report["popularity_percentile"] = {
-        "served": round(float(served[0]["value"][1]), 1),
+        "in_traffic": round(float(traffic[0]["value"][1]), 1),
         "measured_at_0.5": round(float(front[0]["value"][1]), 1),
     }
     drift = stack.query("max(rank_exposure_score_drift)")
     stack.report["largest_score_drift"] = round(float(drift[0]["value"][1]), 3)
-    assert 0 < stack.report["popularity_percentile"]["served"] < 100
+    assert 0 < stack.report["popularity_percentile"]["in_traffic"] < 100
 
 
-def test_rankings_go_on_while_redis_is_away(stack: Stack) -> None:
+def test_rankings_continue_while_redis_is_down(stack: Stack) -> None:
     stack.compose("kill", "redis")
     client = Client()
     with client.running():
@@ -158,34 +158,34 @@ def test_rankings_go_on_while_redis_is_away(stack: Stack) -> None:
         )
     assert ranking["degraded"] == ["store_unavailable"]
     assert len(ranking["items"]) == 5
-    assert set(client.seen) == {"200"}
+    assert set(client.outcomes) == {"200"}
     stack.compose("start", "redis")
-    begun = time.monotonic()
+    start = time.monotonic()
     until(lambda: stack.ask().json()["degraded"] == [], 60)
-    stack.report["redis_recovery_s"] = round(time.monotonic() - begun, 2)
-    stack.report["while_redis_was_away"] = dict(client.seen)
+    stack.report["redis_recovery_s"] = round(time.monotonic() - start, 2)
+    stack.report["while_redis_was_down"] = dict(client.outcomes)
 
 
-def test_nobody_notices_the_death_of_a_replica(stack: Stack) -> None:
+def test_no_request_fails_when_a_replica_dies(stack: Stack) -> None:
     killed, _ = stack.containers("service")
     client = Client()
     with client.running():
         time.sleep(1)
         stack.docker("kill", killed)
         until(lambda: stack.query("job:rank_replicas_up:count == 1"), 60)
-        begun = time.monotonic()
+        start = time.monotonic()
         stack.docker("start", killed)
         until(lambda: _health(stack, killed) == "healthy", 60)
-        stack.report["replica_time_to_ready_s"] = round(time.monotonic() - begun, 2)
+        stack.report["replica_time_to_ready_s"] = round(time.monotonic() - start, 2)
         until(lambda: stack.query("job:rank_replicas_up:count == 2"), 60)
     stack.report["while_a_replica_was_dead"] = {
-        **client.seen,
+        **client.outcomes,
         "slowest_ms": round(client.slowest_ms),
     }
-    assert set(client.seen) == {"200"}
+    assert set(client.outcomes) == {"200"}
 
 
-def test_a_second_training_is_picked_up_while_serving(stack: Stack) -> None:
+def test_replicas_load_a_second_version_while_serving(stack: Stack) -> None:
     stack.environment.update(
         DATA="/data/feed",
         SIMULATE="--seed 1 --impressions 20000",
@@ -193,23 +193,23 @@ def test_a_second_training_is_picked_up_while_serving(stack: Stack) -> None:
     )
     client = Client()
     with client.running():
-        said = stack.compose("--profile", "train", "run", "--rm", "train")
-        assert "cp2rec@champion is now cp2rec@2 (was cp2rec@1)" in said
+        output = stack.compose("--profile", "train", "run", "--rm", "train")
+        assert "cp2rec@champion is now cp2rec@2 (was cp2rec@1)" in output
         until(lambda: stack.ask().json()["model"] == "cp2rec@2", 30)
-    assert set(client.seen) == {"200"}
+    assert set(client.outcomes) == {"200"}
     until(lambda: stack.query('count(rank_catalog_items{model="cp2rec@2"}) == 2'), 30)
 
 
-def test_up_again_changes_nothing_and_mends_an_emptied_store(stack: Stack) -> None:
+def test_a_second_up_changes_nothing_and_refills_an_empty_store(stack: Stack) -> None:
     before = stack.containers("service")
-    again = ("up", "-d", "--wait", "redis", "bootstrap", "service", "proxy")
-    stack.compose(*again)
+    up = ("up", "-d", "--wait", "redis", "bootstrap", "service", "proxy")
+    stack.compose(*up)
     assert stack.containers("service") == before
     assert stack.ask().json()["model"] == "cp2rec@2"
     assert " 0 records written" in stack.compose("logs", "bootstrap")
     stack.compose("exec", "-T", "redis", "redis-cli", "flushall")
     assert stack.ask().json()["degraded"] == ["unknown_user"]
-    stack.compose(*again)
+    stack.compose(*up)
     assert stack.ask().json()["degraded"] == []
 
 
@@ -218,16 +218,16 @@ def test_it_stops_gracefully(stack: Stack) -> None:
     first, second = containers
     client = Client()
     with client.running():
-        begun = time.monotonic()
+        start = time.monotonic()
         stack.docker("stop", first)
-        stack.report["replica_stop_s"] = round(time.monotonic() - begun, 2)
+        stack.report["replica_stop_s"] = round(time.monotonic() - start, 2)
         time.sleep(1)
-    assert set(client.seen) == {"200"}
+    assert set(client.outcomes) == {"200"}
     stack.docker("stop", second)
     for container in [*containers, *stack.containers("redis"), *stack.containers("prometheus")]:
         stack.docker("stop", container)
         assert stack.docker("inspect", container, "--format", "{{.State.ExitCode}}") == "0"
-    # HAProxy drops a kept connection whose replica has just gone, for the client to ask anew.
+    # HAProxy drops a kept-alive connection to a replica that has just stopped: the client retries.
     assert until(lambda: stack.ask().status_code, timeout_s=10) == 503
 
 
@@ -245,7 +245,7 @@ def _health(stack: Stack, container: str) -> str:
 
 @pytest.fixture(autouse=True)
 def _timed(stack: Stack, request: pytest.FixtureRequest) -> Iterator[None]:
-    begun = time.monotonic()
+    start = time.monotonic()
     yield
     seconds = stack.report.setdefault("seconds", {})
-    seconds[request.node.name] = round(time.monotonic() - begun, 1)
+    seconds[request.node.name] = round(time.monotonic() - start, 1)

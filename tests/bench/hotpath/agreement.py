@@ -1,4 +1,4 @@
-"""The requests, the ranking that each must get, and whether an answer is that ranking."""
+"""Requests with their expected rankings, and the comparison of answers with them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from service.contract.records import mask_matrix
 from tests.bench.hotpath.protocol import TOP_K, state_key
 from tests.bench.hotpath.world import NAMESPACE, Floats, Items, World
 
-_DIGITS = 3  # of a score in the normal form
+_DIGITS = 3  # decimals of a score in the normal form
 
 
 class DisagreementError(Exception):
-    """An answer that is not the ranking."""
+    """An answer differs from the expected ranking."""
 
 
 class Reference:
-    """The artifact's graphs, item encoder then ranker, as plainly as can be."""
+    """The plainest run of the artifact's graphs: item encoder, then ranker."""
 
     def __init__(self, artifact: Artifact) -> None:
         self.manifest = artifact.manifest
@@ -52,7 +52,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Case:
-    """A request and its ranking: the normal form of the answer, and its scores unrounded."""
+    """A request with the normal form of its answer and the unrounded scores."""
 
     body: bytes
     expected: bytes
@@ -60,7 +60,7 @@ class Case:
 
 
 class Cases:
-    """Makes requests over a catalogue whose states it holds."""
+    """Makes requests over a catalogue and holds the states of its items."""
 
     def __init__(self, world: World, count: int) -> None:
         self._reference = Reference(world.artifact)
@@ -86,7 +86,7 @@ class Cases:
         return cases
 
     def _case(self, user: int, rows: NDArray[np.int64], tradeoff: float) -> Case | None:
-        """Return None where float32 sums in another order could change the normal form."""
+        """Return None if float32 sums in another order could change the normal form."""
         manifest = self._reference.manifest
         logits = self._reference.logits(self.user(user), self.states[rows], tradeoff)
         order = np.argsort(-logits, kind="stable")[: TOP_K + 1]
@@ -108,34 +108,35 @@ class Cases:
         return Case(json.dumps(body).encode(), normal_form({"items": items}), scores[:TOP_K])
 
     def write_states(self, client: redis.Redis) -> None:
-        """Write the encoded items that ``tuned`` reads."""
+        """Write the encoded items for the variant ``tuned``."""
         rows = np.column_stack([self.states, self.cold.astype(np.float32)])
         names = (state_key(NAMESPACE, item_id) for item_id in self.item_ids)
         client.mset({name: row.tobytes() for name, row in zip(names, rows, strict=True)})
 
     def slope(self) -> float:
-        """Return the calibration's slope, which turns a tolerance of logits into one of scores."""
+        """Return the calibration's slope, which converts a tolerance of logits to one of scores."""
         return self._reference.manifest.calibration.slope
 
 
 def check(cases: Sequence[Case], answers: Sequence[bytes], tolerance: float) -> float:
-    """Return the largest difference of a score; raises DisagreementError where rankings differ."""
+    """Return the largest difference of a score; raises DisagreementError if rankings differ."""
     worst = 0.0
     for case, body in zip(cases, answers, strict=True):
         answer = json.loads(body)
-        got = normal_form(answer)
+        actual = normal_form(answer)
         scores = np.array([item["score"] for item in answer["items"]], np.float64)
         if scores.shape == case.scores.shape:
             worst = max(worst, float(np.abs(scores - case.scores).max()))
-        if got != case.expected or not worst <= tolerance:
+        if actual != case.expected or not worst <= tolerance:
             raise DisagreementError(
-                f"scores differ by {worst:.1e}; got\n{got[:300]!r}\nfor\n{case.expected[:300]!r}"
+                f"scores differ by {worst:.1e}; got\n{actual[:300]!r}\n"
+                f"instead of\n{case.expected[:300]!r}"
             )
     return worst
 
 
 def normal_form(answer: dict[str, Any]) -> bytes:
-    """Return what all answers share, in one order and with scores rounded: equal byte for byte."""
+    """Return the fields that all variants answer, scores rounded: equal byte for byte."""
     rows = [
         [item["item_id"], item["rank"], item["status"], round(item["score"], _DIGITS)]
         for item in answer["items"]

@@ -8,7 +8,7 @@ from tests.bench.hotpath.protocol import TOP_K, Task
 
 @bentoml.service(workers=1)
 class Rank:
-    """``bentoml serve`` finds it by name."""
+    """Loaded by name with ``bentoml serve``."""
 
     def __init__(self) -> None:
         self._idiomatic = Idiomatic(Task.read())
@@ -17,7 +17,7 @@ class Rank:
     async def rank(
         self, user_id: str, candidates: list[str], tradeoff: float = 0.5, top_k: int = TOP_K
     ) -> RankResponse:
-        """Rank."""
+        """Return the ranking."""
         return await self._idiomatic.rank(
             RankRequest(user_id=user_id, candidates=candidates, tradeoff=tradeoff, top_k=top_k)
         )

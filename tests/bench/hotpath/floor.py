@@ -1,7 +1,7 @@
-"""Variant ``floor``: the service itself, asked on a route that reads the body and does nothing.
+"""Variant ``floor``: the service with a route that reads the body and does nothing.
 
-The same process as ``ours``, middleware and open models included; ``POST /noop`` answers with a
-body that ``ours`` gave.
+The process is the same as ``ours``, with middleware and loaded models. ``POST /noop`` answers with
+the bytes of an answer of ``ours``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Further measurements of ours alone, each short: how cost grows, start, freshness, a soak."""
+"""Short measurements of the service alone: growth of cost, start, freshness, a soak."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ _SIZES = (1, 10, 50, 100, 200, 500, 1000, 2000, 5000)
 _LOOPS = (1, 2, 4, 8, 16, 32, 64)
 _WHOLE_REQUESTS = 20
 _CHANGES = 100
-_SOAK_PARTS, _SOAK_REQUESTS, _SOAK_WALL_S = 10, 100_000, 900.0
+_SOAK_SEGMENTS, _SOAK_REQUESTS, _SOAK_WALL_S = 10, 100_000, 900.0
 _FRESH_S = 30.0
-_ALL_BYTES = str(8 << 30)  # a catalogue of any of the sizes stays in memory
+_ALL_BYTES = str(8 << 30)  # holds a catalogue of any of the sizes
 
 
 def candidates(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
-    """Cost as the number of candidates grows."""
+    """Measure cost by the number of candidates."""
     rows: list[dict[str, Cell]] = []
     with ground.serve(OURS, _body(cases, 1)) as server:
         for n in _SIZES:
             cpu_us, load = cost(ground.budget, server, _requests(cases, n), CONCURRENCY)
             rows.append({"candidates": n, "cpu_us": cpu_us, "rps": load.rps})
-    return Table("candidates", "Ours as the number of candidates grows.", rows)
+    return Table("candidates", "Cost of the service by number of candidates.", rows)
 
 
 def concurrency(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
-    """Cost as more clients ask at once."""
+    """Measure cost by the number of concurrent clients."""
     rows: list[dict[str, Cell]] = []
     requests = _requests(cases, _N)
     with ground.serve(OURS, _body(cases, 1)) as server:
@@ -61,14 +61,14 @@ def concurrency(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
                     "rss_mb": server.rss_mb(),
                 }
             )
-    return Table("concurrency", f"Ours at N = {_N} as more clients ask at once.", rows)
+    return Table("concurrency", f"Cost of the service by number of clients, N = {_N}.", rows)
 
 
 def catalogue(ground: Ground, _cases: Cases, client: redis.Redis, sizes: Sequence[int]) -> Table:
-    """Start, memory, cost, and the whole catalogue at once, as the catalogue grows.
+    """Measure start, memory, cost and full scans by the size of the catalogue.
 
-    The plain product is of the (items, S) states with one vector on one core: what a first pass
-    over the catalogue cannot do without.
+    The plain product multiplies the (items, S) states with one vector on one core: no full scan can
+    do less.
     """
     rows: list[dict[str, Cell]] = []
     for size in sorted(sizes):
@@ -80,7 +80,7 @@ def catalogue(ground: Ground, _cases: Cases, client: redis.Redis, sizes: Sequenc
             rss_mb, peak_mb = server.rss_mb(), server.peak_rss_mb()
             cpu_us, load = cost(ground.budget, server, _requests(cases, _N), CONCURRENCY)
             whole_ms = _seconds(lambda: run(ask_all(server.port, [whole])), _WHOLE_REQUESTS) * 1e3  # noqa: B023
-            alone, beside = _p99_beside(ground, server, _requests(cases, 100), whole)
+            alone_ms, with_scans_ms = _p99_with_scans(ground, server, _requests(cases, 100), whole)
         vector = np.ones(cases.states.shape[1], np.float32)
         with threadpool_limits(1):
             product_ms = _seconds(lambda: cases.states @ vector, _WHOLE_REQUESTS) * 1e3  # noqa: B023
@@ -94,21 +94,21 @@ def catalogue(ground: Ground, _cases: Cases, client: redis.Redis, sizes: Sequenc
                 "rps": load.rps,
                 "whole_ms": whole_ms,
                 "product_ms": product_ms,
-                "p99_ms": alone,
-                "p99_beside_whole_ms": beside,
+                "p99_ms": alone_ms,
+                "p99_with_whole_ms": with_scans_ms,
             }
         )
     return Table(
         "catalogue",
-        f"Ours as the catalogue grows: from start to ready, memory of a worker when ready and its "
-        f"peak, cost at N = {_N}, the whole catalogue ranked at once beside the plain matrix "
-        "product, and p99 at N = 100 without and with such requests beside.",
+        "The service by size of the catalogue: time from start to ready, memory when ready and its "
+        f"peak, cost at N = {_N}, time of a full scan and of the plain matrix product, and p99 at "
+        "N = 100 without and with concurrent full scans.",
         rows,
     )
 
 
 def freshness(ground: Ground, cases: Cases, client: redis.Redis) -> Table:
-    """Time from publishing a changed item to seeing it in a ranking, under load."""
+    """Measure the time from publishing a changed item to its new score, under load."""
     item = next(ground.world.items(1))
     versions = [item, replace(item, embedding=-item.embedding)]
     body = {"user_id": cases.user_ids[0], "candidates": item.ids, "tradeoff": 0.5}
@@ -120,37 +120,37 @@ def freshness(ground: Ground, cases: Cases, client: redis.Redis) -> Table:
             _publish(client, ground, versions[(change + 1) % 2])
             while _score(server, body) == before:
                 if time.perf_counter() - began > _FRESH_S:
-                    raise TimeoutError(f"a change was not seen within {_FRESH_S:.0f} s")
+                    raise TimeoutError(f"no ranking used a changed item within {_FRESH_S:.0f} s")
                 time.sleep(0.002)
             delays_ms.append((time.perf_counter() - began) * 1e3)
     _publish(client, ground, item)
     quantiles = np.percentile(delays_ms, [50, 99, 100])
     row = dict(zip(("p50_ms", "p99_ms", "worst_ms"), map(float, quantiles), strict=True))
-    caption = "From publishing a changed item to its new score in a ranking, under load."
+    caption = "Time from publishing a changed item to its new score in a ranking, under load."
     return Table("freshness", caption, [{"changes": _CHANGES, **row}])
 
 
 def soak(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
-    """Growth of latency and memory over 100,000 requests."""
+    """Measure growth of latency and memory over 100,000 requests."""
     requests, rows = _requests(cases, 100), list[dict[str, Cell]]()
     end = time.monotonic() + _SOAK_WALL_S
-    part = _SOAK_REQUESTS // _SOAK_PARTS
+    segment = _SOAK_REQUESTS // _SOAK_SEGMENTS
     with ground.serve(OURS, _body(cases, 1)) as server:
-        for index in range(_SOAK_PARTS):
+        for index in range(_SOAK_SEGMENTS):
             if time.monotonic() > end:
                 break
             before = server.cpu_s()
-            load = run(closed_loop(server.port, requests, CONCURRENCY, lambda: True, limit=part))
+            load = run(closed_loop(server.port, requests, CONCURRENCY, lambda: True, limit=segment))
             rows.append(
                 {
-                    "requests": (index + 1) * part,
-                    "cpu_us": (server.cpu_s() - before) / part * 1e6,
+                    "requests": (index + 1) * segment,
+                    "cpu_us": (server.cpu_s() - before) / segment * 1e6,
                     "p50_ms": load.percentile_ms(50),
                     "p99_ms": load.percentile_ms(99),
                     "rss_mb": server.rss_mb(),
                 }
             )
-    return Table("soak", "Ours over many requests at N = 100, closed loop of 8.", rows)
+    return Table("soak", "The service over many requests at N = 100, closed loop of 8.", rows)
 
 
 Measurement = Callable[[Ground, Cases, redis.Redis], Table]
@@ -175,20 +175,20 @@ def _requests(cases: Cases, n: int) -> list[bytes]:
     return [wire(OURS.path, _body(cases, n, seed)) for seed in range(_REQUESTS)]
 
 
-def _p99_beside(
+def _p99_with_scans(
     ground: Ground, server: Server, requests: Sequence[bytes], whole: bytes
 ) -> tuple[float, float]:
-    """Return p99 of small requests, alone and with one of the whole catalogue always under way."""
+    """Return p99 in ms of small requests, alone and during continuous full scans."""
     arrivals = poisson(50.0, ground.budget.open_s, np.random.default_rng(6))
     alone = run(open_loop(server.port, requests, arrivals))
     with _loaded(server, [whole], pause_s=0.1):
-        beside = run(open_loop(server.port, requests, arrivals))
-    return alone.percentile_ms(99), beside.percentile_ms(99)
+        with_scans = run(open_loop(server.port, requests, arrivals))
+    return alone.percentile_ms(99), with_scans.percentile_ms(99)
 
 
 @contextmanager
 def _loaded(server: Server, requests: Sequence[bytes], pause_s: float = 0.005) -> Iterator[None]:
-    """Keep one client asking from a thread for the length of the block."""
+    """Run one client in a thread for the length of the block."""
     stop = threading.Event()
 
     def client() -> None:
@@ -216,11 +216,11 @@ def _score(server: Server, body: dict[str, object]) -> object:
     return ask(server, OURS.path, body)["items"][0]["score"]
 
 
-def _seconds(what: Callable[[], object], times: int) -> float:
-    """Return the median time of a call."""
-    taken = []
+def _seconds(call: Callable[[], object], times: int) -> float:
+    """Return the median seconds of ``call``."""
+    durations = []
     for _ in range(times):
         began = time.perf_counter()
-        what()
-        taken.append(time.perf_counter() - began)
-    return float(np.median(taken))
+        call()
+        durations.append(time.perf_counter() - began)
+    return float(np.median(durations))

@@ -1,6 +1,6 @@
 """Variant ``idiomatic``: FastAPI with pydantic models, redis.asyncio, default onnxruntime.
 
-``Idiomatic`` is what the framework peers run too, each behind its own kind of route.
+The framework peers run the same ``Idiomatic``, each behind its own kind of route.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.bench.hotpath.protocol import HOST, STORE_TIMEOUT_S, TOP_K, Task
 
 
 class RankRequest(BaseModel):
-    """What to rank for whom."""
+    """A request to rank candidates for a user."""
 
     user_id: str
     candidates: list[str]
@@ -48,7 +48,7 @@ class RankResponse(BaseModel):
 
 
 class Idiomatic:
-    """Reads user, items and proxies, encodes the items, ranks them: all of it for each request."""
+    """Reads user, items and proxies, encodes and ranks the items, for every request anew."""
 
     def __init__(self, task: Task) -> None:
         artifact = open_artifact(Path(task.artifact))
@@ -57,7 +57,7 @@ class Idiomatic:
         self._keys = Keys(task.namespace, artifact.manifest.spaces)
         self._redis: Any = Redis.from_url(
             task.redis_url, socket_timeout=STORE_TIMEOUT_S
-        )  # its stubs take replies for text
+        )  # its stubs declare replies as text
         options = ort.SessionOptions()
         options.intra_op_num_threads = task.ort_threads
         self._encoder, self._ranker = (
@@ -108,23 +108,23 @@ class Idiomatic:
 
 
 def main() -> None:
-    """Serve."""
+    """Serve until a signal."""
     import uvicorn
     from fastapi import FastAPI
 
     task = Task.read()
-    held: dict[str, Idiomatic] = {}
+    state: dict[str, Idiomatic] = {}
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        held["ranker"] = Idiomatic(task)
+        state["ranker"] = Idiomatic(task)
         yield
 
     app = FastAPI(lifespan=lifespan)
 
     @app.post("/rank", response_model=RankResponse)
     async def rank(request: RankRequest) -> RankResponse:
-        return await held["ranker"].rank(request)
+        return await state["ranker"].rank(request)
 
     uvicorn.run(app, host=HOST, port=task.port, log_level="warning", access_log=False)
 

@@ -9,10 +9,10 @@ from tests.bench.hotpath.protocol import HOST, Task
 
 
 class Rank(litserve.LitAPI):  # type: ignore[misc]  # untyped
-    """Body to request, request to ranking, ranking to body."""
+    """Decodes the body, ranks, and encodes the ranking."""
 
-    def setup(self, device: str) -> None:  # noqa: ARG002  # there is one
-        """Open the model in the worker."""
+    def setup(self, device: str) -> None:  # noqa: ARG002  # always the CPU
+        """Load the model in the worker."""
         self._idiomatic = Idiomatic(Task.read())
 
     async def decode_request(self, request: dict[str, Any]) -> RankRequest:
@@ -20,7 +20,7 @@ class Rank(litserve.LitAPI):  # type: ignore[misc]  # untyped
         return RankRequest.model_validate(request)
 
     async def predict(self, request: RankRequest) -> RankResponse:
-        """Rank."""
+        """Return the ranking."""
         return await self._idiomatic.rank(request)
 
     async def encode_response(self, ranking: RankResponse) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Load over keep-alive connections: a closed loop, and an open one that hides no queueing."""
+"""Load over keep-alive connections: a closed loop, and an open loop that shows queueing."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tests.bench.hotpath.protocol import HOST
 
 _ANSWER_S = 60.0
 _LOOK_S = 0.02
-_CONNECTIONS = 256  # of the open loop; arrivals beyond wait, and that counts
+_CONNECTIONS = 256  # of the open loop; further arrivals wait, and their latency includes it
 
 
 class LoadError(Exception):
-    """An answer that is not a success, or none."""
+    """An answer other than 200, or a closed connection."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a run saw: seconds from first to last, and latencies in milliseconds.
+    """Results of a run: its seconds, and latencies in milliseconds.
 
-    ``late_ms`` (open loop) is how long after its intended time each request left the client.
+    ``late_ms`` (open loop only): how long after its intended time each request left the client.
     """
 
     seconds: float
@@ -40,7 +40,7 @@ class Load:
 
     @property
     def rps(self) -> float:
-        """Answers a second."""
+        """Answers per second."""
         return len(self.latency_ms) / self.seconds
 
     def percentile_ms(self, q: float) -> float:
@@ -49,7 +49,7 @@ class Load:
 
 
 def wire(path: str, body: bytes) -> bytes:
-    """Return a POST as it goes over the wire."""
+    """Return the bytes of a POST request."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
         f"Accept: */*\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -58,7 +58,7 @@ def wire(path: str, body: bytes) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """One connection, one request at a time."""
+    """One connection that sends one request at a time."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     async def ask(self, request: bytes) -> bytes:
-        """Return the body of the answer; raises LoadError where it is no success."""
+        """Return the body of the answer; raises LoadError unless its status is 200."""
         assert self._transport is not None
         if self._transport.is_closing():
             raise LoadError("the server closed a connection")
@@ -76,12 +76,12 @@ class Connection(asyncio.Protocol):
         return await self._answer
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         if self._transport is not None:
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
 
 
 async def ask_all(port: int, requests: Sequence[bytes]) -> list[bytes]:
-    """Return the answers to ``requests``, asked one after another."""
+    """Send ``requests`` one after another and return the answers."""
     async with _connected(port, 1) as (connection,):
         return [await asyncio.wait_for(connection.ask(request), _ANSWER_S) for request in requests]
 
@@ -119,9 +119,9 @@ async def closed_loop(
     *,
     limit: int | None = None,
 ) -> Load:
-    """Ask over ``concurrency`` connections while ``go_on`` holds, or exactly ``limit`` times.
+    """Send requests over ``concurrency`` connections while ``go_on`` holds, or ``limit`` requests.
 
-    What was asked gets answered.
+    Waits for the answer to every request that it sent.
     """
     latency_ms: list[float] = []
     source = itertools.islice(itertools.cycle(requests), limit)
@@ -152,7 +152,7 @@ async def closed_loop(
 
 
 async def open_loop(port: int, requests: Sequence[bytes], offsets_s: NDArray[np.float64]) -> Load:
-    """Ask at given times, whatever is still unanswered; latency counts from the intended time."""
+    """Send a request at each offset, answered or not; latency counts from the intended time."""
     loop = asyncio.get_running_loop()
     source = itertools.cycle(requests)
     latency_ms: list[float] = []
@@ -183,7 +183,7 @@ async def open_loop(port: int, requests: Sequence[bytes], offsets_s: NDArray[np.
         asked.add(task)
         task.add_done_callback(done)
 
-    # A thread keeps the time: event loops wake up to a millisecond late.
+    # A thread paces the arrivals: event loops wake up to a millisecond late.
     stop = threading.Event()
 
     def pace(start: float) -> None:
@@ -216,7 +216,7 @@ async def open_loop(port: int, requests: Sequence[bytes], offsets_s: NDArray[np.
 
 
 def poisson(rate: float, seconds: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return the arrival times of a Poisson process, one at least."""
+    """Return the arrival times of a Poisson process in seconds, at least one."""
     gaps = rng.exponential(1 / rate, max(1, round(rate * seconds)))
     return np.asarray(np.cumsum(gaps))
 
@@ -238,7 +238,7 @@ async def _connected(port: int, count: int) -> AsyncIterator[list[Connection]]:
 
 @contextmanager
 def _no_collections() -> Iterator[None]:
-    """Keep the client's own garbage collector out of what it measures."""
+    """Keep the client's garbage collector out of the latencies."""
     gc.collect()
     gc.disable()
     try:

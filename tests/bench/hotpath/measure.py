@@ -1,4 +1,4 @@
-"""One turn of one variant: start it, compare its rankings, time it, stop it."""
+"""One turn of one variant: start, compare rankings, time, stop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.bench.hotpath.variants import Variant
 from tests.bench.hotpath.world import NAMESPACE, World
 
 CONCURRENCY = 8
-OPEN_SHARE = 0.6
+OPEN_SHARE = 0.6  # of the closed loop's rate, in the open loop
 _COMPARED = 50
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a turn is: until the server has used ``cpu_s``, or ``wall_s`` are over."""
+    """Length of a closed loop: until the server has used ``cpu_s``, at most ``wall_s``."""
 
     cpu_s: float
     wall_s: float
@@ -40,7 +40,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one turn of a variant measured at one number of candidates."""
+    """Figures of one turn of a variant at one number of candidates."""
 
     cpu_us: float
     rps: float
@@ -53,23 +53,23 @@ class Turn:
 
 @dataclass(frozen=True)
 class Ground:
-    """What all turns share."""
+    """Paths, world, store and settings that all turns share."""
 
     build: Path
     world: World
     redis_url: str
-    core: int  # of the server; the client and Redis have another
+    core: int  # of the server; client and Redis run on another
     budget: Budget
-    ort_threads: int = 0  # of the idiomatic handler, whoever serves it
+    ort_threads: int = 0  # of the idiomatic handler in every framework
 
     @property
     def answer(self) -> Path:
-        """The file with the body that the floor answers."""
+        """The file with the answer of the floor."""
         return self.build / "hotpath-data/answer.json"
 
     @contextmanager
     def serve(self, variant: Variant, probe: bytes, **environment: str) -> Iterator[Server]:
-        """Run a variant from when it answers ``probe``."""
+        """Run a variant; the block begins once it answers ``probe``."""
         port, *more = free_ports(3)
         with tempfile.TemporaryDirectory() as scratch:
             task = Task(
@@ -98,7 +98,7 @@ class Ground:
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run the client's loop."""
+    """Run a coroutine of the client on uvloop."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(coroutine)
 
@@ -106,7 +106,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 def take_turn(
     ground: Ground, variant: Variant, cases: Mapping[int, Sequence[Case]], seed: int
 ) -> dict[int, Turn]:
-    """Return the turns of a variant by number of candidates; raises where it cannot be compared."""
+    """Return the figures of a variant by number of candidates; raises if its rankings differ."""
     first = next(iter(cases.values()))[0].body
     with ground.serve(variant, first) as server:
         return {n: _measure(ground, variant, server, some, seed) for n, some in cases.items()}
@@ -120,14 +120,14 @@ def _measure(
     difference = 0.0
     if variant.name == "floor":
         if not all(answer == ground.answer.read_bytes() for answer in answers):
-            raise LoadError("the floor answers something else")
+            raise LoadError("the floor's answer differs from its file")
     else:
         manifest = ground.world.artifact.manifest
         tolerance = manifest.parity_tolerance * manifest.calibration.slope / 4
         difference = check(cases[:_COMPARED], answers, tolerance)
     if variant.name == "ours":
         ground.answer.write_bytes(answers[0])
-    server.pin()  # also threads that the first requests brought
+    server.pin()  # also pins threads that the first requests started
     cpu_us, closed = cost(ground.budget, server, requests, CONCURRENCY)
     rng = np.random.default_rng((4, seed))
     arrivals = poisson(OPEN_SHARE * closed.rps, ground.budget.open_s, rng)
@@ -146,7 +146,7 @@ def _measure(
 def cost(
     budget: Budget, server: Server, requests: Sequence[bytes], concurrency: int
 ) -> tuple[float, Load]:
-    """Return the server's CPU microseconds a request in a closed loop, and the loop."""
+    """Return the server's CPU microseconds per request in a closed loop, and the load."""
     before = server.cpu_s()
     end = time.monotonic() + budget.wall_s
 
@@ -158,7 +158,7 @@ def cost(
 
 
 def ask(server: Server, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the answer to one request."""
+    """Send one request and return its ranking."""
     (answer,) = run(ask_all(server.port, [wire(path, json.dumps(body).encode())]))
     ranking: dict[str, Any] = json.loads(answer)
     return ranking

@@ -13,21 +13,21 @@ from tests.bench.hotpath.protocol import HOST, Task
 
 
 class Rank(MLModel):  # type: ignore[misc]  # untyped
-    """Named by ``model-settings.json``."""
+    """The implementation that ``model-settings.json`` names."""
 
     async def load(self) -> bool:
-        """Open the model in the worker."""
+        """Load the model in the worker."""
         self._idiomatic = Idiomatic(Task.read())
         return True
 
     @custom_handler(rest_path="/rank")  # type: ignore[untyped-decorator]  # untyped
     async def rank(self, request: RankRequest) -> RankResponse:
-        """Rank."""
+        """Return the ranking."""
         return await self._idiomatic.rank(request)
 
 
 def _configure(task: Task) -> Path:
-    """Write the two files that MLServer reads; return their folder."""
+    """Write MLServer's two settings files and return their folder."""
     folder = Path(task.scratch)
     grpc_port, metrics_port = task.more_ports
     settings = {

@@ -1,6 +1,6 @@
-"""What a server is told; the standard library alone.
+"""The task of a server; imports only the standard library.
 
-A server is a process of its own that finds its ``Task`` as JSON in the environment, listens on
+A server is a process of its own. It reads its ``Task`` as JSON from the environment, listens on
 ``HOST`` and answers ``POST /rank``.
 """
 
@@ -13,25 +13,25 @@ from dataclasses import asdict, dataclass
 HOST = "127.0.0.1"
 VARIABLE = "HOTPATH_TASK"
 TOP_K = 50
-STORE_TIMEOUT_S = 30  # a busy neighbour is no reason to fail a request
+STORE_TIMEOUT_S = 30  # other load on the machine must not fail a request
 
 
 @dataclass(frozen=True)
 class Task:
-    """Which model to serve from which records on which port."""
+    """The model to serve, its records, and ports to listen on."""
 
     artifact: str
     models: str
     redis_url: str
     namespace: str
     port: int
-    more_ports: tuple[int, ...]  # for those that listen on several
-    answer: str  # file with the body that the floor answers
+    more_ports: tuple[int, ...]  # for servers that listen on several
+    answer: str  # file with the answer of the floor
     scratch: str
-    ort_threads: int = 0  # of the idiomatic handler; 0 is onnxruntime's default
+    ort_threads: int = 0  # onnxruntime threads of the idiomatic handler; 0: its default
 
     def environment(self) -> dict[str, str]:
-        """Return the variable that tells a server of this task."""
+        """Return the environment variable that holds this task."""
         return {VARIABLE: json.dumps(asdict(self))}
 
     @classmethod

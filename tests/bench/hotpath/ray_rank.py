@@ -13,14 +13,14 @@ app = FastAPI()
 @serve.deployment(num_replicas=1, max_ongoing_requests=100)
 @serve.ingress(app)
 class Rank:
-    """Bound to its task below."""
+    """A deployment, bound to its task below."""
 
     def __init__(self, task: Task) -> None:
         self._idiomatic = Idiomatic(task)
 
     @app.post("/rank", response_model=RankResponse)
     async def rank(self, request: RankRequest) -> RankResponse:
-        """Rank."""
+        """Return the ranking."""
         return await self._idiomatic.rank(request)
 
 

@@ -1,4 +1,4 @@
-"""What was measured, as rows of JSON, Markdown tables and a plot."""
+"""Results as rows of JSON, Markdown tables and a plot."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Cell = str | int | float
 class Row(Flat):
     """A variant at one number of candidates.
 
-    ``ratio`` is of its CPU time to ours, turn by turn; ``late_p99_ms`` how late the open loop's
-    client itself was; ``difference`` the largest of a score to the reference.
+    ``ratio``: its CPU time over ours, turn by turn. ``late_p99_ms``: delay of the open loop's own
+    client. ``difference``: largest difference of a score from the reference.
     """
 
     variant: str
@@ -34,12 +34,12 @@ class Row(Flat):
     rss_mb: float
     difference: float
     library: str
-    what: str
+    description: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """One of the further measurements; all rows have the same columns."""
+    """Results of a further measurement; all rows have the same columns."""
 
     name: str
     caption: str
@@ -47,60 +47,64 @@ class Table:
 
 
 def main_table(rows: Sequence[Row], setting: str, failed: Mapping[str, str]) -> str:
-    """Return the table of all variants, and what ours costs beside the floor."""
+    """Return the table of all variants, and the ratios of ours to the floor."""
     lines = [
         setting,
-        "Median (least to greatest). CPU: user and system time of all processes of the server, in",
-        "a closed loop of 8. Ratio: CPU of the variant to that of ours in the same turn, above 1",
-        "where ours is cheaper. p50, p99: open loop with Poisson arrivals at 60 % of the variant's",
-        "own requests/s, from the intended time of sending. RSS: summed over processes.",
+        "Median (least to greatest). CPU: user and system time per request, all processes of the",
+        "server, in a closed loop of 8. Ratio: CPU of the variant over CPU of ours in the same",
+        "turn; above 1, ours is cheaper. p50, p99: open loop with Poisson arrivals at 60 % of the",
+        "variant's requests/s, from the intended time of sending. RSS: sum over processes.",
         "",
-        "| N | variant | library | CPU us a request | ratio | requests/s | p50 ms | p99 ms "
+        "| N | variant | library | CPU us per request | ratio | requests/s | p50 ms | p99 ms "
         "| RSS MB |",
         "|" + " --- |" * 9,
         *(_cells(row) for row in rows),
-        *(f"| | {name} | | could not be run | | | | | |" for name in failed),
+        *(f"| | {name} | | failed | | | | | |" for name in failed),
         "",
     ]
     for row in rows:
         if row.variant == "floor":
-            over = [1 / value for value in (row.ratio.greatest, row.ratio.median, row.ratio.least)]
+            ours = [1 / value for value in (row.ratio.greatest, row.ratio.median, row.ratio.least)]
             lines.append(
-                f"Ours / floor at N = {row.n}: {over[1]:.1f} ({over[0]:.1f} to {over[2]:.1f})."
+                f"Ours / floor at N = {row.n}: {ours[1]:.1f} ({ours[0]:.1f} to {ours[2]:.1f})."
             )
-    compared = [row.difference for row in rows if row.variant != "floor"]
+    differences = [row.difference for row in rows if row.variant != "floor"]
     lines += [
         "",
         "Before the clock starts, the first rankings of every variant are compared with the",
-        "artifact's graphs: ids, places, statuses and scores to three digits equal byte for byte,",
-        f"scores within {max(compared, default=0.0):.0e}.",
+        "artifact's graphs: ids, places, statuses and scores to three digits are equal byte for",
+        f"byte, and scores differ by at most {max(differences, default=0.0):.0e}.",
         "",
-        *(f"{name}: {' '.join(why.split())[:300]}" for name, why in failed.items()),
+        *(f"{name}: {' '.join(reason.split())[:300]}" for name, reason in failed.items()),
     ]
     return "\n".join(lines) + "\n"
 
 
 def short_table(rows: Sequence[Row]) -> str:
-    """Return a line a variant: CPU and how many times ours at each N, latencies at the middle N."""
+    """Return a line per variant: CPU and its ratio to ours at each N, latency at the middle N."""
     sizes = sorted({row.n for row in rows})
     middle = sizes[len(sizes) // 2]
-    found = {(row.variant, row.n): row for row in rows}
+    by_size = {(row.variant, row.n): row for row in rows}
     lines = [
-        f"| CPU us a request | {' | '.join(f'N = {n}' for n in sizes)} | p50, p99 ms at {middle} |",
+        f"| CPU us per request | {' | '.join(f'N = {n}' for n in sizes)} "
+        f"| p50, p99 ms at {middle} |",
         "|" + " --- |" * (len(sizes) + 2),
     ]
     for variant in dict.fromkeys(row.variant for row in rows):
-        own = [found[variant, n] for n in sizes]
-        costs = (f"{row.cpu_us.median:,.0f} ({row.ratio.median:.2g}x)" for row in own)
-        at = found[variant, middle]
+        costs = (
+            f"{row.cpu_us.median:,.0f} ({row.ratio.median:.2g}x)"
+            for row in (by_size[variant, n] for n in sizes)
+        )
+        at = by_size[variant, middle]
         lines.append(
-            f"| {variant}: {at.what} | {' | '.join(costs)} | {at.p50_ms:.1f}, {at.p99_ms:.1f} |"
+            f"| {variant}: {at.description} | {' | '.join(costs)} "
+            f"| {at.p50_ms:.1f}, {at.p99_ms:.1f} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def further_table(caption: str, rows: Sequence[Mapping[str, Cell]]) -> str:
-    """Return a table of one of the further measurements; all rows have the same columns."""
+    """Return the table of a further measurement; all rows have the same columns."""
     lines = [
         caption,
         "",
@@ -112,7 +116,7 @@ def further_table(caption: str, rows: Sequence[Mapping[str, Cell]]) -> str:
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """Draw CPU time by variant, a panel for each number of candidates."""
+    """Draw CPU time by variant, one panel for each number of candidates."""
     sizes = sorted({row.n for row in rows})
     figure = Figure(figsize=(3.4 * len(sizes) + 1, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -121,7 +125,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         _plot_cost(axes, [row for row in rows if row.n == n])
         axes.set_title(f"{n} candidates", fontsize=10)
     panels[0].invert_yaxis()
-    panels[len(panels) // 2].set_xlabel("server CPU microseconds a request, log scale")
+    panels[len(panels) // 2].set_xlabel("server CPU microseconds per request, log scale")
     figure.savefig(path, dpi=120)
 
 

@@ -1,4 +1,4 @@
-"""Starting a server on a core of its own, and what its whole process tree takes."""
+"""Starts a server on a core of its own and reads CPU time and memory of its process tree."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _STOP_S = 20.0
 
 
 class ServerError(Exception):
-    """A server did not come up or went away; the message ends with the end of its log."""
+    """A server did not start or has ended; the message includes the end of its log."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """How to start a server: ``ready`` is the path that answers 200 once it may be asked."""
+    """A command that starts a server; the path ``ready`` answers 200 once it serves."""
 
     arguments: Sequence[str]
     environment: Mapping[str, str]
@@ -38,7 +38,7 @@ class Command:
 
 @dataclass
 class Server:
-    """A running server and all processes below it."""
+    """A running server and all its child processes."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -48,30 +48,30 @@ class Server:
     _seen: set[int] = field(default_factory=set)
 
     def tree(self) -> list[int]:
-        """Return the ids of its processes, those that lost their parent meanwhile included."""
+        """Return the ids of its processes, including those that have lost their parent."""
         parents = dict(_parents())
-        found = {self.process.pid, *(self._seen & parents.keys())}
-        while grown := {pid for pid, parent in parents.items() if parent in found} - found:
-            found |= grown
-        self._seen = found
-        return sorted(found & parents.keys())
+        tree = {self.process.pid, *(self._seen & parents.keys())}
+        while children := {pid for pid, parent in parents.items() if parent in tree} - tree:
+            tree |= children
+        self._seen = tree
+        return sorted(tree & parents.keys())
 
     def cpu_s(self) -> float:
-        """Return user and system seconds of all processes, ended and awaited children included."""
+        """Return user and system seconds of all processes, including ended children."""
         return sum(sum(map(int, _stat(pid)[11:15])) for pid in self.tree()) * _TICK_S
 
     def rss_mb(self) -> float:
-        """Return resident memory, summed: pages that processes share count for each."""
+        """Return the sum of resident memory; shared pages count once per process."""
         return sum(int(_stat(pid)[21]) for pid in self.tree()) * _PAGE_MB
 
     def peak_rss_mb(self) -> float:
-        """Return the peak of the first process alone."""
+        """Return the peak resident memory of the first process alone."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines()
         (peak,) = (line for line in lines if line.startswith("VmHWM:"))
         return int(peak.split()[1]) / 1024
 
     def pin(self) -> None:
-        """Bind every thread to the core: onnxruntime's default spreads its own over all cores."""
+        """Bind every thread to the core: onnxruntime spreads its threads over all cores."""
         for pid in self.tree():
             for thread in _listed(Path(f"/proc/{pid}/task")):
                 with contextlib.suppress(ProcessLookupError):
@@ -85,17 +85,17 @@ class Server:
             response = connection.getresponse()
             return response.status, response.read()
 
-    def fail(self, what: str) -> ServerError:
-        """Return an error with the end of the log."""
+    def fail(self, reason: str) -> ServerError:
+        """Return an error with the reason and the end of the log."""
         tail = self.log.read_text(encoding="utf-8", errors="replace")[-3000:]
-        return ServerError(f"{what}; {self.log} ends:\n{tail}")
+        return ServerError(f"{reason}; {self.log} ends:\n{tail}")
 
 
 @contextlib.contextmanager
 def running(
     name: str, command: Command, port: int, core: int, logs: Path, probe: Callable[[], str]
 ) -> Iterator[Server]:
-    """Run a server from when ``probe`` finds no fault to the end of the block; nothing stays."""
+    """Run a server; the block begins once ``probe`` returns no fault, and ends all processes."""
     logs.mkdir(parents=True, exist_ok=True)
     path = logs / f"{name}.log"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RANK_")}
@@ -121,7 +121,7 @@ def running(
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on now."""
+    """Return unused ports."""
     with contextlib.ExitStack() as stack:
         listeners = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
         return [listener.getsockname()[1] for listener in listeners]
@@ -129,10 +129,10 @@ def free_ports(count: int) -> list[int]:
 
 def _wait(server: Server, ready: str | None, probe: Callable[[], str]) -> None:
     deadline = time.monotonic() + _READY_S
-    fault = "it did not listen"
+    fault = "it does not listen"
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
-            raise server.fail(f"ended with {server.process.returncode}")
+            raise server.fail(f"it ended with {server.process.returncode}")
         server.tree()
         with contextlib.suppress(OSError, http.client.HTTPException):
             if ready is not None and (answer := server.get(ready))[0] != http.HTTPStatus.OK:
@@ -140,7 +140,7 @@ def _wait(server: Server, ready: str | None, probe: Callable[[], str]) -> None:
             elif not (fault := probe()):
                 return
         time.sleep(_LOOK_S)
-    raise server.fail(f"not ready after {_READY_S:.0f} s: {fault}")
+    raise server.fail(f"it was not ready after {_READY_S:.0f} s: {fault}")
 
 
 def _stop(server: Server) -> None:
@@ -161,7 +161,7 @@ def _parents() -> Iterator[tuple[int, int]]:
 
 
 def _stat(pid: int) -> list[str]:
-    """Return the fields of /proc/<pid>/stat from the third on: what is in brackets may be odd."""
+    """Return the fields of /proc/<pid>/stat from the third on; the second may hold spaces."""
     text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     return text.rpartition(")")[2].split()
 

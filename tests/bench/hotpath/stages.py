@@ -1,4 +1,4 @@
-"""What each stage of a ranking costs, run alone and warm in this process."""
+"""Measures the CPU time of each stage of a ranking, alone and warm in this process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BODIES, _ROUNDS = 50, 40
 
 
 def stages(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
-    """CPU of each stage at several N; parts of a stage are counted in it, too."""
+    """Measure each stage at several N; a stage includes its parts."""
     scorer = Scorer(ground.world.artifact)
     table = ItemTable(cases.states.shape[1], 1 << 32)
     table.put(cases.item_ids, cases.states, cases.cold)
@@ -32,8 +32,8 @@ def stages(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
         {"candidates": n, **_at(scorer, table, cases, n)} for n in _SIZES
     ]
     caption = (
-        "CPU microseconds of a stage, alone and warm: the least of many rounds. `logits` and "
-        "`best` are parts of `rank`. Reading the user, HTTP and metrics are not among them."
+        "CPU microseconds of each stage, alone and warm: the minimum of many rounds. `logits` and "
+        "`best` are parts of `rank`. Not measured: reading the user, HTTP and metrics."
     )
     return Table("stages", caption, rows)
 
@@ -49,11 +49,11 @@ def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int) -> dict[str, Cel
     columns = [rank_pool(scorer, pool, question, clock) for pool in pools]
     answers = list(map(as_rows, columns))
     body = _least_us(lambda i: parse(bodies[i]))
-    # An id is hashed once in its life: those of a request are new.
-    found = _least_us(lambda i: table.rows(parse(bodies[i]).candidates or []))
+    # A string caches its hash: only a fresh parse hashes the ids anew.
+    body_and_find = _least_us(lambda i: table.rows(parse(bodies[i]).candidates or []))
     return {
         "body": body,
-        "find": found - body,
+        "find": body_and_find - body,
         "gather": _least_us(lambda i: table.gather(candidates[i], rows[i])),
         "logits": _least_us(lambda i: scorer.score(user, pools[i].states, 0.5)),
         "best": _least_us(lambda i: top_k(logits[i], candidates[i], TOP_K)),
@@ -64,11 +64,11 @@ def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int) -> dict[str, Cel
 
 
 def _least_us(step: Callable[[int], object]) -> float:
-    """Return the least microseconds a call, of rounds over all bodies."""
-    taken = []
+    """Return the fewest microseconds per call, over rounds through all bodies."""
+    means = []
     for _ in range(_ROUNDS):
         began = time.thread_time_ns()
         for i in range(_BODIES):
             step(i)
-        taken.append((time.thread_time_ns() - began) / _BODIES / 1e3)
-    return min(taken)
+        means.append((time.thread_time_ns() - began) / _BODIES / 1e3)
+    return min(means)

@@ -1,7 +1,7 @@
-"""Variant ``tuned``: the idiomatic app made fast without changing what it is.
+"""Variant ``tuned``: the idiomatic app, made fast within its design.
 
-The body by msgspec, the answer by orjson, items encoded beforehand, user and states by one MGET,
-one onnxruntime thread that does not spin.
+msgspec decodes the body and orjson encodes the answer. Items are encoded beforehand. One MGET reads
+the user and all states. onnxruntime runs one thread without spinning.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.bench.hotpath.protocol import HOST, STORE_TIMEOUT_S, TOP_K, Task, sta
 
 
 class RankRequest(msgspec.Struct):
-    """What to rank for whom."""
+    """A request to rank candidates for a user."""
 
     user_id: str
     candidates: list[str]
@@ -35,7 +35,7 @@ class RankRequest(msgspec.Struct):
 
 
 class Tuned:
-    """Reads what is encoded already and ranks it."""
+    """Reads encoded items and ranks them."""
 
     def __init__(self, task: Task) -> None:
         artifact = open_artifact(Path(task.artifact))
@@ -101,20 +101,20 @@ _STATUS = {0.0: "ok", 1.0: "cold"}
 
 
 def main() -> None:
-    """Serve."""
+    """Serve until a signal."""
     task = Task.read()
-    held: dict[str, Tuned] = {}
+    state: dict[str, Tuned] = {}
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        held["ranker"] = Tuned(task)
+        state["ranker"] = Tuned(task)
         yield
 
     app = FastAPI(lifespan=lifespan)
 
     @app.post("/rank")
     async def rank(request: Request) -> Response:
-        answer = await held["ranker"].rank(await request.body())
+        answer = await state["ranker"].rank(await request.body())
         return Response(answer, media_type="application/json")
 
     uvicorn.run(app, host=HOST, port=task.port, log_level="warning", access_log=False)

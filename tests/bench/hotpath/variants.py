@@ -1,4 +1,4 @@
-"""The contestants: how each is started, and from which environment."""
+"""The variants: the command that starts each, and its environment."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PACKAGE = __package__
 
 @dataclass(frozen=True)
 class Variant:
-    """One contestant; ``venv`` names its requirements, "" the project's own environment."""
+    """One server; ``venv`` names its requirements, "" means the project's own environment."""
 
     name: str
-    what: str
+    description: str
     package: str
     venv: str
     arguments: Callable[[Task], Sequence[str]]
@@ -29,17 +29,17 @@ class Variant:
     ort_threads: int = 0
 
     def python(self, build: Path) -> Path:
-        """Return its interpreter."""
+        """Return the interpreter."""
         return interpreter(build, self.venv) if self.venv else Path(sys.executable)
 
     def command(self, build: Path, task: Task, more: Mapping[str, str]) -> Command:
-        """Return how to start it, ``more`` variables in its environment."""
+        """Return the command that starts it, with ``more`` variables in its environment."""
         environment = {
             **ONE_THREAD,
             **task.environment(),
             **_service_settings(task),
             "PYTHONPATH": str(ROOT),
-            "HOME": task.scratch,  # where some leave things
+            "HOME": task.scratch,  # some servers write files there
             "BENTOML_DO_NOT_TRACK": "True",
             "RAY_USAGE_STATS_ENABLED": "0",
             **more,
@@ -47,7 +47,7 @@ class Variant:
         return Command([str(self.python(build)), *self.arguments(task)], environment, self.ready)
 
     def library(self, build: Path) -> str:
-        """Return what serves, with its version."""
+        """Return the serving package with its version."""
         code = f"from importlib.metadata import version; print(version({self.package!r}))"
         done = subprocess.run(
             [str(self.python(build)), "-c", code], capture_output=True, text=True, check=True
@@ -64,9 +64,9 @@ def _bentoml(task: Task) -> Sequence[str]:
     return ["-m", "bentoml", "serve", service, "--host", HOST, "--port", str(task.port)]
 
 
-# Beside the others, to show how much of the idiomatic cost is onnxruntime's spinning default.
-ASIDE = Variant(
-    "idiomatic-1-thread", "idiomatic, onnxruntime told to use one thread", "fastapi", "fastapi",
+# Shows how much of the idiomatic cost comes from onnxruntime's threads, which spin by default.
+IDIOMATIC_ONE_THREAD = Variant(
+    "idiomatic-1-thread", "idiomatic, with one onnxruntime thread", "fastapi", "fastapi",
     _module("idiomatic"), ort_threads=1,
 )  # fmt: skip
 VARIANTS = (
@@ -75,16 +75,16 @@ VARIANTS = (
         lambda _task: ["-m", "service"], ready="/readyz",
     ),
     Variant(
-        "floor", "its no-op route, same bodies, same middleware", "paretorank", "",
+        "floor", "ours with a no-op route, same bodies, same middleware", "paretorank", "",
         _module("floor"), path="/noop", ready="/readyz",
     ),
     Variant(
         "idiomatic", "pydantic in and out, GET + 2 MGET, encode and rank", "fastapi", "fastapi",
         _module("idiomatic"),
     ),
-    ASIDE,
+    IDIOMATIC_ONE_THREAD,
     Variant(
-        "tuned", "msgspec, orjson, one MGET of encoded items, 1 thread", "fastapi", "fastapi",
+        "tuned", "msgspec, orjson, one MGET of encoded items, one thread", "fastapi", "fastapi",
         _module("tuned"),
     ),
     Variant("bentoml", "the idiomatic handler", "bentoml", "bentoml", _bentoml),

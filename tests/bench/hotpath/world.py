@@ -1,4 +1,4 @@
-"""What is served: tiny models trained once, and a catalogue made from theirs, of any size."""
+"""Tiny models, trained once, and catalogues of any size made from their items."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from training.pipeline import train
 from training.release.export import USERS
 from training.release.publish import item_values
 
-# By ranker: one network with learned interactions, or one product.
+# Configuration by ranker: mlp is a network with learned interactions, the others one product.
 MODELS = {"mlp": "cp2rec-front", "decomposed": "cp2rec", "painvrl": "painvrl"}
 NAME = "bench"
 NAMESPACE = "bench"
-CONTENT_DIM = 256  # of each of the two modalities, as encoders of images and sounds give
+CONTENT_DIM = 256  # of each of the two modalities, as in encoders of images and sounds
 _IMPRESSIONS = 20_000
 _OVERRIDES = ("train.epochs=1", "front.bootstrap=20")
 _DRAWS = ("exposure.draws=2",)
@@ -53,24 +53,24 @@ class Items:
 
 @dataclass(frozen=True)
 class World:
-    """A model and the dataset it was trained on."""
+    """A model and its training dataset."""
 
     artifact: Artifact
     dataset: Dataset
 
     @property
     def models(self) -> Path:
-        """The repository that holds the model and no other."""
+        """The repository, which holds only this model."""
         return self.artifact.path.parents[1]
 
     @property
     def keys(self) -> Keys:
-        """The keys of its records."""
+        """The keys of the model's records."""
         return Keys(NAMESPACE, self.artifact.manifest.spaces)
 
     def items(self, count: int) -> Iterator[Items]:
-        """Make items like the dataset's: each is one of those, its numbers shaken."""
-        embedding, known = item_values(self.artifact, self.dataset)
+        """Make items like the dataset's: each is one of its items with noise."""
+        embedding, mask = item_values(self.artifact, self.dataset)
         for start in range(0, count, _CHUNK):
             rng = np.random.default_rng((1, start))
             size = min(_CHUNK, count - start)
@@ -79,12 +79,12 @@ class World:
             yield Items(
                 ids=[f"i{n:07d}" for n in range(start, start + size)],
                 embedding=embedding[rows] * noise,
-                mask=known[rows],
+                mask=mask[rows],
                 proxies=self.dataset.proxies[rows].astype(np.float32),
             )
 
     def users(self) -> tuple[list[str], Floats]:
-        """Make users like those that the model was trained on, the same way."""
+        """Make users like the training users: each is one of them with noise."""
         vectors = pl.read_parquet(self.artifact.path / USERS)["vector"].to_numpy()
         rng = np.random.default_rng(2)
         rows = rng.integers(len(vectors), size=_USERS)
@@ -93,7 +93,7 @@ class World:
 
 
 def open_world(build: Path, ranker: str) -> World:
-    """Return the world of a kind of ranker, trained now unless these sources did before."""
+    """Return the world of a ranker; trains it unless the same sources already did."""
     folder = build / "hotpath-data" / _sources()
     data = folder / "dataset"
     if not data.exists():
@@ -137,7 +137,7 @@ def write_items(pipeline: redis.client.Pipeline, keys: Keys, items: Items, writt
 
 
 def _widen(data: Path) -> None:
-    """Give the content as many numbers as real encoders do, by a fixed random projection."""
+    """Widen content to ``CONTENT_DIM`` by a fixed random projection."""
     for path in sorted((data / "embeddings").glob("*.npy")):
         values = np.load(path)
         rng = np.random.default_rng(values.shape[1])
@@ -146,7 +146,7 @@ def _widen(data: Path) -> None:
 
 
 def _sources() -> str:
-    """Return a digest of the sources that decide what an artifact is."""
+    """Return a digest of the sources that determine an artifact."""
     paths: Sequence[Path] = sorted(
         path for folder in ("service/contract", "training") for path in (ROOT / folder).rglob("*")
         if path.suffix in (".py", ".toml")

@@ -1,7 +1,7 @@
-"""Measures PaInvRL's training beside RecBole's LightGCN, to recall on the same validation rows.
+"""Compares the training time of PaInvRL with RecBole's LightGCN, by recall on the same rows.
 
-Each is a module that an interpreter of its own runs on one core, one at a time, in turns. Writes
-``ranking.json`` and ``ranking.md``. Without a dataset folder of clicks it does nothing.
+Each variant is a module with an interpreter of its own. The variants take turns on one core. Writes
+``ranking.json`` and ``ranking.md``. Without a dataset folder of clicks, it does nothing.
 """
 
 from __future__ import annotations
@@ -29,17 +29,19 @@ from training.nets.painvrl.modules import PainvrlOptions
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print, write."""
+    """Measure, print and write results."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench.ranking_speed", description=__doc__
     )
-    parser.add_argument("--build", type=Path, default=ROOT / "build/bench", help="where all goes")
+    parser.add_argument(
+        "--build", type=Path, default=ROOT / "build/bench", help="folder of all results"
+    )
     parser.add_argument("--data", type=Path, default=ROOT / "data/tiktok", help="dataset folder")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of either")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of each variant")
     options = parser.parse_args(arguments)
     build: Path = options.build.absolute()
     if not options.data.exists():
-        log(f"{options.data} is not there: PaInvRL beside LightGCN is left out")
+        log(f"{options.data} does not exist: skipping PaInvRL and LightGCN")
         return
     task, positives = _task(options.data.absolute(), build)
     modules = {
@@ -61,10 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _task(data: Path, build: Path) -> tuple[Task, int]:
-    """Write the data for both, and return a task with our sizes and the training positives."""
+    """Write the data of both; return a task with our sizes, and the number of positives."""
     config, dataset = bench_config(), open_dataset(data)
     if not isinstance(config.net, PainvrlOptions):
-        raise TypeError("the packaged painvrl is of another net")
+        raise TypeError("the packaged painvrl has another architecture")
     split = split_rows(
         dataset, validation=config.split.validation, test=config.split.test, seed=config.seed
     )
@@ -85,7 +87,7 @@ def _task(data: Path, build: Path) -> tuple[Task, int]:
 
 
 def _run(module: str, python: Path, task: Task) -> Answer:
-    """Run a contestant in a process of its own and return its answer."""
+    """Run a variant in a process of its own and return its answer."""
     environment = os.environ | ONE_THREAD | {"CUDA_VISIBLE_DEVICES": ""}
     with tempfile.TemporaryDirectory() as scratch:
         task = replace(task, scratch=scratch)

@@ -1,4 +1,4 @@
-"""Our configuration under measurement; peers take their sizes from it."""
+"""The measured configuration; peers take their sizes from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def bench_config() -> Config:
 
 
 def bench_batches(dataset: Dataset, split: Split, config: Config, kind: type[Batches]) -> Batches:
-    """Return the training rows as batches of a ``kind``."""
+    """Return the training rows as batches of the class ``kind``."""
     return kind(
         dataset,
         split.train,

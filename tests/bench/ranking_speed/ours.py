@@ -1,4 +1,4 @@
-"""Contestant ``ours``: PaInvRL as packaged, by the trainer that ``train`` runs."""
+"""Variant ``ours``: the packaged PaInvRL, with the trainer of the command ``train``."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from training.nets.registry import build_net
 
 
 class MeteredBatches(SlateBatches):
-    """Meters each epoch from before its first batch to the validation after its last."""
+    """Meters each epoch from before its first batch until validation begins."""
 
     meter: Meter
 
     def deal(self, generator: torch.Generator) -> Iterator[Tensor]:
-        """Deal an epoch's batches."""
+        """Yield the batches of an epoch."""
         self.meter.start_epoch()
         yield from super().deal(generator)
 
 
 def main() -> None:
-    """Train and answer."""
+    """Train and print the answer."""
     task = read_task()
     torch.set_num_threads(1)
     config = bench_config()

@@ -1,7 +1,7 @@
-"""What a contestant is told and what it answers; the standard library alone.
+"""Task and answer of a variant; imports only the standard library.
 
-A contestant is a module run by an interpreter of its own, with a ``Task`` as JSON in its only
-argument. The last line that it prints is its ``Answer`` as JSON.
+A variant is a module with an interpreter of its own. Its only argument is a ``Task`` as JSON. The
+last line of its output is its ``Answer`` as JSON.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tests.bench.common import bind
 
 @dataclass(frozen=True)
 class Task:
-    """One training: where its data and its scratch folder lie, and the sizes that both share.
+    """One training: its folders, core and seed, and the sizes that both variants share.
 
-    ``recbole``: the folder with the positives of ``data`` in RecBole's format.
+    ``data`` is the dataset folder; ``recbole`` holds its positives in RecBole's format.
     """
 
     data: str
@@ -38,10 +38,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one training took, and recall@20 on validation after each of its epochs.
+    """Times of one training, and recall@20 on validation after each epoch.
 
-    ``prepare_cpu_s``: whatever comes before the first epoch, once the positives are read.
-    Validating is not in the times of epochs.
+    ``prepare_cpu_s``: CPU time from the end of reading the positives to the first epoch. Times of
+    epochs exclude validation.
     """
 
     library: str
@@ -52,14 +52,14 @@ class Answer:
 
 
 def read_task() -> Task:
-    """Return the task of this process, bound to the task's core from here on."""
+    """Return the task of this process, and bind the process to its core."""
     task = Task(**json.loads(sys.argv[1]))
     bind(task.core)
     return task
 
 
 class Meter:
-    """Measures this process; made when the positives are read."""
+    """Measures this process; create it once the positives are read."""
 
     def __init__(self) -> None:
         self._began = time.process_time()
@@ -75,13 +75,13 @@ class Meter:
             self._prepare_cpu_s = self._started[1] - self._began
 
     def end_epoch(self) -> None:
-        """Stop them."""
+        """Stop the clocks of the epoch."""
         wall, cpu = self._started
         self._epoch_s.append(time.perf_counter() - wall)
         self._epoch_cpu_s.append(time.process_time() - cpu)
 
     def answer(self, package: str, recall: list[float]) -> None:
-        """Print the answer: whose training it was, recall on validation after each epoch."""
+        """Print the answer: library ``package``, validation ``recall`` after each epoch."""
         answer = Answer(
             library=f"{package} {version(package)}",
             prepare_cpu_s=self._prepare_cpu_s,

@@ -1,4 +1,4 @@
-"""Contestant ``recbole``: RecBole's LightGCN and trainer, fed from RecBole's files."""
+"""Variant ``recbole``: RecBole's LightGCN and trainer, on RecBole's files."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from scipy.sparse import dok_matrix
 
 from tests.bench.ranking_speed.protocol import Meter, Task, read_task
 
-_LR = 5e-3  # of those tried on validation the best, see docs/results.md
+_LR = 5e-3  # the best on validation of those tried: docs/results.md
 _EPOCHS = 200
 _PATIENCE = 20  # epochs
 
-# RecBole fills its graph by a private method that newer scipy has not.
+# RecBole fills its graph with a private method that newer scipy no longer has.
 dok_matrix._update = lambda matrix, cells: matrix._dict.update(cells)
 
 
 class MeteredTrainer(Trainer):  # type: ignore[misc]  # untyped
-    """RecBole's trainer, its epochs metered."""
+    """RecBole's trainer with metered epochs."""
 
     meter: Meter
 
@@ -38,10 +38,10 @@ class MeteredTrainer(Trainer):  # type: ignore[misc]  # untyped
 
 
 def main() -> None:
-    """Train and answer."""
+    """Train and print the answer."""
     task = read_task()
     torch.set_num_threads(1)
-    os.chdir(task.scratch)  # where RecBole leaves logs and checkpoints
+    os.chdir(task.scratch)  # RecBole writes logs and checkpoints there
     config = Config(model="LightGCN", dataset="clicks", config_dict=_settings(task))
     init_seed(task.seed, reproducibility=True)
     dataset = create_dataset(config)

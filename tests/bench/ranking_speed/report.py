@@ -1,4 +1,4 @@
-"""What was measured, as rows of JSON and a Markdown table."""
+"""Results as rows of JSON and a Markdown table."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from tests.bench.ranking_speed.protocol import Answer, Task
 
 @dataclass(frozen=True)
 class Speed(Flat):
-    """A contestant over its repeats; times are CPU seconds."""
+    """A variant over its repeats; times are CPU seconds."""
 
-    contestant: str
+    variant: str
     library: str
     epoch_cpu_s: Spread
     prepare_cpu_s: float
     best_recall: Spread
     best_epoch: float
-    best_cpu_s: Spread  # of training until its best recall, preparation included
-    comparable_cpu_s: Spread  # until a recall of at least ``floor``
+    best_cpu_s: Spread  # until its best recall, preparation included
+    comparable_cpu_s: Spread  # until a recall of at least ``floor``, preparation included
 
     @classmethod
-    def of(cls, contestant: str, answers: Sequence[Answer], floor: float) -> Speed:
-        """Return the speed of one contestant's ``answers``."""
+    def of(cls, variant: str, answers: Sequence[Answer], floor: float) -> Speed:
+        """Return the speed of one variant from its ``answers``."""
         return cls(
-            contestant=contestant,
+            variant=variant,
             library=answers[0].library,
             epoch_cpu_s=Spread.of([median(answer.epoch_cpu_s) for answer in answers]),
             prepare_cpu_s=median(answer.prepare_cpu_s for answer in answers),
@@ -39,7 +39,7 @@ class Speed(Flat):
 
 
 def cpu_s_until(answer: Answer, recall: float) -> float:
-    """Return the CPU seconds until validation recall is at least ``recall``; inf if it never is."""
+    """Return the CPU seconds until validation recall reaches ``recall``; inf if it never does."""
     spent = answer.prepare_cpu_s
     for epoch_s, reached in zip(answer.epoch_cpu_s, answer.recall, strict=True):
         spent += epoch_s
@@ -49,21 +49,21 @@ def cpu_s_until(answer: Answer, recall: float) -> float:
 
 
 def markdown(ours: Speed, peer: Speed, task: Task, positives: int, floor: float) -> str:
-    """Return the table and what it shows."""
+    """Return the table with its caption."""
     lines = [
-        f"CPU seconds of one core, {positives:,} training positives, embeddings of {task.dim},",
-        f"{task.layers} layers, batches of {task.batch_rows:,} positives; validation is not in",
-        "them, preparation is: of ours it finds environments and mask. Median (least to",
-        "greatest). Comparable recall: the least that LightGCN ended with on validation,",
+        f"CPU seconds on one core, {positives:,} training positives, embeddings of {task.dim},",
+        f"{task.layers} layers, batches of {task.batch_rows:,} positives. The seconds exclude",
+        "validation and include preparation; ours prepares environments and mask. Median (least",
+        "to greatest). Comparable recall: the lowest best recall of LightGCN on validation,",
         f"{floor:.4f}.",
         "",
-        "| contestant | library | epoch s | prepare s | recall@20 on validation | at epoch "
-        "| s to it | s to comparable recall |",
+        "| variant | library | epoch s | prepare s | best recall@20 on validation | at epoch "
+        "| s to best recall | s to comparable recall |",
         "|" + " --- |" * 8,
     ]
     for speed in (ours, peer):
         cells = [
-            speed.contestant,
+            speed.variant,
             speed.library,
             speed.epoch_cpu_s.cell(".2f"),
             f"{speed.prepare_cpu_s:.1f}",
@@ -74,9 +74,9 @@ def markdown(ours: Speed, peer: Speed, task: Task, positives: int, floor: float)
         ]
         lines.append("| " + " | ".join(cells) + " |")
     ratios = [
-        f"{getattr(ours, name).median / getattr(peer, name).median:.2f} {what}"
-        for name, what in (
-            ("epoch_cpu_s", "an epoch"),
+        f"{getattr(ours, name).median / getattr(peer, name).median:.2f} {label}"
+        for name, label in (
+            ("epoch_cpu_s", "per epoch"),
             ("best_cpu_s", "to the best recall"),
             ("comparable_cpu_s", "to comparable recall"),
         )

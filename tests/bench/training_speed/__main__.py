@@ -1,7 +1,7 @@
-"""Measures training speed beside peers, and memory by size.
+"""Compares training speed with peers, and measures our memory by size.
 
-Each variant is a module that an interpreter of its own runs on one core, one at a time, in turns.
-Writes ``training.json``, ``training-memory.json``, ``training.md`` and ``training.png``.
+Each variant is a module with an interpreter of its own. The variants take turns on one core. Writes
+``training.json``, ``training-memory.json``, ``training.md`` and ``training.png``.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ OURS = Path(sys.executable)
 
 @dataclass(frozen=True)
 class Variant:
-    """One contestant: ``module`` run by ``python``; ``rival`` is the variant it is held against."""
+    """One training: ``python`` runs ``module``; ``reference`` names the variant to compare with."""
 
     name: str
     module: str
     python: Path
     trains_on: str
-    rival: str = "ours"
+    reference: str = "ours"
     content: bool = True
 
 
 def variants(build: Path) -> tuple[Variant, ...]:
-    """Return all variants; another pair is two more lines here and a module each."""
+    """Return all variants; a further one is a line here and a module."""
     recbole, fuxictr = interpreter(build, "recbole"), interpreter(build, "fuxictr")
     ids, full = "ids, popularity, age", "ids, popularity, age, item content"
-    own = f"{full}, position, user histories"
+    ours = f"{full}, position, user histories"
     return (
-        Variant("ours", "ours", OURS, own),
+        Variant("ours", "ours", OURS, ours),
         Variant("recbole", "recbole_dcn", recbole, full),
         Variant("fuxictr", "fuxictr_dcn", fuxictr, full),
         Variant("recbole-ids", "recbole_dcn", recbole, ids, content=False),
@@ -53,18 +53,22 @@ def variants(build: Path) -> tuple[Variant, ...]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print, write."""
+    """Measure, print and write results."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench.training_speed", description=__doc__
     )
-    parser.add_argument("--build", type=Path, default=ROOT / "build/bench", help="where all goes")
-    parser.add_argument("--impressions", type=int, default=200_000, help="logged ones, simulated")
+    parser.add_argument(
+        "--build", type=Path, default=ROOT / "build/bench", help="folder of all results"
+    )
+    parser.add_argument(
+        "--impressions", type=int, default=200_000, help="simulated logged impressions"
+    )
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3, help="turns of every variant")
-    parser.add_argument("--only", nargs="*", help="some of the variants; ours is always measured")
+    parser.add_argument("--only", nargs="*", help="variants to measure; ours is always one")
     parser.add_argument(
         "--memory", type=int, nargs="*", default=[100_000, 400_000, 1_600_000],
-        help="impressions at which our memory is measured; none: not at all",
+        help="impressions at which to measure our memory; none skips it",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     build: Path = options.build.absolute()
@@ -106,7 +110,7 @@ def _task(epochs: int) -> Task:
 def _measure_speed(
     chosen: Sequence[Variant], task: Task, build: Path, impressions: int, repeats: int
 ) -> list[Speed]:
-    """Run the variants in turns, so that a neighbour on the machine disturbs them alike."""
+    """Run the variants in turns, so that other load on the machine affects all alike."""
     folder = build / f"training-data/{impressions}"
     prepare(folder, impressions, for_peers=True)
     answers: dict[str, list[Answer]] = {variant.name: [] for variant in chosen}
@@ -119,28 +123,29 @@ def _measure_speed(
 
 
 def _speed(variant: Variant, answers: dict[str, list[Answer]]) -> Speed:
-    own, rival = answers[variant.name], answers[variant.rival]
+    measured, reference = answers[variant.name], answers[variant.reference]
+    pairs = list(zip(reference, measured, strict=True))
     return Speed(
         variant=variant.name,
-        library=own[0].library,
+        library=measured[0].library,
         trains_on=variant.trains_on,
-        rival=variant.rival,
-        rows_per_s=Spread.of([_rows_per_s(answer) for answer in own]),
-        rows_per_cpu_s=Spread.of([_rows_per_cpu_s(answer) for answer in own]),
-        ratio=Spread.of([_rows_per_s(r) / _rows_per_s(o) for r, o in zip(rival, own, strict=True)]),
+        reference=variant.reference,
+        rows_per_s=Spread.of([_rows_per_s(answer) for answer in measured]),
+        rows_per_cpu_s=Spread.of([_rows_per_cpu_s(answer) for answer in measured]),
+        ratio=Spread.of([_rows_per_s(ref) / _rows_per_s(answer) for ref, answer in pairs]),
         cpu_ratio=Spread.of(
-            [_rows_per_cpu_s(r) / _rows_per_cpu_s(o) for r, o in zip(rival, own, strict=True)]
+            [_rows_per_cpu_s(ref) / _rows_per_cpu_s(answer) for ref, answer in pairs]
         ),
-        epoch_s=median(median(answer.loop_s) for answer in own),
-        prepare_s=median(answer.prepare_s for answer in own),
-        imported_rss_mb=max(answer.imported_rss_mb for answer in own),
-        peak_rss_mb=max(answer.peak_rss_mb for answer in own),
-        auc=median(answer.auc for answer in own),
+        epoch_s=median(median(answer.loop_s) for answer in measured),
+        prepare_s=median(answer.prepare_s for answer in measured),
+        imported_rss_mb=max(answer.imported_rss_mb for answer in measured),
+        peak_rss_mb=max(answer.peak_rss_mb for answer in measured),
+        auc=median(answer.auc for answer in measured),
     )
 
 
 def _measure_memory(task: Task, build: Path, sizes: Sequence[int]) -> list[Memory]:
-    """Train an epoch of ours at each size."""
+    """Train ours for one epoch at each size."""
     ours = variants(build)[0]
     measured = []
     for impressions in sizes:

@@ -1,4 +1,4 @@
-"""Our configuration under measurement; peers take their sizes from it."""
+"""The measured configuration; peers take their sizes from it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from training.nets.cp2rec.interaction_layers import InteractionOptions
 
 
 def bench_config() -> tuple[Config, InteractionOptions]:
-    """Return the configuration and its net's part: the paper's DCN, one head with plain BCE."""
+    """Return the configuration and the options of its net: the paper's DCN with one BCE head."""
     config = load_config("cp2rec-paper", overrides=("net.main=dcn", "net.debias=none"))
     if not isinstance(config.net, InteractionOptions):
-        raise TypeError("net.main=dcn is a net with learned interactions")
+        raise TypeError("net.main=dcn must be a net with learned interactions")
     return config, config.net

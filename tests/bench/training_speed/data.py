@@ -1,4 +1,4 @@
-"""The same simulated impressions in the formats of all variants, split alike."""
+"""Writes the same simulated impressions, with the same split, in the formats of all variants."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ RECBOLE_NAME = "feed"
 
 
 def prepare(folder: Path, impressions: int, *, for_peers: bool) -> None:
-    """Fill ``folder`` with ``dataset/``, ``recbole/`` and ``fuxictr/``; does nothing where it is.
+    """Fill ``folder`` with ``dataset/``, ``recbole/`` and ``fuxictr/``, unless it exists.
 
-    Peers get user and item ids, the two proxies (popularity and age) and the items' content.
+    Peers get user and item ids, the two proxies (popularity and age) and item content.
     """
     if folder.exists():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
-        made = Path(name) / folder.name
-        simulate(made / "dataset", impressions=impressions)
+        scratch = Path(name) / folder.name
+        simulate(scratch / "dataset", impressions=impressions)
         if for_peers:
-            _write_for_peers(made)
-        made.rename(folder)
+            _write_for_peers(scratch)
+        scratch.rename(folder)
 
 
 def _write_for_peers(folder: Path) -> None:
@@ -42,14 +42,14 @@ def _write_for_peers(folder: Path) -> None:
     recbole, fuxictr = folder / "recbole" / RECBOLE_NAME, folder / "fuxictr"
     for path in (recbole, fuxictr):
         path.mkdir(parents=True)
-    parts = {"train": split.train, "validation": split.validation, "test": split.test}
-    for part, rows in parts.items():
+    splits = {"train": split.train, "validation": split.validation, "test": split.test}
+    for name, rows in splits.items():
         table = _table(dataset, rows)
-        table.write_parquet(fuxictr / f"{part}.parquet")
-        # RecBole's atomic files: tab-separated, a column's type in its name.
-        kinds = {name: "token" if name.endswith("_id") else "float" for name in table.columns}
-        table.rename({name: f"{name}:{kind}" for name, kind in kinds.items()}).write_csv(
-            recbole / f"{RECBOLE_NAME}.{part}.inter", separator="\t"
+        table.write_parquet(fuxictr / f"{name}.parquet")
+        # RecBole's atomic files: tab-separated, with the type of a column in its name.
+        types = {each: "token" if each.endswith("_id") else "float" for each in table.columns}
+        table.rename({each: f"{each}:{kind}" for each, kind in types.items()}).write_csv(
+            recbole / f"{RECBOLE_NAME}.{name}.inter", separator="\t"
         )
     vectors = [" ".join(f"{value:.6g}" for value in row) for row in dataset.embedding]
     pl.DataFrame({"item_id:token": dataset.item_ids, "content:float_seq": vectors}).write_csv(

@@ -1,7 +1,7 @@
-"""Variant ``fuxictr``: a DCN of FuxiCTR's layers, its trainer and its in-memory loader.
+"""Variant ``fuxictr``: a DCN of FuxiCTR's layers, with its trainer and in-memory loader.
 
-FuxiCTR's package holds layers, loaders and the training loop but no DCN: that is among the
-examples of its repository. This one puts the same layers together in the same way.
+FuxiCTR's package has layers, loaders and the training loop, but no DCN: its repository has one as
+an example. This module combines the same layers in the same way.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.bench.training_speed.protocol import Meter, Task, read_task
 
 
 class DCN(BaseModel):  # type: ignore[misc]  # untyped
-    """Cross network beside a deep one, on the embeddings of all features (Wang et al., 2017)."""
+    """A cross and a deep network on the embeddings of all features (Wang et al., 2017)."""
 
     meter: Meter
 
@@ -55,20 +55,20 @@ class DCN(BaseModel):  # type: ignore[misc]  # untyped
         return {"y_pred": self.output_activation(logit)}
 
     def train_epoch(self, data_generator: RankDataLoader) -> None:
-        """Train an epoch, metered."""
+        """Train a metered epoch."""
         self.meter.start_epoch()
         super().train_epoch(data_generator)
         self.meter.end_epoch()
 
     def eval_step(self) -> None:
-        """Skip what the loop would do between epochs: validation and a checkpoint."""
+        """Do nothing: the loop would validate and write a checkpoint between epochs."""
 
     def load_weights(self, _checkpoint: str) -> None:
-        """Keep the last weights: there is no checkpoint."""
+        """Do nothing: there is no checkpoint, the last weights stay."""
 
 
 def main() -> None:
-    """Train and answer."""
+    """Train and print the answer."""
     task = read_task()
     torch.set_num_threads(1)
     meter = Meter()
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def _data(task: Task) -> tuple[FeatureMap, tuple[Any, Any]]:
-    """Encode FuxiCTR's dataset and return its features, and the loaders of training and test."""
+    """Encode FuxiCTR's dataset; return its features, and the loaders of training and test rows."""
     source = Path(task.data) / "fuxictr"
     user, item = (
         {"name": name, "type": "categorical", "dtype": "str"} for name in ("user_id", "item_id")
@@ -108,7 +108,7 @@ def _data(task: Task) -> tuple[FeatureMap, tuple[Any, Any]]:
         dataset_id="feed",
         data_root=task.scratch,
     )
-    parts = build_dataset(
+    paths = build_dataset(
         processor,
         train_data=str(source / "train.parquet"),
         test_data=str(source / "test.parquet"),
@@ -118,8 +118,8 @@ def _data(task: Task) -> tuple[FeatureMap, tuple[Any, Any]]:
     feature_map.load(processor.json_file, {"embedding_dim": task.dim})
     training, _, test = RankDataLoader(
         feature_map,
-        train_data=parts[0],
-        test_data=parts[2],
+        train_data=paths[0],
+        test_data=paths[2],
         batch_size=task.batch_rows,
         data_format="parquet",
         num_workers=0,

@@ -1,4 +1,4 @@
-"""Variant ``ours``: CP2Rec's DCN with one BCE head, by the trainer that ``train`` runs."""
+"""Variant ``ours``: CP2Rec's DCN with one BCE head, with the trainer of the command ``train``."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from training.nets.cp2rec.interaction import Cp2recInteraction
 
 
 class MeteredBatches(SlateBatches):
-    """Meters each epoch from before its first batch to the validation after its last."""
+    """Meters each epoch from before its first batch until validation begins."""
 
     meter: Meter
 
     def deal(self, generator: torch.Generator) -> Iterator[Tensor]:
-        """Deal an epoch's batches."""
+        """Yield the batches of an epoch."""
         self.meter.start_epoch()
         yield from super().deal(generator)
 
     def validate(self, _net: FrontNet) -> float:
-        """End the epoch, unmeasured; ever growing, so that the last weights are kept."""
+        """Stop the clocks; return a growing number, so that ``fit`` keeps the last weights."""
         self.meter.end_epoch()
         return float(self.meter.epochs())
 
 
 def main() -> None:
-    """Train and answer."""
+    """Train and print the answer."""
     task = read_task()
     torch.set_num_threads(1)
     config, options = bench_config()

@@ -1,7 +1,7 @@
-"""What a variant is told and what it answers; the standard library alone.
+"""Task and answer of a variant; imports only the standard library.
 
-A variant is a module run by an interpreter of its own, with a ``Task`` as JSON in its only
-argument. The last line that it prints is its ``Answer`` as JSON.
+A variant is a module with an interpreter of its own. Its only argument is a ``Task`` as JSON. The
+last line of its output is its ``Answer`` as JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.bench.common import bind
 
 @dataclass(frozen=True)
 class Task:
-    """One training: where its data and its scratch folder lie, and the sizes all variants share."""
+    """One training: its folders, core and seed, and the sizes that all variants share."""
 
     data: str
     scratch: str
@@ -30,7 +30,7 @@ class Task:
     cross_layers: int
     lr: float
     seed: int
-    content: bool  # whether peers are given the items' content
+    content: bool  # whether peers get item content
 
     def to_json(self) -> str:
         """Return the task as an argument for the command line."""
@@ -39,10 +39,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one training took.
+    """Times and memory of one training.
 
-    Loops are over the training rows alone, one value an epoch; the peak is up to the end of the
-    last: of the whole process, preparation included and the scoring of test rows left out.
+    ``loop_s`` and ``loop_cpu_s`` have one value per epoch, for the training rows alone. The peak is
+    of the whole process to the end of the last loop: with preparation, without scoring test rows.
     """
 
     library: str
@@ -56,14 +56,14 @@ class Answer:
 
 
 def read_task() -> Task:
-    """Return the task of this process, bound to the task's core from here on."""
+    """Return the task of this process, and bind the process to its core."""
     task = Task(**json.loads(sys.argv[1]))
     bind(task.core)
     return task
 
 
 class Meter:
-    """Measures this process; made when imports are over and the preparation of data begins."""
+    """Measures this process; create it after the imports, before data is prepared."""
 
     def __init__(self) -> None:
         self._imported_rss_mb = _peak_rss_mb()
@@ -83,7 +83,7 @@ class Meter:
         self._started = time.perf_counter(), time.process_time()
 
     def end_epoch(self) -> None:
-        """Stop them."""
+        """Stop the clocks of the epoch's loop."""
         wall, cpu = self._started
         self._loop_s.append(time.perf_counter() - wall)
         self._loop_cpu_s.append(time.process_time() - cpu)
@@ -94,7 +94,7 @@ class Meter:
         return len(self._loop_s)
 
     def answer(self, package: str, rows: int, auc: float) -> None:
-        """Print the answer: whose loop it was, rows an epoch, AUC of the logged test rows."""
+        """Print the answer: library ``package``, rows per epoch, AUC of the logged test rows."""
         answer = Answer(
             library=f"{package} {version(package)}",
             rows=rows,
@@ -109,7 +109,7 @@ class Meter:
 
 
 def _peak_rss_mb() -> float:
-    """Return the peak of this process alone; getrusage counts what its parent had before exec."""
+    """Return the peak of this process alone; getrusage includes its parent before exec."""
     status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     (peak,) = (line for line in status if line.startswith("VmHWM:"))
     return int(peak.split()[1]) / 1024

@@ -1,4 +1,4 @@
-"""Variant ``recbole``: RecBole's DCN and trainer, fed from RecBole's files."""
+"""Variant ``recbole``: RecBole's DCN and trainer, on RecBole's files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.bench.training_speed.protocol import Meter, Task, read_task
 
 
 class MeteredTrainer(Trainer):  # type: ignore[misc]  # untyped
-    """RecBole's trainer, its epochs metered."""
+    """RecBole's trainer with metered epochs."""
 
     meter: Meter
 
@@ -29,11 +29,11 @@ class MeteredTrainer(Trainer):  # type: ignore[misc]  # untyped
 
 
 def main() -> None:
-    """Train and answer."""
+    """Train and print the answer."""
     task = read_task()
     torch.set_num_threads(1)
     meter = Meter()
-    os.chdir(task.scratch)  # where RecBole leaves logs and checkpoints
+    os.chdir(task.scratch)  # RecBole writes logs and checkpoints there
     config = Config(model="DCN", dataset="feed", config_dict=_settings(task))
     init_seed(task.seed, reproducibility=True)
     dataset = create_dataset(config)

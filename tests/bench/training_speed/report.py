@@ -1,4 +1,4 @@
-"""What was measured, as rows of JSON, a Markdown table and a plot."""
+"""Results as rows of JSON, Markdown tables and a plot."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.bench.training_speed.protocol import Task
 
 @dataclass(frozen=True)
 class Speed(Flat):
-    """A variant over its repeats; ratios are of its rival's speed to its own, turn by turn."""
+    """A variant over its repeats; ratios: speed of the reference over its own, turn by turn."""
 
     variant: str
     library: str
     trains_on: str
-    rival: str
+    reference: str
     rows_per_s: Spread
     rows_per_cpu_s: Spread
     ratio: Spread
@@ -35,7 +35,7 @@ class Speed(Flat):
 
 @dataclass(frozen=True)
 class Memory:
-    """The peak of one training of ours, one epoch of ``rows``."""
+    """Peak memory of ours over one epoch of ``rows`` rows."""
 
     impressions: int
     rows: int
@@ -47,16 +47,16 @@ class Memory:
 def markdown(
     speeds: Sequence[Speed], memory: Sequence[Memory], impressions: int, task: Task, repeats: int
 ) -> str:
-    """Return both tables and what they show."""
+    """Return both tables with their captions."""
     lines = [
-        f"Training loop alone, one process on one core, {repeats} turns of every variant in",
-        f"alternation: {impressions:,} simulated logged impressions, {task.epochs} epochs, batches",
-        f"of {task.batch_rows} rows, embeddings of {task.dim}, two hidden layers of {task.hidden},",
-        f"{task.cross_layers} cross layers. Median (least to greatest). Ratio: speed of ours to",
-        "the variant's in the same turn, above 1 where ours is faster. CPU seconds leave out what",
-        "neighbours on the machine take. Peak RSS: of the whole process, preparation included, and",
-        "what the imports alone take. AUC: of logged test rows after the same epochs, to show that",
-        "all of them train, not which is best.",
+        f"Training loop alone, one process on one core, {repeats} alternating turns of every",
+        f"variant: {impressions:,} simulated logged impressions, {task.epochs} epochs, batches of",
+        f"{task.batch_rows} rows, embeddings of {task.dim}, two hidden layers of {task.hidden},",
+        f"{task.cross_layers} cross layers. Median (least to greatest). Ratio: speed of ours over",
+        "the variant's in the same turn; above 1, ours is faster. CPU seconds exclude other load",
+        "on the machine. Peak RSS: the whole process with preparation / the imports alone. AUC:",
+        "logged test rows after the same epochs. It shows that all variants train, not which is",
+        "best.",
         "",
         "| variant | library | trains on | rows/s | rows/CPU s | ratio | ratio by CPU | epoch s "
         "| prepare s | peak RSS MB | AUC |",
@@ -66,8 +66,8 @@ def markdown(
     ]
     if memory:
         lines += [
-            "Memory of ours in one epoch, by size. At small sizes most of the peak is constant,",
-            "and the allocator's reuse of freed memory moves single steps by some 50 MB.",
+            "Memory of ours over one epoch, by size. At small sizes, most of the peak is constant.",
+            "The allocator's reuse of freed memory moves single steps by some 50 MB.",
             "",
             "| impressions | training rows | peak RSS MB | bytes per further impression | rows/s |",
             "|" + " --- |" * 5,
@@ -78,15 +78,15 @@ def markdown(
 
 
 def _speed_row(speed: Speed) -> str:
-    held = speed.variant != speed.rival
+    compared = speed.variant != speed.reference
     cells = [
         speed.variant,
         speed.library,
         speed.trains_on,
         speed.rows_per_s.cell(",.0f"),
         speed.rows_per_cpu_s.cell(",.0f"),
-        speed.ratio.cell(".2f") if held else "",
-        speed.cpu_ratio.cell(".2f") if held else "",
+        speed.ratio.cell(".2f") if compared else "",
+        speed.cpu_ratio.cell(".2f") if compared else "",
         f"{speed.epoch_s:.2f}",
         f"{speed.prepare_s:.1f}",
         f"{speed.peak_rss_mb:.0f} / {speed.imported_rss_mb:.0f}",
@@ -96,18 +96,18 @@ def _speed_row(speed: Speed) -> str:
 
 
 def _memory_row(row: Memory, smaller: Memory | None) -> str:
-    further = ""
+    bytes_per_row = ""
     if smaller is not None:
         grown = (row.peak_rss_mb - smaller.peak_rss_mb) * 2**20
-        further = f"{grown / (row.impressions - smaller.impressions):.0f}"
+        bytes_per_row = f"{grown / (row.impressions - smaller.impressions):.0f}"
     return (
-        f"| {row.impressions:,} | {row.rows:,} | {row.peak_rss_mb:.0f} | {further} "
+        f"| {row.impressions:,} | {row.rows:,} | {row.peak_rss_mb:.0f} | {bytes_per_row} "
         f"| {row.rows_per_s:,.0f} |"
     )
 
 
 def plot(speeds: Sequence[Speed], memory: Sequence[Memory], path: Path) -> None:
-    """Draw rows/s with least and greatest, and memory by size where it was measured."""
+    """Draw rows/s with least and greatest, and memory by size if measured."""
     figure = Figure(figsize=(11 if memory else 6.4, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2 if memory else 1, squeeze=False)[0]
@@ -123,7 +123,7 @@ def _plot_speed(axes: Axes, speeds: Sequence[Speed]) -> None:
         [speed.rows_per_s.median - speed.rows_per_s.least for speed in speeds],
         [speed.rows_per_s.greatest - speed.rows_per_s.median for speed in speeds],
     ]
-    colours = ["C0" if speed.variant == speed.rival else "C7" for speed in speeds]
+    colours = ["C0" if speed.variant == speed.reference else "C7" for speed in speeds]
     axes.barh([speed.variant for speed in speeds], middle, xerr=error, capsize=3, color=colours)
     axes.invert_yaxis()
     axes.set_xlabel("training rows per second, one core (bars: least to greatest)")

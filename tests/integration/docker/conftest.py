@@ -1,4 +1,4 @@
-"""What the files of the stack say, read once."""
+"""Alerts, rules and dashboards of the stack, read once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ METRIC = re.compile(r"\brank_[a-z0-9_]+")
 
 
 def load_yaml(path: Path) -> Any:
-    """Return the one document of a YAML file."""
+    """Return the only document of a YAML file."""
     return yaml.safe_load(path.read_text())
 
 
@@ -36,6 +36,6 @@ def records() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def dashboards() -> dict[str, dict[str, Any]]:
-    """Dashboards by the name of their file."""
-    found = sorted((DOCKER / "grafana" / "dashboards").glob("*.json"))
-    return {path.name: json.loads(path.read_text()) for path in found}
+    """Dashboards by file name."""
+    paths = sorted((DOCKER / "grafana" / "dashboards").glob("*.json"))
+    return {path.name: json.loads(path.read_text()) for path in paths}

@@ -1,4 +1,4 @@
-"""Kubernetes: what kustomize makes of the base and the overlay, against the API's schemas."""
+"""Kubernetes: the base and the overlay, as kustomize builds them, fit the API's schemas."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import pytest
 import yaml
 from fastapi.routing import APIRoute
 
+from docker.kubernetes import prometheusrule
 from service.api import operations
 from service.settings import PREFIX, Settings
-from tests.unit.docker.conftest import DOCKER, load_yaml
+from tests.integration.docker.conftest import DOCKER, load_yaml
 
 KUBERNETES = DOCKER / "kubernetes"
 VERSION = "1.34"
-OPERATOR = {"ServiceMonitor", "PrometheusRule"}  # of the Prometheus operator, not of the API
+OPERATOR = {"ServiceMonitor", "PrometheusRule"}  # kinds of the Prometheus operator, not the API
 
 Objects = dict[str, dict[str, Any]]
 
@@ -44,10 +45,10 @@ def objects(request: pytest.FixtureRequest) -> Objects:
 
 @pytest.fixture(scope="module")
 def base() -> Objects:
-    """The files of the base as they are, for where nothing can build them."""
-    listed = load_yaml(KUBERNETES / "base" / "kustomization.yaml")["resources"]
-    found = [load_yaml(KUBERNETES / "base" / name) for name in listed]
-    return {each["kind"]: each for each in found}
+    """Objects of the base by kind, read from its files: this needs no kustomize."""
+    names = load_yaml(KUBERNETES / "base" / "kustomization.yaml")["resources"]
+    documents = [load_yaml(KUBERNETES / "base" / name) for name in names]
+    return {each["kind"]: each for each in documents}
 
 
 def _check(objects: Objects) -> None:
@@ -60,12 +61,12 @@ def test_files_fit_the_api(base: Objects) -> None:
     _check(base)
 
 
-def test_what_kustomize_builds_fits_the_api(objects: Objects) -> None:
+def test_built_objects_fit_the_api(objects: Objects) -> None:
     assert len(objects) == 9
     _check(objects)
 
 
-def test_a_misspelt_field_would_be_seen(base: Objects) -> None:
+def test_a_misspelt_field_is_refused(base: Objects) -> None:
     budget = base["PodDisruptionBudget"]
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(
@@ -93,18 +94,18 @@ def test_selectors_find_the_pods(base: Objects) -> None:
     assert account == base["ServiceAccount"]["metadata"]["name"]
 
 
-def test_metrics_are_found(objects: Objects) -> None:
+def test_the_monitor_selects_the_service(objects: Objects) -> None:
     service, monitor = objects["Service"], objects["ServiceMonitor"]
-    wanted = monitor["spec"]["selector"]["matchLabels"]
-    assert wanted.items() <= service["metadata"]["labels"].items()
+    labels = monitor["spec"]["selector"]["matchLabels"]
+    assert labels.items() <= service["metadata"]["labels"].items()
     (endpoint,) = monitor["spec"]["endpoints"]
     assert set(endpoint) == {"port", "path", "interval"}
     assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
-    # The operator takes the service's name for `job`: rules and dashboards say paretorank.
+    # The operator sets `job` to the name of the service; rules and dashboards use paretorank.
     assert service["metadata"]["name"] == "paretorank"
 
 
-def test_probes_ask_routes_that_exist(base: Objects) -> None:
+def test_probed_routes_exist(base: Objects) -> None:
     paths = {route.path for route in operations.router.routes if isinstance(route, APIRoute)}
     (container,) = base["Deployment"]["spec"]["template"]["spec"]["containers"]
     probes = [container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]
@@ -130,22 +131,25 @@ def test_containers_are_hardened(base: Objects) -> None:
         assert "memory" in container["resources"]["limits"]
 
 
-def test_the_store_is_named_by_a_secret_and_settings_exist(objects: Objects) -> None:
+def test_the_store_url_is_a_secret_and_settings_exist(objects: Objects) -> None:
     (container,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
     (url,) = container["env"]
     assert url["name"] == "RANK_REDIS_URL"
     assert set(url["valueFrom"]) == {"secretKeyRef"}
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    assert objects["ConfigMap"]["data"].keys() <= known
+    settings = {PREFIX + name.upper() for name in Settings.model_fields}
+    assert objects["ConfigMap"]["data"].keys() <= settings
     (source,) = container["envFrom"]
     assert source["configMapRef"]["name"] == objects["ConfigMap"]["metadata"]["name"]
 
 
 def test_the_cluster_has_the_alerts_of_the_local_stack() -> None:
-    rule = load_yaml(KUBERNETES / "base" / "prometheusrule.yaml")
+    assert prometheusrule.OUT.read_text() == prometheusrule.manifest(), (
+        "run python -m docker.kubernetes.prometheusrule"
+    )
+    rule = load_yaml(prometheusrule.OUT)
     local = [
         group
         for name in ("rules.yml", "alerts.yml")
         for group in load_yaml(DOCKER / "prometheus" / name)["groups"]
     ]
-    assert rule["spec"]["groups"] == local, "run docker/kubernetes/prometheusrule.py"
+    assert rule["spec"]["groups"] == local

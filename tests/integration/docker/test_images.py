@@ -1,4 +1,4 @@
-"""Dockerfiles: what a reviewer would look for."""
+"""Dockerfiles: linted, without root, built from locked dependencies and listed files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.docker.conftest import DOCKER, ROOT
+from tests.integration.docker.conftest import DOCKER, ROOT
 
 HADOLINT = Path(sys.executable).parent / "hadolint"
 FILES = sorted([*DOCKER.glob("*/Dockerfile"), *(ROOT / "tests" / "stack").glob("*/Dockerfile")])
@@ -19,29 +19,29 @@ def _name(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", FILES, ids=_name)
-def test_hadolint_has_nothing_to_say(path: Path) -> None:
+def test_hadolint_reports_nothing(path: Path) -> None:
     done = subprocess.run([HADOLINT, path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("path", FILES, ids=_name)
-def test_bases_are_arguments_and_nobody_is_root(path: Path) -> None:
+def test_bases_are_arguments_and_no_user_is_root(path: Path) -> None:
     lines = path.read_text().splitlines()
-    assert not lines[0].lower().startswith("# syntax=")  # would be pulled
+    assert not lines[0].lower().startswith("# syntax=")  # the engine would pull it
     bases = [line.split()[1] for line in lines if line.startswith("FROM ")]
     assert set(bases) <= {"${BASE}", "scratch"}
     users = [line.split()[1] for line in lines if line.startswith("USER ")]
     assert users in (["10001:10001"], ["99:99"])
 
 
-def test_the_service_is_built_from_its_lock_alone() -> None:
+def test_the_service_installs_only_its_lock() -> None:
     text = (DOCKER / "service" / "Dockerfile").read_text()
     assert "--require-hashes -r requirements-service.lock" in text
     assert "torch" not in (ROOT / "requirements-service.lock").read_text()
     assert "COPY training" not in text
 
 
-def test_the_build_context_is_a_list_of_what_goes_in() -> None:
+def test_the_build_context_lists_every_copied_file() -> None:
     patterns = (ROOT / ".dockerignore").read_text().splitlines()
     assert patterns[1] == "*"
     for name in ("models", "build", "data", "results", "tests", ".git"):

@@ -1,4 +1,4 @@
-"""docker-compose.yml: what is promised of every container."""
+"""docker-compose.yml: every container is hardened and bounded, every setting exists."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.settings import PREFIX, Settings
-from tests.unit.docker.conftest import ROOT, load_yaml
+from tests.integration.docker.conftest import ROOT, load_yaml
 
 COMPOSE = load_yaml(ROOT / "docker-compose.yml")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -29,7 +29,7 @@ def test_only_loopback_is_published() -> None:
     assert all(port.startswith("${BIND:-127.0.0.1}:") for port in published)
 
 
-def test_the_store_is_out_of_reach_and_never_evicts() -> None:
+def test_the_store_is_internal_and_never_evicts() -> None:
     redis = SERVICES["redis"]
     assert redis["networks"] == ["store"]
     assert COMPOSE["networks"]["store"] == {"internal": True}
@@ -53,7 +53,7 @@ def test_profiles_keep_training_and_load_out_of_up() -> None:
 
 
 def test_settings_exist() -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    settings = {PREFIX + name.upper() for name in Settings.model_fields}
     for service in SERVICES.values():
-        given = {name for name in service.get("environment", {}) if name.startswith(PREFIX)}
-        assert given <= known
+        variables = {name for name in service.get("environment", {}) if name.startswith(PREFIX)}
+        assert variables <= settings

@@ -1,15 +1,15 @@
-"""Dashboards: what the code makes, and what Grafana's own types allow."""
+"""Dashboards: their JSON equals the definitions and fits Grafana's own types."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft7Validator
 
-from tests.unit.docker.conftest import DOCKER, load_yaml
+from docker.grafana.__main__ import differences, main, write
+from tests.integration.docker.conftest import DOCKER, load_yaml
 
 GRAFANA = DOCKER / "grafana"
 
@@ -28,14 +28,18 @@ def _panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
-def test_files_are_what_the_code_makes() -> None:
-    done = subprocess.run(
-        [sys.executable, "-B", str(GRAFANA / "dashboards.py"), "--check"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+def test_json_equals_the_definitions() -> None:
+    assert main(["--check"]) == 0
+
+
+def test_differences_name_stale_missing_and_further_files(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert differences(tmp_path) == []
+    stale = tmp_path / "exposure.json"
+    stale.write_text(stale.read_text().replace('"refresh": "10s"', '"refresh": "5s"'))
+    (tmp_path / "service-health.json").unlink()
+    (tmp_path / "further.json").write_text("{}")
+    assert differences(tmp_path) == ["exposure.json", "further.json", "service-health.json"]
 
 
 def test_dashboards_fit_the_schema(dashboards: dict[str, dict[str, Any]]) -> None:
@@ -47,13 +51,13 @@ def test_dashboards_fit_the_schema(dashboards: dict[str, dict[str, Any]]) -> Non
 def test_options_fit_the_schema_of_their_panel(dashboards: dict[str, dict[str, Any]]) -> None:
     for dashboard in dashboards.values():
         for panel in _panels(dashboard):
-            given = {"options": panel["options"]}
+            options = {"options": panel["options"]}
             if (custom := panel["fieldConfig"]["defaults"].get("custom")) is not None:
-                given["custom"] = custom
-            assert not _problems(_schema(panel["type"]), given), panel["title"]
+                options["custom"] = custom
+            assert not _problems(_schema(panel["type"]), options), panel["title"]
 
 
-def test_the_schema_refuses_what_grafana_does_not_know(
+def test_the_schema_refuses_fields_and_values_unknown_to_grafana(
     dashboards: dict[str, dict[str, Any]],
 ) -> None:
     dashboard = dashboards["service-health.json"]
@@ -68,14 +72,14 @@ def test_the_schema_refuses_what_grafana_does_not_know(
     )
 
 
-def test_panels_explain_themselves_and_do_not_overlap(
+def test_panels_have_a_description_and_do_not_overlap(
     dashboards: dict[str, dict[str, Any]],
 ) -> None:
     for name, dashboard in dashboards.items():
         assert name == f"{dashboard['uid']}.json"
         ids = [panel["id"] for panel in dashboard["panels"]]
         assert len(ids) == len(set(ids))
-        taken: set[tuple[int, int]] = set()
+        occupied: set[tuple[int, int]] = set()
         for panel in dashboard["panels"]:
             place = panel["gridPos"]
             cells = {
@@ -83,15 +87,15 @@ def test_panels_explain_themselves_and_do_not_overlap(
                 for x in range(place["x"], place["x"] + place["w"])
                 for y in range(place["y"], place["y"] + place["h"])
             }
-            assert not cells & taken, panel["title"]
+            assert not cells & occupied, panel["title"]
             assert max(x for x, _ in cells) < 24
-            taken |= cells
+            occupied |= cells
         for panel in _panels(dashboard):
             assert panel["description"].endswith("."), panel["title"]
             assert panel["fieldConfig"]["defaults"].get("unit") or panel["type"] == "heatmap"
 
 
-def test_provisioning_names_what_the_dashboards_ask_for(
+def test_provisioning_defines_the_data_source_of_every_dashboard(
     dashboards: dict[str, dict[str, Any]],
 ) -> None:
     sources = load_yaml(GRAFANA / "provisioning" / "datasources" / "prometheus.yml")
