@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from service.contract.artifact import Artifact, BiasReference
 from service.contract.manifest import Front
+from service.contract.measures import gini, in_tail
 from service.telemetry import Telemetry
 
 TENTHS = tuple(f"{tenth / 10:.1f}" for tenth in range(11))
 WHOLE = "catalogue"
 POOLS = ("candidates", WHOLE)
 _TOP, _WINDOW = BiasReference.TOP, BiasReference.WINDOW
-_TAIL_PERCENTILE = 80.0
 _BATCH = 256  # rankings looked at together: one by one would cost as much as ranking
 _FEWEST_SCORES = 100  # from which a drift is told
 
@@ -136,7 +136,7 @@ class _View:
 
     def count_popularity(self, percentile: Floats) -> None:
         """Count the popularity (K,) of what was shown."""
-        self._tail.inc(int((percentile <= _TAIL_PERCENTILE).sum()))
+        self._tail.inc(int(in_tail(percentile).sum()))
         self._percentiles.inc(float(percentile.sum()))
 
     def keep(self, hashes: Hashes, scores: Floats) -> None:
@@ -152,22 +152,11 @@ class _View:
         self._changed = False
         self._window.set(len(self._hashes))
         if len(self._hashes):
-            self._telemetry.exposure_gini.labels(*self._labels).set(gini(self._hashes, items))
+            amounts = np.unique(self._hashes, return_counts=True)[1]
+            self._telemetry.exposure_gini.labels(*self._labels).set(gini(amounts, items))
         if self._deciles is not None and len(self._scores) >= _FEWEST_SCORES:
             drift = stability_index(self._scores, self._deciles)
             self._telemetry.exposure_drift.labels(*self._labels).set(drift)
-
-
-def gini(shown: Hashes, items: int) -> float:
-    """Return the Gini coefficient of how often each of ``items`` is among ``shown`` (K,), K > 0.
-
-    In [0, 1): 0 where all are shown alike. From the ordered amounts x_1 <= ... <= x_I:
-    sum_i (2 i - I - 1) x_i / (I sum_i x_i); items not shown have 0.
-    """
-    amounts = np.sort(np.unique(shown, return_counts=True)[1])
-    items = max(items, len(amounts))
-    weight = 2 * np.arange(items - len(amounts) + 1, items + 1) - items - 1
-    return float(weight @ amounts / (items * len(shown)))
 
 
 def stability_index(values: Floats, deciles: Floats) -> float:

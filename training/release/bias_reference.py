@@ -7,11 +7,12 @@ from torch import Tensor
 
 from service.contract.artifact import BiasReference
 from service.contract.manifest import Calibration
+from service.contract.measures import calibrated_score, gini
 from training.arrays import Rows
 from training.data.dataset import Dataset
 from training.data.split import Split, training_clicks
 from training.fitting.scoring import TOP, rank_catalogue, sample_users
-from training.metrics.exposure import gini, percentile_rank
+from training.metrics.exposure import percentile_rank
 from training.nets.base import FrontNet
 
 TRADEOFFS = np.linspace(0, 1, 11)
@@ -25,8 +26,7 @@ def bias_reference(
     """Rank the whole catalogue for up to 300 users of the test rows, at tenths of the tradeoff."""
     users = sample_users(dataset.impressions.user[split.test], len(dataset.item_ids), most=USERS)
     top, logits = rank_catalogue(net, dataset, known, users, TRADEOFFS)  # (T, U, K)
-    scaled = calibration.slope * logits.astype(np.float64) + calibration.intercept
-    scores = (1 / (1 + np.exp(-scaled))).reshape(len(TRADEOFFS), -1)
+    scores = calibrated_score(calibration, logits).reshape(len(TRADEOFFS), -1)
     deciles = np.quantile(scores, np.linspace(0.1, 0.9, 9), axis=1).T  # (T, 9)
     return BiasReference(
         item_ids=list(dataset.item_ids),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import pytest
 
 from service.contract.artifact import BIAS_REFERENCE, Artifact, BiasReference
 from service.contract.manifest import Manifest
-from service.exposure.monitor import ExposureMonitor, gini, stability_index
+from service.exposure.monitor import ExposureMonitor, stability_index
 from service.telemetry import Telemetry
-from training.metrics import exposure as metrics
+from training.metrics.exposure import percentile_rank, shown_metrics
 
 IDS = [f"i{n}" for n in range(10)]
 MODEL = "demo@1"
@@ -150,10 +151,33 @@ def test_the_measured_front_stands_beside(artifact: Artifact, telemetry: Telemet
     assert MODEL not in telemetry.exposition().decode()
 
 
-def test_gini_is_that_of_training() -> None:
-    shown = np.random.default_rng(1).zipf(1.5, 500) % 40
-    counts = np.bincount(shown, minlength=60)
-    assert gini(shown.astype(np.int64), 60) == pytest.approx(metrics.gini(counts))
+def test_equal_lists_have_equal_figures_in_service_and_offline(
+    artifact: Artifact, telemetry: Telemetry
+) -> None:
+    rng = np.random.default_rng(1)
+    clicks = np.array([7.0, 0.0, 3.0, 3.0, 40.0, 1.0, 9.0, 12.0, 5.0, 2.0])
+    lists = np.stack([rng.choice(10, 5, replace=False, p=(clicks + 1) / 92) for _ in range(100)])
+    reference = dataclasses.replace(
+        _reference(), click_percentile=percentile_rank(clicks).astype(np.float32)
+    )
+    reference.save(artifact.path / BIAS_REFERENCE)
+    monitor = ExposureMonitor(artifact, telemetry)
+    for shown in lists:
+        monitor.add(0.5, True, _columns([IDS[n] for n in shown], [0.5] * 5, ["ok"] * 5))
+    monitor.report(10)
+
+    offline = shown_metrics(lists, clicks)
+
+    assert _value(telemetry, "gini", "0.5") == offline["exposure_gini"].mean
+    places = _value(telemetry, "places_total", "0.5")
+    tail = _value(telemetry, "tail_places_total", "0.5")
+    percentiles = _value(telemetry, "popularity_percentiles_total", "0.5")
+    assert places == 500
+    assert tail is not None
+    assert percentiles is not None
+    assert 0 < tail < places
+    assert tail / places == pytest.approx(offline["tail_share"].mean)
+    assert percentiles / places == pytest.approx(offline["popularity_percentile"].mean)
 
 
 def test_stability_index_by_hand() -> None:
