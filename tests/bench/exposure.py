@@ -35,7 +35,7 @@ def main() -> None:
     point = SimpleNamespace(tradeoff=0.5, logged={}, unbiased={}, shown={})
     manifest = SimpleNamespace(front=SimpleNamespace(points=[point]))
     stand_in = SimpleNamespace(
-        path=Path(), label="bench@1", manifest=manifest, served=lambda: reference
+        path=Path(), label="bench@1", manifest=manifest, bias_reference=lambda: reference
     )
     served = ExposureMonitor(cast(Artifact, stand_in), Telemetry())
     columns: list[dict[str, Any]] = [
