@@ -16,7 +16,7 @@ Every replica counts for itself at `/metrics`; label values are bounded by route
 tenths of the tradeoff and fixed lists. A counter `NAME_total` is shown under that name, a histogram
 as `NAME_bucket`, `NAME_sum` and `NAME_count`.
 
-| metric | kind | labels | what it tells |
+| metric | kind | labels | description |
 | --- | --- | --- | --- |
 """
 
@@ -24,9 +24,9 @@ as `NAME_bucket`, `NAME_sum` and `NAME_count`.
 def table() -> str:
     """Return the page, one line a metric in the order of ``telemetry.py``."""
     lines = []
-    for metric in Telemetry().all:
+    for metric in Telemetry().docs:
         labels = ", ".join(f"`{name}`" for name in metric.labels)
-        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.tells} |\n")
+        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.description} |\n")
     return HEAD + "".join(lines)
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from service.contract.front_metrics import FRONT_METRICS, TABLES
 from service.contract.manifest import Estimate, Front, FrontPoint
 from training.evaluation.report.schema import Curve, Mask, Probe, Segment
 
 _SHOWN = "popularity_percentile"
-_TABLES = (  # metrics of each table, in order; both axes where both have it
-    ("recall_at_20", "ndcg_at_20", "ndcg_at_20_hit", "cold_recall_at_20", "matched_auc"),
-    ("auc", "auc_with_position", "gauc", "logloss", "ece"),
-    ("ndcg_at_10", "recall_at_10", "arp", _SHOWN, "tail_share", "exposure_gini", "coverage"),
-)
+_TABLES = [[m.name for m in FRONT_METRICS if m.table == table] for table in TABLES]
 _RANKING = (  # metrics of a full ranking, in order
     "recall_at_20",
     "ndcg_at_20",
@@ -22,7 +19,7 @@ _RANKING = (  # metrics of a full ranking, in order
     "matched_auc",
     "arp",
 )
-_DIGITS = {"arp": 1, _SHOWN: 1, "tail_share": 3, "exposure_gini": 3, "coverage": 3}
+_DIGITS = {metric.name: metric.digits for metric in FRONT_METRICS}
 
 
 def front_table(front: Front) -> str:
