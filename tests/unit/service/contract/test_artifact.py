@@ -165,7 +165,7 @@ def test_one_changed_byte_is_refused_and_both_hashes_are_named(publish: Publish)
 
     assert error.file == file
     assert hashlib.sha256(after).hexdigest() in error.reason
-    assert f"manifest says {hashlib.sha256(before).hexdigest()}" in error.reason
+    assert f"not {hashlib.sha256(before).hexdigest()} as in the manifest" in error.reason
 
 
 def test_a_file_that_is_listed_but_not_required_is_verified_too(
@@ -214,7 +214,7 @@ def test_an_artifact_in_another_models_folder_is_refused(publish: Publish) -> No
     error = refusal(lambda: open_artifact(moved))
 
     assert error.file == moved / "manifest.json"
-    assert error.reason == "name 'demo' is not its folder's name"
+    assert error.reason == "name 'demo' is not the name of its folder"
 
 
 # golden ------------------------------------------------------------------------------------------
@@ -667,7 +667,7 @@ def test_an_artifact_of_another_name_is_not_added(repository: Repository, fill: 
     with repository.staging("other") as staged:
         error = refusal(lambda: repository.add("other", fill(staged)))
 
-    assert error.reason == "name 'demo' is not its folder's name"
+    assert error.reason == "name 'demo' is not the name of its folder"
     assert repository.versions("other") == []
 
 
