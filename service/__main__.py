@@ -1,4 +1,4 @@
-"""``python -m service``: serve; ``--check DIR``: verify an artifact as the service would."""
+"""``python -m service`` serves rankings; with ``--check DIR`` it verifies an artifact and exits."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from service.contract.artifact import ArtifactError, open_artifact
 from service.models.scorer import Scorer
 from service.settings import PREFIX, Settings, describe
 
-_COLLECT_AT = 20_000  # objects made and not freed
+_COLLECT_AT = 20_000  # objects allocated and not freed
 
 
 def main() -> int:
-    """Serve until a signal; returns the exit code."""
+    """Read the arguments and settings, then serve or check; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m service",
         description="Serve rankings over HTTP.",
         epilog=_settings_table(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--check", type=Path, metavar="DIR", help="verify an artifact and exit")
+    parser.add_argument(
+        "--check", type=Path, metavar="DIR", help="verify the artifact in DIR and exit"
+    )
     arguments = parser.parse_args()
     if arguments.check:
         return check(arguments.check)
@@ -46,7 +48,7 @@ def main() -> int:
 
 
 def serve(settings: Settings) -> int:
-    """Listen and serve until a signal; returns the exit code."""
+    """Listen and serve until a signal stops the service; returns the exit code."""
     host, port = settings.host, settings.port
     try:
         family = socket.getaddrinfo(host, port)[0][0]
@@ -63,7 +65,7 @@ def serve(settings: Settings) -> int:
         proxy_headers=False,  # no answer depends on the client's address
         timeout_graceful_shutdown=settings.drain_s,
     )
-    # Hardly anything of a request is cyclic; by default each few requests pay for a collection.
+    # Requests leave hardly any cyclic garbage, but by default every few requests run a collection.
     gc.set_threshold(_COLLECT_AT)
     port = listener.getsockname()[1]
     logging.info("listening on http://%s:%d, documentation at /docs", host, port)
@@ -72,19 +74,19 @@ def serve(settings: Settings) -> int:
 
 
 def check(folder: Path) -> int:
-    """Verify hashes, signatures and golden inputs of an artifact; returns the exit code."""
+    """Verify hashes, signatures and golden outputs of an artifact; returns the exit code."""
     try:
         scorer = Scorer(open_artifact(folder.resolve()))
         scorer.replay()
     except ArtifactError as error:
         print(error, file=sys.stderr)  # noqa: T201  # for people
         return 1
-    print(f"{scorer.artifact.label}: every file and every golden logit holds")  # noqa: T201  # for people
+    print(f"{scorer.artifact.label}: all files and golden logits are valid")  # noqa: T201  # for people
     return 0
 
 
 def _settings_table() -> str:
-    lines = ["settings, from the environment:"]
+    lines = ["settings, as environment variables:"]
     for variable, default, bounds, description in describe():
         lines.append(f"  {variable:<24} {description}")
         lines.append(f"  {'':<24} default {default or 'none'}{f'; {bounds}' if bounds else ''}")

@@ -1,14 +1,14 @@
-"""The service's exceptions, and which HTTP answer each becomes.
+"""The service's exceptions and the HTTP status of each.
 
-Whose fault: 4xx the request's, 503 ours and worth a retry, 500 ours and unknown. An unknown
-error shows its request id and nothing else.
+4xx: the request is at fault. 503: the service is at fault, and a retry may succeed. 500: the
+service is at fault, for an unknown reason; the answer shows the request id and nothing else.
 """
 
 from __future__ import annotations
 
 
 class RankError(Exception):
-    """Base of every error the service answers on purpose."""
+    """Base of all errors that the service expects."""
 
     status = 500
     code = "internal"
@@ -19,19 +19,19 @@ class RankError(Exception):
         self.field = field
 
     def body(self, request_id: str) -> dict[str, object]:
-        """Return the JSON body that ``schemas.ErrorResponse`` documents."""
+        """Return the JSON body that ``api.messages.ErrorResponse`` documents."""
         return error_body(self.code, self.message, self.field, request_id)
 
 
 class InvalidRequestError(RankError):
-    """The body or a field of it does not hold; ``field`` names it."""
+    """The body is invalid; ``field`` names the field at fault, if there is one."""
 
     status = 422
     code = "invalid_request"
 
 
 class BodyTooLargeError(RankError):
-    """The body is longer than ``RANK_MAX_BODY_BYTES``."""
+    """The request body is longer than ``RANK_MAX_BODY_BYTES``."""
 
     status = 413
     code = "body_too_large"
@@ -45,21 +45,21 @@ class ModelNotFoundError(RankError):
 
 
 class NotReadyError(RankError):
-    """No model can serve yet."""
+    """No model is loaded yet."""
 
     status = 503
     code = "not_ready"
 
 
 class OverloadedError(RankError):
-    """Too many such requests wait already."""
+    """The queue of such requests is full."""
 
     status = 503
     code = "overloaded"
 
 
 class StoreError(RankError):
-    """Redis did not answer; rankings go on without it, degraded."""
+    """Redis did not answer. Rankings continue without it, degraded."""
 
     status = 503
     code = "store_unavailable"
@@ -70,14 +70,14 @@ class StoreTimeoutError(StoreError):
 
 
 class StoreOpenError(StoreError):
-    """Redis did not answer several times in a row: this request does not ask it."""
+    """The breaker is open: the read fails without a round trip to Redis."""
 
 
 class StoreOverloadedError(StoreError):
-    """Too many requests wait for Redis already; this one does not join them."""
+    """The queue of requests that wait for Redis is full."""
 
 
 def error_body(code: str, message: str, field: str | None, request_id: str) -> dict[str, object]:
-    """Return the one JSON body of all errors."""
+    """Return the JSON body that all errors share."""
     error = {"code": code, "message": message, "field": field, "request_id": request_id}
     return {"error": error}

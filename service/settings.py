@@ -1,4 +1,4 @@
-"""Every setting of the service, from ``RANK_*`` environment variables."""
+"""All settings of the service, read from ``RANK_*`` environment variables."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ PREFIX = "RANK_"
 
 
 class Settings(BaseSettings):
-    """Frozen settings; ``python -m service --help`` prints this table."""
+    """The settings; ``python -m service --help`` prints them with defaults and bounds."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks one.")
-    models_dir: Path = Field(default=Path("models"), description="The model repository.")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one."
+    )
+    models_dir: Path = Field(default=Path("models"), description="Folder of the model repository.")
     model: str | None = Field(
         default=None,
-        description="Model of requests that name none; needed where several are loaded.",
+        description="Model for requests that name none; required if several models are loaded.",
     )
     models_poll_s: float = Field(
-        default=2.0, ge=0.05, le=3600, description="Seconds between looks for moved aliases."
+        default=2.0, ge=0.05, le=3600, description="Seconds between checks for moved aliases."
     )
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
@@ -35,45 +37,62 @@ class Settings(BaseSettings):
         "redis+cluster://HOST:PORT,... or redis+sentinel://HOST:PORT,.../PRIMARY.",
     )
     namespace: str = Field(
-        default="rank", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Prefix of every key."
+        default="rank",
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        description="Prefix of all keys in the store.",
     )
     store_timeout_ms: int = Field(
-        default=200, ge=1, le=60_000, description="Longest wait for one answer of the store."
+        default=200,
+        ge=1,
+        le=60_000,
+        description="Longest wait for an answer of the store, in milliseconds.",
     )
     store_connections: int = Field(
         default=32,
         ge=1,
         le=4096,
-        description="Most connections to the store for users' records, and as many for all else.",
+        description="Most connections to the store for user records, and as many for the rest.",
     )
     store_queue: int = Field(
-        default=1024, ge=1, le=1 << 20, description="Most user reads waiting for the store."
+        default=1024,
+        ge=1,
+        le=1 << 20,
+        description="Most reads of user records that may wait for the store at once.",
     )
     catalog_max_bytes: int = Field(
-        default=1 << 32, ge=1 << 20, le=1 << 44, description="Most memory for a model's items."
+        default=1 << 32,
+        ge=1 << 20,
+        le=1 << 44,
+        description="Most memory for the items of one model, in bytes.",
     )
     scan_queue: int = Field(
-        default=16, ge=1, le=4096, description="Most waiting rankings of a whole large catalogue."
+        default=16,
+        ge=1,
+        le=4096,
+        description="Most full scans of a large catalogue that may wait at once.",
     )
     catalog_chunk: int = Field(
-        default=2000, ge=1, le=100_000, description="Items read and encoded at a time."
+        default=2000, ge=1, le=100_000, description="Items read and encoded in one batch."
     )
     max_body_bytes: int = Field(
-        default=1 << 20, ge=1024, le=1 << 28, description="Longest request body."
+        default=1 << 20, ge=1024, le=1 << 28, description="Longest request body, in bytes."
     )
     ort_threads: int = Field(
-        default=1, ge=1, le=256, description="onnxruntime threads of one scoring run."
+        default=1, ge=1, le=256, description="Threads that ONNX Runtime uses to score one ranking."
     )
     drain_s: int = Field(
-        default=10, ge=0, le=600, description="Longest wait for open requests at shutdown."
+        default=10,
+        ge=0,
+        le=600,
+        description="Longest wait for open requests at shutdown, in seconds.",
     )
     log_level: str = Field(
-        default="info", pattern="^(debug|info|warning|error)$", description="Least level to log."
+        default="info", pattern="^(debug|info|warning|error)$", description="Lowest level to log."
     )
 
     @field_validator("redis_url")
     @classmethod
-    def _names_a_store(cls, url: SecretStr) -> SecretStr:
+    def _is_store_url(cls, url: SecretStr) -> SecretStr:
         store_url.parse(url.get_secret_value())
         return url
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from service.contract.artifact import Artifact
 from service.contract.repository import Repository
+from tests.manifest_document import manifest_document
 from training.config import Config, load_config
 from training.data.dataset import Dataset, open_dataset
 from training.data.simulate.simulate import simulate
@@ -37,6 +39,12 @@ class World:
     artifact: Artifact
     trained: Trained
     repository: Repository
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    """A valid manifest as JSON, for a test to change."""
+    return manifest_document()
 
 
 @pytest.fixture(scope="session")

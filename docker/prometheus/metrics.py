@@ -20,7 +20,7 @@ Each replica exposes its own metrics at `/metrics`. Labels are bounded: routes, 
 tenths of the tradeoff and fixed lists. A histogram `NAME` is exposed as `NAME_bucket`, `NAME_sum`
 and `NAME_count`.
 
-| metric | kind | labels | meaning |
+| metric | kind | labels | description |
 | --- | --- | --- | --- |
 """
 
@@ -28,9 +28,9 @@ and `NAME_count`.
 def table() -> str:
     """Return the page: one line for each metric, in the order of ``telemetry.py``."""
     lines = []
-    for metric in Telemetry().all:
+    for metric in Telemetry().docs:
         labels = ", ".join(f"`{name}`" for name in metric.labels)
-        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.tells} |\n")
+        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.description} |\n")
     return HEAD + "".join(lines)
 
 

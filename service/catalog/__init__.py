@@ -1,1 +1,1 @@
-"""Item states in memory, kept fresh by the change stream."""
+"""Item states in memory; the change streams keep them up to date."""

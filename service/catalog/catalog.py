@@ -1,4 +1,4 @@
-"""The items of one model, encoded in memory: filled from the store, kept fresh by its changes."""
+"""The catalogue of one model: its items, read from the store and encoded in memory."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from service.telemetry import Telemetry
 _MAX_ABSENT = 100_000
 _RETRY_S = 0.5
 _PROGRESS_S = 1.0
-_INLINE_ITEMS = 256  # more are encoded off the event loop
+_INLINE_ITEMS = 256  # larger batches are encoded off the event loop
 
 log = logging.getLogger(__name__)
 
 
 class Catalog:
-    """Fills an ``ItemTable``. All methods run on the event loop.
+    """Fills an ``ItemTable`` from the store. All methods run on the event loop.
 
-    An item is encoded when its record is read: at preload, when the change stream names it, or
-    when a request names an item not held. Reads take turns, so an old one never overwrites a new.
+    An item is read and encoded at preload, when the change stream names it, and when a request
+    names it while it is not in memory. Reads take turns, so that no old record overwrites a newer
+    one.
     """
 
     def __init__(
@@ -68,41 +69,44 @@ class Catalog:
 
     @property
     def whole(self) -> bool:
-        """Whether memory holds all items of the store."""
+        """Whether all items of the store fit in memory."""
         return not self._table.evicts
 
     async def preload(self) -> None:
-        """Read and encode the whole catalogue, or what fits; drop what the store holds no longer.
+        """Read and encode the whole catalogue, or as much as fits; drop items no longer listed.
 
-        A store that suddenly holds nothing has lost its data: what is in memory is kept.
+        A store that lists no item has lost its data: the items in memory stay.
         """
         position = await self._store.change_position(self._keys)
         total = await self._store.catalog_size(self._keys)
         if not total and len(self):
-            log.error("%s: the store lost all items, ranking from memory", self._label)
+            log.error(
+                "%s: the store has lost all items; rankings use those in memory. Publish again",
+                self._label,
+            )
             self._position = position
             return
         self._table.reserve(total)
         self._table.begin_reading()
         self._absent.clear()
-        told_s = time.monotonic()
-        async for item_ids in self._listed():
+        logged_s = time.monotonic()
+        async for item_ids in self._ids_to_read():
             await self._read(self._table.stale(item_ids))
-            if time.monotonic() - told_s >= _PROGRESS_S:
-                told_s = time.monotonic()
+            if time.monotonic() - logged_s >= _PROGRESS_S:
+                logged_s = time.monotonic()
                 log.info("%s: %d of %d items encoded", self._label, len(self), total)
         self._table.drop_stale()
-        self._position = position  # only now: a read that failed half way is begun again
+        self._position = position  # only now: a preload that fails half way starts again
         self._followed.set_to_current_time()
         self._report(total)
 
     async def follow(self) -> None:
-        """Re-read what the change stream names, for ever; after a gap, everything."""
+        """Read changed items again, for ever; after a gap, read the whole catalogue again."""
         while True:
             try:
                 changes = await self._store.changes(self._keys, self._position)
-                if changes.gap:  # position moves once everything was read
-                    log.warning("%s: changes were lost, reading all items again", self._label)
+                if changes.gap:  # the position moves once all items are read
+                    log.warning("%s: changes were lost; reading all items again", self._label)
                     await self.preload()
                     self._changes["gap"].inc(len(self))
                     continue
@@ -116,29 +120,29 @@ class Catalog:
                     self._lag.observe(max(0.0, time.time() - changes.oldest_ms / 1000))
                 self._followed.set_to_current_time()
             except StoreError as error:
-                log.warning("%s: not following changes: %s", self._label, error)
+                log.warning("%s: cannot read changes: %s; trying again", self._label, error)
                 await asyncio.sleep(_RETRY_S)
             except Exception:
-                log.exception("%s: reading changes failed, trying again", self._label)
+                log.exception("%s: reading changes failed; trying again", self._label)
                 await asyncio.sleep(_RETRY_S)
 
     async def rows(self, item_ids: Sequence[str], timeout_s: float) -> Rows:
-        """Return the row of each id (N,), ``MISSING`` where the store has none.
+        """Return the row of each id (N,), ``MISSING`` for an id without a valid record.
 
-        Only ids not held are asked of the store, and those it lacked before are not asked again
-        until a change names them. Raises StoreError if it does not answer in ``timeout_s``,
-        waiting for other reads included.
+        Ids that are not in memory are read from the store. An id without a record is not read
+        again until a change names it. Raises StoreError if the store does not answer within
+        ``timeout_s`` seconds, which include the wait for other reads.
         """
         rows = self._table.rows(item_ids)
         self._lookups.inc(len(item_ids))
-        if (rows == MISSING).any() and (unheld := self._unheld(item_ids)):
-            self._misses.inc(len(unheld))
-            await self._read(unheld, timeout_s)
+        if (rows == MISSING).any() and (unread := self._unread(item_ids)):
+            self._misses.inc(len(unread))
+            await self._read(unread, timeout_s)
             rows = self._table.rows(item_ids)
         return rows
 
     def held_rows(self, item_ids: Sequence[str]) -> Rows:
-        """Return the row of each id (N,) without asking the store; ``MISSING`` if not held."""
+        """Return the row of each id (N,), ``MISSING`` if not in memory; the store is not read."""
         return self._table.rows(item_ids)
 
     def states(self, rows: Rows) -> NDArray[np.float32]:
@@ -146,21 +150,21 @@ class Catalog:
         return self._table.states(rows)
 
     def gather(self, item_ids: Sequence[str], rows: Rows) -> Pool:
-        """Return the states of ``rows`` (N,), those that are there, to be ranked."""
+        """Return a pool of the items of ``rows`` (N,); ``MISSING`` ones go to ``Pool.missing``."""
         return self._table.gather(item_ids, rows)
 
     @contextlib.contextmanager
     def scan(self, excluded: Sequence[str]) -> Iterator[Pool]:
-        """Give all items held less ``excluded``; none of it changes within the block."""
+        """Yield a pool of all items in memory except ``excluded``, constant within the block."""
         pool = self._table.begin_scan(excluded)
         try:
             yield pool
         finally:
             self._table.end_scan()
 
-    async def _listed(self) -> AsyncIterator[list[str]]:
-        """Yield distinct ids to be read in chunks: what the store lists, as far as it fits."""
-        if not self.whole and len(self):  # a gap, and more items than fit: just those held
+    async def _ids_to_read(self) -> AsyncIterator[list[str]]:
+        """Yield chunks of distinct ids to read: those that the store lists, as many as fit."""
+        if not self.whole and len(self):  # a gap, and not all items fit: only those in memory
             held = self._table.held_ids()
             for start in range(0, len(held), self._chunk):
                 yield held[start : start + self._chunk]
@@ -171,53 +175,54 @@ class Catalog:
             if not self.whole and len(self) >= self._table.max_items:
                 return
 
-    def _unheld(self, item_ids: Sequence[str]) -> list[str]:
-        """Return distinct ids that are not held and that the store may have."""
+    def _unread(self, item_ids: Sequence[str]) -> list[str]:
+        """Return the distinct ids that are not in memory and may be in the store."""
         rows = self._table.rows(item_ids)
-        unheld = [item_ids[n] for n in np.flatnonzero(rows == MISSING).tolist()]
-        return [i for i in dict.fromkeys(unheld) if i not in self._absent]
+        absent = [item_ids[n] for n in np.flatnonzero(rows == MISSING).tolist()]
+        return [i for i in dict.fromkeys(absent) if i not in self._absent]
 
     def _held(self, item_ids: Sequence[str]) -> list[str]:
         rows = self._table.rows(item_ids)
         return [item_ids[n] for n in np.flatnonzero(rows != MISSING).tolist()]
 
     async def _read(self, item_ids: Sequence[str], timeout_s: float | None = None) -> None:
-        """Read, encode and hold items; with a timeout only those still unheld when it is its turn.
+        """Read, encode and store items in memory.
 
-        The timeout is for the turn and the store.
+        With a timeout, items that other reads have brought meanwhile are not read again. The
+        timeout covers the wait for the turn and the store, not the encoding.
         """
         try:
             async with asyncio.timeout(timeout_s) as limit, self._reading:
                 if timeout_s is not None:
-                    item_ids = self._unheld(item_ids)
+                    item_ids = self._unread(item_ids)
                 if not item_ids:
                     return
                 records, proxies = await self._store.items(self._keys, item_ids)
                 limit.reschedule(None)
-                await self._take(item_ids, records, proxies)
+                await self._encode(item_ids, records, proxies)
         except TimeoutError as error:
             raise StoreTimeoutError("the store did not answer before the deadline") from error
 
-    async def _take(
+    async def _encode(
         self,
         item_ids: Sequence[str],
         records: Sequence[bytes | None],
         proxies: Sequence[bytes | None],
     ) -> None:
-        """Encode and hold what was read; forget what is gone or does not hold."""
+        """Encode records and put the states in memory; drop items without a valid record."""
         work = (self._encoder, self._telemetry, item_ids, records, proxies)
         if len(item_ids) > _INLINE_ITEMS:
             encoded = await asyncio.to_thread(encode_items, *work)
         else:
             encoded = encode_items(*work)
-        kept = [item_ids[n] for n in np.flatnonzero(encoded.fine).tolist()]
-        gone = [item_ids[n] for n in np.flatnonzero(~encoded.fine).tolist()]
-        self._table.put(kept, encoded.states, encoded.cold)
-        self._table.drop(gone)
-        if len(self._absent) + len(gone) > _MAX_ABSENT:
+        valid = [item_ids[n] for n in np.flatnonzero(encoded.valid).tolist()]
+        absent = [item_ids[n] for n in np.flatnonzero(~encoded.valid).tolist()]
+        self._table.put(valid, encoded.states, encoded.cold)
+        self._table.drop(absent)
+        if len(self._absent) + len(absent) > _MAX_ABSENT:
             self._absent.clear()
-        self._absent.update(gone)
-        self._absent.difference_update(kept)
+        self._absent.update(absent)
+        self._absent.difference_update(valid)
         self._telemetry.catalog_items.labels(self._label).set(len(self))
         self._telemetry.catalog_bytes.labels(self._label).set(self._table.nbytes)
 
@@ -229,7 +234,7 @@ class Catalog:
         )
         if not self.whole:
             log.warning(
-                "%s: RANK_CATALOG_MAX_BYTES has room for %d of %d items; the others are read "
-                "when requests name them",
+                "%s: RANK_CATALOG_MAX_BYTES has room for %d of %d items; the others are read when "
+                "requests name them. Raise it if rankings of the whole catalogue must be complete",
                 *(self._label, self._table.max_items, total),
             )

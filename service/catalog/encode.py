@@ -1,4 +1,4 @@
-"""From what the store holds of items to their states."""
+"""Item states from the item and proxy records of the store."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class ItemEncoder(Protocol):
 
 @dataclass(frozen=True)
 class Encoded:
-    """States (K, S) and whether cold (K,) of the K of N items that ``fine`` (N,) marks."""
+    """States (K, S) and cold flags (K,) of the K items that ``valid`` (N,) marks."""
 
-    fine: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
     states: NDArray[np.float32]
     cold: NDArray[np.bool_]
 
@@ -47,21 +47,29 @@ def encode_items(
     records: Sequence[bytes | None],
     proxy_records: Sequence[bytes | None],
 ) -> Encoded:
-    """Decode and encode the records of N items; those absent or refused are not ``fine``."""
+    """Decode and encode the records of N items.
+
+    An item is valid if its record is, and if the encoder makes a finite state of it. An item
+    without a valid proxy record is encoded with unknown proxies (NaN).
+    """
     manifest = encoder.artifact.manifest
     items = decode(records, manifest.embedding_dim)
     proxies = decode(proxy_records, len(manifest.proxies), allow_nan=True)
     proxies.values[~proxies.present | proxies.corrupt] = np.nan
-    fine = items.present & ~items.corrupt
-    mask = mask_matrix(items.mask[fine], len(manifest.modalities))
-    states = encoder.encode_items(items.values[fine], mask, proxies.values[fine])
-    # One row that is not finite would spoil the order of all others.
+    valid = items.present & ~items.corrupt
+    mask = mask_matrix(items.mask[valid], len(manifest.modalities))
+    states = encoder.encode_items(items.values[valid], mask, proxies.values[valid])
+    # One state that is not finite would spoil the order of all items.
     finite = np.isfinite(states).all(axis=1)
     states = states[finite]
-    fine[fine] = finite
-    for what, refused in (("item", items.present & ~fine), ("proxy", proxies.corrupt)):
-        if refused.any():
-            telemetry.corrupt_records.labels(what).inc(int(refused.sum()))
-            first = item_ids[int(refused.argmax())]
-            log.warning("%s: refused the %s record of %r", encoder.artifact.label, what, first)
-    return Encoded(fine, states, (items.mask[fine] & np.uint64(manifest.learned_mask)) == 0)
+    valid[valid] = finite
+    for record, corrupt in (("item", items.present & ~valid), ("proxy", proxies.corrupt)):
+        if corrupt.any():
+            count = int(corrupt.sum())
+            telemetry.corrupt_records.labels(record).inc(count)
+            first = item_ids[int(corrupt.argmax())]
+            log.warning(
+                "%s: %d corrupt %s records, the first that of item %r; publish again with --fresh",
+                *(encoder.artifact.label, count, record, first),
+            )
+    return Encoded(valid, states, (items.mask[valid] & np.uint64(manifest.learned_mask)) == 0)

@@ -1,4 +1,4 @@
-"""Item ids to rows, many at a time: open addressing over 64-bit hashes."""
+"""Rows of item ids, looked up many at a time: open addressing over 64-bit hashes."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from numpy.typing import NDArray
 
 MISSING = -1
 _REMOVED = -2
-_SLOTS_PER_ID = 4  # at least: fuller tables need several probes an id
+_SLOTS_PER_ID = 4  # at least: a fuller table needs several probes an id
 
 Rows = NDArray[np.int64]
 
 
 class IdIndex:
-    """Which row each id has; a row that was freed is given out again once it is released.
+    """Maps each id to a row. The row of a removed id is reused once it is released.
 
-    A dict of a million strings misses the cache several times an id, which costs more than
-    ranking does. Here a lookup is a few array operations whatever the size, because the strings
-    held are never read: an id is known by its 64-bit hash, which Python keys anew in every
-    process. Of two ids with one hash the second is refused (some 3e-8 likely among a million).
+    A dict of a million strings misses the processor's cache several times an id, which costs more
+    than the ranking. Here a lookup is a few array operations at any size, because it reads no
+    string: an id is known by its 64-bit hash, which Python salts anew in every process. Of two
+    ids with one hash, the second is refused (probability about 3e-8 among a million ids).
     """
 
     def __init__(self) -> None:
-        self.ids: list[str] = []  # by row; a free row keeps the id it had
+        self.ids: list[str] = []  # by row; a free row still has its old id
         self._count = 0
         self._free: list[int] = []
         self._hash = np.zeros(0, np.int64)  # by slot
@@ -37,21 +37,21 @@ class IdIndex:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the table, the ids not included."""
+        """Bytes of the table, without the ids."""
         return self._hash.nbytes + self._row.nbytes
 
     def reserve(self, count: int) -> None:
-        """Make room for ``count`` ids in all at once."""
+        """Make room for ``count`` ids in total."""
         if _SLOTS_PER_ID * count > len(self._row):
             self._resize(count)
 
     def rows(self, item_ids: Sequence[str]) -> Rows:
-        """Return the row of each id (N,), ``MISSING`` where it is not held."""
+        """Return the row of each id (N,), ``MISSING`` for an unknown id."""
         row = self._row[self._slots(_hashes(item_ids))]
         return row.astype(np.int64)
 
     def add(self, item_ids: Sequence[str]) -> Rows:
-        """Return a row for each of distinct ids (N,), ``MISSING`` for a refused one."""
+        """Add distinct ids and return their rows (N,), ``MISSING`` for a refused id."""
         hashes = _hashes(item_ids)
         rows = self._row[self._slots(hashes)].astype(np.int64)
         for n in np.flatnonzero(rows >= 0).tolist():
@@ -69,7 +69,7 @@ class IdIndex:
         return rows
 
     def remove(self, item_ids: Sequence[str]) -> Rows:
-        """Forget ids and return the rows (<= N,) they had; those wait to be released."""
+        """Remove ids and return their rows (<= N,), which are not reused until released."""
         slots = self._slots(_hashes(list(dict.fromkeys(item_ids))))
         slots = slots[self._row[slots] >= 0]
         rows = self._row[slots].astype(np.int64)
@@ -78,7 +78,7 @@ class IdIndex:
         return rows
 
     def release(self, rows: Iterable[int]) -> None:
-        """Let removed rows be given out again."""
+        """Let ``add`` reuse the rows of removed ids."""
         self._free.extend(rows)
 
     def _allot(self, item_id: str) -> int:
@@ -90,34 +90,34 @@ class IdIndex:
         return len(self.ids) - 1
 
     def _slots(self, hashes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where each hash (N,) lies, or the empty slot that ends its search."""
+        """Return the slot of each hash (N,), or the empty slot that ends its search."""
         last = len(self._row) - 1
         slots = hashes & last
-        lost = (self._hash[slots] != hashes).nonzero()[0]
-        while lost.size:
-            lost = lost[self._row[slots[lost]] != MISSING]
-            slots[lost] = (slots[lost] + 1) & last
-            lost = lost[self._hash[slots[lost]] != hashes[lost]]
+        pending = (self._hash[slots] != hashes).nonzero()[0]
+        while pending.size:
+            pending = pending[self._row[slots[pending]] != MISSING]
+            slots[pending] = (slots[pending] + 1) & last
+            pending = pending[self._hash[slots[pending]] != hashes[pending]]
         return slots
 
     def _insert(self, hashes: NDArray[np.int64], rows: Rows) -> None:
-        """Put distinct hashes (N,) that are not held into empty slots."""
+        """Put distinct, unknown hashes (N,) into empty slots."""
         self._slots_used += len(hashes)
         last = len(self._row) - 1
-        slots, todo = hashes & last, np.arange(len(hashes))
-        while todo.size:
-            wanted = slots[todo]
-            empty = self._row[wanted] == MISSING
-            self._row[wanted[empty]] = rows[todo[empty]]  # of two that want one slot, one gets it
-            won = self._row[wanted] == rows[todo]
-            self._hash[wanted[won]] = hashes[todo[won]]
-            todo = todo[~won]
-            slots[todo] = (slots[todo] + 1) & last
+        slots, pending = hashes & last, np.arange(len(hashes))
+        while pending.size:
+            target = slots[pending]
+            empty = self._row[target] == MISSING
+            self._row[target[empty]] = rows[pending[empty]]  # of two rows for one slot, one stays
+            stored = self._row[target] == rows[pending]
+            self._hash[target[stored]] = hashes[pending[stored]]
+            pending = pending[~stored]
+            slots[pending] = (slots[pending] + 1) & last
 
     def _resize(self, count: int) -> None:
-        """Build the table anew with room for ``count`` ids."""
-        held = self._row >= 0
-        hashes, rows = self._hash[held], self._row[held].astype(np.int64)
+        """Rebuild the table with room for ``count`` ids."""
+        used = self._row >= 0
+        hashes, rows = self._hash[used], self._row[used].astype(np.int64)
         size = 1 << (_SLOTS_PER_ID * count - 1).bit_length()
         self._hash, self._row = np.zeros(size, np.int64), np.full(size, MISSING, np.int32)
         self._slots_used = 0

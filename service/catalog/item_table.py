@@ -1,4 +1,4 @@
-"""Item states as one array in memory: rows come, change and go while rankings read them."""
+"""Item states as one array in memory, which changes while rankings read it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from service.catalog.id_index import MISSING, IdIndex, Rows
 
-TILE_ROWS = 64  # states are held in whole tiles, which the scorer multiplies
-# Python string, its place in lists and in the index, flags: measured with ids of 13 letters.
-_BYTES_BESIDE_STATE = 160
-_EVICTED_SHARE = 64
+TILE_ROWS = 64  # the scorer multiplies whole tiles of states
+# Of an item without its state: the id, its entries in lists and index, flags. Measured with ids
+# of 13 letters.
+OVERHEAD_BYTES = 160
+_EVICTED_SHARE = 64  # one item in so many is evicted at a time
 
 Flags = NDArray[np.bool_]
 Array = NDArray[np.float32]
@@ -21,10 +22,11 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Pool:
-    """What one request ranks: N places, each with an id, a state and whether the item is cold.
+    """The items that one request ranks: N places, each with an id, a state and a cold flag.
 
-    ``states`` is (N', S) and N' >= N a whole number of tiles; where ``held`` (N,) is given and
-    False, there is no item. ``missing`` are ids that were asked for and have no state.
+    ``states`` is (N', S), where N' >= N is a whole number of tiles. A place is empty where
+    ``held`` (N,) is False; None means that all places hold an item. ``missing`` are the requested
+    ids without a state.
     """
 
     item_ids: Sequence[str]
@@ -35,21 +37,21 @@ class Pool:
 
     @property
     def size(self) -> int:
-        """N."""
+        """The number N of places."""
         return len(self.cold)
 
     @property
     def count(self) -> int:
-        """How many places hold an item."""
+        """The number of places that hold an item."""
         return self.size if self.held is None else int(self.held.sum())
 
 
 class ItemTable:
-    """Rows of states; at most ``max_bytes`` of them, beside which the least used are evicted."""
+    """Rows of item states. Beyond ``max_bytes`` the least recently used items are evicted."""
 
     def __init__(self, state_dim: int, max_bytes: int) -> None:
-        self.max_items = max(1, max_bytes // (4 * state_dim + _BYTES_BESIDE_STATE))
-        self.evicts = False  # True once the items have not all fitted
+        self.max_items = max(1, max_bytes // (4 * state_dim + OVERHEAD_BYTES))
+        self.evicts = False  # True once not all items fit
         self._index = IdIndex()
         self._states = np.zeros((0, state_dim), np.float32)
         self._cold = np.zeros(0, np.bool_)
@@ -65,19 +67,19 @@ class ItemTable:
 
     @property
     def nbytes(self) -> int:
-        """Bytes in use, ids included; rows never touched take no memory and do not count."""
+        """Bytes in use, ids included. Rows that were never written do not count."""
         rows = len(self._index.ids)
         return rows * (4 * self._states.shape[1] + 80) + self._index.nbytes
 
     def reserve(self, count: int) -> None:
-        """Make room for ``count`` items and some more: what is not touched costs nothing."""
+        """Make room for ``count`` items and a quarter more; unwritten rows cost nothing."""
         self.evicts |= count > self.max_items
         count = min(count, self.max_items)
         self._index.reserve(count)
         self._grow(count + count // 4)
 
     def rows(self, item_ids: Sequence[str]) -> Rows:
-        """Return the row of each id (N,), ``MISSING`` if not held; notes their use."""
+        """Return the row of each id (N,), ``MISSING`` if unknown, and mark the items as used."""
         rows = self._index.rows(item_ids)
         if self.evicts:
             self._tick += 1
@@ -85,22 +87,23 @@ class ItemTable:
         return rows
 
     def put(self, item_ids: Sequence[str], states: Array, cold: Flags) -> Rows:
-        """Hold states (N, S) of distinct ids; return their rows (N,), ``MISSING`` if refused."""
-        if self._scans:  # what a scan reads stays as it is: changed items move to other rows
+        """Store states (N, S) of distinct ids; return their rows (N,), ``MISSING`` if refused."""
+        if self._scans:  # a scan reads the old rows: changed items move to other rows
             self.drop(item_ids)
         new = int((self._index.rows(item_ids) == MISSING).sum())
-        if (over := len(self) + new - self.max_items) > 0:
-            self._evict(over)
+        if (excess := len(self) + new - self.max_items) > 0:
+            self._evict(excess)
         rows = self._index.add(item_ids)
         self._grow(len(self._index.ids))
-        fine = rows != MISSING
-        kept = rows[fine]
-        self._states[kept], self._cold[kept], self._held[kept] = states[fine], cold[fine], True
-        self._used[kept], self._fresh[kept] = self._tick, True
+        accepted = rows != MISSING
+        target = rows[accepted]
+        self._states[target], self._cold[target] = states[accepted], cold[accepted]
+        self._held[target], self._fresh[target] = True, True
+        self._used[target] = self._tick
         return rows
 
     def drop(self, item_ids: Sequence[str]) -> None:
-        """Forget ids; unknown ones are fine."""
+        """Remove ids; unknown ones are ignored."""
         rows = self._index.remove(item_ids)
         self._held[rows] = False
         if self._scans:
@@ -109,14 +112,17 @@ class ItemTable:
             self._index.release(rows.tolist())
 
     def gather(self, item_ids: Sequence[str], rows: Rows) -> Pool:
-        """Return copies of the states of ``rows`` (N,), those that are there."""
-        found = rows != MISSING
+        """Return a pool with copies of the states of ``rows`` (N,).
+
+        Ids whose row is ``MISSING`` go to ``Pool.missing``.
+        """
+        present = rows != MISSING
         missing: list[str] = []
-        if not found.all():
-            missing = [item_ids[n] for n in np.flatnonzero(~found).tolist()]
-            item_ids = [item_ids[n] for n in np.flatnonzero(found).tolist()]
-            rows = rows[found]
-        tiles = np.zeros(-(-len(rows) // TILE_ROWS) * TILE_ROWS, np.int64)  # the rest: any row
+        if not present.all():
+            missing = [item_ids[n] for n in np.flatnonzero(~present).tolist()]
+            item_ids = [item_ids[n] for n in np.flatnonzero(present).tolist()]
+            rows = rows[present]
+        tiles = np.zeros(-(-len(rows) // TILE_ROWS) * TILE_ROWS, np.int64)  # padded with row 0
         tiles[: len(rows)] = rows
         return Pool(item_ids, self._states.take(tiles, axis=0), self._cold[rows], None, missing)
 
@@ -129,24 +135,27 @@ class ItemTable:
         return self._ids(self._held)
 
     def begin_reading(self) -> None:
-        """From here on an item is stale until it is put again."""
+        """Mark all items as stale; ``put`` makes an item fresh."""
         self._fresh[:] = False
 
     def stale(self, item_ids: Sequence[str]) -> list[str]:
-        """Return which distinct ids are not held or stale."""
+        """Return the ids, of distinct ones, that are unknown or stale."""
         rows = self._index.rows(item_ids)
         fresh = self._fresh[rows] & (rows != MISSING)
         return [item_ids[n] for n in np.flatnonzero(~fresh).tolist()]
 
     def drop_stale(self) -> None:
-        """Forget what was not put since the reading began."""
+        """Remove the items that were not put since ``begin_reading``."""
         self.drop(self._ids(self._held & ~self._fresh))
 
     def _ids(self, chosen: Flags) -> list[str]:
         return [self._index.ids[row] for row in np.flatnonzero(chosen).tolist()]
 
     def begin_scan(self, excluded: Sequence[str]) -> Pool:
-        """Return all items less ``excluded``, without a copy; nothing of it moves until the end."""
+        """Return a pool of all items except ``excluded``, without a copy of their states.
+
+        The pool does not change until ``end_scan``.
+        """
         self._scans += 1
         held = self._held[: len(self._index.ids)].copy()
         rows = self._index.rows(excluded)
@@ -156,14 +165,14 @@ class ItemTable:
         return Pool(self._index.ids, states, self._cold[:size], held)
 
     def end_scan(self) -> None:
-        """Give the rows free that a scan had kept."""
+        """End a scan; after the last one, rows of items removed meanwhile may be reused."""
         self._scans -= 1
         if not self._scans:
             self._index.release(self._parked)
             self._parked = []
 
     def _evict(self, count: int) -> None:
-        """Drop the ``count`` or more items that were used least lately."""
+        """Drop at least ``count`` items, the least recently used ones."""
         self.evicts = True
         rows = np.flatnonzero(self._held)
         count = min(len(rows), max(count, len(rows) // _EVICTED_SHARE))
@@ -172,7 +181,7 @@ class ItemTable:
             self.drop([self._index.ids[row] for row in oldest.tolist()])
 
     def _grow(self, count: int) -> None:
-        """Have at least ``count`` rows, a whole number of tiles; pages come with first use."""
+        """Make at least ``count`` rows, in whole tiles; the first write to a row takes memory."""
         if count <= len(self._states):
             return
         capacity = -(-max(count, len(self._states) * 5 // 4, 1024) // TILE_ROWS) * TILE_ROWS

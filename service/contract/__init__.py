@@ -1,1 +1,1 @@
-"""What training writes and the service reads: manifest, artifact files, records, Redis keys."""
+"""The interface of training and service: artifacts, records, Redis keys, shared measures."""

@@ -1,8 +1,4 @@
-"""The model repository on disk: ``models/<name>/<version>/`` and ``aliases.json`` beside them.
-
-An artifact is immutable: it is written under a temporary name, synced, and renamed into place.
-Versions are 1, 2, 3, ...; an alias such as ``champion`` names one of them.
-"""
+"""An artifact: the immutable folder of one model version, verified when it is opened."""
 
 from __future__ import annotations
 
@@ -21,15 +17,14 @@ from service.contract.manifest import Manifest
 MANIFEST = "manifest.json"
 GRAPHS = ("item_encoder", "user_encoder", "ranker")
 GOLDEN = "golden.npz"
-BIAS_REFERENCE = "bias_reference.npz"  # optional: artifacts made before there was one have none
+BIAS_REFERENCE = "bias_reference.npz"  # optional: old artifacts have none
 REQUIRED = (*(f"{graph}.onnx" for graph in GRAPHS), GOLDEN, "front.json")
-
 
 Array = NDArray[np.float32]
 
 
 class ArtifactError(Exception):
-    """An artifact that must not serve: ``file`` is the culprit, ``reason`` what is wrong."""
+    """An artifact is invalid: ``file`` is the file at fault, ``reason`` its fault."""
 
     def __init__(self, file: Path, reason: str) -> None:
         super().__init__(f"{file}: {reason}")
@@ -39,11 +34,11 @@ class ArtifactError(Exception):
 
 @dataclass(frozen=True)
 class Golden:
-    """Raw inputs and the logits that training computed for them.
+    """Golden inputs, and the outputs that training computed from them.
 
-    Shapes: embedding (N, D), modality_mask (N, M), proxies (N, P), user (1, U), tradeoffs (T,),
-    logits (T, N); history (L,) int64 rows of the golden items and cold_user (1, U), the vector
-    that the user encoder must give for them.
+    Shapes: embedding (N, D), modality_mask (N, M), proxies (N, P), user (1, U), tradeoffs (T,);
+    the ranker's logits (T, N). ``history`` (L,) int64 are rows of the golden items; ``cold_user``
+    (1, U) is the user encoder's vector of that history.
     """
 
     embedding: Array
@@ -62,11 +57,12 @@ class Golden:
 
 @dataclass(frozen=True)
 class BiasReference:
-    """What the model shows, measured on the top 10 of the whole catalogue, to hold traffic against.
+    """Exposure bias of a model, measured offline; the exposure monitor compares traffic with it.
 
-    Shapes: click_percentile (I,) in (0, 100), where each of ``item_ids`` stands by its training
-    clicks; tradeoffs (T,); score_deciles (T, 9), the inner deciles of the calibrated scores shown;
-    exposure_gini (T,), expected of ``WINDOW`` places.
+    Measured on the first ``TOP`` places of rankings of the whole catalogue. Shapes:
+    click_percentile (I,) in (0, 100), each item's percentile by training clicks; tradeoffs (T,);
+    score_deciles (T, 9), the inner deciles of the calibrated scores; exposure_gini (T,), the
+    expected Gini coefficient of ``WINDOW`` places.
     """
 
     WINDOW = 1000
@@ -79,21 +75,21 @@ class BiasReference:
     exposure_gini: Array
 
     def save(self, path: Path) -> None:
-        """Write the arrays to ``path`` as ``.npz`` without pickle; ids joined by newlines."""
+        """Write the arrays to ``path`` as ``.npz`` without pickle; newlines separate the ids."""
         joined = np.frombuffer("\n".join(self.item_ids).encode(), np.uint8)
         np.savez_compressed(path, **{**vars(self), "item_ids": joined})
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A verified artifact: its manifest is valid and every file has the hash it names."""
+    """A verified artifact: its manifest is valid, and so is the hash of every file."""
 
     path: Path
     manifest: Manifest
 
     @property
     def version(self) -> int:
-        """The number of the folder."""
+        """The model version, which is the folder's name."""
         return int(self.path.name)
 
     @property
@@ -106,38 +102,39 @@ class Artifact:
         return self.path / f"{name}.onnx"
 
     def golden(self) -> Golden:
-        """Read the golden inputs; raises ArtifactError if they are incomplete."""
+        """Read the golden inputs; raises ArtifactError if the arrays are not the expected ones."""
         return Golden(**_arrays(self.path / GOLDEN, {f.name for f in fields(Golden)}))
 
     def bias_reference(self) -> BiasReference | None:
-        """Read what the model shows, None where the artifact does not tell."""
+        """Read the bias reference, None if there is none; raises ArtifactError if it is invalid."""
         if BIAS_REFERENCE not in self.manifest.files:
             return None
         path = self.path / BIAS_REFERENCE
         arrays = _arrays(path, {f.name for f in fields(BiasReference)})
         ids = arrays.pop("item_ids").tobytes().decode()
-        found = BiasReference(item_ids=ids.split("\n") if ids else [], **arrays)
-        points = len(found.tradeoffs)
-        for name, shape in (
-            ("click_percentile", (len(found.item_ids),)),
+        reference = BiasReference(item_ids=ids.split("\n") if ids else [], **arrays)
+        points = len(reference.tradeoffs)
+        for name, expected in (
+            ("click_percentile", (len(reference.item_ids),)),
             ("score_deciles", (points, 9)),
             ("exposure_gini", (points,)),
         ):
-            if (given := getattr(found, name).shape) != shape:
-                raise ArtifactError(path, f"{name}: shape is {given}, not {shape}")
-        return found
+            if (shape := getattr(reference, name).shape) != expected:
+                raise ArtifactError(path, f"{name}: shape is {shape}, not {expected}")
+        return reference
 
 
 def _arrays(path: Path, names: set[str]) -> dict[str, Any]:
-    """Return the arrays of an ``.npz`` file, which must be ``names``."""
+    """Return the arrays of an ``.npz`` file; raises ArtifactError unless they are ``names``."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = dict(arrays)
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as npz:
+            arrays = dict(npz)
     except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise ArtifactError(path, f"cannot be read: {error}") from error
-    if found.keys() != names:
-        raise ArtifactError(path, f"cannot be read: holds {sorted(found)}, not {sorted(names)}")
-    return found
+    if arrays.keys() != names:
+        reason = f"cannot be read: its arrays are {sorted(arrays)}, not {sorted(names)}"
+        raise ArtifactError(path, reason)
+    return arrays
 
 
 def open_artifact(path: Path) -> Artifact:
@@ -151,8 +148,8 @@ def open_artifact(path: Path) -> Artifact:
         raise ArtifactError(manifest_path, f"cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the document"
-        raise ArtifactError(manifest_path, f"{where}: {first['msg']}") from error
+        field = ".".join(map(str, first["loc"])) or "the document"
+        raise ArtifactError(manifest_path, f"{field}: {first['msg']}") from error
     for name in REQUIRED:
         if name not in manifest.files:
             raise ArtifactError(manifest_path, f"files: {name} is not listed")
@@ -163,7 +160,7 @@ def open_artifact(path: Path) -> Artifact:
         if not file.is_file():
             raise ArtifactError(file, "is missing")
         if (actual := sha256(file)) != expected:
-            raise ArtifactError(file, f"SHA-256 is {actual}, the manifest says {expected}")
+            raise ArtifactError(file, f"SHA-256 is {actual}, not {expected} as in the manifest")
     if manifest.name != path.parent.name:
-        raise ArtifactError(manifest_path, f"name {manifest.name!r} is not its folder's name")
+        raise ArtifactError(manifest_path, f"name {manifest.name!r} is not the name of its folder")
     return Artifact(path, manifest)

@@ -1,103 +1,110 @@
-"""The metrics of a front: one entry each, which manifest, report and telemetry read.
-
-A new metric is an entry here and its value in ``training.metrics``.
-"""
+"""The metrics of a front: one list for the manifest, the report and the service's telemetry."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-Side = Literal["logged", "unbiased", "shown"]
-Table = Literal["full ranking", "accuracy", "top 10"]
+Group = Literal["logged", "unbiased", "shown"]
+Table = Literal["full ranking", "rows", "top 10"]
+TABLES: tuple[Table, ...] = ("full ranking", "rows", "top 10")
+
+_BOTH: tuple[Group, ...] = ("logged", "unbiased")
 
 
 @dataclass(frozen=True)
 class FrontMetric:
-    """A metric at one tradeoff.
+    """One metric of a front.
 
-    sides: the fields of ``FrontPoint`` that hold it. table: the table of a report that shows it,
-    with so many digits. exported: whether the service exports it as ``rank_model_front``.
+    ``groups`` are the fields of ``FrontPoint`` that hold it: sides, or ``shown`` for exposure.
+    ``table`` is the table of the report that has it as a column, printed with ``digits``
+    decimals. A ``monitored`` metric is exposed by the service, to compare traffic with it.
     """
 
     name: str
-    sides: tuple[Side, ...]
+    groups: tuple[Group, ...]
     table: Table
     description: str
     digits: int = 4
-    exported: bool = False
+    monitored: bool = False
 
-
-_BOTH: tuple[Side, ...] = ("logged", "unbiased")
-_LOGGED: tuple[Side, ...] = ("logged",)
-_SHOWN: tuple[Side, ...] = ("shown",)
 
 FRONT_METRICS = (
     FrontMetric(
         "recall_at_20",
         _BOTH,
         "full ranking",
-        "share of a user's held-out clicks among the first 20 of the whole catalogue; on the "
-        "unbiased side, of those on items with at most the median training count",
+        "share of a user's held-out clicks among the first 20 of the whole catalogue",
     ),
+    FrontMetric("ndcg_at_20", ("logged",), "full ranking", "NDCG of the same 20 places"),
     FrontMetric(
-        "ndcg_at_20", _LOGGED, "full ranking", "NDCG of the first 20, over the ideal order"
-    ),
-    FrontMetric(
-        "ndcg_at_20_hit", _LOGGED, "full ranking", "NDCG of the first 20, normalised by the hits"
+        "ndcg_at_20_hit",
+        ("logged",),
+        "full ranking",
+        "NDCG of the same 20 places, normalised by the hits alone",
     ),
     FrontMetric(
         "cold_recall_at_20",
-        _LOGGED,
+        ("logged",),
         "full ranking",
-        "recall_at_20 of clicks on items without a training click",
+        "recall_at_20 of items without a training click",
     ),
     FrontMetric(
         "matched_auc",
-        _LOGGED,
+        ("logged",),
         "full ranking",
-        "probability that a click outscores an item of like popularity",
+        "AUC of a held-out click against items of similar popularity",
+    ),
+    FrontMetric("auc", _BOTH, "rows", "area under the ROC curve of the score", monitored=True),
+    FrontMetric("auc_with_position", ("logged",), "rows", "AUC when the model knows the position"),
+    FrontMetric("gauc", _BOTH, "rows", "mean AUC of a user's own rows, weighted by their number"),
+    FrontMetric("logloss", _BOTH, "rows", "log loss of the calibrated score, in nats"),
+    FrontMetric("ece", ("logged",), "rows", "expected calibration error of the calibrated score"),
+    FrontMetric("ndcg_at_10", _BOTH, "top 10", "mean NDCG of the first 10 of a user's own rows"),
+    FrontMetric(
+        "recall_at_10", _BOTH, "top 10", "mean share of a user's clicks among the same 10 rows"
     ),
     FrontMetric(
-        "auc", _BOTH, "accuracy", "probability that a click outscores a skip", exported=True
+        "arp", ("shown",), "top 10", "average recommendation popularity: mean training clicks", 1
     ),
-    FrontMetric("auc_with_position", _LOGGED, "accuracy", "AUC once the model knows the position"),
-    FrontMetric(
-        "gauc", _BOTH, "accuracy", "AUC within users with both labels, weighted by their rows"
-    ),
-    FrontMetric("logloss", _BOTH, "accuracy", "log loss of the calibrated score in nats"),
-    FrontMetric("ece", _LOGGED, "accuracy", "expected calibration error of the calibrated score"),
-    FrontMetric(
-        "ndcg_at_10", _BOTH, "top 10", "NDCG of the first 10 of a user's own rows, all users alike"
-    ),
-    FrontMetric(
-        "recall_at_10", _BOTH, "top 10", "share of a user's clicks among the first 10 of their rows"
-    ),
-    FrontMetric("arp", _SHOWN, "top 10", "mean training clicks of an item shown", digits=1),
     FrontMetric(
         "popularity_percentile",
-        _SHOWN,
+        ("shown",),
         "top 10",
-        "mean percentile of an item shown by its training clicks; 50 is the median item",
-        digits=1,
-        exported=True,
+        "mean percentile by training clicks, 50 = the median item",
+        1,
+        monitored=True,
     ),
     FrontMetric(
         "tail_share",
-        _SHOWN,
+        ("shown",),
         "top 10",
-        "share of places that go to the 80 % least clicked items",
-        digits=3,
-        exported=True,
+        "share of the places with an item of the tail, the 80 % least clicked items",
+        3,
+        monitored=True,
     ),
     FrontMetric(
-        "exposure_gini", _SHOWN, "top 10", "Gini coefficient of places over items", digits=3
+        "exposure_gini",
+        ("shown",),
+        "top 10",
+        "Gini coefficient of the number of places by item",
+        3,
+        monitored=True,
     ),
-    FrontMetric("coverage", _SHOWN, "top 10", "share of items shown to anyone", digits=3),
+    FrontMetric("coverage", ("shown",), "top 10", "share of the items with at least one place", 3),
 )
 
 
-def describe(side: Side) -> str:
-    """Return one sentence that lists the metrics of a side, for the manifest's schema."""
-    metrics = (metric for metric in FRONT_METRICS if side in metric.sides)
-    return "; ".join(f"{metric.name}: {metric.description}" for metric in metrics) + "."
+def describe(group: Group) -> str:
+    """Return what the metrics of a group of ``FrontPoint`` are, in one line."""
+    return "; ".join(f"{m.name}: {m.description}" for m in FRONT_METRICS if group in m.groups)
+
+
+def monitored() -> list[tuple[str, Group, FrontMetric]]:
+    """Return (measure, group, metric) of all that telemetry exposes; a measure names its side."""
+    return [
+        (metric.name if group == "shown" else f"{group}_{metric.name}", group, metric)
+        for metric in FRONT_METRICS
+        if metric.monitored
+        for group in metric.groups
+    ]

@@ -1,4 +1,4 @@
-"""Names of the Redis keys. A space is a name from the manifest's ``spaces``."""
+"""Names of the Redis keys. A space is one of the manifest's ``spaces``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MAX_ID_CHARS = 128
 class Keys:
     """The keys of one model under one namespace.
 
-    Changes are announced on one stream for items and one for proxies, because proxies are
-    written once and shared by all models that use the same ones.
+    Items and proxies have a change stream each, because models that use the same proxies share
+    them: they are written and announced once.
 
-    A cluster spreads records by the whole of their key; what is read or written together besides
-    lies in one slot, by the tag in braces.
+    A cluster spreads records over its nodes by their whole key. The other keys of a namespace are
+    in one slot, by the tag in braces, so that one transaction can write several of them.
     """
 
     namespace: str
@@ -40,19 +40,19 @@ class Keys:
 
     @property
     def catalog(self) -> str:
-        """The set of all item ids of the space: what a request without candidates ranks."""
+        """The set of all item ids of the space: the catalogue."""
         return f"{{{self.namespace}}}:{self.spaces.items}:catalog"
 
     def published(self, space: str) -> str:
-        """Return the hash that tells a publisher which of its batches ``space`` already holds."""
+        """Return the hash that marks the batches already published to ``space``."""
         return f"{{{self.namespace}}}:{space}:published"
 
     @property
     def item_changes(self) -> str:
-        """The stream that names changed items, field ``ids``: ids joined by newlines."""
+        """The stream of changed items; newlines separate the ids in its field ``ids``."""
         return f"{{{self.namespace}}}:{self.spaces.items}:changes"
 
     @property
     def proxy_changes(self) -> str:
-        """The stream that names items whose proxies changed, laid out like ``item_changes``."""
+        """The stream of items with changed proxies, laid out like ``item_changes``."""
         return f"{{{self.namespace}}}:{self.spaces.proxies}:proxy-changes"

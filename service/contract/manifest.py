@@ -1,4 +1,4 @@
-"""The manifest: everything a reader must know about an artifact before touching a graph."""
+"""The manifest of an artifact: what a reader must know before it opens a graph."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class _Frozen(BaseModel):
 
 
 class Modality(_Frozen):
-    """One block of an item's ``embedding`` vector; blocks follow each other in manifest order."""
+    """One block of an item's ``embedding`` vector; the blocks are in manifest order."""
 
     name: Name
     dim: int = Field(ge=1)
     learned: bool = Field(
         default=False,
-        description="True for what the model learned per item id. An item without it is cold.",
+        description="True if the model learned the block by item id. An item without it is cold.",
     )
 
 
@@ -48,19 +48,19 @@ class Proxy(_Frozen):
     name: Name
     kind: Literal["numeric", "categorical"] = "numeric"
     categories: tuple[str, ...] = Field(
-        default=(), description="A categorical value travels as its index in this list."
+        default=(), description="A categorical value is stored as its index in this list."
     )
 
 
 class ContextField(_Frozen):
-    """One entry of the ranker's ``context`` vector and the value used when a request is silent."""
+    """One entry of the ranker's ``context`` vector; a request without it means ``neutral``."""
 
     name: Name
     neutral: float
 
 
 class Tensor(_Frozen):
-    """Name, dtype and shape of a graph's input or output; symbolic sizes are letters."""
+    """Name, dtype and shape of a graph's input or output; a letter is a symbolic size."""
 
     name: str
     dtype: Literal["float32"] = "float32"
@@ -75,7 +75,7 @@ class Graph(_Frozen):
 
 
 class Spaces(_Frozen):
-    """Names of the key spaces in Redis, so that no model reads another model's vectors."""
+    """Names of the key spaces in Redis. They keep the vectors of different models apart."""
 
     items: Name
     users: Name
@@ -83,7 +83,7 @@ class Spaces(_Frozen):
 
 
 class Calibration(_Frozen):
-    """``score = sigmoid(slope * logit + intercept)``; monotone, so it never changes an order."""
+    """``score = sigmoid(slope * logit + intercept)``: monotone, so it keeps every order."""
 
     slope: float = Field(gt=0)
     intercept: float
@@ -91,26 +91,27 @@ class Calibration(_Frozen):
 
 
 class Estimate(_Frozen):
-    """A mean and its standard error (None where it cannot be estimated)."""
+    """A mean and its standard error, None where that cannot be estimated."""
 
     mean: float
     se: float | None = Field(default=None, ge=0)
 
 
 class FrontPoint(_Frozen):
-    """What was measured at one tradeoff, by metric name."""
+    """The metrics at one tradeoff, by name; ``front_metrics`` lists them."""
 
     tradeoff: Unit
     logged: dict[str, Estimate] = Field(
-        description="On logged traffic as served, the position unknown to the model. "
-        + describe("logged")
+        description="On logged traffic, with positions unknown to the model. Users with one label "
+        "are left out of gauc, ndcg_at_10 and recall_at_10. A log with clicks but no skips has the "
+        f"metrics of the whole catalogue in place of the others. {describe('logged')}."
     )
     unbiased: dict[str, Estimate] = Field(
-        description="On unbiased traffic. " + describe("unbiased")
+        description=f"On unbiased traffic. {describe('unbiased')}."
     )
     shown: dict[str, Estimate] = Field(
         default_factory=dict,
-        description="Of the top 10 of the whole catalogue. " + describe("shown"),
+        description=f"Exposure in the top 10 of the whole catalogue. {describe('shown')}.",
     )
 
 
@@ -118,11 +119,17 @@ class Front(_Frozen):
     """The measured accuracy-bias front of one artifact, or of several seeds of its training."""
 
     points: tuple[FrontPoint, ...] = Field(min_length=2)
-    unbiased_kind: str = Field(description="What 'unbiased' means, e.g. 'uniform exposure'.")
-    axis: str = Field(description="The metric whose two values span the front, e.g. 'auc'.")
+    unbiased_kind: str = Field(
+        description="Kind of unbiased traffic, for example 'uniform exposure'."
+    )
+    axis: str = Field(description="The metric whose two sides span the front, for example 'auc'.")
     hypervolume: Estimate
-    reference: tuple[float, float] = Field(description="(logged, unbiased) corner, fixed before.")
-    spearman: dict[str, float] = Field(description="Rank correlation of tradeoff with each axis.")
+    reference: tuple[float, float] = Field(
+        description="Corner (logged, unbiased) of the hypervolume, fixed before training."
+    )
+    spearman: dict[str, float] = Field(
+        description="Rank correlation of the tradeoff with each side."
+    )
     gain: dict[str, Estimate] = Field(
         description="Paired gains: logged(w=1) - logged(w=0) and unbiased(w=0) - unbiased(w=1)."
     )
@@ -134,7 +141,7 @@ class Front(_Frozen):
 
 
 class DatasetInfo(_Frozen):
-    """Which data a model was trained on."""
+    """The dataset that a model was trained on."""
 
     name: str
     fingerprint: Sha256
@@ -144,7 +151,7 @@ class DatasetInfo(_Frozen):
 
 
 class Manifest(_Frozen):
-    """``manifest.json``. ``files`` holds the SHA-256 of every other file of the artifact."""
+    """``manifest.json``; ``files`` holds the SHA-256 of every other file of the artifact."""
 
     schema_version: SchemaVersion
     name: Name
@@ -164,18 +171,18 @@ class Manifest(_Frozen):
     spaces: Spaces
     default_tradeoff: Unit
     calibration: Calibration
-    parity_tolerance: float = Field(gt=0, description="Largest allowed |difference| of logits.")
+    parity_tolerance: float = Field(gt=0, description="Largest accepted difference of a logit.")
     front: Front
     files: dict[str, Sha256]
 
     @property
     def embedding_dim(self) -> int:
-        """Length D of an item's packed embedding: all modalities in order."""
+        """Length D of an item's embedding: all modalities in manifest order."""
         return sum(modality.dim for modality in self.modalities)
 
     @property
     def state_dim(self) -> int:
-        """Length S of an encoded item."""
+        """Length S of an item state."""
         return int(self.graphs["item_encoder"].outputs[0].shape[1])
 
     @property
@@ -185,14 +192,14 @@ class Manifest(_Frozen):
 
     @property
     def learned_mask(self) -> int:
-        """Bits of the modalities that were learned per item id."""
+        """Mask bits of the modalities that the model learned by item id."""
         return sum(1 << i for i, modality in enumerate(self.modalities) if modality.learned)
 
 
 def graph_signatures(
     *, embedding: int, modalities: int, proxies: int, state: int, user: int, context: int
 ) -> dict[Literal["item_encoder", "user_encoder", "ranker"], Graph]:
-    """Return the one signature that every artifact's graphs must have, for the given sizes."""
+    """Return the signatures that the graphs of every artifact must have, for the given sizes."""
     context_input = (Tensor(name="context", shape=(1, context)),) if context else ()
     return {
         "item_encoder": Graph(

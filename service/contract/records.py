@@ -8,11 +8,11 @@ One layout serves all three, little-endian, so that many records decode as one N
     2       2     reserved, 0
     4       4     number of values
     8       8     mask: bit i set = modality i present (items); 0 otherwise
-    16      8     written at, milliseconds since 1970
+    16      8     reserved, 0; readers ignore it, because old records hold a time here
     24      -     the values
 
-Items hold all modalities in manifest order, zeros where one is absent; proxies hold NaN where a
-value is unknown; users hold the ranker's ``user`` vector.
+An item's values are all modalities in manifest order, zeros where one is absent. A proxy record's
+values are NaN where a proxy is unknown. A user's values are the ranker's ``user`` vector.
 """
 
 from __future__ import annotations
@@ -34,15 +34,14 @@ _VALUES_AT = 24
 
 @dataclass(frozen=True)
 class Records:
-    """Decoded records: ``values`` (N, V) float32, ``mask`` (N,) uint64, ``written_ms`` (N,).
+    """Decoded records: ``values`` (N, V) float32 and ``mask`` (N,) uint64.
 
-    ``present`` (N,) is False where Redis had nothing, ``corrupt`` (N,) True where the bytes were
-    not a record of the expected length; both kinds of row hold zeros.
+    ``present`` (N,) is False where Redis held no record. ``corrupt`` (N,) is True where the bytes
+    are not a valid record of the expected length. Both kinds of row hold zeros.
     """
 
     values: NDArray[np.float32]
     mask: NDArray[np.uint64]
-    written_ms: NDArray[np.uint64]
     present: NDArray[np.bool_]
     corrupt: NDArray[np.bool_]
 
@@ -51,7 +50,6 @@ def encode(
     values: NDArray[np.floating],
     mask: NDArray[np.uint64] | None = None,
     *,
-    written_ms: int,
     half: bool = False,
 ) -> list[bytes]:
     """Pack ``values`` (N, V) and ``mask`` (N,) into N records; ``half`` stores float16."""
@@ -60,24 +58,23 @@ def encode(
     rows["dtype"] = int(half)
     rows["length"] = values.shape[1]
     rows["mask"] = 0 if mask is None else mask
-    rows["written_ms"] = written_ms
     rows["values"] = values
     size, packed = rows.itemsize, rows.tobytes()
     return [packed[start : start + size] for start in range(0, len(packed), size)]
 
 
 def decode(records: Sequence[bytes | None], length: int, *, allow_nan: bool = False) -> Records:
-    """Unpack N records of ``length`` values; a wrong one is marked corrupt, never raised.
+    """Unpack N records of ``length`` values; a wrong record is marked corrupt and never raises.
 
-    Without ``allow_nan`` a value that is not within +-``MAX_VALUE`` is corrupt, so that no product
-    of two overflows; with it (proxies: NaN is unknown) only an infinite one is.
+    A value beyond +-``MAX_VALUE`` makes a record corrupt, so that no product of two values
+    overflows; so does NaN. With ``allow_nan`` (for proxies, where NaN means unknown) only an
+    infinite value does.
     """
     count = len(records)
     values = np.zeros((count, length), np.float32)
     mask = np.zeros(count, np.uint64)
-    written_ms = np.zeros(count, np.uint64)
     present = np.fromiter((record is not None for record in records), np.bool_, count)
-    good = np.zeros(count, np.bool_)
+    valid = np.zeros(count, np.bool_)
     for code in range(len(_DTYPES)):
         layout = _layout(length, code)
         index = [
@@ -88,18 +85,18 @@ def decode(records: Sequence[bytes | None], length: int, *, allow_nan: bool = Fa
         if not index:
             continue
         rows = np.frombuffer(b"".join(records[row] or b"" for row in index), layout)
-        fine = (rows["version"] == CODEC_VERSION) & (rows["length"] == length)
         unpacked = rows["values"].astype(np.float32).reshape(len(index), length)
         refused = np.isinf(unpacked) if allow_nan else ~(np.abs(unpacked) <= MAX_VALUE)
-        fine &= ~refused.any(axis=1)
-        kept = np.asarray(index)[fine]
-        values[kept], mask[kept] = unpacked[fine], rows["mask"][fine]
-        written_ms[kept], good[kept] = rows["written_ms"][fine], True
-    return Records(values, mask, written_ms, present, present & ~good)
+        row_valid = (rows["version"] == CODEC_VERSION) & (rows["length"] == length)
+        row_valid &= ~refused.any(axis=1)
+        places = np.asarray(index)[row_valid]
+        values[places], mask[places] = unpacked[row_valid], rows["mask"][row_valid]
+        valid[places] = True
+    return Records(values, mask, present, present & ~valid)
 
 
 def decode_vector(record: bytes, length: int) -> NDArray[np.float32] | None:
-    """Unpack one record to (1, ``length``); None where ``decode`` would call it corrupt."""
+    """Unpack one record to (1, ``length``); return None where ``decode`` marks it corrupt."""
     if len(record) < _VALUES_AT:
         return None
     version, code, _, count = _HEAD.unpack_from(record)
@@ -109,7 +106,7 @@ def decode_vector(record: bytes, length: int) -> NDArray[np.float32] | None:
     if len(record) != _VALUES_AT + length * dtype.itemsize:
         return None
     values = np.frombuffer(record, dtype, offset=_VALUES_AT).astype(np.float32).reshape(1, length)
-    return values if (np.abs(values) <= MAX_VALUE).all() else None  # nor NaN
+    return values if (np.abs(values) <= MAX_VALUE).all() else None  # False for NaN as well
 
 
 def mask_matrix(mask: NDArray[np.uint64], modalities: int) -> NDArray[np.float32]:
@@ -133,7 +130,7 @@ def _layout(length: int, code: int) -> np.dtype[np.void]:
             ("reserved", "<u2"),
             ("length", "<u4"),
             ("mask", "<u8"),
-            ("written_ms", "<u8"),
+            ("reserved_8", "<u8"),
             ("values", _DTYPES[code], (length,)),
         ]
     )

@@ -1,4 +1,8 @@
-"""The model repository: ``models/<name>/<version>/`` and its aliases."""
+"""The model repository on disk: ``models/<name>/<version>/`` and ``models/<name>/aliases.json``.
+
+An artifact is immutable: it is written under a temporary name, synced, and renamed into place.
+Versions are 1, 2, 3, ...; an alias such as ``champion`` names one of them.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +21,14 @@ from service.contract.files import sync, write_atomically
 from service.contract.manifest import Name
 
 ALIASES = "aliases.json"
-
-
 CHAMPION = "champion"
 
-
 _NAMES = "lower-case letters, digits, - and _, a letter or digit first, at most 64"
-
-
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")  # str.isdigit accepts what int() does not
 
 
 class Repository:
-    """The folder ``models/``: finds versions, adds one, moves aliases."""
+    """The folder ``models/``: finds and adds versions, reads and moves aliases."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -46,15 +45,18 @@ class Repository:
         folder = self.root / name
         if not folder.is_dir():
             return []
-        found = (path for path in folder.iterdir() if _VERSION.fullmatch(path.name))
-        return sorted(int(path.name) for path in found if path.is_dir())
+        numbered = (path for path in folder.iterdir() if _VERSION.fullmatch(path.name))
+        return sorted(int(path.name) for path in numbered if path.is_dir())
 
     def path(self, name: str, version: int) -> Path:
         """Return the folder of one version."""
         return self.root / name / str(version)
 
     def aliases(self, name: str) -> dict[str, int]:
-        """Return alias -> version of ``name``; empty where none was ever set."""
+        """Return alias -> version of ``name``, empty if it has no aliases.
+
+        Raises ArtifactError if ``aliases.json`` is invalid.
+        """
         path = self.root / name / ALIASES
         try:
             aliases = TypeAdapter(dict[Name, int]).validate_json(path.read_bytes())
@@ -67,34 +69,34 @@ class Repository:
         return aliases
 
     def check_name(self, name: str) -> None:
-        """Raise ArtifactError unless ``name`` may name a model."""
+        """Raise ArtifactError unless ``name`` is a valid name of a model."""
         if not _is_name(name):
             raise ArtifactError(self.root / name, f"{name!r} is no name: {_NAMES}")
 
     def check_alias(self, name: str, alias: str) -> None:
-        """Raise ArtifactError unless ``alias`` may name a version; a number would hide one."""
+        """Raise ArtifactError unless ``alias`` is valid; a number would hide a version."""
         if not _is_name(alias) or _VERSION.fullmatch(alias):
             reason = f"{alias!r} is no alias: {_NAMES}, and no number"
             raise ArtifactError(self.root / name / ALIASES, reason)
 
     def resolve(self, reference: str, alias: str = CHAMPION) -> Path:
-        """Return the folder that ``name``, ``name@version`` or ``name@alias`` stands for.
+        """Return the folder of ``name``, ``name@version`` or ``name@alias``.
 
-        A bare name stands for its ``alias`` if set, else for its newest version. Raises
+        A bare name means its ``alias`` if that is set, else its newest version. Raises
         ArtifactError if there is no such version.
         """
-        name, _, wanted = reference.partition("@")
+        name, _, suffix = reference.partition("@")
         if name not in (names := self.names()):  # a name never leads out of the repository
-            known = ", ".join(names) or "none"
-            raise ArtifactError(self.root / name, f"no such model (there are: {known})")
+            choice = ", ".join(names) or "none"
+            raise ArtifactError(self.root / name, f"no such model (there are: {choice})")
         versions, aliases = self.versions(name), self.aliases(name)
-        if _VERSION.fullmatch(wanted):
-            version = int(wanted)
-        elif wanted or alias in aliases:
-            if (wanted or alias) not in aliases:
-                known = ", ".join(sorted(aliases)) or "none"
-                raise ArtifactError(self.root / name, f"no alias {wanted!r} (there are: {known})")
-            version = aliases[wanted or alias]
+        if _VERSION.fullmatch(suffix):
+            version = int(suffix)
+        elif suffix or alias in aliases:
+            if (suffix or alias) not in aliases:
+                choice = ", ".join(sorted(aliases)) or "none"
+                raise ArtifactError(self.root / name, f"no alias {suffix!r} (there are: {choice})")
+            version = aliases[suffix or alias]
         else:
             version = versions[-1]
         if version not in versions:
@@ -102,7 +104,10 @@ class Repository:
         return self.path(name, version)
 
     def promote(self, name: str, version: int, alias: str = CHAMPION) -> int | None:
-        """Point ``alias`` at ``version`` atomically; return the version it left, if any."""
+        """Move ``alias`` to ``version`` atomically; return its version before, None if it is new.
+
+        Raises ArtifactError if the artifact of ``version`` is invalid.
+        """
         self.check_alias(name, alias)
         open_artifact(self.path(name, version))
         aliases = self.aliases(name)
@@ -115,7 +120,7 @@ class Repository:
 
     @contextlib.contextmanager
     def staging(self, name: str) -> Iterator[Path]:
-        """Yield an empty folder beside the versions; it is removed unless added."""
+        """Yield an empty folder next to the versions; it is removed unless added."""
         self.check_name(name)
         parent = self.root / name
         parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +131,7 @@ class Repository:
             shutil.rmtree(folder, ignore_errors=True)
 
     def add(self, name: str, staged: Path) -> Artifact:
-        """Verify and sync the staged folder, then rename it to the next free version."""
+        """Verify and sync a staged folder, then rename it to the next free version."""
         manifest = open_artifact(staged).manifest
         folder_mode = 0o755  # mkdtemp made it private; another user may run the service
         staged.chmod(folder_mode)

@@ -1,4 +1,4 @@
-"""What a store URL names: one server, a cluster, or a primary that sentinels know."""
+"""URLs of the store: one server, a cluster, or a primary watched by sentinels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PORTS = {"cluster": 6379, "sentinel": 26379}
 
 @dataclass(frozen=True)
 class StoreUrl:
-    """A parsed URL; ``nodes`` are those of the cluster, or the sentinels that know ``primary``.
+    """A parsed URL; ``nodes`` are nodes of the cluster, or sentinels of ``primary``.
 
-    ``url`` is what redis-py reads: scheme, credentials, database and options. Its host counts for
-    a server alone.
+    ``url`` is for redis-py: scheme, credentials, database and options. Its host is meant for a
+    single server only.
     """
 
     kind: Literal["server", "cluster", "sentinel"]
@@ -35,12 +35,14 @@ class StoreUrl:
 
 
 def parse(url: str) -> StoreUrl:
-    """Return what ``url`` names; raises ValueError where it names nothing.
+    """Parse a URL of the store; raises ValueError if it names none.
 
-    ``redis://``, ``rediss://`` (TLS) and ``unix://`` are redis-py's. ``redis+cluster://HOST:PORT,
-    HOST:PORT`` names some nodes of a cluster, ``redis+sentinel://HOST:PORT,HOST:PORT/PRIMARY/DB``
-    sentinels and the primary they watch; ``rediss+...`` encrypts. Credentials stand before the
-    hosts and are the servers', not the sentinels'; options after ``?`` are redis-py's.
+    - ``redis://``, ``rediss://`` (TLS) and ``unix://``: one server, as in redis-py.
+    - ``redis+cluster://HOST:PORT,HOST:PORT``: some nodes of a cluster.
+    - ``redis+sentinel://HOST:PORT,HOST:PORT/PRIMARY/DB``: sentinels and the primary they watch.
+
+    ``rediss+...`` adds TLS. Credentials before the hosts are for the servers, not for the
+    sentinels. Options after ``?`` are those of redis-py.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in SCHEMES:
@@ -73,16 +75,16 @@ def parse(url: str) -> StoreUrl:
 
 
 def without_password(url: str) -> str:
-    """Return ``url`` as it may be shown: without credentials and options."""
+    """Return ``url`` without credentials and options, fit for messages."""
     scheme, separator, rest = url.partition("://")
     return f"{scheme}{separator}{rest.partition('?')[0].rpartition('@')[2]}"
 
 
 def _node(text: str, port: int) -> tuple[str, int]:
-    found = urlsplit(f"//{text}")
-    if not found.hostname:
+    node = urlsplit(f"//{text}")
+    if not node.hostname:
         raise ValueError(f"{text!r} is no HOST or HOST:PORT")
-    return found.hostname, found.port or port
+    return node.hostname, node.port or port
 
 
 def _text(node: tuple[str, int]) -> str:

@@ -1,1 +1,1 @@
-"""What rankings show, held against what the model was measured to show."""
+"""Exposure bias of what rankings show, next to the bias measured before the model was released."""

@@ -1,8 +1,8 @@
-"""Exposure bias: what is shown at each tradeoff, as the model's own front was measured."""
+"""The exposure monitor: exposure bias by model, tradeoff and pool, as the front measures it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
@@ -10,33 +10,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.artifact import Artifact, BiasReference
+from service.contract.front_metrics import monitored
 from service.contract.manifest import Front
+from service.contract.measures import gini, in_tail
 from service.telemetry import Telemetry
 
 TENTHS = tuple(f"{tenth / 10:.1f}" for tenth in range(11))
 WHOLE = "catalogue"
 POOLS = ("candidates", WHOLE)
 _TOP, _WINDOW = BiasReference.TOP, BiasReference.WINDOW
-_TAIL_PERCENTILE = 80.0
-_BATCH = 256  # rankings looked at together: one by one would cost as much as ranking
-_FEWEST_SCORES = 100  # from which a drift is told
+_BATCH = 256  # rankings counted at once: one at a time, counting would cost as much as ranking
+_FEWEST_SCORES = 100  # of a window that reports a drift
+_WINDOWED = "exposure_gini"  # depends on the number of places: the reference has that of a window
 
 Floats = NDArray[np.floating]
 Hashes = NDArray[np.int64]
+_Ranking = tuple[int, list[str], list[float], int]  # pool monitor, item ids, scores, cold items
 
 
 class ExposureMonitor:
-    """Counts what one model's rankings show; ``add`` notes, ``report`` tells the metrics.
+    """Counts the items that one model's rankings show, in their first 10 places.
 
-    An item that was not in training has no clicks: its popularity percentile is 0.
+    ``add`` queues a ranking, ``report`` updates the metrics. An item that was not in training has
+    no clicks, so its popularity percentile is 0.
     """
 
     def __init__(self, artifact: Artifact, telemetry: Telemetry) -> None:
-        reference = artifact.bias_reference()  # not kept: it holds all ids
-        self._noted: list[tuple[int, list[str], list[float], int]] = []
+        reference = artifact.bias_reference()  # a local name: it holds the ids of all items
+        self._queue: list[_Ranking] = []
         self._popularity = _Popularity(reference) if reference else None
-        self._views = [
-            _View(
+        self._pools = [
+            _PoolMonitor(
                 telemetry,
                 (artifact.label, tradeoff, pool),
                 has_popularity=reference is not None,
@@ -48,64 +52,65 @@ class ExposureMonitor:
         _report_front(artifact.label, artifact.manifest.front, reference, telemetry)
 
     def add(self, tradeoff: float, whole: bool, columns: Mapping[str, Any]) -> None:
-        """Note a ranking, laid out as ``schemas.ItemColumns``, of the whole catalogue or not."""
+        """Queue a ranking of the whole catalogue or of candidates, laid out as ``ItemColumns``."""
         status = columns["status"][:_TOP]
-        shown = len(status) - status.count("missing")  # those stand last
-        view = len(POOLS) * round(10 * tradeoff) + whole
+        shown = len(status) - status.count("missing")  # missing items are last
+        pool = len(POOLS) * round(10 * tradeoff) + whole
         ids, scores = columns["item_ids"][:shown], columns["scores"][:shown]
-        self._noted.append((view, ids, scores, status.count("cold")))
-        if len(self._noted) >= _BATCH:
-            self._take()
+        self._queue.append((pool, ids, scores, status.count("cold")))
+        if len(self._queue) >= _BATCH:
+            self._count_queue()
 
     def report(self, items: int) -> None:
-        """Bring all metrics up to date; the catalogue holds ``items``."""
-        self._take()
-        for view in self._views:
-            view.report(items)
+        """Bring all metrics up to date; ``items`` is the size of the catalogue."""
+        self._count_queue()
+        for pool in self._pools:
+            pool.report(items)
 
-    def _take(self) -> None:
-        """Look at what was noted, all at once."""
-        if not self._noted:
+    def _count_queue(self) -> None:
+        """Count all queued rankings in one pass of array operations."""
+        if not self._queue:
             return
-        views, ids, scores, cold = zip(*self._noted, strict=True)
-        self._noted.clear()
+        pools, ids, scores, cold = zip(*self._queue, strict=True)
+        self._queue.clear()
         lengths = [len(shown) for shown in ids]
         hashes = np.fromiter(map(hash, chain.from_iterable(ids)), np.int64, sum(lengths))
         score = np.fromiter(chain.from_iterable(scores), np.float64, len(hashes))
-        order = np.argsort(np.repeat(views, lengths), kind="stable")
+        order = np.argsort(np.repeat(pools, lengths), kind="stable")  # places grouped by pool
         hashes, score = hashes[order], score[order]
         percentile = self._popularity.percentile(hashes) if self._popularity else None
         rankings, places, colds = (
-            np.bincount(views, weight, len(self._views)).astype(np.int64)
+            np.bincount(pools, weight, len(self._pools)).astype(np.int64)
             for weight in (None, lengths, cold)
         )
         ends = places.cumsum()
         for number in np.flatnonzero(rankings).tolist():
-            own = slice(ends[number] - places[number], ends[number])
-            view = self._views[number]
-            view.count(int(rankings[number]), int(places[number]), int(colds[number]))
-            view.keep(hashes[own], score[own])
+            span = slice(ends[number] - places[number], ends[number])
+            pool = self._pools[number]
+            pool.count(int(rankings[number]), int(places[number]), int(colds[number]))
+            pool.extend_window(hashes[span], score[span])
             if percentile is not None:
-                view.count_popularity(percentile[own])
+                pool.count_popularity(percentile[span])
 
 
 class _Popularity:
-    """Percentiles by the hash of an id: 12 bytes an item."""
+    """Popularity percentiles by the hash of an item id: 12 bytes an item."""
 
     def __init__(self, reference: BiasReference) -> None:
         hashes = np.fromiter(map(hash, reference.item_ids), np.int64, len(reference.item_ids))
         order = np.argsort(hashes)
-        self._hashes = np.append(hashes[order], 0)  # never empty, and a search may end behind all
+        # A last entry for searches that end behind all hashes.
+        self._hashes = np.append(hashes[order], 0)
         self._percentile = np.append(reference.click_percentile[order], np.float32(0))
 
     def percentile(self, hashes: Hashes) -> Floats:
-        """Return the percentile (N,) of ids by their hash, 0 for unknown ones."""
+        """Return the percentile (N,) of each hash (N,), 0 for an unknown one."""
         place = np.searchsorted(self._hashes[:-1], hashes)
         return np.where(self._hashes[place] == hashes, self._percentile[place], 0.0)
 
 
-class _View:
-    """Rankings of one pool around one tradeoff."""
+class _PoolMonitor:
+    """Metrics of the rankings of one pool at one tradeoff, to the nearest tenth."""
 
     def __init__(
         self,
@@ -129,52 +134,41 @@ class _View:
         self._changed = False
 
     def count(self, rankings: int, places: int, cold: int) -> None:
-        """Count rankings, the places of their items, and those of cold ones."""
+        """Count rankings, their places, and the places of cold items."""
         self._rankings.inc(rankings)
         self._places.inc(places)
         self._cold.inc(cold)
 
     def count_popularity(self, percentile: Floats) -> None:
-        """Count the popularity (K,) of what was shown."""
-        self._tail.inc(int((percentile <= _TAIL_PERCENTILE).sum()))
+        """Count the popularity percentiles (K,) of the items in K places."""
+        self._tail.inc(int(in_tail(percentile).sum()))
         self._percentiles.inc(float(percentile.sum()))
 
-    def keep(self, hashes: Hashes, scores: Floats) -> None:
-        """Keep the last places (K,)."""
+    def extend_window(self, hashes: Hashes, scores: Floats) -> None:
+        """Append the item hashes and scores of K places to the window of the last 1,000."""
         self._hashes = np.concatenate([self._hashes, hashes])[-_WINDOW:]
         self._scores = np.concatenate([self._scores, scores])[-_WINDOW:]
         self._changed = True
 
     def report(self, items: int) -> None:
-        """Tell what only all kept places together tell."""
+        """Update the metrics of the window: its size, Gini coefficient and score drift."""
         if not self._changed:
             return
         self._changed = False
         self._window.set(len(self._hashes))
         if len(self._hashes):
-            self._telemetry.exposure_gini.labels(*self._labels).set(gini(self._hashes, items))
+            places = np.unique(self._hashes, return_counts=True)[1]
+            self._telemetry.exposure_gini.labels(*self._labels).set(gini(places, items))
         if self._deciles is not None and len(self._scores) >= _FEWEST_SCORES:
             drift = stability_index(self._scores, self._deciles)
             self._telemetry.exposure_drift.labels(*self._labels).set(drift)
 
 
-def gini(shown: Hashes, items: int) -> float:
-    """Return the Gini coefficient of how often each of ``items`` is among ``shown`` (K,), K > 0.
-
-    In [0, 1): 0 where all are shown alike. From the ordered amounts x_1 <= ... <= x_I:
-    sum_i (2 i - I - 1) x_i / (I sum_i x_i); items not shown have 0.
-    """
-    amounts = np.sort(np.unique(shown, return_counts=True)[1])
-    items = max(items, len(amounts))
-    weight = 2 * np.arange(items - len(amounts) + 1, items + 1) - items - 1
-    return float(weight @ amounts / (items * len(shown)))
-
-
 def stability_index(values: Floats, deciles: Floats) -> float:
     """Return the population stability index of ``values`` (K,) against inner ``deciles`` (9,).
 
-    sum_b (p_b - q_b) ln(p_b / q_b) over the ten bins, q_b = 1/10; half a value is added to each
-    bin, so that none is empty. Below .1 is commonly read as no shift, above .25 as a large one.
+    sum_b (p_b - q_b) ln(p_b / q_b) over the ten bins, q_b = 1/10. Half a value is added to each
+    bin, so that none is empty. By convention, below 0.1 is no shift and above 0.25 a large one.
     """
     counts = np.bincount(np.searchsorted(deciles, values, side="right"), minlength=10) + 0.5
     share = counts / counts.sum()
@@ -184,21 +178,26 @@ def stability_index(values: Floats, deciles: Floats) -> float:
 def _report_front(
     model: str, front: Front, reference: BiasReference | None, telemetry: Telemetry
 ) -> None:
-    """Show the measured front at the tradeoffs that traffic is counted at."""
-    at = np.array([point.tradeoff for point in front.points])
-    measured: dict[str, Sequence[float]] = {}
-    for axis in ("logged", "unbiased"):
-        measured[f"{axis}_auc"] = [_mean(getattr(point, axis), "auc") for point in front.points]
-    for name in ("popularity_percentile", "tail_share"):
-        measured[name] = [_mean(point.shown, name) for point in front.points]
-    curves = {name: (at, np.array(values)) for name, values in measured.items()}
+    """Set the measured front at the tenths of the tradeoff that rankings are counted at.
+
+    A measure without a value is not set.
+    """
+    tradeoffs = np.array([point.tradeoff for point in front.points])
+    curves = {
+        measure: (
+            tradeoffs,
+            np.array([_mean(getattr(point, group), metric.name) for point in front.points]),
+        )
+        for measure, group, metric in monitored()
+        if metric.name != _WINDOWED
+    }
     if reference:
-        curves["exposure_gini"] = (reference.tradeoffs, reference.exposure_gini)
-    for name, (tradeoffs, values) in curves.items():
+        curves[_WINDOWED] = (reference.tradeoffs, reference.exposure_gini)
+    for measure, (at, values) in curves.items():
         for tenth in TENTHS:
-            value = float(np.interp(float(tenth), tradeoffs, values))
+            value = float(np.interp(float(tenth), at, values))
             if np.isfinite(value):
-                telemetry.front.labels(model, tenth, name).set(value)
+                telemetry.front.labels(model, tenth, measure).set(value)
 
 
 def _mean(metrics: Mapping[str, Any], name: str) -> float:

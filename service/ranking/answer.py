@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.catalog.item_table import Pool
+from service.contract.measures import calibrated_score
 from service.models.scorer import Scorer
 from service.ranking.request import Clock
 from service.ranking.top_k import places, top_k
@@ -36,7 +37,7 @@ def rank_pool(scorer: Scorer, pool: Pool, question: Question, clock: Clock) -> C
     logits = _logits(scorer, pool, question, tradeoffs)
     clock.lap("score")
     best = top_k(logits[0], pool.item_ids, min(question.top_k, pool.count))
-    scores = _calibrated(scorer, logits[:, best])
+    scores = calibrated_score(scorer.artifact.manifest.calibration, logits[:, best])
     absent = sorted(pool.missing)[: question.top_k - len(best)]
     none = [None] * len(absent)
     columns: Columns = {
@@ -80,9 +81,3 @@ def _logits(scorer: Scorer, pool: Pool, question: Question, tradeoffs: tuple[flo
     if pool.held is not None:
         logits[:, ~pool.held] = -np.inf
     return logits
-
-
-def _calibrated(scorer: Scorer, logits: Array) -> NDArray[np.float64]:
-    calibration = scorer.artifact.manifest.calibration
-    scaled = calibration.slope * logits.astype(np.float64) + calibration.intercept
-    return np.asarray(1.0 / (1.0 + np.exp(-scaled)))

@@ -1,1 +1,1 @@
-"""Reads of Redis: the only package that knows redis-py."""
+"""Reads of Redis. This is the only package that knows redis-py."""

@@ -1,4 +1,4 @@
-"""A circuit breaker: a store that does not answer is not waited for by every request."""
+"""A circuit breaker: while the store does not answer, requests do not wait for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from service.errors import StoreOpenError
 from service.telemetry import Telemetry
 
-FAILURES = 3  # in a row, that open it
+FAILURES = 3  # in a row that open the breaker
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 4.0
 
@@ -16,9 +16,10 @@ CLOSED, HALF_OPEN, OPEN = 0, 1, 2
 
 
 class Breaker:
-    """Closed, reads go through. Open, they fail at once, but one a pause, which probes.
+    """Closed: reads go through. Open: reads fail at once, except one probe per pause.
 
-    ``FAILURES`` in a row open it; each probe that fails doubles the pause; any success closes it.
+    ``FAILURES`` failures in a row open the breaker. A failed probe doubles the pause, up to
+    ``LONGEST_PAUSE_S``. Any success closes the breaker.
     """
 
     def __init__(self, telemetry: Telemetry, clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,24 +31,26 @@ class Breaker:
         self._state = CLOSED
 
     def check(self) -> None:
-        """Return if a read may try; raises StoreOpenError where it may not."""
+        """Return if a read may go through; raises StoreOpenError if not."""
         if self._state == CLOSED:
             return
         now = self._clock()
         if now < self._probe_at:
-            raise StoreOpenError("the store did not answer lately")
-        self._probe_at = now + self._pause_s  # where the probe is never heard of again
+            raise StoreOpenError(
+                f"the store did not answer; the breaker probes it within {LONGEST_PAUSE_S:g} s"
+            )
+        self._probe_at = now + self._pause_s  # in case the probe never reports
         self._set(HALF_OPEN)
 
     def succeeded(self) -> None:
-        """Note that the store answered."""
+        """Report an answer of the store: the breaker closes."""
         self._failures = 0
         if self._state != CLOSED:
             self._pause_s = FIRST_PAUSE_S
             self._set(CLOSED)
 
     def failed(self) -> None:
-        """Note that the store did not answer."""
+        """Report a read without an answer: the breaker may open."""
         self._failures += 1
         if self._state == OPEN or self._failures < FAILURES:
             return

@@ -13,19 +13,20 @@ from redis.backoff import NoBackoff
 
 from service.contract.store_url import parse
 
-# An idle connection that the server closed fails its next command once: one retry reconnects.
+# If the server has closed an idle connection, its next command fails once; a retry reconnects.
 _RETRIES = 1
 
 
 class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
-    """Asks sentinels for the primary's address, and has those wait who find it exhausted."""
+    """A sentinel pool that blocks, instead of raising, when all connections are in use."""
 
 
 def connect(url: str, connections: int, connect_s: float, answer_s: float | None) -> Any:
-    """Return a client; its stubs cannot say that replies are bytes, so it goes untyped.
+    """Return a client of the store at ``url``; it connects on its first command.
 
-    ``connections`` at most, to each node of a cluster. ``connect_s`` is the longest wait for a
-    connection, ``answer_s`` for each part of an answer. Nothing is connected yet.
+    ``connections`` is the most connections, in a cluster to each node. ``connect_s`` is the
+    longest wait for a connection, ``answer_s`` for each part of an answer, in seconds. The client
+    is untyped: redis-py's stubs cannot express that replies are bytes.
     """
     store = parse(url)
     timeouts = {"socket_timeout": answer_s, "socket_connect_timeout": connect_s}
@@ -38,19 +39,19 @@ def connect(url: str, connections: int, connect_s: float, answer_s: float | None
     limits: dict[str, Any] = {"max_connections": connections, "timeout": connect_s}
     if store.kind == "server":
         return Redis.from_pool(BlockingConnectionPool.from_url(store.url, **limits, **options))
-    given: dict[str, Any] = dict(parse_url(store.url))
-    for name in ("host", "port", "connection_class"):  # the sentinels tell
-        given.pop(name, None)
-    given |= {"ssl": True} if store.tls else {}
-    tls = {name: value for name, value in given.items() if name.startswith("ssl")}
+    url_options: dict[str, Any] = dict(parse_url(store.url))
+    for name in ("host", "port", "connection_class"):  # the sentinels know the primary's
+        url_options.pop(name, None)
+    url_options |= {"ssl": True} if store.tls else {}
+    tls = {name: value for name, value in url_options.items() if name.startswith("ssl")}
     sentinel = Sentinel(store.nodes, sentinel_kwargs={**timeouts, **tls}, protocol=2)
     return sentinel.master_for(
-        store.primary, connection_pool_class=_SentinelPool, **{**limits, **options, **given}
+        store.primary, connection_pool_class=_SentinelPool, **{**limits, **options, **url_options}
     )
 
 
 async def close(client: Any) -> None:
-    """Close what ``connect`` returned, sentinels' connections included."""
+    """Close a client of ``connect``, with its connections to sentinels."""
     await client.aclose()
     if isinstance(pool := getattr(client, "connection_pool", None), _SentinelPool):
         await pool.sentinel_manager.aclose()

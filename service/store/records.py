@@ -1,4 +1,4 @@
-"""What the service reads of Redis; redis-py's exceptions are mapped in one place."""
+"""Reads of records and change streams; redis-py's exceptions are mapped in one place."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ _FIRST = "0-0"
 
 @dataclass(frozen=True)
 class Changes:
-    """What a change stream said: changed item ids, where to read on, and whether any were lost.
+    """One read of the change streams: the changed items and the ``position`` of the next read.
 
-    ``oldest_ms`` is when the first of them was announced, by the store's clock; None if none was.
+    ``gap`` is True where changes may have been lost, because entries were trimmed before they
+    were read or a stream was lost and begun anew: all items must be read again. ``oldest_ms`` is
+    the Unix time, by the store's clock, at which the oldest change was announced; None without
+    changes.
     """
 
     item_ids: tuple[str, ...]
@@ -40,7 +43,7 @@ class Changes:
 
 
 class RedisStore:
-    """Reads of user, item and proxy records. Every method raises StoreError alone."""
+    """Reads of user, item and proxy records. Methods raise StoreError and nothing else."""
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self.timeout_s = settings.store_timeout_ms / 1000
@@ -49,39 +52,41 @@ class RedisStore:
         url = settings.redis_url.get_secret_value()
         self._redis = connect(url, settings.store_connections, self.timeout_s, self.timeout_s)
         self._is_cluster = isinstance(self._redis, RedisCluster)
-        # Reads of users are timed as a whole: redis-py would start a task and timers for each part.
+        # A read of users has one timeout: redis-py would start a task and timers for each part.
         self._untimed = connect(url, settings.store_connections, self.timeout_s, None)
-        # Idle connections that its pool has lent; others go back to it, and wake who waits for one.
-        self._kept: list[Any] = []
-        self._most_kept = settings.store_connections // 2
+        # Idle connections for reads of users. The pool has lent them out; connections beyond
+        # ``_most_idle`` are released to it, which wakes a read that waits for one.
+        self._idle: list[Any] = []
+        self._most_idle = settings.store_connections // 2
         self._users = SharedReads(self._mget_users, settings.store_queue)
-        # Blocking reads of the change streams wait longer, on connections of their own.
+        # Blocking reads of the change streams take longer, on connections of their own.
         stream_s = _STREAM_BLOCK_MS / 1000 + self.timeout_s
         self._streams = connect(url, 64, stream_s, stream_s)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._users.close()
-        for connection in self._kept:
+        for connection in self._idle:
             await connection.disconnect()
         for client in (self._untimed, self._redis, self._streams):
             await close(client)
 
     async def ping(self) -> None:
-        """Return if the store answers."""
-        with self._asking("ping"):
+        """Return if the store answers; raises StoreError if not."""
+        with self._reading("ping"):
             await self._redis.ping()
 
     async def user(self, keys: Keys, user_id: str, timeout_s: float) -> bytes | None:
-        """Return a user's record, or None; waits ``timeout_s`` at most, retries included.
+        """Return a user's record, None where there is none.
 
-        Users that are asked for in one turn of the event loop are read by one command.
+        ``timeout_s`` is the longest wait in seconds, retries included. One command reads the users
+        of all calls in one turn of the event loop.
         """
         self._breaker.check()
-        timed = not self._is_cluster and timeout_s >= self.timeout_s  # the read itself has that
-        own_s = None if timed else timeout_s
+        # The batch itself ends after ``self.timeout_s``, except in a cluster.
+        batch_ends = not self._is_cluster and timeout_s >= self.timeout_s
         try:
-            return await self._users.get(keys.user(user_id), own_s)
+            return await self._users.get(keys.user(user_id), None if batch_ends else timeout_s)
         except StoreOverloadedError:
             self._telemetry.shed["users"].inc()
             raise
@@ -89,16 +94,16 @@ class RedisStore:
     async def items(
         self, keys: Keys, item_ids: Sequence[str]
     ) -> tuple[list[bytes | None], list[bytes | None]]:
-        """Return item records and proxy records of N ids, None where there is none."""
+        """Return item records (N,) and proxy records (N,) of N ids, None where there is none."""
         self._breaker.check()
         records = await self._mget([*keys.items(item_ids), *keys.proxies(item_ids)], "items")
         return records[: len(item_ids)], records[len(item_ids) :]
 
     async def catalog_ids(self, keys: Keys, chunk: int) -> AsyncIterator[list[str]]:
-        """Yield the ids of all items of the space, about ``chunk`` at a time; some may repeat."""
+        """Yield the ids of all items of the space, about ``chunk`` at a time; ids may repeat."""
         cursor = 0
         while True:
-            with self._asking("catalog"):
+            with self._reading("catalog"):
                 cursor, ids = await self._redis.sscan(keys.catalog, cursor, count=chunk)
             if ids:
                 yield [item_id.decode(errors="replace") for item_id in ids]
@@ -106,60 +111,58 @@ class RedisStore:
                 return
 
     async def catalog_size(self, keys: Keys) -> int:
-        """Return how many items the space holds."""
-        with self._asking("catalog"):
+        """Return the number of items of the space."""
+        with self._reading("catalog"):
             size: int = await self._redis.scard(keys.catalog)
             return size
 
     async def change_position(self, keys: Keys) -> tuple[str, str]:
-        """Return where the item and the proxy change streams end now."""
-        with self._asking("changes"):
+        """Return the current ends of the item and the proxy change stream."""
+        with self._reading("changes"):
             items = await self._bounds(keys.item_changes)
             proxies = await self._bounds(keys.proxy_changes)
             return items[1], proxies[1]
 
     async def changes(self, keys: Keys, position: tuple[str, str]) -> Changes:
-        """Wait about a second for changes behind ``position``.
-
-        ``gap`` says that entries may have been trimmed before they were read, or that a stream
-        was lost and begun anew: everything must be re-read.
-        """
+        """Return the changes behind ``position``; wait about a second where there are none."""
         streams = (keys.item_changes, keys.proxy_changes)
-        with self._asking("changes"):
+        with self._reading("changes"):
             reply = await self._streams.xread(
                 dict(zip(streams, position, strict=True)), count=100, block=_STREAM_BLOCK_MS
             )
             bounds = [await self._bounds(stream) for stream in streams]
-        entries = {stream.decode(): read for stream, read in reply}
+        entries = {stream.decode(): batch for stream, batch in reply}
         gap = any(
-            _number(first) > _number(seen) or _number(last) < _number(seen)
-            for seen, (first, last) in zip(position, bounds, strict=True)
+            _number(first) > _number(entry) or _number(last) < _number(entry)
+            for entry, (first, last) in zip(position, bounds, strict=True)
         )
         item_ids: dict[str, None] = {}
-        reached = list(position)
+        next_position = list(position)
         announced_ms = []
         for index, stream in enumerate(streams):
             for entry_id, fields in entries.get(stream, ()):
-                reached[index] = entry_id.decode()
-                announced_ms.append(_number(reached[index])[0])
-                named = fields.get(b"ids", b"").decode(errors="replace")
-                item_ids.update(dict.fromkeys(named.split("\n")))
+                next_position[index] = entry_id.decode()
+                announced_ms.append(_number(next_position[index])[0])
+                joined = fields.get(b"ids", b"").decode(errors="replace")
+                item_ids.update(dict.fromkeys(joined.split("\n")))
         item_ids.pop("", None)
         oldest_ms = min(announced_ms, default=None)
-        return Changes(tuple(item_ids), (reached[0], reached[1]), gap, oldest_ms)
+        items, proxies = next_position
+        return Changes(tuple(item_ids), (items, proxies), gap, oldest_ms)
 
     async def _mget_users(self, names: Sequence[str]) -> list[bytes | None]:
-        """Read on a connection kept for it: lending one out each time costs as much as the read.
+        """Read on an idle connection: to lend one from the pool costs as much as the read.
 
-        A connection that fails goes back to the pool; if it was closed while idle, the pool's
-        ordinary way of reading connects anew. A cluster's client keeps its connections itself.
+        A connection that fails is released to the pool. If the server had closed it while idle,
+        the read is repeated through the pool, which connects again. A cluster's client manages its
+        own connections.
         """
         if self._is_cluster:
             return await self._mget(names, "users")
-        with self._asking("users"):
+        with self._reading("users"):
             async with asyncio.timeout(self.timeout_s):
                 pool = self._untimed.connection_pool
-                connection = self._kept.pop() if self._kept else await pool.get_connection()
+                connection = self._idle.pop() if self._idle else await pool.get_connection()
                 try:
                     await connection.send_command("MGET", *names)
                     records: list[bytes | None] = await connection.read_response()
@@ -170,14 +173,14 @@ class RedisStore:
                         raise
                     records = await self._redis.mget(names)
                 else:
-                    if len(self._kept) < self._most_kept:
-                        self._kept.append(connection)
+                    if len(self._idle) < self._most_idle:
+                        self._idle.append(connection)
                     else:
                         await pool.release(connection)
             return self._counted("users", records)
 
     async def _mget(self, names: Sequence[str], operation: str) -> list[bytes | None]:
-        with self._asking(operation):
+        with self._reading(operation):
             mget = self._redis.mget_nonatomic if self._is_cluster else self._redis.mget
             return self._counted(operation, await mget(names))
 
@@ -186,9 +189,9 @@ class RedisStore:
         return records
 
     @contextlib.contextmanager
-    def _asking(self, operation: str) -> Iterator[None]:
-        """Time one wait for the store; what redis-py, the socket and the clock raise is mapped."""
-        begun = time.perf_counter()
+    def _reading(self, operation: str) -> Iterator[None]:
+        """Time one read and map the exceptions of redis-py, the socket and the clock."""
+        start_s = time.perf_counter()
         try:
             yield
         except (TimeoutError, RedisTimeoutError) as error:
@@ -200,12 +203,12 @@ class RedisStore:
         else:
             self._breaker.succeeded()
         finally:
-            self._telemetry.store_seconds[operation].observe(time.perf_counter() - begun)
+            self._telemetry.store_seconds[operation].observe(time.perf_counter() - start_s)
 
     async def _bounds(self, stream: str) -> tuple[str, str]:
-        """Return the ids of the first and the last entry a stream holds; "0-0" where none."""
-        # redis-py makes transactions in a cluster in an event loop of their own. Without one the
-        # first entry may be trimmed in between: the gap then shows the next time.
+        """Return the ids of the first and the last entry of a stream, "0-0" if it is empty."""
+        # In a cluster redis-py runs transactions in an event loop of their own. Without one the
+        # first entry may be trimmed in between; the next read then finds the gap.
         pipeline = self._streams.pipeline(transaction=not self._is_cluster)
         pipeline.xrange(stream, count=1)
         pipeline.xrevrange(stream, count=1)

@@ -1,4 +1,4 @@
-"""Reads that are asked in one turn of the event loop, joined into one."""
+"""Joins the reads of one turn of the event loop into one command."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _Waiter = tuple[str, "asyncio.Future[bytes | None]"]
 
 
 class SharedReads:
-    """Joins single reads into batches; a batch waits for none that is in flight.
+    """Joins single reads into batches; batches do not wait for each other.
 
-    At most ``limit`` reads are open: a read stays open until its batch is answered, even if who
-    asked has left, so that a store that stalls gathers no queue.
+    At most ``limit`` reads are open. A read stays open until its batch is answered, even if the
+    caller has left, so that no queue grows while the store stalls.
     """
 
     def __init__(self, read: Read, limit: int) -> None:
@@ -26,13 +26,14 @@ class SharedReads:
         self._batches: set[asyncio.Task[None]] = set()
 
     async def get(self, key: str, timeout_s: float | None) -> bytes | None:
-        """Return what ``key`` holds.
+        """Return the record at ``key``, None where there is none.
 
-        Raises StoreTimeoutError after ``timeout_s`` if it is given, StoreOverloadedError at once
-        where too many wait already, else the StoreError that the batch met.
+        Raises StoreTimeoutError after ``timeout_s`` seconds (None: no timeout of its own),
+        StoreOverloadedError at once where ``limit`` reads are open, and the StoreError of its
+        batch.
         """
         if self._open >= self._limit:
-            raise StoreOverloadedError(f"{self._open} reads wait for the store already")
+            raise StoreOverloadedError(f"the queue is full: {self._open} reads wait for the store")
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._begin)
@@ -48,7 +49,7 @@ class SharedReads:
             timer.cancel()
 
     async def close(self) -> None:
-        """Give up what is in flight: nobody waits for it any more."""
+        """Cancel the batches in flight."""
         for batch in self._batches:
             batch.cancel()
         await asyncio.gather(*self._batches, return_exceptions=True)

@@ -183,7 +183,7 @@ def test_the_service_checks_an_artifact_from_the_command_line(copy: Path) -> Non
     good = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (good.returncode, good.stdout.strip()) == (
         0,
-        "toy@1: every file and every golden logit holds",
+        "toy@1: all files and golden logits are valid",
     )
     (copy / "golden.npz").unlink()
     bad = subprocess.run(command, capture_output=True, text=True, check=False)

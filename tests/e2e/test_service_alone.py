@@ -50,7 +50,7 @@ def test_the_service_alone_replays_an_artifact(world: World) -> None:
     done = _run(ALONE, "-m", "service", "--check", str(world.artifact.path))
     assert (done.returncode, done.stdout.strip()) == (
         0,
-        "toy@1: every file and every golden logit holds",
+        "toy@1: all files and golden logits are valid",
     )
 
 

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.catalog.item_table import _BYTES_BESIDE_STATE
+from service.catalog.item_table import OVERHEAD_BYTES
 from service.contract.keys import Keys
 from service.models.scorer import Scorer
 from service.store.records import RedisStore
@@ -23,7 +23,7 @@ from tests.integration.conftest import Deployment, Running, deploy, running, unt
 @pytest.fixture
 def small(deployment: Deployment, world: World) -> Iterator[Running]:
     """Serve with memory for 300 of the 800 items."""
-    item_bytes = 4 * world.artifact.manifest.state_dim + _BYTES_BESIDE_STATE
+    item_bytes = 4 * world.artifact.manifest.state_dim + OVERHEAD_BYTES
     settings = deployment.settings.model_copy(
         update={"catalog_max_bytes": 300 * item_bytes, "catalog_chunk": 100}
     )

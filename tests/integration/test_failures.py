@@ -145,9 +145,7 @@ def test_a_corrupt_user_record_is_refused(deployment: Deployment, world: World) 
 
 def test_a_user_record_of_absurd_numbers_is_refused(deployment: Deployment, world: World) -> None:
     user_id = world.dataset.user_ids[0]
-    (record,) = encode(
-        np.full((1, world.artifact.manifest.user_dim), 3e38, np.float32), written_ms=1
-    )
+    (record,) = encode(np.full((1, world.artifact.manifest.user_dim), 3e38, np.float32))
     deployment.redis.set(deployment.keys.user(user_id), record)
     with deployment.serve() as service:
         answer = service.rank(user_id=user_id, top_k=3)
@@ -186,7 +184,7 @@ def test_a_record_that_is_not_finite_never_reaches_the_ranking(
 ) -> None:
     dim = world.artifact.manifest.embedding_dim
     huge = np.full((1, dim), 3e38, np.float32)  # finite, but products with it are not
-    (record,) = encode(huge, np.array([7], np.uint64), written_ms=1)
+    (record,) = encode(huge, np.array([7], np.uint64))
     spoiled = world.dataset.item_ids[8]
     deployment.redis.set(deployment.keys.items([spoiled])[0], record)
     with deployment.serve() as service:

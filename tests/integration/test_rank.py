@@ -174,7 +174,7 @@ def test_an_item_never_trained_on_is_cold(deployment: Deployment, world: World) 
     values[0, : manifest.modalities[0].dim] = world.dataset.embedding[
         0, : manifest.modalities[0].dim
     ]
-    (record,) = encode(values, np.array([1], np.uint64), written_ms=1)
+    (record,) = encode(values, np.array([1], np.uint64))
     deployment.redis.set(deployment.keys.items(["brand-new"])[0], record)
     known = int(torch.nonzero(world.trained.known)[0])
     with deployment.serve() as service:

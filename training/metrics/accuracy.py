@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
 from service.contract.manifest import Calibration, Estimate
+from service.contract.measures import scaled_logit
 from training.arrays import Floats, Rows
 from training.data.dataset import Dataset
 from training.metrics.auc import auc, auc_by_user, auc_replicates
@@ -66,7 +67,7 @@ def row_metrics(
     one label left out: gauc, weighted by rows, ndcg_at_10 and recall_at_10, every user alike.
     """
     label, group = sample.label, sample.group
-    scaled = _scaled(logit, calibration)
+    scaled = scaled_logit(calibration, logit)
     row_loss = np.logaddexp(0, scaled) - label * scaled
     aucs = sample.aucs(logit)
     losses = sample.means(np.bincount(group, row_loss), np.bincount(group))
@@ -94,7 +95,7 @@ def logged_metrics(
     ece: expected calibration error of the calibrated probability. auc_with_position, where
     ``log_theta`` (R,) is known: AUC of P(click at k) = theta_k sigmoid(logit).
     """
-    probability = expit(_scaled(logit, calibration))
+    probability = expit(scaled_logit(calibration, logit))
     cell = sample.group * CALIBRATION_BINS + mass_bins(probability, CALIBRATION_BINS)
     cells = sample.weights.shape[1] * CALIBRATION_BINS
     excess = np.bincount(cell, sample.label - probability, cells).reshape(-1, CALIBRATION_BINS)
@@ -104,7 +105,3 @@ def logged_metrics(
     if log_theta is not None:
         table["auc_with_position"] = sample.auc(log_theta + log_expit(logit.astype(np.float64)))
     return table
-
-
-def _scaled(logit: Floats, calibration: Calibration) -> NDArray[np.float64]:
-    return calibration.slope * logit.astype(np.float64) + calibration.intercept

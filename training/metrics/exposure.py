@@ -1,4 +1,4 @@
-"""What a model shows: the top of the whole catalogue, as the service ranks it."""
+"""Exposure bias of the top of the whole catalogue, ranked as the service ranks it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from service.contract.manifest import Estimate
+from service.contract.measures import gini, in_tail
 from training.arrays import Floats, Rows
 from training.metrics.estimates import mean_and_se
 
@@ -14,7 +15,7 @@ from training.metrics.estimates import mean_and_se
 def shown_metrics(shown: Rows, clicks: Floats) -> dict[str, Estimate]:
     """Describe lists ``shown`` (U, K) by the training clicks (I,) of their items.
 
-    Errors are those of the users drawn; inequality and coverage of one sample have none.
+    The standard errors are over the sampled users; inequality and coverage have none.
     """
     by_user = {
         "arp": average_popularity(shown, clicks),
@@ -30,7 +31,10 @@ def shown_metrics(shown: Rows, clicks: Floats) -> dict[str, Estimate]:
 
 
 def percentile_rank(values: Floats) -> NDArray[np.float64]:
-    """Return where each value (I,) stands among all, in (0, 100): 50 on average, ties alike."""
+    """Return the percentile of each value (I,) among all, in (0, 100): 50 on average.
+
+    Equal values have equal percentiles.
+    """
     ranks: NDArray[np.float64] = 100 * (rankdata(values) - 0.5) / len(values)
     return ranks
 
@@ -44,28 +48,14 @@ def average_popularity(shown: Rows, popularity: Floats) -> NDArray[np.float64]:
     return np.asarray(popularity[shown].mean(axis=1, dtype=np.float64))
 
 
-def tail_share(shown: Rows, popularity: Floats, tail: float = 0.8) -> NDArray[np.float64]:
-    """Return the share (U,) of each user's ``shown`` (U, K) that is among the least popular items.
+def tail_share(shown: Rows, popularity: Floats) -> NDArray[np.float64]:
+    """Return the share (U,) of each user's list ``shown`` (U, K) that is in the tail.
 
-    The tail are the items with percentile rank up to 100 ``tail`` among ``popularity`` (I,). After
-    the average percentage of long-tail items of Abdollahpouri et al., FLAIRS 2019.
+    The tail is that of ``measures.in_tail`` by ``popularity`` (I,), in any unit.
     """
-    return np.asarray((percentile_rank(popularity) <= 100 * tail)[shown].mean(axis=1))
+    return np.asarray(in_tail(percentile_rank(popularity))[shown].mean(axis=1))
 
 
 def coverage(shown: Rows, items: int) -> float:
-    """Return the share of ``items`` that anyone is shown, in [0, 1]; shown (U, K)."""
+    """Return the share of ``items`` that at least one user is shown, in [0, 1]; shown (U, K)."""
     return len(np.unique(shown)) / items
-
-
-def gini(amount: Floats | Rows) -> float:
-    """Return the Gini coefficient of amounts (I,) >= 0, NaN if all are 0.
-
-    In [0, 1 - 1 / I]: 0 where all are equal, the most where one has everything. From the ordered
-    amounts x_1 <= ... <= x_I: sum_i (2 i - I - 1) x_i / (I sum_i x_i).
-    """
-    count, total = len(amount), amount.sum()
-    if not total:
-        return float("nan")
-    weight = 2 * np.arange(1, count + 1) - count - 1
-    return float(weight @ np.sort(amount) / (count * total))

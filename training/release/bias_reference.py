@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from service.contract.artifact import BiasReference
+from service.contract.measures import calibrated_score, gini
 from training.arrays import Rows
 from training.data.split import training_clicks
 from training.fitting.fitted_net import TOP, FittedNet, sample_users
-from training.metrics.exposure import gini, percentile_rank
+from training.metrics.exposure import percentile_rank
 
 TRADEOFFS = np.linspace(0, 1, 11)
 USERS = 300
@@ -20,8 +21,7 @@ def bias_reference(fitted: FittedNet) -> BiasReference:
     dataset, split, calibration = fitted.dataset, fitted.split, fitted.calibration
     users = sample_users(dataset.impressions.user[split.test], len(dataset.item_ids), most=USERS)
     top, logits = fitted.rank_catalogue(users, TRADEOFFS)  # (T, U, K)
-    scaled = calibration.slope * logits.astype(np.float64) + calibration.intercept
-    scores = (1 / (1 + np.exp(-scaled))).reshape(len(TRADEOFFS), -1)
+    scores = calibrated_score(calibration, logits).reshape(len(TRADEOFFS), -1)
     deciles = np.quantile(scores, np.linspace(0.1, 0.9, 9), axis=1).T  # (T, 9)
     return BiasReference(
         item_ids=list(dataset.item_ids),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +81,6 @@ class _Publisher:
         self._keys = keys
         self._batch = batch
         self._fresh = fresh
-        self._now_ms = int(time.time() * 1000)
         self._written = 0
 
     def run(self, artifact: Artifact, dataset: Dataset) -> Published:
@@ -95,7 +93,7 @@ class _Publisher:
             spaces.proxies,
             dataset.item_ids,
             self._keys.proxies,
-            lambda rows: encode(dataset.proxies[rows], written_ms=self._now_ms),
+            lambda rows: encode(dataset.proxies[rows]),
             lambda pipeline, ids: self._announce(pipeline, self._keys.proxy_changes, ids),
         )
         self._write(
@@ -103,7 +101,7 @@ class _Publisher:
             spaces.items,
             dataset.item_ids,
             self._keys.items,
-            lambda rows: encode(embedding[rows], mask[rows], written_ms=self._now_ms),
+            lambda rows: encode(embedding[rows], mask[rows]),
             self._list_items,
         )
         vectors = users["vector"].to_numpy()
@@ -112,7 +110,7 @@ class _Publisher:
             spaces.users,
             users["user_id"].to_list(),
             lambda ids: [self._keys.user(user_id) for user_id in ids],
-            lambda rows: encode(vectors[rows], written_ms=self._now_ms),
+            lambda rows: encode(vectors[rows]),
         )
         removed = self._remove_others(dataset.item_ids)
         return Published(len(users), len(dataset.item_ids), self._written, removed)
@@ -233,7 +231,10 @@ def connect(url: str) -> Client:
 
 
 def _digest(names: Sequence[str], packed: Sequence[bytes]) -> str:
-    """Return a hash of keys and records, times of writing left out."""
+    """Return a hash of keys and records.
+
+    The reserved bytes 16 to 24 are left out: older publishers wrote a time there.
+    """
     digest = hashlib.sha256()
     for name, record in zip(names, packed, strict=True):
         digest.update(name.encode() + b"\0" + record[:16] + record[24:])

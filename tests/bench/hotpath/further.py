@@ -208,7 +208,7 @@ def _loaded(server: Server, requests: Sequence[bytes], pause_s: float = 0.005) -
 
 def _publish(client: redis.Redis, ground: Ground, items: Items) -> None:
     pipeline = client.pipeline(transaction=True)
-    write_items(pipeline, ground.world.keys, items, int(time.time() * 1000))
+    write_items(pipeline, ground.world.keys, items)
     pipeline.execute()
 
 

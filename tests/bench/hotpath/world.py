@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,20 +114,19 @@ def open_world(build: Path, ranker: str) -> World:
 def fill(client: redis.Redis, world: World, count: int) -> None:
     """Write users, ``count`` items and their proxies as ``publish`` does, and announce them."""
     keys = world.keys
-    now_ms = int(time.time() * 1000)
     user_ids, vectors = world.users()
-    records = encode(vectors, written_ms=now_ms)
+    records = encode(vectors)
     client.mset(dict(zip(map(keys.user, user_ids), records, strict=True)))
     for items in world.items(count):
         pipeline = client.pipeline(transaction=True)
-        write_items(pipeline, keys, items, now_ms)
+        write_items(pipeline, keys, items)
         pipeline.execute()
 
 
-def write_items(pipeline: redis.client.Pipeline, keys: Keys, items: Items, written_ms: int) -> None:
+def write_items(pipeline: redis.client.Pipeline, keys: Keys, items: Items) -> None:
     """Add what ``publish`` does for new or changed items."""
-    proxies = encode(items.proxies, written_ms=written_ms)
-    records = encode(items.embedding, items.mask, written_ms=written_ms)
+    proxies = encode(items.proxies)
+    records = encode(items.embedding, items.mask)
     pipeline.mset(dict(zip(keys.proxies(items.ids), proxies, strict=True)))
     pipeline.mset(dict(zip(keys.items(items.ids), records, strict=True)))
     pipeline.sadd(keys.catalog, *items.ids)

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from training.fitting.scoring import score_rows
 
 from tests.bench.training_speed.config import bench_config
 from tests.bench.training_speed.protocol import Meter, read_task
 from training.data.dataset import open_dataset
 from training.data.split import split_rows
 from training.fitting.batches import SlateBatches, known_items
-from training.fitting.scoring import score_rows
 from training.fitting.trainer import fit
 from training.metrics.auc import auc
 from training.nets.base import FrontNet

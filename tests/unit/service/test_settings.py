@@ -3,17 +3,19 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from service.settings import Settings
+from service.settings import Settings, describe
+
+UNITS = {"_MS": "milliseconds", "_S": "seconds", "_BYTES": "bytes"}
 
 
 @pytest.mark.parametrize(
     "url", ["redis://h", "redis+cluster://a,b:7000", "rediss+sentinel://s/feed"]
 )
-def test_every_kind_of_store_may_be_named(url: str) -> None:
+def test_every_kind_of_store_url_is_accepted(url: str) -> None:
     assert Settings(redis_url=SecretStr(url)).redis_url.get_secret_value() == url
 
 
-def test_a_url_that_names_no_store_is_refused_without_being_shown() -> None:
+def test_an_invalid_store_url_is_refused_without_its_password() -> None:
     with pytest.raises(ValidationError) as caught:
         Settings(redis_url=SecretStr("http://me:secret@h"))
     assert "should begin with one of redis://" in str(caught.value)
@@ -22,3 +24,21 @@ def test_a_url_that_names_no_store_is_refused_without_being_shown() -> None:
 
 def test_a_replica_is_one_process() -> None:
     assert not {name for name in Settings.model_fields if "worker" in name}
+
+
+def test_every_setting_is_described_with_its_default_and_bounds() -> None:
+    table = {variable: rest for variable, *rest in describe()}
+
+    assert set(table) == {f"RANK_{name.upper()}" for name in Settings.model_fields}
+    assert table["RANK_PORT"][:2] == ["8000", ">= 0, <= 65535"]
+    assert table["RANK_MODEL"][0] == ""
+    assert table["RANK_REDIS_URL"][0] == "redis://127.0.0.1:6379/0"
+    assert table["RANK_LOG_LEVEL"][1] == "^(debug|info|warning|error)$"
+    assert all(description.endswith(".") for *_, description in table.values())
+
+
+def test_a_setting_with_a_unit_names_it_in_its_description() -> None:
+    for variable, *_, description in describe():
+        for suffix, unit in UNITS.items():
+            if variable.endswith(suffix):
+                assert unit in description.lower(), variable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from service.contract.front_metrics import FRONT_METRICS, FrontMetric
+from service.contract.front_metrics import FRONT_METRICS, TABLES, FrontMetric
 from service.contract.manifest import Estimate, Front, FrontPoint
 from training.evaluation.report.schema import (
     Curve,
@@ -15,7 +15,6 @@ from training.evaluation.report.schema import (
     Segment,
 )
 
-_TABLES = ("full ranking", "accuracy", "top 10")
 _TAIL = "ood_recall_at_20"  # a curve's name for recall_at_20 on the unbiased side
 _DIGITS = {metric.name: metric.digits for metric in FRONT_METRICS}
 _DEFAULT_DIGITS = 4
@@ -45,11 +44,11 @@ def front_table(front: Front) -> str:
     Their columns are the metrics of ``FRONT_METRICS`` that were measured.
     """
     lines = []
-    for table in _TABLES:
+    for table in TABLES:
         columns = [
             (side, metric)
             for metric in FRONT_METRICS
-            for side in metric.sides
+            for side in metric.groups
             if metric.table == table
             and any(metric.name in getattr(point, side) for point in front.points)
         ]

@@ -10,7 +10,7 @@ from service.catalog.id_index import MISSING, IdIndex
 
 
 class _SameHash(str):
-    """An id whose hash is another's."""
+    """An id with the hash of ``first``."""
 
     __slots__ = ()
 
@@ -39,7 +39,7 @@ def test_it_behaves_like_a_dict_through_growth_removal_and_reuse() -> None:
     assert len(index.ids) <= len(names)
 
 
-def test_a_freed_row_is_not_given_out_before_it_is_released() -> None:
+def test_the_row_of_a_removed_id_is_not_reused_before_it_is_released() -> None:
     index = IdIndex()
     (row,) = index.add(["a"]).tolist()
     index.remove(["a"])
@@ -48,7 +48,7 @@ def test_a_freed_row_is_not_given_out_before_it_is_released() -> None:
     assert index.add(["c"]).tolist() == [row]
 
 
-def test_nothing_is_found_in_an_empty_index_nor_for_no_ids() -> None:
+def test_an_empty_index_has_no_rows() -> None:
     assert IdIndex().rows(["a", "b"]).tolist() == [MISSING, MISSING]
     assert IdIndex().rows([]).shape == (0,)
     assert IdIndex().remove(["a"]).shape == (0,)

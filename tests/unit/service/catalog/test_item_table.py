@@ -1,13 +1,16 @@
-"""``ItemTable``: what a scan reads stays, what does not fit makes way."""
+"""``ItemTable``: scans read constant rows, and items that do not fit are evicted."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from service.catalog.id_index import MISSING
-from service.catalog.item_table import ItemTable
+from service.catalog.item_table import OVERHEAD_BYTES, ItemTable
 
 DIM = 8
+ITEM_BYTES = 4 * DIM + OVERHEAD_BYTES
 
 
 def _put(table: ItemTable, ids: list[str], value: float) -> None:
@@ -35,7 +38,7 @@ def test_states_are_gathered_by_id_in_whole_tiles() -> None:
     assert table.gather(["zz"], table.rows(["zz"])).size == 0
 
 
-def test_nothing_that_a_scan_reads_changes_before_its_end() -> None:
+def test_a_scan_reads_constant_rows_until_its_end() -> None:
     table = ItemTable(DIM, 1 << 30)
     _put(table, ["a", "b", "c", "d"], 1.0)
     pool = table.begin_scan(["d", "never-heard-of"])
@@ -43,12 +46,12 @@ def test_nothing_that_a_scan_reads_changes_before_its_end() -> None:
     table.drop(["b"])
     _put(table, ["newer"], 4.0)
     assert pool.held is not None
-    seen = {pool.item_ids[row]: pool.states[row, 0] for row in np.flatnonzero(pool.held).tolist()}
-    assert seen == {"a": 1.0, "b": 1.0, "c": 1.0}
+    scanned = {pool.item_ids[row]: pool.states[row, 0] for row in np.flatnonzero(pool.held)}
+    assert scanned == {"a": 1.0, "b": 1.0, "c": 1.0}
     assert pool.count == 3
     assert _values(table, ["a", "c", "new", "newer"]) == [2.0, 1.0, 2.0, 4.0]
     table.end_scan()
-    _put(table, ["e", "f"], 5.0)  # into the rows that the scan had kept
+    _put(table, ["e", "f"], 5.0)  # into rows that the scan had read
     assert len(table.held_ids()) == len(table) == 7
     after = table.begin_scan([])
     assert after.count == 7
@@ -59,9 +62,8 @@ def test_nothing_that_a_scan_reads_changes_before_its_end() -> None:
     assert len(_distinct_rows(table, table.held_ids())) == 27
 
 
-def test_the_least_lately_used_make_way() -> None:
-    table = ItemTable(DIM, 1)
-    table.max_items = 100
+def test_the_least_recently_used_items_are_evicted() -> None:
+    table = ItemTable(DIM, 100 * ITEM_BYTES)
     ids = [f"i{number}" for number in range(100)]
     table.reserve(500)
     assert table.evicts
@@ -74,8 +76,8 @@ def test_the_least_lately_used_make_way() -> None:
     assert (table.rows(ids[50:]) == MISSING).sum() >= 2
 
 
-def test_a_table_that_outgrows_its_bytes_begins_to_evict() -> None:
-    table = ItemTable(DIM, 200 * (4 * DIM + 160))
+def test_a_table_that_outgrows_its_bytes_starts_to_evict() -> None:
+    table = ItemTable(DIM, 200 * ITEM_BYTES)
     table.reserve(150)
     assert not table.evicts
     for number in range(250):
@@ -85,13 +87,21 @@ def test_a_table_that_outgrows_its_bytes_begins_to_evict() -> None:
     assert _values(table, ["i249"]) == [249.0]
 
 
-def test_room_is_made_once_and_untouched_rows_are_not_counted() -> None:
+def _memory(table: ItemTable) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return the states of all items without a copy."""
+    states = table.begin_scan([]).states
+    table.end_scan()
+    return states
+
+
+def test_room_is_made_once_and_unwritten_rows_are_not_counted() -> None:
     table = ItemTable(DIM, 1 << 30)
     table.reserve(10_000)
-    states = table._states
-    for start in range(0, 10_000, 500):
+    _put(table, ["i0"], 1.0)
+    before = _memory(table)
+    for start in range(1, 10_000, 500):
         _put(table, [f"i{number}" for number in range(start, start + 500)], 1.0)
-    assert table._states is states
+    assert np.shares_memory(_memory(table), before)
     assert table.nbytes < 10_000 * (4 * DIM + 80 + 12 * 8)
 
 

@@ -13,7 +13,7 @@ Document = dict[str, Any]
 
 
 def parse(document: Document) -> Manifest:
-    """Read a manifest the way an artifact is read: from JSON."""
+    """Read a manifest from JSON, as ``open_artifact`` does."""
     return Manifest.model_validate_json(json.dumps(document))
 
 
@@ -36,7 +36,7 @@ def test_a_valid_document_is_read_as_written(document: Document) -> None:
     assert manifest.front.reference == (0.5, 0.5)
 
 
-def test_what_a_document_may_omit(document: Document) -> None:
+def test_optional_fields_have_defaults(document: Document) -> None:
     del document["context"]
     manifest = parse(document)
 

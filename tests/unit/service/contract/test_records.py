@@ -7,27 +7,31 @@ import pytest
 
 from service.contract.records import decode, decode_vector, encode, mask_bits, mask_matrix
 
-WRITTEN_MS = 1_700_000_000_123
 ALL_BITS = 2**64 - 1
 
 
 def pack(
-    *values: float, version: int = 1, dtype: int = 0, length: int | None = None, mask: int = 0
+    *values: float,
+    version: int = 1,
+    dtype: int = 0,
+    length: int | None = None,
+    mask: int = 0,
+    reserved: int = 0,
 ) -> bytes:
     """One record packed by hand, from the table in the module's docstring."""
     count = len(values) if length is None else length
-    header = struct.pack("<BBHIQQ", version, dtype, 0, count, mask, WRITTEN_MS)
+    header = struct.pack("<BBHIQQ", version, dtype, 0, count, mask, reserved)
     return header + struct.pack(f"<{len(values)}{'e' if dtype == 1 else 'f'}", *values)
 
 
 def test_a_float32_record_has_the_documented_bytes() -> None:
     values = np.array([[1.0, -2.0]], np.float32)
 
-    (record,) = encode(values, np.array([0b101], np.uint64), written_ms=0x0102030405060708)
+    (record,) = encode(values, np.array([0b101], np.uint64))
 
     assert record == bytes.fromhex(
         "01 00 0000 02000000"  # version, float32, reserved, two values
-        "0500000000000000 0807060504030201"  # mask, written at
+        "0500000000000000 0000000000000000"  # mask, reserved
         "0000803f 000000c0"  # 1, -2
     )
 
@@ -35,10 +39,10 @@ def test_a_float32_record_has_the_documented_bytes() -> None:
 def test_a_float16_record_has_the_documented_bytes() -> None:
     values = np.array([[1.0, -2.0, 0.5]], np.float32)
 
-    (record,) = encode(values, np.array([1 << 63], np.uint64), written_ms=1, half=True)
+    (record,) = encode(values, np.array([1 << 63], np.uint64), half=True)
 
     assert record == bytes.fromhex(
-        "01 01 0000 030000000000000000000080 0100000000000000003c 00c0 0038"  # 1, -2, 0.5
+        "01 01 0000 030000000000000000000080 0000000000000000003c 00c0 0038"  # 1, -2, 0.5
     )
 
 
@@ -47,7 +51,7 @@ def test_encode_agrees_with_struct_row_by_row(half: bool, size: int) -> None:
     values = np.array([[1.5, -0.25, 3.0], [0.0, 8.0, -1.0]], np.float64)
     masks = [0b011, ALL_BITS]
 
-    records = encode(values, np.array(masks, np.uint64), written_ms=WRITTEN_MS, half=half)
+    records = encode(values, np.array(masks, np.uint64), half=half)
 
     assert records == [
         pack(*row, dtype=int(half), mask=mask) for row, mask in zip(values, masks, strict=True)
@@ -55,8 +59,21 @@ def test_encode_agrees_with_struct_row_by_row(half: bool, size: int) -> None:
     assert {len(record) for record in records} == {size}
 
 
+@pytest.mark.parametrize("dtype", [0, 1])
+def test_a_record_with_a_time_in_the_reserved_bytes_is_read_as_one_without(dtype: int) -> None:
+    old = pack(1.0, -2.0, dtype=dtype, mask=3, reserved=1_700_000_000_123)
+
+    back = decode([old], 2)
+    vector = decode_vector(old, 2)
+
+    assert (back.values.tolist(), back.mask.tolist()) == ([[1, -2]], [3])
+    assert back.corrupt.tolist() == [False]
+    assert vector is not None
+    assert vector.tolist() == [[1, -2]]
+
+
 def test_a_record_without_a_mask_holds_zero_there() -> None:
-    (record,) = encode(np.ones((1, 1), np.float32), written_ms=WRITTEN_MS)
+    (record,) = encode(np.ones((1, 1), np.float32))
 
     assert record[8:16] == bytes(8)
 
@@ -65,11 +82,10 @@ def test_float32_values_come_back_exactly() -> None:
     values = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
     mask = np.array([0, 1, 5, 1 << 63, ALL_BITS], np.uint64)
 
-    back = decode(encode(values, mask, written_ms=WRITTEN_MS), 7)
+    back = decode(encode(values, mask), 7)
 
     np.testing.assert_array_equal(back.values, values)
     np.testing.assert_array_equal(back.mask, mask)
-    assert back.written_ms.tolist() == [WRITTEN_MS] * 5
     assert back.present.tolist() == [True] * 5
     assert back.corrupt.tolist() == [False] * 5
     assert back.values.dtype == np.float32
@@ -77,7 +93,7 @@ def test_float32_values_come_back_exactly() -> None:
 
 
 def test_float16_values_come_back_rounded_to_half_precision() -> None:
-    back = decode(encode(np.array([[0.1, 65504.0]]), written_ms=WRITTEN_MS, half=True), 2)
+    back = decode(encode(np.array([[0.1, 65504.0]]), half=True), 2)
 
     assert back.values.tolist() == [[0.0999755859375, 65504.0]]  # the binary16 nearest to 0.1
     assert back.values.dtype == np.float32
@@ -97,7 +113,6 @@ def test_rows_keep_their_places_when_dtypes_and_absent_rows_mix() -> None:
 
     assert back.values.tolist() == [[1, 2], [0, 0], [3, 4], [5, 6], [7, 8]]
     assert back.mask.tolist() == [1, 0, 2, 3, 4]
-    assert back.written_ms.tolist() == [WRITTEN_MS, 0, WRITTEN_MS, WRITTEN_MS, WRITTEN_MS]
     assert back.present.tolist() == [True, False, True, True, True]
     assert back.corrupt.tolist() == [False] * 5
 
@@ -140,7 +155,6 @@ def test_a_wrong_record_is_corrupt_and_harms_no_other_row(bad: bytes) -> None:
     assert back.present.tolist() == [True, True, False, True]
     assert back.values.tolist() == [[1, 2], [0, 0], [0, 0], [3, 4]]
     assert back.mask.tolist() == [1, 0, 0, 2]
-    assert back.written_ms.tolist() == [WRITTEN_MS, 0, 0, WRITTEN_MS]
 
 
 @pytest.mark.parametrize("dtype", [0, 1])
@@ -169,17 +183,17 @@ def test_no_records_decode_to_empty_arrays_of_the_right_shape() -> None:
     back = decode([], 3)
 
     assert back.values.shape == (0, 3)
-    for column in (back.mask, back.written_ms, back.present, back.corrupt):
+    for column in (back.mask, back.present, back.corrupt):
         assert column.shape == (0,)
 
 
 def test_no_rows_encode_to_no_records() -> None:
-    assert encode(np.zeros((0, 3), np.float32), np.zeros(0, np.uint64), written_ms=0) == []
+    assert encode(np.zeros((0, 3), np.float32), np.zeros(0, np.uint64)) == []
 
 
 def test_records_without_values_keep_their_header() -> None:
     """A model without proxies: zero values a row, one record a row all the same."""
-    records = encode(np.zeros((2, 0)), np.array([4, 5], np.uint64), written_ms=WRITTEN_MS)
+    records = encode(np.zeros((2, 0)), np.array([4, 5], np.uint64))
 
     assert records == [pack(mask=4), pack(mask=5)]
     back = decode(records, 0)
@@ -234,7 +248,7 @@ def test_masks_of_nothing_are_empty() -> None:
 )
 def test_one_vector_is_decoded_as_many_are(half: bool, change: int | None, value: int) -> None:
     vectors = np.array([[1.5, -2.0, 0.25, 8.0]], np.float32)
-    (record,) = encode(vectors, written_ms=5, half=half)
+    (record,) = encode(vectors, half=half)
     if change is not None:
         harmed = bytearray(record)
         harmed[change] = value
@@ -250,5 +264,5 @@ def test_one_vector_is_decoded_as_many_are(half: bool, change: int | None, value
 
 @pytest.mark.parametrize("absurd", [np.nan, np.inf, -np.inf, 2e6, -2e6])
 def test_a_vector_of_absurd_numbers_is_none(absurd: float) -> None:
-    (record,) = encode(np.array([[1.0, absurd]], np.float32), written_ms=5)
+    (record,) = encode(np.array([[1.0, absurd]], np.float32))
     assert decode_vector(record, 2) is None

@@ -1,31 +1,40 @@
-"""Exposure bias against values worked out by hand, and against training's own metrics."""
+"""The exposure monitor against values by hand, and against the offline metrics."""
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from service.contract.artifact import BIAS_REFERENCE, Artifact, BiasReference
+from service.contract.artifact import Artifact, BiasReference
 from service.contract.manifest import Manifest
-from service.exposure.monitor import ExposureMonitor, gini, stability_index
+from service.exposure.monitor import ExposureMonitor, stability_index
 from service.telemetry import Telemetry
-from training.metrics import exposure as metrics
+from training.metrics.exposure import percentile_rank, shown_metrics
 
 IDS = [f"i{n}" for n in range(10)]
 MODEL = "demo@1"
+REFERENCE = BiasReference(
+    item_ids=IDS,
+    click_percentile=np.arange(5, 105, 10, dtype=np.float32),  # i0: 5, ..., i9: 95
+    tradeoffs=np.array([0, 1], np.float32),
+    score_deciles=np.stack([np.arange(1, 10) / 10, np.arange(1, 10) / 20]).astype("f4"),
+    exposure_gini=np.array([0.2, 0.6], np.float32),
+)
 
 
-def _reference() -> BiasReference:
-    return BiasReference(
-        item_ids=IDS,
-        click_percentile=np.arange(5, 105, 10, dtype=np.float32),  # i0: 5, ..., i9: 95
-        tradeoffs=np.array([0, 1], np.float32),
-        score_deciles=np.stack([np.arange(1, 10) / 10, np.arange(1, 10) / 20]).astype("f4"),
-        exposure_gini=np.array([0.2, 0.6], np.float32),
-    )
+@dataclass(frozen=True)
+class _Artifact(Artifact):
+    """An artifact in memory, as far as the monitor reads it."""
+
+    reference: BiasReference | None = REFERENCE
+
+    def bias_reference(self) -> BiasReference | None:
+        return self.reference
 
 
 @pytest.fixture
@@ -34,13 +43,8 @@ def telemetry() -> Telemetry:
 
 
 @pytest.fixture
-def artifact(tmp_path: Path, document: dict[str, Any]) -> Artifact:
-    """An artifact as far as this module looks at it."""
-    folder = tmp_path / "1"
-    folder.mkdir()
-    _reference().save(folder / BIAS_REFERENCE)
-    document["files"][BIAS_REFERENCE] = "0" * 64
-    return Artifact(folder, Manifest.model_validate(document))
+def artifact(document: dict[str, Any]) -> _Artifact:
+    return _Artifact(Path("models/demo/1"), Manifest.model_validate(document))
 
 
 def _columns(ids: list[str], scores: list[float | None], status: list[str]) -> dict[str, Any]:
@@ -52,9 +56,7 @@ def _value(telemetry: Telemetry, name: str, tradeoff: str, pool: str = "catalogu
     return telemetry.registry.get_sample_value(f"rank_exposure_{name}", labels)
 
 
-def test_what_is_shown_is_counted_by_tradeoff_and_pool(
-    artifact: Artifact, telemetry: Telemetry
-) -> None:
+def test_places_are_counted_by_tradeoff_and_pool(artifact: _Artifact, telemetry: Telemetry) -> None:
     monitor = ExposureMonitor(artifact, telemetry)
     assert _value(telemetry, "places_total", "0.0") == 0  # rates begin at zero
     monitor.add(0.04, True, _columns(["i9", "i0", "x"], [0.9, 0.5, 0.4], ["ok", "cold", "cold"]))
@@ -65,14 +67,14 @@ def test_what_is_shown_is_counted_by_tradeoff_and_pool(
     assert _value(telemetry, "places_total", "0.0") == 4
     assert _value(telemetry, "cold_places_total", "0.0") == 2
     assert _value(telemetry, "popularity_percentiles_total", "0.0") == 95 + 5 + 0 + 85
-    assert _value(telemetry, "tail_places_total", "0.0") == 2  # i0, and x that nobody clicked
+    assert _value(telemetry, "tail_places_total", "0.0") == 2  # i0, and x without clicks
     assert _value(telemetry, "window_places", "0.0") == 4
     assert _value(telemetry, "rankings_total", "1.0", "candidates") == 1
     assert _value(telemetry, "tail_places_total", "1.0", "candidates") == 1  # i7: 75
     assert _value(telemetry, "rankings_total", "1.0") == 0
 
 
-def test_places_behind_the_tenth_do_not_count(artifact: Artifact, telemetry: Telemetry) -> None:
+def test_places_behind_the_tenth_do_not_count(artifact: _Artifact, telemetry: Telemetry) -> None:
     monitor = ExposureMonitor(artifact, telemetry)
     monitor.add(0.5, True, _columns(IDS + ["i0"] * 5, [0.5] * 15, ["ok"] * 15))
     monitor.report(10)
@@ -81,7 +83,7 @@ def test_places_behind_the_tenth_do_not_count(artifact: Artifact, telemetry: Tel
 
 
 def test_only_the_last_thousand_places_make_the_gini(
-    artifact: Artifact, telemetry: Telemetry
+    artifact: _Artifact, telemetry: Telemetry
 ) -> None:
     monitor = ExposureMonitor(artifact, telemetry)
     for _ in range(100):
@@ -96,8 +98,8 @@ def test_only_the_last_thousand_places_make_the_gini(
     assert _value(telemetry, "places_total", "0.5") == 2000
 
 
-def test_scores_are_held_against_those_of_their_tradeoff(
-    artifact: Artifact, telemetry: Telemetry
+def test_scores_are_compared_with_the_reference_at_their_tradeoff(
+    artifact: _Artifact, telemetry: Telemetry
 ) -> None:
     monitor = ExposureMonitor(artifact, telemetry)
     uniform = np.random.default_rng(0).random(1000)
@@ -116,20 +118,21 @@ def test_scores_are_held_against_those_of_their_tradeoff(
     assert _value(telemetry, "score_drift", "0.0", "candidates") is None
 
 
-def test_a_long_silence_of_scrapes_gathers_nothing(
-    artifact: Artifact, telemetry: Telemetry
+def test_rankings_are_counted_before_the_next_report(
+    artifact: _Artifact, telemetry: Telemetry
 ) -> None:
     monitor = ExposureMonitor(artifact, telemetry)
     for _ in range(1000):
         monitor.add(0.5, True, _columns(IDS, [0.5] * 10, ["ok"] * 10))
-    assert len(monitor._noted) < 256
+    places = _value(telemetry, "places_total", "0.5")
+    assert places is not None
+    assert places > 10 * (1000 - 256)
 
 
-def test_an_artifact_without_a_reference_is_counted_all_the_same(
-    artifact: Artifact, telemetry: Telemetry
+def test_without_a_reference_only_popularity_is_not_counted(
+    artifact: _Artifact, telemetry: Telemetry
 ) -> None:
-    del artifact.manifest.files[BIAS_REFERENCE]
-    monitor = ExposureMonitor(artifact, telemetry)
+    monitor = ExposureMonitor(dataclasses.replace(artifact, reference=None), telemetry)
     monitor.add(0.5, True, _columns(IDS, [0.5] * 10, ["ok"] * 10))
     monitor.report(20)
     assert _value(telemetry, "places_total", "0.5") == 10
@@ -137,23 +140,47 @@ def test_an_artifact_without_a_reference_is_counted_all_the_same(
     assert _value(telemetry, "tail_places_total", "0.5") is None
 
 
-def test_the_measured_front_stands_beside(artifact: Artifact, telemetry: Telemetry) -> None:
+def test_the_measured_front_is_exposed_until_the_model_is_forgotten(
+    artifact: _Artifact, telemetry: Telemetry
+) -> None:
     ExposureMonitor(artifact, telemetry)
     front = {"model": MODEL, "tradeoff": "0.5", "measure": "exposure_gini"}
-    found = telemetry.registry.get_sample_value("rank_model_front", front)
-    assert found == pytest.approx(0.4)
+    gini = telemetry.registry.get_sample_value("rank_model_front", front)
+    assert gini == pytest.approx(0.4)
     auc = {**front, "measure": "logged_auc"}
     assert telemetry.registry.get_sample_value("rank_model_front", auc) == pytest.approx(0.6)
-    tail = {**front, "measure": "tail_share"}  # this front has not measured it
+    tail = {**front, "measure": "tail_share"}  # not in this front
     assert telemetry.registry.get_sample_value("rank_model_front", tail) is None
     telemetry.forget_model(MODEL)
     assert MODEL not in telemetry.exposition().decode()
 
 
-def test_gini_is_that_of_training() -> None:
-    shown = np.random.default_rng(1).zipf(1.5, 500) % 40
-    counts = np.bincount(shown, minlength=60)
-    assert gini(shown.astype(np.int64), 60) == pytest.approx(metrics.gini(counts))
+def test_equal_lists_have_equal_figures_in_service_and_offline(
+    artifact: _Artifact, telemetry: Telemetry
+) -> None:
+    rng = np.random.default_rng(1)
+    clicks = np.array([7.0, 0.0, 3.0, 3.0, 40.0, 1.0, 9.0, 12.0, 5.0, 2.0])
+    lists = np.stack([rng.choice(10, 5, replace=False, p=(clicks + 1) / 92) for _ in range(100)])
+    reference = dataclasses.replace(
+        REFERENCE, click_percentile=percentile_rank(clicks).astype(np.float32)
+    )
+    monitor = ExposureMonitor(dataclasses.replace(artifact, reference=reference), telemetry)
+    for shown in lists:
+        monitor.add(0.5, True, _columns([IDS[n] for n in shown], [0.5] * 5, ["ok"] * 5))
+    monitor.report(10)
+
+    offline = shown_metrics(lists, clicks)
+
+    assert _value(telemetry, "gini", "0.5") == offline["exposure_gini"].mean
+    places = _value(telemetry, "places_total", "0.5")
+    tail = _value(telemetry, "tail_places_total", "0.5")
+    percentiles = _value(telemetry, "popularity_percentiles_total", "0.5")
+    assert places == 500
+    assert tail is not None
+    assert percentiles is not None
+    assert 0 < tail < places
+    assert tail / places == pytest.approx(offline["tail_share"].mean)
+    assert percentiles / places == pytest.approx(offline["popularity_percentile"].mean)
 
 
 def test_stability_index_by_hand() -> None:

@@ -46,7 +46,7 @@ def _refuses(breaker: Breaker) -> bool:
     return False
 
 
-def test_it_opens_after_failures_in_a_row_only(breaker: Breaker, telemetry: Telemetry) -> None:
+def test_only_failures_in_a_row_open_it(breaker: Breaker, telemetry: Telemetry) -> None:
     _fail(breaker, FAILURES - 1)
     breaker.succeeded()
     _fail(breaker, FAILURES - 1)
@@ -57,14 +57,14 @@ def test_it_opens_after_failures_in_a_row_only(breaker: Breaker, telemetry: Tele
     assert _state(telemetry) == 2
 
 
-def test_one_read_a_pause_probes(breaker: Breaker, telemetry: Telemetry, time: _Time) -> None:
+def test_one_read_per_pause_probes(breaker: Breaker, telemetry: Telemetry, time: _Time) -> None:
     _fail(breaker, FAILURES)
     time.now += FIRST_PAUSE_S
     assert not _refuses(breaker)
     assert _state(telemetry) == 1
-    assert _refuses(breaker)  # the others wait for what the probe says
+    assert _refuses(breaker)  # until the probe has a result
     time.now += FIRST_PAUSE_S
-    assert not _refuses(breaker)  # nothing was heard of the probe: another
+    assert not _refuses(breaker)  # the probe had no result: another
 
 
 def test_a_probe_that_fails_doubles_the_pause_up_to_a_limit(breaker: Breaker, time: _Time) -> None:

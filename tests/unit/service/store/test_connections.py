@@ -1,4 +1,4 @@
-"""What a URL asks for reaches redis-py; integration tests connect for real."""
+"""The options of a URL reach redis-py; integration tests connect to real servers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from training.release.publish import connect as connect_to_publish
 OPTIONS = "ssl_ca_certs=/ca.pem&socket_timeout=7"
 
 
-def test_tls_behind_sentinels_is_for_both_kinds_of_servers() -> None:
+def test_tls_reaches_sentinels_and_the_primary() -> None:
     client = connect(f"rediss+sentinel://me:secret@s1,s2:5000/feed/3?{OPTIONS}", 4, 0.2, 0.2)
     pool = client.connection_pool
     assert pool.connection_class is SentinelManagedSSLConnection
-    given: dict[str, Any] = pool.connection_kwargs
-    assert (given["username"], given["password"], given["db"]) == ("me", "secret", 3)
-    assert (given["ssl_ca_certs"], given["socket_timeout"]) == ("/ca.pem", 7)
+    options: dict[str, Any] = pool.connection_kwargs
+    assert (options["username"], options["password"], options["db"]) == ("me", "secret", 3)
+    assert (options["ssl_ca_certs"], options["socket_timeout"]) == ("/ca.pem", 7)
     assert (pool.service_name, pool.max_connections) == ("feed", 4)
     first, second = (s.connection_pool for s in pool.sentinel_manager.sentinels)
     assert first.connection_class is second.connection_class is SSLConnection

@@ -1,4 +1,4 @@
-"""Reads of one turn are one read, and no waiter harms another."""
+"""Reads of one turn of the event loop are one read, and no waiter affects another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.store.shared_reads import SharedReads
 
 
 class _Store:
-    """Answers when it is let; remembers what each read asked."""
+    """Answers once ``let`` is set; records the keys of each read."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
@@ -98,7 +98,7 @@ def test_a_waiter_without_a_timeout_waits_for_the_read() -> None:
 def test_too_many_waiting_are_refused_until_the_store_answers() -> None:
     async def scenario(store: _Store, reads: SharedReads) -> None:
         store.let.clear()
-        # Who asked has left; the store has still not answered.
+        # These callers leave before the store answers.
         for _ in range(2):
             with pytest.raises(StoreTimeoutError):
                 await reads.get("a", 0.001)
@@ -119,10 +119,10 @@ def test_too_many_waiting_are_refused_until_the_store_answers() -> None:
 def test_an_error_reaches_every_waiter_and_no_later_read() -> None:
     async def scenario(store: _Store, reads: SharedReads) -> None:
         store.error = StoreError("down")
-        got = await asyncio.gather(
+        errors = await asyncio.gather(
             *(reads.get(key, 5) for key in ("a", "b")), return_exceptions=True
         )
-        assert [str(error) for error in got] == ["down", "down"]
+        assert [str(error) for error in errors] == ["down", "down"]
         store.error = None
         assert await reads.get("a", 5) == b"a"
 

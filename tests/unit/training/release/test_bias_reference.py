@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from service.contract.artifact import BiasReference
+from service.contract.measures import gini
 from tests.conftest import World
 from training.data.split import training_clicks
-from training.metrics.exposure import gini
 from training.release.bias_reference import bias_reference, expected_gini
 
 

@@ -1,4 +1,4 @@
-"""A minimal valid artifact on disk. Its graphs are dummy bytes: the contract never opens them."""
+"""A minimal valid artifact on disk. Its graphs are dummy bytes: the contract opens no graph."""
 
 from __future__ import annotations
 
@@ -11,9 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.contract.artifact import Golden
+from service.contract.artifact import ArtifactError, Golden
 from service.contract.repository import Repository
-from tests.unit.service.conftest import LISTED
+from tests.manifest_document import LISTED
+
+Publish = Callable[[int], Path]
+Fill = Callable[..., Path]
+Edit = Callable[[Path, str, Any], None]
+
+
+def refusal(action: Callable[[], object]) -> ArtifactError:
+    """Run an action that must fail; its message must be ``file: reason``."""
+    with pytest.raises(ArtifactError) as caught:
+        action()
+    error = caught.value
+    assert str(error) == f"{error.file}: {error.reason}"
+    return error
 
 
 @pytest.fixture
@@ -36,7 +49,7 @@ def golden() -> Golden:
 
 
 @pytest.fixture
-def fill(document: dict[str, Any], golden: Golden) -> Callable[..., Path]:
+def fill(document: dict[str, Any], golden: Golden) -> Fill:
     """Return ``fill(folder, content)``: write a valid artifact into an existing folder."""
 
     def fill_folder(folder: Path, content: bytes = b"graph") -> Path:
@@ -57,7 +70,7 @@ def repository(tmp_path: Path) -> Repository:
 
 
 @pytest.fixture
-def publish(repository: Repository, fill: Callable[..., Path]) -> Callable[[int], Path]:
+def publish(repository: Repository, fill: Fill) -> Publish:
     """Return ``publish(version)``: a valid artifact at ``demo/<version>``."""
 
     def publish_version(version: int) -> Path:
@@ -69,7 +82,7 @@ def publish(repository: Repository, fill: Callable[..., Path]) -> Callable[[int]
 
 
 @pytest.fixture
-def edit() -> Callable[[Path, str, Any], None]:
+def edit() -> Edit:
     """Return ``edit(folder, key, value)``: set a top-level field of a written manifest."""
 
     def edit_field(folder: Path, key: str, value: Any) -> None:

@@ -1,17 +1,14 @@
-"""What the service's own tests and those of the contract share."""
+"""A valid manifest as JSON, for tests that need no trained model."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 LISTED = ("item_encoder.onnx", "user_encoder.onnx", "ranker.onnx", "golden.npz", "front.json")
 
 
-@pytest.fixture
-def document() -> dict[str, Any]:
-    """A valid manifest as JSON sees it; D = 9, M = 3, P = 2, S = 4, U = 6, C = 1."""
+def manifest_document() -> dict[str, Any]:
+    """Return a valid manifest; D = 9, M = 3, P = 2, S = 4, U = 6, C = 1."""
     return {
         "schema_version": 1,
         "name": "demo",
@@ -84,7 +81,7 @@ def document() -> dict[str, Any]:
             "spearman": {"logged": 1.0, "unbiased": -1.0},
             "gain": {"logged": {"mean": 0.6, "se": 0.01}, "unbiased": {"mean": 0.6, "se": 0.01}},
             "verdict": "clear",
-            "diagnostic": "the axes disagree",
+            "diagnostic": "the sides disagree",
             "se_kind": "over seeds",
             "seeds": [1, 2],
             "dataset": "toy",

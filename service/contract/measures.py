@@ -1,0 +1,47 @@
+"""Measures that training and the service both compute, so that their figures compare."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.contract.manifest import Calibration
+
+TAIL_PERCENTILE = 80.0  # items up to this percentile by training clicks are the tail
+
+Floats = NDArray[np.floating]
+Integers = NDArray[np.integer]
+
+
+def gini(amounts: Floats | Integers, items: int | None = None) -> float:
+    """Return the Gini coefficient of ``amounts`` (A,) >= 0, NaN if all are 0.
+
+    ``items`` is how many items share them, A by default: the items beyond A have amount 0.
+    In [0, 1 - 1 / I]: 0 where all amounts are equal, the most where one item has everything.
+    From the ordered amounts x_1 <= ... <= x_I: sum_i (2 i - I - 1) x_i / (I sum_i x_i).
+    """
+    total = amounts.sum()
+    if not total:
+        return float("nan")
+    count = max(items or 0, len(amounts))
+    weight = 2 * np.arange(count - len(amounts) + 1, count + 1) - count - 1  # (A,)
+    return float(weight @ np.sort(amounts) / (count * total))
+
+
+def in_tail(percentile: Floats) -> NDArray[np.bool_]:
+    """Return which items are the tail, given their percentile (I,) by training clicks.
+
+    The share of the places in a ranking that go to the tail is its tail share, after the average
+    percentage of long-tail items of Abdollahpouri et al., FLAIRS 2019.
+    """
+    return np.asarray(percentile <= TAIL_PERCENTILE)
+
+
+def scaled_logit(calibration: Calibration, logit: Floats) -> NDArray[np.float64]:
+    """Return ``slope * logit + intercept`` in float64, of any shape."""
+    return np.asarray(calibration.slope * logit.astype(np.float64) + calibration.intercept)
+
+
+def calibrated_score(calibration: Calibration, logit: Floats) -> NDArray[np.float64]:
+    """Return the score in (0, 1): the sigmoid of the scaled logit, of any shape."""
+    return np.asarray(1.0 / (1.0 + np.exp(-scaled_logit(calibration, logit))))
