@@ -6,7 +6,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup redis demo serve test check format lint types imports unit lock clean \
-	bench bench-training images sbom test-stack
+	bench bench-training images sbom test-stack docs reference
 
 # Environments of the servers that `make bench` measures, by tests/bench/requirements.
 HOTPATH = fastapi bentoml litserve mlserver ray
@@ -45,6 +45,13 @@ imports: setup
 
 unit: setup
 	$(BIN)/python -m pytest -q tests/unit tests/contract
+
+docs: setup ## Build the documentation in build/docs
+	$(BIN)/python docs/tools/reference.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+reference: setup ## Write docs/reference anew from the code
+	$(BIN)/python docs/tools/reference.py
 
 redis: setup ## Find a Redis server, or install one where this is root on Debian
 	@if command -v redis-server > /dev/null; then :; \

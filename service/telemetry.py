@@ -1,6 +1,6 @@
 """Every metric name, in one place; every label is bounded.
 
-``docs/metrics.md`` is made from here by ``docker/prometheus/metrics.py``.
+``docs/reference/metrics.md`` is generated from here by ``docs/tools/reference.py``.
 """
 
 from __future__ import annotations
