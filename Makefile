@@ -48,7 +48,7 @@ unit: setup
 
 docs: setup ## Build the documentation in build/docs
 	$(BIN)/python docs/tools/reference.py --check
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 reference: setup ## Write docs/reference anew from the code
 	$(BIN)/python docs/tools/reference.py

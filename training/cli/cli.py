@@ -95,7 +95,7 @@ def simulate(
     source: Annotated[
         Path | None, typer.Option(help="TikTok folder, for real content; else a small made world.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every draw.")] = 0,
     impressions: Annotated[
         int | None, typer.Option(min=1, help="Logged impressions to aim at.")
     ] = None,
