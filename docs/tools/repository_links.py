@@ -35,7 +35,8 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
         if not target.exists():
             logger.warning("%s links to '%s': no such file", page.file.src_uri, link[2])
         elif link[3] and link[3][1:] not in anchors(target):
-            logger.warning("%s links to '%s': no such heading", page.file.src_uri, link[0])
+            place = link[2] + link[3]
+            logger.warning("%s links to '%s': no such heading", page.file.src_uri, place)
         return link[1]
 
     return _LINK.sub(text, markdown)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import importlib
 import re
-import subprocess
 import sys
 from typing import Any
 
 import pytest
 import typer
 
+from service.__main__ import main
 from service.contract.manifest import Manifest
 from service.settings import describe
 from service.telemetry import Telemetry
-from tests.integration.docs.pages import DOCS, GENERATED, ROOT
+from tests.integration.docs.pages import DOCS, GENERATED
 from training.cli.cli import app
 
 
@@ -59,9 +59,13 @@ def test_every_command_and_option_is_described() -> None:
             assert parameter.help, f"{name} {shown} has no help"
 
 
-def test_every_option_of_the_service_is_described() -> None:
-    command = [sys.executable, "-m", "service", "--help"]
-    text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+def test_every_option_of_the_service_is_described(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["service", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    text = capsys.readouterr().out
     options = set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", text, re.MULTILINE)) - {"--help"}
     section = (GENERATED / "cli.md").read_text().split("\n## service\n")[1]
     assert set(re.findall(r"^\| `(--[\w-]+)", section, re.MULTILINE)) == options
