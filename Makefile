@@ -6,7 +6,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup redis demo serve test check format lint types imports unit lock clean \
-	bench bench-training images sbom test-stack
+	bench bench-training images sbom test-stack docs reference
 
 # Environments of the servers that `make bench` measures, by tests/bench/requirements.
 HOTPATH = fastapi bentoml litserve mlserver ray
@@ -45,6 +45,13 @@ imports: setup
 
 unit: setup
 	$(BIN)/python -m pytest -q tests/unit tests/contract
+
+docs: setup ## Build the documentation in build/docs
+	$(BIN)/python docs/tools/reference.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+reference: setup ## Write docs/reference anew from the code
+	$(BIN)/python docs/tools/reference.py
 
 redis: setup ## Find a Redis server, or install one where this is root on Debian
 	@if command -v redis-server > /dev/null; then :; \
@@ -89,7 +96,7 @@ lock: ## Resolve requirements*.lock anew
 	build/lock/bin/pip-compile -q --strip-extras --no-emit-find-links --no-emit-index-url \
 		--generate-hashes --allow-unsafe -o requirements-service.lock pyproject.toml
 	build/lock/bin/pip-compile -q --strip-extras --no-emit-find-links --no-emit-index-url \
-		--allow-unsafe --extra training --extra dev -c requirements-service.lock \
+		--allow-unsafe --extra training --extra dev --extra docs -c requirements-service.lock \
 		-o requirements.lock pyproject.toml
 	sed -i 's/^torch==2.13.0+cpu/torch==2.13.0/' requirements.lock
 

@@ -1,6 +1,6 @@
 """Every metric of the service, in one place; the values of every label are bounded.
 
-``docker/prometheus/metrics.py`` generates ``docs/metrics.md`` from this module.
+``docs/reference/metrics.md`` is generated from here by ``docs/tools/reference.py``.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ def simulate(
         Path | None,
         typer.Option(help="TikTok folder, for real content; default: generated content."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every draw.")] = 0,
     impressions: Annotated[
         int | None, typer.Option(min=1, help="Logged impressions to aim at.")
     ] = None,
