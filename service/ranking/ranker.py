@@ -22,6 +22,8 @@ from service.ranking.request import Clock
 from service.store.records import RedisStore
 from service.telemetry import Telemetry
 
+Reasons = frozenset[Degraded]
+
 
 class Ranker:
     """Ranks candidates for a user at the request's tradeoff."""
@@ -43,18 +45,21 @@ class Ranker:
         tradeoff = request.tradeoff
         if tradeoff is None:
             tradeoff = model.manifest.default_tradeoff
-        degraded: set[Degraded] = set()
+        degraded: Reasons = frozenset()
 
         # Candidates first: their ids are still in the processor's cache.
         pool = None
         if request.candidates is not None:
-            pool = await self._candidates(model, request, clock, degraded)
+            pool, degraded = await self._candidates(model, request, clock)
             clock.lap("catalog")
-        user = await self._user(model, request, clock, degraded)
+        user, user_reasons = await self._user(model, request, clock)
+        degraded |= user_reasons
         clock.lap("user")
         question = Question(user, tradeoff, context, request.top_k, request.explain)
         if pool is None:
-            columns = await self._rank_all(model, request.exclude, question, clock, degraded)
+            if not model.catalog.whole:
+                degraded |= {Degraded.PARTIAL_CATALOG}
+            columns = await self._rank_all(model, request.exclude, question, clock)
         else:
             columns = rank_pool(model.scorer, pool, question, clock)
         model.exposure.add(tradeoff, request.candidates is None, columns)
@@ -72,37 +77,42 @@ class Ranker:
         }
 
     async def _user(
-        self, model: LoadedModel, request: RankRequest, clock: Clock, degraded: set[Degraded]
-    ) -> NDArray[np.float32]:
+        self, model: LoadedModel, request: RankRequest, clock: Clock
+    ) -> tuple[NDArray[np.float32], Reasons]:
         """Return the user vector (1, U): the record's, else from the history, else the average."""
+        reasons = set[Degraded]()
+        no_such_user = False
         try:
             record = await self._store.user(model.keys, request.user_id, clock.remaining_s())
         except StoreError as error:
-            degraded.add(_reason(error, clock))
+            reasons.add(_reason(error, clock))
         else:
-            if record is not None:
-                if (user := decode_vector(record, model.manifest.user_dim)) is not None:
-                    return user
-                degraded.add(Degraded.CORRUPT_RECORD)
+            if record is None:
+                no_such_user = True
+            elif (user := decode_vector(record, model.manifest.user_dim)) is not None:
+                return user, frozenset()
+            else:
+                reasons.add(Degraded.CORRUPT_RECORD)
                 self._telemetry.corrupt_records.labels("user").inc()
-        rows = await self._rows(model, request.history, clock, degraded)
+        rows, row_reasons = await self._rows(model, request.history, clock)
+        reasons |= row_reasons
         rows = rows[rows != MISSING]
         self._telemetry.cold_users.labels("history" if len(rows) else "average").inc()
-        if not len(rows):
-            if not degraded:  # the store said so, rather than nothing
-                degraded.add(Degraded.UNKNOWN_USER)
-            return model.average_user
-        return model.scorer.encode_user(model.catalog.states(rows))
+        if len(rows):
+            return model.scorer.encode_user(model.catalog.states(rows)), frozenset(reasons)
+        if no_such_user:
+            reasons.add(Degraded.UNKNOWN_USER)
+        return model.average_user, frozenset(reasons)
 
     async def _candidates(
-        self, model: LoadedModel, request: RankRequest, clock: Clock, degraded: set[Degraded]
-    ) -> Pool:
+        self, model: LoadedModel, request: RankRequest, clock: Clock
+    ) -> tuple[Pool, Reasons]:
         """Return the distinct candidates less the excluded ones, with their states."""
         item_ids = request.candidates or []
         if request.exclude:
             excluded = set(request.exclude)
             item_ids = [i for i in item_ids if i not in excluded]
-        rows = await self._rows(model, item_ids, clock, degraded)
+        rows, reasons = await self._rows(model, item_ids, clock)
         ascending = rows.copy()
         ascending.sort()
         if (ascending[1:] == ascending[:-1]).any():  # repeats, or several without a row
@@ -111,7 +121,7 @@ class Ranker:
         pool = model.catalog.gather(item_ids, rows)
         if pool.missing:
             self._telemetry.missing_items.inc(len(pool.missing))
-        return pool
+        return pool, reasons
 
     async def _rank_all(
         self,
@@ -119,11 +129,8 @@ class Ranker:
         excluded: list[str],
         question: Question,
         clock: Clock,
-        degraded: set[Degraded],
     ) -> Columns:
         """Rank all items held; a large catalogue leaves the event loop to other requests."""
-        if not model.catalog.whole:
-            degraded.add(Degraded.PARTIAL_CATALOG)
         if len(model.catalog) <= RUN_ROWS:
             with model.catalog.scan(excluded) as pool:
                 clock.lap("catalog")
@@ -134,13 +141,12 @@ class Ranker:
                 return await asyncio.to_thread(rank_pool, model.scorer, pool, question, clock)
 
     async def _rows(
-        self, model: LoadedModel, item_ids: list[str], clock: Clock, degraded: set[Degraded]
-    ) -> Rows:
+        self, model: LoadedModel, item_ids: list[str], clock: Clock
+    ) -> tuple[Rows, Reasons]:
         try:
-            return await model.catalog.rows(item_ids, clock.remaining_s())
+            return await model.catalog.rows(item_ids, clock.remaining_s()), frozenset()
         except StoreError as error:
-            degraded.add(_reason(error, clock))
-            return model.catalog.held_rows(item_ids)
+            return model.catalog.held_rows(item_ids), frozenset([_reason(error, clock)])
 
 
 def _reason(error: StoreError, clock: Clock) -> Degraded:
