@@ -37,7 +37,6 @@ class ModelInfo(BaseModel):
     created: str = Field(description="When it was made.", examples=["2026-01-31T12:00:00Z"])
     default: bool = Field(description="Does it serve requests that name no model?")
     default_tradeoff: float = Field(description="Used when a request names none.", examples=[0.5])
-    context: list[str] = Field(description="Context fields that a request may set.")
     items: int = Field(description="Items in its catalogue.", examples=[600])
     front: Front = Field(description="Accuracy on logged and unbiased traffic by tradeoff.")
 

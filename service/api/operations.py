@@ -71,7 +71,6 @@ async def models(request: Request) -> ModelsResponse:
                 created=model.manifest.created.isoformat(),
                 default=model.label == default,
                 default_tradeoff=model.manifest.default_tradeoff,
-                context=[field.name for field in model.manifest.context],
                 items=len(model.catalog),
                 front=model.manifest.front,
             )

@@ -22,7 +22,7 @@ router = APIRouter(tags=["ranking"])
 _decoder = msgspec.json.Decoder(RankRequest)
 # How the decoder's messages name what is at fault: "... - at `$.candidates[3]`".
 _UNKNOWN_OR_MISSING = re.compile(r"field `(.+)`$")
-_PLACE = re.compile(r"`\$\.([^`]+?)(?:\[\.\.\.\])?`$")
+_PLACE = re.compile(r"`\$\.([^`]+)`$")
 _INDEX = re.compile(r"\[(\d+)\]")
 
 _ERRORS: dict[int | str, dict[str, Any]] = {

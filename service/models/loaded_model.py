@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +12,6 @@ from numpy.typing import NDArray
 from service.catalog.catalog import Catalog
 from service.contract.keys import Keys
 from service.contract.manifest import Manifest
-from service.errors import (
-    InvalidRequestError,
-)
 from service.exposure.monitor import ExposureMonitor
 from service.models.scorer import Scorer
 
@@ -45,16 +41,3 @@ class LoadedModel:
     def version(self) -> int:
         """The artifact's version."""
         return self.scorer.artifact.version
-
-    def context(self, values: Mapping[str, float]) -> NDArray[np.float32] | None:
-        """Return the context vector (1, C), neutral where ``values`` are silent."""
-        fields = self.manifest.context
-        names = [field.name for field in fields]
-        for name in values:
-            if name not in names:
-                known = ", ".join(names) or "no context fields"
-                message = f"context.{name}: {self.label} does not know it; it has {known}"
-                raise InvalidRequestError(message, field=f"context.{name}")
-        if not fields:
-            return None
-        return np.array([[values.get(field.name, field.neutral) for field in fields]], np.float32)

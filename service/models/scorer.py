@@ -39,18 +39,14 @@ class Scorer:
         """Return the user vector (1, U) of item states (L, S); L = 0 gives the average user."""
         return self._run("user_encoder", {"history": history})
 
-    def score(
-        self, user: Array, state: Array, tradeoff: float, context: Array | None = None
-    ) -> Array:
-        """Return logits (N,) of a user (1, U) and states (N, S); context (1, C) if there is one.
+    def score(self, user: Array, state: Array, tradeoff: float) -> Array:
+        """Return logits (N,) of a user (1, U) and states (N, S).
 
         States are padded to whole tiles: a product computes the rows of a tile's rest in another
         order, and equal items must get equal logits wherever they stand. More than ``RUN_ROWS``
         are scored in several runs.
         """
         feed = {"user": user, "tradeoff": np.array([tradeoff], np.float32)}
-        if context is not None:
-            feed["context"] = context
         parts = [
             self._run("ranker", {**feed, "state": _padded(state[start : start + RUN_ROWS])})
             for start in range(0, max(1, len(state)), RUN_ROWS)
@@ -62,13 +58,10 @@ class Scorer:
         golden = self.artifact.golden()
         tolerance = self.artifact.manifest.parity_tolerance
         path = self.artifact.path / "golden.npz"
-        neutral = neutral_context(self.artifact)
         try:
             states = self.encode_items(golden.embedding, golden.modality_mask, golden.proxies)
             cold_user = self.encode_user(states[golden.history])
-            logits = np.stack(
-                [self.score(golden.user, states, float(w), neutral) for w in golden.tradeoffs]
-            )
+            logits = np.stack([self.score(golden.user, states, float(w)) for w in golden.tradeoffs])
         except Exception as error:
             raise ArtifactError(path, f"cannot be replayed: {error}") from error
         for what, got, expected in (
@@ -91,12 +84,6 @@ def _padded(state: Array) -> Array:
     if not rest:
         return state
     return np.concatenate([state, np.zeros((rest, state.shape[1]), np.float32)])
-
-
-def neutral_context(artifact: Artifact) -> Array | None:
-    """Return the neutral context vector (1, C), or None for a model without context."""
-    fields = artifact.manifest.context
-    return np.array([[field.neutral for field in fields]], np.float32) if fields else None
 
 
 def _session(artifact: Artifact, name: str, threads: int) -> Any:

@@ -21,11 +21,10 @@ _ENDS = ("debiased", "logged")
 
 @dataclass(frozen=True)
 class Question:
-    """For whom and where on the front: user (1, U), tradeoff in [0, 1], context (1, C) or None."""
+    """For whom and where on the front: user (1, U), tradeoff in [0, 1]."""
 
     user: Array
     tradeoff: float
-    context: Array | None
     top_k: int
     explain: bool
 
@@ -75,7 +74,7 @@ def _logits(scorer: Scorer, pool: Pool, question: Question, tradeoffs: tuple[flo
     """Return logits (T, N), -inf where the pool holds nothing."""
     if not pool.size:
         return np.zeros((len(tradeoffs), 0), np.float32)
-    runs = [scorer.score(question.user, pool.states, w, question.context) for w in tradeoffs]
+    runs = [scorer.score(question.user, pool.states, w) for w in tradeoffs]
     logits = (np.stack(runs) if len(runs) > 1 else runs[0][None])[:, : pool.size]
     if pool.held is not None:
         logits[:, ~pool.held] = -np.inf

@@ -72,13 +72,6 @@ class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     exclude: Annotated[
         list[Id], Meta(max_length=MAX_CANDIDATES, description="Items to leave out.")
     ] = []
-    context: Annotated[
-        dict[Id, float],
-        Meta(
-            max_length=32,
-            description="Values of the model's context fields; those not named are neutral.",
-        ),
-    ] = {}
     explain: Annotated[
         bool, Meta(description="Add each item's score and rank at tradeoff 0 and 1.")
     ] = False

@@ -41,7 +41,6 @@ class Ranker:
         """Return the response that ``schemas.RankResponse`` documents."""
         clock = Clock(request.deadline_ms, self._store.timeout_s)
         model = self._registry.resolve(request.model)
-        context = model.context(request.context)
         tradeoff = request.tradeoff
         if tradeoff is None:
             tradeoff = model.manifest.default_tradeoff
@@ -55,7 +54,7 @@ class Ranker:
         user, user_reasons = await self._user(model, request, clock)
         degraded |= user_reasons
         clock.lap("user")
-        question = Question(user, tradeoff, context, request.top_k, request.explain)
+        question = Question(user, tradeoff, request.top_k, request.explain)
         if pool is None:
             if not model.catalog.whole:
                 degraded |= {Degraded.PARTIAL_CATALOG}

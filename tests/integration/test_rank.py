@@ -258,7 +258,7 @@ def test_request_id_is_echoed_or_made_up(service: Running) -> None:
         ({"candidates": ["i", "x" * (MAX_ID_CHARS + 1)]}, "candidates.1"),
         ({"history": ["i"] * 501}, "history"),
         ({"exclude": [""]}, "exclude.0"),
-        ({"context": {"hour": 3}}, "context.hour"),
+        ({"context": {}}, "context"),
         ({"deadline_ms": 0}, "deadline_ms"),
         ({"tradeof": 0.5}, "tradeof"),
     ],

@@ -44,7 +44,7 @@ def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int) -> dict[str, Cel
     rows = [table.rows(item_ids) for item_ids in candidates]
     pools = list(map(table.gather, candidates, rows))
     user = cases.user(0)
-    question, clock = Question(user, 0.5, None, TOP_K, explain=False), Clock(None, 1.0)
+    question, clock = Question(user, 0.5, TOP_K, explain=False), Clock(None, 1.0)
     logits = [scorer.score(user, pool.states, 0.5)[:n] for pool in pools]
     columns = [rank_pool(scorer, pool, question, clock) for pool in pools]
     answers = list(map(as_rows, columns))

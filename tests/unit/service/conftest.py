@@ -11,7 +11,7 @@ LISTED = ("item_encoder.onnx", "user_encoder.onnx", "ranker.onnx", "golden.npz",
 
 @pytest.fixture
 def document() -> dict[str, Any]:
-    """A valid manifest as JSON sees it; D = 9, M = 3, P = 2, S = 4, U = 6, C = 1."""
+    """A valid manifest as JSON sees it; D = 9, M = 3, P = 2, S = 4, U = 6."""
     return {
         "schema_version": 1,
         "name": "demo",
@@ -35,7 +35,6 @@ def document() -> dict[str, Any]:
             {"name": "popularity"},
             {"name": "daypart", "kind": "categorical", "categories": ["day", "night"]},
         ],
-        "context": [{"name": "hour", "neutral": 0.5}],
         "graphs": {
             "item_encoder": {
                 "inputs": [
@@ -54,7 +53,6 @@ def document() -> dict[str, Any]:
                     {"name": "user", "shape": [1, 6]},
                     {"name": "state", "shape": ["N", 4]},
                     {"name": "tradeoff", "shape": [1]},
-                    {"name": "context", "shape": [1, 1]},
                 ],
                 "outputs": [{"name": "logit", "shape": ["N"]}],
             },
