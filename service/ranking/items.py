@@ -17,8 +17,7 @@ from service.ranking.top_k import ranks_of
 Columns = dict[str, Any]  # the fields of ``ItemColumns``, in its order
 
 
-@dataclass(frozen=True)
-class RankedPool:
+class RankedPool(Struct, frozen=True):  # made for each request: a dataclass costs 1 us more
     """A pool with logits (N,) at one tradeoff, and the items that an answer shows.
 
     ``best`` (K,) are rows of the pool, best first, and ``scores`` (K,) theirs. The ``missing`` ids

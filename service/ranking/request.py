@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from service.models.loaded_model import LoadedModel
 from service.ranking.messages import RankRequest, Timing
@@ -43,8 +44,7 @@ class Clock:
         return {**self._laps_ms, "total": total_ms}  # type: ignore[typeddict-item]
 
 
-@dataclass(frozen=True)
-class Ranking:
+class Ranking(Struct, frozen=True):  # made for each request: a dataclass costs 1 us more
     """One request with the model and the tradeoff in [0, 1] that it resolves to, and its clock."""
 
     model: LoadedModel
