@@ -1,4 +1,4 @@
-"""The application: start-up, run, drain."""
+"""The application: builds every part at start-up and closes it at shutdown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from service.telemetry import Telemetry
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the ASGI application; nothing is opened before its lifespan begins."""
+    """Return the ASGI application, which opens nothing before its lifespan begins."""
     telemetry = Telemetry()
 
     @contextlib.asynccontextmanager

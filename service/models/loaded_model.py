@@ -1,4 +1,4 @@
-"""A model in memory, ready to rank."""
+"""A model that is ready to rank."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from service.models.scorer import Scorer
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A verified, warm model with its catalogue; ``average_user`` (1, U) stands in for unknowns."""
+    """A verified model with its catalogue in memory.
+
+    ``average_user`` (1, U) is the user vector of unknown users. The task ``following`` keeps the
+    catalogue up to date.
+    """
 
     scorer: Scorer
     catalog: Catalog

@@ -1,4 +1,4 @@
-"""The wire format of a ranking: the request and its answer."""
+"""The wire format of a ranking: the request and the response, with their documentation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REQUEST_EXAMPLE: dict[str, Any] = {
 
 
 class Degraded(StrEnum):
-    """Why a ranking is less than it could be."""
+    """The reasons for which a ranking is degraded."""
 
     UNKNOWN_USER = "unknown_user"
     STORE_UNAVAILABLE = "store_unavailable"
@@ -37,31 +37,31 @@ class Degraded(StrEnum):
 
 
 class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What to rank, for whom, and where on the accuracy-bias front."""
+    """The user, the items to rank and the tradeoff, with options of the answer."""
 
-    user_id: Annotated[Id, Meta(description="The user to rank for; an unknown one is fine.")]
+    user_id: Annotated[Id, Meta(description="The user to rank for. An unknown user is no error.")]
     history: Annotated[
         list[Id],
         Meta(
             max_length=MAX_HISTORY,
-            description="Items the user engaged with; used where the user has no record.",
+            description="Items that the user engaged with; used if the user has no record.",
         ),
     ] = []
     candidates: Annotated[
         Annotated[list[Id], Meta(min_length=1, max_length=MAX_CANDIDATES)] | None,
-        Meta(description="Items to rank; omitted: the whole catalogue. Repeats count once."),
+        Meta(description="Items to rank. Omitted: the whole catalogue. Repeats count once."),
     ] = None
     tradeoff: Annotated[
         Annotated[float, Meta(ge=0, le=1)] | None,
         Meta(
             description="0 = debiased: what the user would like under uniform exposure. "
-            "1 = what gets clicked under the logged exposure. Omitted: the model's default."
+            "1 = logged: what gets clicked under the logged exposure. Omitted: the model's default."
         ),
     ] = None
     top_k: Annotated[int, Meta(ge=1, le=MAX_TOP_K, description="Most items to return.")] = 50
     model: Annotated[
         Annotated[str, Meta(max_length=MAX_ID_CHARS)] | None,
-        Meta(description="`name`, `name@version` or `name@alias`; omitted: the service's default."),
+        Meta(description="`name`, `name@version` or `name@alias`. Omitted: the service's default."),
     ] = None
     exclude: Annotated[
         list[Id], Meta(max_length=MAX_CANDIDATES, description="Items to leave out.")
@@ -71,37 +71,38 @@ class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     ] = False
     format: Annotated[
         Literal["rows", "columns"],
-        Meta(description="How `items` are laid out: a list of objects, or an object of lists."),
+        Meta(description="The layout of `items`: a list of objects, or an object of lists."),
     ] = "rows"
     request_id: Annotated[
-        Id | None, Meta(description="Echoed in the ranking; made up if omitted.")
+        Id | None, Meta(description="Returned with the ranking. Omitted: the service makes one.")
     ] = None
     deadline_ms: Annotated[
         Annotated[float, Meta(gt=0, le=60_000)] | None,
         Meta(
-            description="Stop waiting for the store after this long and rank with what is at hand."
+            description="Longest wait for the store in milliseconds. After it, the ranking goes on "
+            "from memory."
         ),
     ] = None
 
 
 class Timing(TypedDict):
-    """Milliseconds spent in each stage."""
+    """Milliseconds of each stage."""
 
-    user: Annotated[float, Meta(description="Fetching or encoding the user.", examples=[0.2])]
-    catalog: Annotated[
-        float, Meta(description="Finding the candidates' encoded states.", examples=[0.1])
-    ]
+    user: Annotated[float, Meta(description="Reading or encoding the user.", examples=[0.2])]
+    catalog: Annotated[float, Meta(description="Looking up the item states.", examples=[0.1])]
     score: Annotated[float, Meta(description="Running the ranker.", examples=[0.1])]
     select: Annotated[
-        float, Meta(description="Ordering, and building the response.", examples=[0.1])
+        float, Meta(description="Ordering the items and building the answer.", examples=[0.1])
     ]
-    total: Annotated[float, Meta(description="All of it.", examples=[0.5])]
+    total: Annotated[float, Meta(description="The sum of all stages.", examples=[0.5])]
 
 
 class RankResponse(Struct, kw_only=True):
-    """A ranking: equal scores are ordered by item id, so the same inputs give the same answer."""
+    """A ranking. Ties are ordered by item id: the same inputs give the same answer."""
 
-    request_id: Annotated[str, Meta(description="The request's, or a new one.", examples=["b7e2"])]
+    request_id: Annotated[
+        str, Meta(description="The request's id, or a new one.", examples=["b7e2"])
+    ]
     model: Annotated[
         str, Meta(description="The model that ranked, `name@version`.", examples=["cp2rec@1"])
     ]
@@ -113,16 +114,16 @@ class RankResponse(Struct, kw_only=True):
     degraded: Annotated[
         list[Degraded],
         Meta(
-            description="Empty when all is well. unknown_user: no record and no usable history, "
-            "ranked for an average user. store_unavailable: Redis did not answer, ranked from "
-            "memory, without the user's record. deadline: `deadline_ms` ran out before Redis "
+            description="Empty for a ranking with everything it should have. unknown_user: no "
+            "record and no usable history, ranked for an average user. store_unavailable: Redis "
+            "did not answer, ranked from memory. deadline: `deadline_ms` ran out before Redis "
             "answered. corrupt_record: the user's record was refused. overloaded: too many "
             "requests wait for Redis, ranked without the user's record. partial_catalog: the "
-            "catalogue does not fit in memory, ranked what is held of it.",
+            "catalogue does not fit in memory, ranked the items that do.",
             examples=[[]],
         ),
     ]
-    timing_ms: Annotated[Timing, Meta(description="Where the time went.")]
+    timing_ms: Annotated[Timing, Meta(description="The time of each stage.")]
 
 
 def request_schema() -> dict[str, Any]:
