@@ -8,11 +8,11 @@ LISTED = ("item_encoder.onnx", "user_encoder.onnx", "ranker.onnx", "golden.npz",
 
 
 def manifest_document() -> dict[str, Any]:
-    """Return a valid manifest; D = 9, M = 3, P = 2, S = 4, U = 6, C = 1."""
+    """Return a valid manifest; D = 9, M = 3, P = 2, S = 4, U = 6."""
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "name": "demo",
-        "kind": "cp2rec",
+        "architecture": "decomposed",
         "created": "2024-05-01T12:00:00Z",
         "git_commit": None,
         "config": {"seed": 7},
@@ -32,7 +32,6 @@ def manifest_document() -> dict[str, Any]:
             {"name": "popularity"},
             {"name": "daypart", "kind": "categorical", "categories": ["day", "night"]},
         ],
-        "context": [{"name": "hour", "neutral": 0.5}],
         "graphs": {
             "item_encoder": {
                 "inputs": [
@@ -51,7 +50,6 @@ def manifest_document() -> dict[str, Any]:
                     {"name": "user", "shape": [1, 6]},
                     {"name": "state", "shape": ["N", 4]},
                     {"name": "tradeoff", "shape": [1]},
-                    {"name": "context", "shape": [1, 1]},
                 ],
                 "outputs": [{"name": "logit", "shape": ["N"]}],
             },

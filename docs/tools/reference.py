@@ -87,7 +87,7 @@ def settings() -> str:
 def metrics() -> str:
     """Return the page of the service's metrics, in the order of ``telemetry.py``."""
     rows = []
-    for metric in Telemetry().all:
+    for metric in Telemetry().docs:
         name, kind, labels, text = dataclasses.astuple(metric)
         rows.append((f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), cell(text)))
     return METRICS + table("metric, kind, labels, description", rows)

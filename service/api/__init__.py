@@ -1,1 +1,1 @@
-"""HTTP: the only package that knows FastAPI."""
+"""The HTTP API. Apart from the application, only this package knows FastAPI."""

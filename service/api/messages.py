@@ -1,4 +1,4 @@
-"""The wire format of the API and its documentation."""
+"""The wire format of errors, models and health, and its documentation."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from service.contract.manifest import Front
 
 
 class ErrorDetail(BaseModel):
-    """What went wrong, and which field of the request to mend."""
+    """An error and the field of the request that caused it."""
 
     code: str = Field(description="A stable word for programs.", examples=["invalid_request"])
     message: str = Field(
         description="A sentence for people.",
         examples=["tradeoff: Expected `float` <= 1.0"],
     )
-    field: str | None = Field(description="The field at fault, if one is.", examples=["tradeoff"])
-    request_id: str = Field(description="To find the request in the log.", examples=["b7e2"])
+    field: str | None = Field(
+        description="The field at fault; null if none is.", examples=["tradeoff"]
+    )
+    request_id: str = Field(description="The request's id in the log.", examples=["b7e2"])
 
 
 class ErrorResponse(BaseModel):
@@ -35,10 +37,11 @@ class ModelInfo(BaseModel):
     aliases: list[str] = Field(description="The aliases that name it.", examples=[["champion"]])
     architecture: str = Field(description="The kind of net.", examples=["decomposed"])
     created: str = Field(description="When it was made.", examples=["2026-01-31T12:00:00Z"])
-    default: bool = Field(description="Does it serve requests that name no model?")
-    default_tradeoff: float = Field(description="Used when a request names none.", examples=[0.5])
-    context: list[str] = Field(description="Context fields that a request may set.")
-    items: int = Field(description="Items in its catalogue.", examples=[600])
+    default: bool = Field(description="Whether it serves requests that name no model.")
+    default_tradeoff: float = Field(
+        description="The tradeoff of requests that name none.", examples=[0.5]
+    )
+    items: int = Field(description="Items of its catalogue in memory.", examples=[600])
     front: Front = Field(description="Accuracy on logged and unbiased traffic by tradeoff.")
 
 
@@ -49,9 +52,10 @@ class ModelsResponse(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether the service lives or may get traffic, and what it waits for."""
+    """Whether the service is alive or ready, and the reason if something is wrong."""
 
-    status: Literal["ok", "waiting"] = Field(description="ok or waiting.")
+    status: Literal["ok", "waiting"] = Field(description="ok, or waiting: not ready for traffic.")
     reason: str | None = Field(
-        default=None, description="What is waited for, or what is amiss though traffic may come."
+        default=None,
+        description="waiting: the reason. ok: a fault that does not keep the service from ranking.",
     )

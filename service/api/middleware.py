@@ -1,4 +1,4 @@
-"""Pure ASGI middleware: request ids, timing, the longest body, and the last word on errors."""
+"""ASGI middleware: request ids, timing, the limit on bodies, and the answers to errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ log = logging.getLogger(__name__)
 
 
 class RequestMiddleware:
-    """Wraps every request; ``scope["state"]["request_id"]`` is set before the routes run."""
+    """Gives each request an id, times it, limits its body and answers its errors.
+
+    Routes read the id from ``scope["state"]["request_id"]`` and may replace it. A known error
+    gets its own status; an unknown one is logged and answered by 500 with the id alone.
+    """
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry, max_body_bytes: int) -> None:
         self._app = app
@@ -25,25 +29,25 @@ class RequestMiddleware:
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run one request."""
+        """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status, read = time.perf_counter(), 0, 0
+        start, status, body_bytes = time.perf_counter(), 0, 0
         state = scope.setdefault("state", {})
         state["request_id"] = os.urandom(16).hex()
 
         async def bounded_receive() -> Message:
-            nonlocal read
+            nonlocal body_bytes
             message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._max_body_bytes:
+            body_bytes += len(message.get("body", b""))
+            if body_bytes > self._max_body_bytes:
                 raise BodyTooLargeError(
                     f"body: longer than {self._max_body_bytes} bytes", field="body"
                 )
             return message
 
-        async def noting_send(message: Message) -> None:
+        async def observed_send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -51,11 +55,11 @@ class RequestMiddleware:
 
         self._telemetry.in_flight.inc()
         try:
-            await self._app(scope, bounded_receive, noting_send)
+            await self._app(scope, bounded_receive, observed_send)
         except ClientDisconnect:
             status = 499  # as nginx counts it
         except Exception as error:
-            if status:  # half an answer is out: the server must break the connection
+            if status:  # part of the answer is sent: the server must break the connection
                 raise
             if isinstance(error, OverloadedError):
                 self._telemetry.shed["scans"].inc()
@@ -63,9 +67,9 @@ class RequestMiddleware:
                 log.info("request %s: %d %s", state["request_id"], error.status, error.message)
             else:
                 log.exception("request %s failed", state["request_id"])
-                error = RankError("internal error; the log has it under this request id")
+                error = RankError("internal error; find it in the log by this request id")
             response = JSONResponse(error.body(state["request_id"]), status_code=error.status)
-            await response(scope, receive, noting_send)
+            await response(scope, receive, observed_send)
         finally:
             self._telemetry.in_flight.dec()
             route = state.get("route") or getattr(scope.get("route"), "path", "other")

@@ -1,4 +1,4 @@
-"""What operators and load balancers ask: health, metrics, loaded models."""
+"""Routes for operators and load balancers: health, metrics, loaded models."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ router = APIRouter(tags=["operations"])
 
 @router.get("/livez", summary="Is the process alive?")
 async def livez() -> Health:
-    """Answer as long as the event loop turns."""
+    """Answer 200 while the event loop runs."""
     return Health(status="ok")
 
 
 @router.get(
     "/readyz",
-    summary="May traffic come?",
-    responses={503: {"model": Health, "description": "Not yet; `reason` says why."}},
+    summary="Is the service ready for traffic?",
+    responses={503: {"model": Health, "description": "Not ready; `reason` is why."}},
     response_model=Health,
 )
 async def readyz(request: Request) -> Health | JSONResponse:
-    """Answer 200 from when the default model has passed its golden replay and holds its catalogue.
+    """Answer 200 once the default model has replayed its golden inputs and holds its catalogue.
 
-    That takes a store that answers. Later on, a store that does not is told but keeps no traffic
-    away: rankings from memory are better than none.
+    Loading a catalogue needs the store. If the store fails later, the service stays ready and
+    gives the `reason`: rankings from memory are better than none.
     """
     try:
         request.app.state.registry.resolve(None)
@@ -57,9 +57,8 @@ async def metrics(request: Request) -> Response:
 
 @router.get("/models", summary="Loaded models and their fronts")
 async def models(request: Request) -> ModelsResponse:
-    """Return what is loaded, under which aliases, and what each tradeoff was measured to give."""
+    """Return all loaded models with their aliases and measured fronts."""
     registry: Registry = request.app.state.registry
-    loaded = registry.models()
     default = registry.default_label()
     return ModelsResponse(
         models=[
@@ -71,10 +70,9 @@ async def models(request: Request) -> ModelsResponse:
                 created=model.manifest.created.isoformat(),
                 default=model.label == default,
                 default_tradeoff=model.manifest.default_tradeoff,
-                context=[field.name for field in model.manifest.context],
                 items=len(model.catalog),
                 front=model.manifest.front,
             )
-            for model, aliases in loaded
+            for model, aliases in registry.models()
         ]
     )

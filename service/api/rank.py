@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import orjson
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.messages import ErrorResponse
 from service.errors import InvalidRequestError
-from service.ranking.messages import RankRequest, RankResponse, request_schema
+from service.ranking.messages import (
+    RankRequest,
+    RankResponse,
+    request_schema,
+    response_schemas,
+)
 
 PATH = "/rank"
 
 router = APIRouter(tags=["ranking"])
 
 _decoder = msgspec.json.Decoder(RankRequest)
-# How the decoder's messages name what is at fault: "... - at `$.candidates[3]`".
+_encoder = msgspec.json.Encoder()
+# How the decoder's messages name the field at fault: "... - at `$.candidates[3]`".
 _UNKNOWN_OR_MISSING = re.compile(r"field `(.+)`$")
-_PLACE = re.compile(r"`\$\.([^`]+?)(?:\[\.\.\.\])?`$")
+_PLACE = re.compile(r"`\$\.([^`]+)`$")
 _INDEX = re.compile(r"\[(\d+)\]")
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
+_SCHEMA_REF = "#/components/schemas/{name}"
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The ranking.",
+        "content": {
+            "application/json": {
+                "schema": {"$ref": _SCHEMA_REF.format(name=RankResponse.__name__)},
+            }
+        },
+    },
     404: {"model": ErrorResponse, "description": "The model is not loaded."},
     413: {"model": ErrorResponse, "description": "The body is too long."},
-    422: {"model": ErrorResponse, "description": "A field does not hold; `field` names it."},
+    422: {"model": ErrorResponse, "description": "A field is not valid; `field` names it."},
     503: {
         "model": ErrorResponse,
         "description": "No model can serve yet, or `overloaded`: too many rankings of a whole "
@@ -37,13 +52,13 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-# The body is read and the response written by hand: FastAPI's own handling of both would cost
-# more than the ranking. The schemas below keep the documentation true; a test compares the two.
+# msgspec reads the body and writes the response: FastAPI's own handling of both would cost more
+# than the ranking. The documentation comes from the same definitions.
 @router.post(
     PATH,
     summary="Rank items for a user at a tradeoff",
     response_class=Response,
-    responses={200: {"model": RankResponse, "description": "The ranking."}, **_ERRORS},
+    responses=_RESPONSES,
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -57,23 +72,28 @@ async def rank(request: Request) -> Response:
     return Response(answer, media_type="application/json")
 
 
-class DirectRank:
-    """Answers ``POST /rank`` itself, ahead of FastAPI's routing, and passes on all else.
+def add_schemas(document: dict[str, Any]) -> None:
+    """Add to the OpenAPI ``document`` the schemas that the route's responses refer to."""
+    document["components"]["schemas"].update(response_schemas(_SCHEMA_REF))
 
-    FastAPI's layers cost more than ranking a hundred items does. They still serve the route above
-    wherever this one does not match, such as under a root path.
+
+class FastPath:
+    """ASGI application that answers ``POST /rank`` and passes all else on to FastAPI.
+
+    FastAPI's layers cost more than ranking a hundred items does. FastAPI serves the route above
+    where the path does not match exactly, such as under a root path.
     """
 
-    def __init__(self, others: ASGIApp, envelope: Any) -> None:
-        self._others = others
-        self._rank: ASGIApp = envelope(self._serve)
+    def __init__(self, fastapi: ASGIApp, middleware: Callable[[ASGIApp], ASGIApp]) -> None:
+        self._fastapi = fastapi
+        self._rank = middleware(self._serve)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
             await self._rank(scope, receive, send)
         else:
-            await self._others(scope, receive, send)
+            await self._fastapi(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"]["route"] = PATH
@@ -91,25 +111,27 @@ def parse(body: bytes) -> RankRequest:
     try:
         return _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        what, _, place = str(error).partition(" - at ")
-        named = _UNKNOWN_OR_MISSING.search(what) or _PLACE.search(place)
-        field = _INDEX.sub(r".\1", named[1]) if named else "body"
-        raise InvalidRequestError(f"{field}: {what}", field=field) from error
+        reason, _, place = str(error).partition(" - at ")
+        match = _UNKNOWN_OR_MISSING.search(reason) or _PLACE.search(place)
+        field = _INDEX.sub(r".\1", match[1]) if match else "body"
+        raise InvalidRequestError(f"{field}: {reason}", field=field) from error
 
 
 async def _answer(scope: Scope, body: bytes) -> bytes:
+    """Return the JSON of the ranking that ``body`` asks for."""
     request = parse(body)
     state = scope["state"]
     state["request_id"] = request.request_id or state["request_id"]
-    return orjson.dumps(await scope["app"].state.ranker.rank(request, state["request_id"]))
+    return _encoder.encode(await scope["app"].state.ranker.rank(request, state["request_id"]))
 
 
 async def _body(receive: Receive) -> bytes:
-    parts = []
+    """Return the whole body; raises ClientDisconnect if the client leaves before its end."""
+    chunks = []
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        parts.append(message.get("body", b""))
+        chunks.append(message.get("body", b""))
         if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -52,13 +52,6 @@ class Proxy(_Frozen):
     )
 
 
-class ContextField(_Frozen):
-    """One entry of the ranker's ``context`` vector; a request without it means ``neutral``."""
-
-    name: Name
-    neutral: float
-
-
 class Tensor(_Frozen):
     """Name, dtype and shape of a graph's input or output; a letter is a symbolic size."""
 
@@ -165,7 +158,6 @@ class Manifest(_Frozen):
     dataset: DatasetInfo
     modalities: tuple[Modality, ...] = Field(min_length=1, max_length=64)  # bits of a mask
     proxies: tuple[Proxy, ...]
-    context: tuple[ContextField, ...] = ()
     graphs: dict[Literal["item_encoder", "user_encoder", "ranker"], Graph] = Field(min_length=3)
     opset: int
     spaces: Spaces
@@ -197,10 +189,9 @@ class Manifest(_Frozen):
 
 
 def graph_signatures(
-    *, embedding: int, modalities: int, proxies: int, state: int, user: int, context: int
+    *, embedding: int, modalities: int, proxies: int, state: int, user: int
 ) -> dict[Literal["item_encoder", "user_encoder", "ranker"], Graph]:
     """Return the signatures that the graphs of every artifact must have, for the given sizes."""
-    context_input = (Tensor(name="context", shape=(1, context)),) if context else ()
     return {
         "item_encoder": Graph(
             inputs=(
@@ -219,7 +210,6 @@ def graph_signatures(
                 Tensor(name="user", shape=(1, user)),
                 Tensor(name="state", shape=("N", state)),
                 Tensor(name="tradeoff", shape=(1,)),
-                *context_input,
             ),
             outputs=(Tensor(name="logit", shape=("N",)),),
         ),

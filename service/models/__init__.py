@@ -1,1 +1,1 @@
-"""The models that serve: loaded, verified, swapped, dropped."""
+"""The models in memory: loads, verifies, swaps and drops them, and runs their graphs."""

@@ -1,4 +1,4 @@
-"""The only file that knows onnxruntime: the three graphs of one artifact as functions of arrays."""
+"""The three graphs of an artifact as functions of arrays; the only file that knows onnxruntime."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from service.catalog.item_table import TILE_ROWS
 from service.contract.artifact import GRAPHS, Artifact, ArtifactError
 from service.contract.manifest import Graph
 
-# Rows of one run: what lies between two layers stays in the processor's cache.
+# Most rows of one run: the activations between two layers stay in the CPU cache.
 RUN_ROWS = 8192
 
 Array = NDArray[np.float32]
 
 
 class Scorer:
-    """Sessions of an artifact's graphs. Every array is float32 and C-contiguous."""
+    """Runs an artifact's graphs. Every array is float32 and C-contiguous."""
 
     def __init__(self, artifact: Artifact, *, threads: int = 1) -> None:
         self.artifact = artifact
@@ -39,46 +39,42 @@ class Scorer:
         """Return the user vector (1, U) of item states (L, S); L = 0 gives the average user."""
         return self._run("user_encoder", {"history": history})
 
-    def score(
-        self, user: Array, state: Array, tradeoff: float, context: Array | None = None
-    ) -> Array:
-        """Return logits (N,) of a user (1, U) and states (N, S); context (1, C) if there is one.
+    def score(self, user: Array, state: Array, tradeoff: float) -> Array:
+        """Return logits (N,) of a user (1, U) and states (N, S).
 
-        States are padded to whole tiles: a product computes the rows of a tile's rest in another
-        order, and equal items must get equal logits wherever they stand. More than ``RUN_ROWS``
-        are scored in several runs.
+        States are padded to whole tiles: in a partial tile a product adds in another order, and
+        equal items must get equal logits in every row. More than ``RUN_ROWS`` states take several
+        runs.
         """
         feed = {"user": user, "tradeoff": np.array([tradeoff], np.float32)}
-        if context is not None:
-            feed["context"] = context
-        parts = [
+        runs = [
             self._run("ranker", {**feed, "state": _padded(state[start : start + RUN_ROWS])})
             for start in range(0, max(1, len(state)), RUN_ROWS)
         ]
-        return (parts[0] if len(parts) == 1 else np.concatenate(parts))[: len(state)]
+        return (runs[0] if len(runs) == 1 else np.concatenate(runs))[: len(state)]
 
     def replay(self) -> None:
-        """Compute the golden inputs; raises ArtifactError where a logit is off."""
+        """Score the golden inputs; raises ArtifactError if a result differs from the golden one."""
         golden = self.artifact.golden()
         tolerance = self.artifact.manifest.parity_tolerance
         path = self.artifact.path / "golden.npz"
-        neutral = neutral_context(self.artifact)
         try:
             states = self.encode_items(golden.embedding, golden.modality_mask, golden.proxies)
             cold_user = self.encode_user(states[golden.history])
-            logits = np.stack(
-                [self.score(golden.user, states, float(w), neutral) for w in golden.tradeoffs]
-            )
+            logits = np.stack([self.score(golden.user, states, float(w)) for w in golden.tradeoffs])
         except Exception as error:
             raise ArtifactError(path, f"cannot be replayed: {error}") from error
-        for what, got, expected in (
+        for name, actual, expected in (
             ("logits", logits, golden.logits),
             ("cold_user", cold_user, golden.cold_user),
         ):
-            if got.shape != expected.shape or not np.isfinite(got).all():
-                raise ArtifactError(path, f"{what}: {got.shape} or not finite")
-            if (worst := float(np.abs(got - expected).max())) > tolerance:
-                raise ArtifactError(path, f"{what} differ by {worst:.2e}, over {tolerance:.0e}")
+            if actual.shape != expected.shape:
+                raise ArtifactError(path, f"{name}: shape is {actual.shape}, not {expected.shape}")
+            if not np.isfinite(actual).all():
+                raise ArtifactError(path, f"{name}: not finite")
+            if (difference := float(np.abs(actual - expected).max())) > tolerance:
+                reason = f"{name}: off by {difference:.2e}, more than {tolerance:.0e}"
+                raise ArtifactError(path, reason)
 
     def _run(self, graph: str, feed: Mapping[str, Array]) -> Array:
         output: Array = self._sessions[graph].run(self._outputs[graph], feed)[0]
@@ -87,16 +83,10 @@ class Scorer:
 
 def _padded(state: Array) -> Array:
     """Return ``state`` (N, S) with rows of zeros up to a whole number of tiles."""
-    rest = -len(state) % TILE_ROWS
-    if not rest:
+    padding = -len(state) % TILE_ROWS
+    if not padding:
         return state
-    return np.concatenate([state, np.zeros((rest, state.shape[1]), np.float32)])
-
-
-def neutral_context(artifact: Artifact) -> Array | None:
-    """Return the neutral context vector (1, C), or None for a model without context."""
-    fields = artifact.manifest.context
-    return np.array([[field.neutral for field in fields]], np.float32) if fields else None
+    return np.concatenate([state, np.zeros((padding, state.shape[1]), np.float32)])
 
 
 def _session(artifact: Artifact, name: str, threads: int) -> Any:
@@ -108,24 +98,25 @@ def _session(artifact: Artifact, name: str, threads: int) -> Any:
     try:
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises a class of its own for each status
-        raise ArtifactError(path, f"is not a graph onnxruntime can load: {error}") from error
+        raise ArtifactError(path, f"onnxruntime cannot load it: {error}") from error
     _check_signature(artifact, name, session)
     return session
 
 
 def _check_signature(artifact: Artifact, name: str, session: Any) -> None:
-    expected: Graph = artifact.manifest.graphs[name]  # type: ignore[index]  # one of GRAPHS
-    for side, tensors, nodes in (
-        ("inputs", expected.inputs, session.get_inputs()),
-        ("outputs", expected.outputs, session.get_outputs()),
+    """Raise ArtifactError if a graph's inputs and outputs are not those of the manifest."""
+    signature: Graph = artifact.manifest.graphs[name]  # type: ignore[index]  # one of GRAPHS
+    for kind, tensors, nodes in (
+        ("inputs", signature.inputs, session.get_inputs()),
+        ("outputs", signature.outputs, session.get_outputs()),
     ):
-        said = [(tensor.name, _sizes(tensor.shape)) for tensor in tensors]
-        has = [(node.name, _sizes(node.shape)) for node in nodes if node.type == "tensor(float)"]
-        if said != has or len(has) != len(nodes):
-            reason = f"{side} are {has}, the manifest says {said}"
+        expected = [(tensor.name, _sizes(tensor.shape)) for tensor in tensors]
+        actual = [(node.name, _sizes(node.shape)) for node in nodes if node.type == "tensor(float)"]
+        if actual != expected or len(actual) != len(nodes):
+            reason = f"{kind} are {actual}, not {expected} as in the manifest"
             raise ArtifactError(artifact.graph(name), reason)
 
 
 def _sizes(shape: Sequence[int | str | None]) -> tuple[int | None, ...]:
-    """Return fixed sizes, None for symbolic ones, whose names an exporter may choose."""
+    """Return ``shape`` with None for symbolic sizes: an exporter may choose their names."""
     return tuple(size if isinstance(size, int) else None for size in shape)

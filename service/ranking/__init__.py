@@ -1,1 +1,1 @@
-"""One ranking request from start to end."""
+"""Ranks one request from start to end."""

@@ -1,9 +1,6 @@
-"""One pool of items scored, ordered, and laid out for the answer."""
+"""Scores one pool of items and picks the best."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,72 +8,38 @@ from numpy.typing import NDArray
 from service.catalog.item_table import Pool
 from service.contract.measures import calibrated_score
 from service.models.scorer import Scorer
-from service.ranking.request import Clock
-from service.ranking.top_k import places, top_k
+from service.ranking.items import Columns, RankedPool, as_columns
+from service.ranking.request import Ranking
+from service.ranking.top_k import top_k
 
 Array = NDArray[np.float32]
-Columns = dict[str, Any]  # what ``schemas.ItemColumns`` documents
 
-_ENDS = ("debiased", "logged")
-
-
-@dataclass(frozen=True)
-class Question:
-    """For whom and where on the front: user (1, U), tradeoff in [0, 1], context (1, C) or None."""
-
-    user: Array
-    tradeoff: float
-    context: Array | None
-    top_k: int
-    explain: bool
+_ENDS = (0.0, 1.0)  # tradeoffs of debiased and logged
 
 
-def rank_pool(scorer: Scorer, pool: Pool, question: Question, clock: Clock) -> Columns:
-    """Return the best of ``pool`` as columns; missing items stand behind all others, by id."""
-    tradeoffs = (question.tradeoff, 0.0, 1.0) if question.explain else (question.tradeoff,)
-    logits = _logits(scorer, pool, question, tradeoffs)
-    clock.lap("score")
-    best = top_k(logits[0], pool.item_ids, min(question.top_k, pool.count))
+def rank_pool(ranking: Ranking, user: Array, pool: Pool) -> Columns:
+    """Return the best of ``pool`` for a user vector (1, U), as columns.
+
+    Missing items stand behind all others, by id.
+    """
+    request, scorer = ranking.request, ranking.model.scorer
+    tradeoffs = (ranking.tradeoff, *_ENDS) if request.explain else (ranking.tradeoff,)
+    logits = _logits(scorer, user, pool, tradeoffs)
+    ranking.clock.lap("score")
+    best = top_k(logits[0], pool.item_ids, min(request.top_k, pool.count))
+    missing = sorted(pool.missing)[: request.top_k - len(best)]
     scores = calibrated_score(scorer.artifact.manifest.calibration, logits[:, best])
-    absent = sorted(pool.missing)[: question.top_k - len(best)]
-    none = [None] * len(absent)
-    columns: Columns = {
-        "item_ids": [pool.item_ids[row] for row in best.tolist()] + absent,
-        "ranks": list(range(1, len(best) + len(absent) + 1)),
-        "scores": scores[0].tolist() + none,
-        "status": ["cold" if cold else "ok" for cold in pool.cold[best].tolist()]
-        + ["missing"] * len(absent),
-    }
-    if question.explain:
-        columns["explain"] = {
-            end: {
-                "scores": scores[t].tolist() + none,
-                "ranks": places(logits[t], pool.item_ids, best) + none,
-            }
-            for t, end in enumerate(_ENDS, 1)
-        }
-    return columns
+    ranked, *ends = (
+        RankedPool(pool, best, missing, logits[t], scores[t]) for t in range(len(tradeoffs))
+    )
+    return as_columns(ranked, ends)
 
 
-def as_rows(columns: Columns) -> list[dict[str, Any]]:
-    """Return ``columns`` as one object an item; missing items are not explained."""
-    names = ("item_ids", "ranks", "scores", "status")
-    rows = [
-        {"item_id": item_id, "rank": rank, "score": score, "status": status}
-        for item_id, rank, score, status in zip(*(columns[n] for n in names), strict=True)
-    ]
-    for end, at in columns.get("explain", {}).items():
-        for row, score, rank in zip(rows, at["scores"], at["ranks"], strict=True):
-            if score is not None:
-                row.setdefault("explain", {})[end] = {"score": score, "rank": rank}
-    return rows
-
-
-def _logits(scorer: Scorer, pool: Pool, question: Question, tradeoffs: tuple[float, ...]) -> Array:
-    """Return logits (T, N), -inf where the pool holds nothing."""
+def _logits(scorer: Scorer, user: Array, pool: Pool, tradeoffs: tuple[float, ...]) -> Array:
+    """Return logits (T, N), -inf where the pool holds no item."""
     if not pool.size:
         return np.zeros((len(tradeoffs), 0), np.float32)
-    runs = [scorer.score(question.user, pool.states, w, question.context) for w in tradeoffs]
+    runs = [scorer.score(user, pool.states, tradeoff) for tradeoff in tradeoffs]
     logits = (np.stack(runs) if len(runs) > 1 else runs[0][None])[:, : pool.size]
     if pool.held is not None:
         logits[:, ~pool.held] = -np.inf

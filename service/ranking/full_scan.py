@@ -1,4 +1,4 @@
-"""Rankings of whole catalogues: off the event loop, one at a time, few waiting."""
+"""A queue for rankings of a large catalogue."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from service.errors import OverloadedError
 
 
 class FullScanQueue:
-    """Gives turns to what would hold the event loop up: memory bandwidth is one for all."""
+    """Runs full-catalogue rankings one at a time.
+
+    They would block the event loop, and they share memory bandwidth: two at once take twice as
+    long.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._open = 0
+        self._admitted = 0  # the running one and those that wait
         self._turn = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait for a turn and hold it; raises OverloadedError where ``limit`` wait already."""
-        if self._open > self._limit:
+        if self._admitted > self._limit:
             raise OverloadedError("too many rankings of a whole catalogue wait already")
-        self._open += 1
+        self._admitted += 1
         try:
             async with self._turn:
                 yield
         finally:
-            self._open -= 1
+            self._admitted -= 1

@@ -1,27 +1,21 @@
-"""The wire format of a ranking: the request and its answer."""
+"""The wire format of a ranking: the request and the response, with their documentation."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 from msgspec import Meta, Struct
-from pydantic import BaseModel, Field
 
 from service.contract.keys import MAX_ID_CHARS
+from service.ranking.items import ItemColumns, RankedItem
 
 MAX_CANDIDATES = 5000
-
-
 MAX_HISTORY = 500
-
-
 MAX_TOP_K = 1000
 
-
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
-
 
 REQUEST_EXAMPLE: dict[str, Any] = {
     "user_id": "u0007",
@@ -32,7 +26,7 @@ REQUEST_EXAMPLE: dict[str, Any] = {
 
 
 class Degraded(StrEnum):
-    """Why a ranking is less than it could be."""
+    """The reasons for which a ranking is degraded."""
 
     UNKNOWN_USER = "unknown_user"
     STORE_UNAVAILABLE = "store_unavailable"
@@ -43,150 +37,105 @@ class Degraded(StrEnum):
 
 
 class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What to rank, for whom, and where on the accuracy-bias front."""
+    """The user, the items to rank and the tradeoff, with options of the answer."""
 
-    user_id: Annotated[Id, Meta(description="The user to rank for; an unknown one is fine.")]
+    user_id: Annotated[Id, Meta(description="The user to rank for. An unknown user is no error.")]
     history: Annotated[
         list[Id],
         Meta(
             max_length=MAX_HISTORY,
-            description="Items the user engaged with; used where the user has no record.",
+            description="Items that the user engaged with; used if the user has no record.",
         ),
     ] = []
     candidates: Annotated[
         Annotated[list[Id], Meta(min_length=1, max_length=MAX_CANDIDATES)] | None,
-        Meta(description="Items to rank; omitted: the whole catalogue. Repeats count once."),
+        Meta(description="Items to rank. Omitted: the whole catalogue. Repeats count once."),
     ] = None
     tradeoff: Annotated[
         Annotated[float, Meta(ge=0, le=1)] | None,
         Meta(
             description="0 = debiased: what the user would like under uniform exposure. "
-            "1 = what gets clicked under the logged exposure. Omitted: the model's default."
+            "1 = logged: what gets clicked under the logged exposure. Omitted: the model's default."
         ),
     ] = None
     top_k: Annotated[int, Meta(ge=1, le=MAX_TOP_K, description="Most items to return.")] = 50
     model: Annotated[
         Annotated[str, Meta(max_length=MAX_ID_CHARS)] | None,
-        Meta(description="`name`, `name@version` or `name@alias`; omitted: the service's default."),
+        Meta(description="`name`, `name@version` or `name@alias`. Omitted: the service's default."),
     ] = None
     exclude: Annotated[
         list[Id], Meta(max_length=MAX_CANDIDATES, description="Items to leave out.")
     ] = []
-    context: Annotated[
-        dict[Id, float],
-        Meta(
-            max_length=32,
-            description="Values of the model's context fields; those not named are neutral.",
-        ),
-    ] = {}
     explain: Annotated[
         bool, Meta(description="Add each item's score and rank at tradeoff 0 and 1.")
     ] = False
     format: Annotated[
         Literal["rows", "columns"],
-        Meta(description="How `items` are laid out: a list of objects, or an object of lists."),
+        Meta(description="The layout of `items`: a list of objects, or an object of lists."),
     ] = "rows"
     request_id: Annotated[
-        Id | None, Meta(description="Echoed in the ranking; made up if omitted.")
+        Id | None, Meta(description="Returned with the ranking. Omitted: the service makes one.")
     ] = None
     deadline_ms: Annotated[
         Annotated[float, Meta(gt=0, le=60_000)] | None,
         Meta(
-            description="Stop waiting for the store after this long and rank with what is at hand."
+            description="Longest wait for the store in milliseconds. After it, the ranking goes on "
+            "from memory."
         ),
     ] = None
 
 
+class Timing(TypedDict):
+    """Milliseconds of each stage."""
+
+    user: Annotated[float, Meta(description="Reading or encoding the user.", examples=[0.2])]
+    catalog: Annotated[float, Meta(description="Looking up the item states.", examples=[0.1])]
+    score: Annotated[float, Meta(description="Running the ranker.", examples=[0.1])]
+    select: Annotated[
+        float, Meta(description="Ordering the items and building the answer.", examples=[0.1])
+    ]
+    total: Annotated[float, Meta(description="The sum of all stages.", examples=[0.5])]
+
+
+class RankResponse(Struct, kw_only=True):
+    """A ranking. Ties are ordered by item id: the same inputs give the same answer."""
+
+    request_id: Annotated[
+        str, Meta(description="The request's id, or a new one.", examples=["b7e2"])
+    ]
+    model: Annotated[
+        str, Meta(description="The model that ranked, `name@version`.", examples=["cp2rec@1"])
+    ]
+    tradeoff: Annotated[float, Meta(description="The tradeoff that was applied.", examples=[0.5])]
+    items: Annotated[
+        list[RankedItem] | ItemColumns,
+        Meta(description="At most `top_k` items, best first, in the request's `format`."),
+    ]
+    degraded: Annotated[
+        list[Degraded],
+        Meta(
+            description="Empty for a ranking with everything it should have. unknown_user: no "
+            "record and no usable history, ranked for an average user. store_unavailable: Redis "
+            "did not answer, ranked from memory. deadline: `deadline_ms` ran out before Redis "
+            "answered. corrupt_record: the user's record was refused. overloaded: too many "
+            "requests wait for Redis, ranked without the user's record. partial_catalog: the "
+            "catalogue does not fit in memory, ranked the items that do.",
+            examples=[[]],
+        ),
+    ]
+    timing_ms: Annotated[Timing, Meta(description="The time of each stage.")]
+
+
 def request_schema() -> dict[str, Any]:
-    """Return the JSON schema of ``RankRequest``, which the decoder of the wire holds to."""
+    """Return the JSON schema of ``RankRequest``, which the decoder of the wire enforces."""
     schema: dict[str, Any] = msgspec.json.schema(RankRequest)["$defs"][RankRequest.__name__]
     return {**schema, "examples": [REQUEST_EXAMPLE]}
 
 
-class EndPoint(BaseModel):
-    """An item's place at one end of the front, among all candidates that have a record."""
+def response_schemas(ref_template: str) -> dict[str, Any]:
+    """Return the JSON schemas of ``RankResponse`` and its parts, by name.
 
-    score: float = Field(description="Calibrated score at that end.", examples=[0.31])
-    rank: int = Field(description="Rank at that end, from 1.", examples=[4])
-
-
-class Explanation(BaseModel):
-    """Where an item stands at both ends of the front."""
-
-    debiased: EndPoint = Field(description="At tradeoff 0.")
-    logged: EndPoint = Field(description="At tradeoff 1.")
-
-
-class RankedItem(BaseModel):
-    """One place of the ranking."""
-
-    item_id: str = Field(description="The item.", examples=["i0002"])
-    rank: int = Field(description="Its place, from 1.", examples=[1])
-    score: float | None = Field(
-        description="In (0, 1), descending; null for a missing item. A click probability at "
-        "tradeoff 1 on logged traffic, a rank score elsewhere.",
-        examples=[0.42],
-    )
-    status: Literal["ok", "cold", "missing"] = Field(
-        description="ok; cold: known by content alone, not by clicks; missing: no record, "
-        "placed behind all others by id.",
-        examples=["ok"],
-    )
-    explain: Explanation | None = Field(
-        default=None, description="Only with `explain`, and not for missing items."
-    )
-
-
-class EndColumns(BaseModel):
-    """All items' places at one end of the front; null for missing items."""
-
-    scores: list[float | None] = Field(description="Calibrated scores at that end.")
-    ranks: list[int | None] = Field(description="Ranks at that end, from 1.")
-
-
-class ExplanationColumns(BaseModel):
-    """Where the items stand at both ends of the front."""
-
-    debiased: EndColumns = Field(description="At tradeoff 0.")
-    logged: EndColumns = Field(description="At tradeoff 1.")
-
-
-class ItemColumns(BaseModel):
-    """The ranking as parallel lists, best first; their entries mean what a `RankedItem`'s do."""
-
-    item_ids: list[str] = Field(description="The items.")
-    ranks: list[int] = Field(description="Their places, from 1.")
-    scores: list[float | None] = Field(description="Null for missing items.")
-    status: list[Literal["ok", "cold", "missing"]] = Field(description="Of each item.")
-    explain: ExplanationColumns | None = Field(default=None, description="Only with `explain`.")
-
-
-class Timing(BaseModel):
-    """Milliseconds spent in each stage."""
-
-    user: float = Field(description="Fetching or encoding the user.", examples=[0.2])
-    catalog: float = Field(description="Finding the candidates' encoded states.", examples=[0.1])
-    score: float = Field(description="Running the ranker.", examples=[0.1])
-    select: float = Field(description="Ordering, and building the response.", examples=[0.1])
-    total: float = Field(description="All of it.", examples=[0.5])
-
-
-class RankResponse(BaseModel):
-    """A ranking: equal scores are ordered by item id, so the same inputs give the same answer."""
-
-    request_id: str = Field(description="The request's, or a new one.", examples=["b7e2"])
-    model: str = Field(description="The model that ranked, `name@version`.", examples=["cp2rec@1"])
-    tradeoff: float = Field(description="The tradeoff that was applied.", examples=[0.5])
-    items: list[RankedItem] | ItemColumns = Field(
-        description="At most `top_k` items, best first, in the request's `format`."
-    )
-    degraded: list[Degraded] = Field(
-        description="Empty when all is well. unknown_user: no record and no usable history, "
-        "ranked for an average user. store_unavailable: Redis did not answer, ranked from "
-        "memory, without the user's record. deadline: `deadline_ms` ran out before Redis "
-        "answered. corrupt_record: the user's record was refused. overloaded: too many "
-        "requests wait for Redis, ranked without the user's record. partial_catalog: the "
-        "catalogue does not fit in memory, ranked what is held of it.",
-        examples=[[]],
-    )
-    timing_ms: Timing = Field(description="Where the time went.")
+    ``ref_template`` says how a schema refers to another, with ``{name}`` in place of its name.
+    """
+    _, schemas = msgspec.json.schema_components([RankResponse], ref_template=ref_template)
+    return schemas

@@ -1,9 +1,8 @@
-"""One request from start to end."""
+"""Ranks one request from start to end."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,135 +11,153 @@ from service.catalog.id_index import MISSING, Rows
 from service.catalog.item_table import Pool
 from service.contract.records import decode_vector
 from service.errors import StoreError, StoreOverloadedError, StoreTimeoutError
-from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry
 from service.models.scorer import RUN_ROWS
-from service.ranking.answer import Columns, Question, as_rows, rank_pool
+from service.ranking.answer import rank_pool
 from service.ranking.full_scan import FullScanQueue
-from service.ranking.messages import Degraded, RankRequest
-from service.ranking.request import Clock
+from service.ranking.items import Columns, ItemColumns, as_rows
+from service.ranking.messages import Degraded, RankRequest, RankResponse
+from service.ranking.request import Clock, Ranking
 from service.store.records import RedisStore
 from service.telemetry import Telemetry
 
+Reasons = frozenset[Degraded]
+
+_NO_REASONS: Reasons = frozenset()
+
 
 class Ranker:
-    """Ranks candidates for a user at the request's tradeoff."""
+    """Ranks candidates, or the whole catalogue, for a user at the request's tradeoff.
+
+    A stage that goes on without something it should have had returns its reasons with its result.
+    """
 
     def __init__(
-        self, registry: Registry, store: RedisStore, telemetry: Telemetry, scans: FullScanQueue
+        self, registry: Registry, store: RedisStore, telemetry: Telemetry, full_scans: FullScanQueue
     ) -> None:
         self._registry = registry
         self._store = store
         self._telemetry = telemetry
-        self._scans = scans
+        self._full_scans = full_scans
         self._degraded = {reason: telemetry.degraded.labels(reason) for reason in Degraded}
 
-    async def rank(self, request: RankRequest, request_id: str) -> dict[str, Any]:
-        """Return the response that ``schemas.RankResponse`` documents."""
+    async def rank(self, request: RankRequest, request_id: str) -> RankResponse:
+        """Return the answer to ``request``; raises RankError where no model can serve it."""
         clock = Clock(request.deadline_ms, self._store.timeout_s)
         model = self._registry.resolve(request.model)
-        context = model.context(request.context)
-        tradeoff = request.tradeoff
-        if tradeoff is None:
-            tradeoff = model.manifest.default_tradeoff
-        degraded: set[Degraded] = set()
-
-        # Candidates first: their ids are still in the processor's cache.
-        pool = None
-        if request.candidates is not None:
-            pool = await self._candidates(model, request, clock, degraded)
-            clock.lap("catalog")
-        user = await self._user(model, request, clock, degraded)
-        clock.lap("user")
-        question = Question(user, tradeoff, context, request.top_k, request.explain)
-        if pool is None:
-            columns = await self._rank_all(model, request.exclude, question, clock, degraded)
+        default = model.manifest.default_tradeoff
+        tradeoff = default if request.tradeoff is None else request.tradeoff
+        ranking = Ranking(model, request, tradeoff, clock)
+        if request.candidates is None:
+            columns, reasons = await self._rank_catalogue(ranking)
         else:
-            columns = rank_pool(model.scorer, pool, question, clock)
+            columns, reasons = await self._rank_candidates(ranking, request.candidates)
         model.exposure.add(tradeoff, request.candidates is None, columns)
-        items = columns if request.format == "columns" else as_rows(columns)
-        for reason in degraded:
+        for reason in reasons:
             self._degraded[reason].inc()
+        items = ItemColumns(**columns) if request.format == "columns" else as_rows(columns)
         clock.lap("select")
-        return {
-            "request_id": request_id,
-            "model": model.label,
-            "tradeoff": tradeoff,
-            "items": items,
-            "degraded": sorted(degraded),
-            "timing_ms": clock.finish(self._telemetry),
-        }
+        return RankResponse(
+            request_id=request_id,
+            model=model.label,
+            tradeoff=tradeoff,
+            items=items,
+            degraded=sorted(reasons),
+            timing_ms=clock.finish(self._telemetry),
+        )
 
-    async def _user(
-        self, model: LoadedModel, request: RankRequest, clock: Clock, degraded: set[Degraded]
-    ) -> NDArray[np.float32]:
+    async def _rank_candidates(
+        self, ranking: Ranking, candidates: list[str]
+    ) -> tuple[Columns, Reasons]:
+        """Rank ``candidates``. They come before the user: their ids are still in the CPU cache."""
+        pool, pool_reasons = await self._pool(ranking, candidates)
+        ranking.clock.lap("catalog")
+        user, user_reasons = await self._user(ranking)
+        return rank_pool(ranking, user, pool), pool_reasons | user_reasons
+
+    async def _rank_catalogue(self, ranking: Ranking) -> tuple[Columns, Reasons]:
+        """Rank all items in memory; a large catalogue is ranked off the event loop."""
+        user, reasons = await self._user(ranking)
+        catalog, excluded = ranking.model.catalog, ranking.request.exclude
+        if not catalog.whole:
+            reasons |= {Degraded.PARTIAL_CATALOG}
+        if len(catalog) <= RUN_ROWS:
+            with catalog.scan(excluded) as pool:
+                ranking.clock.lap("catalog")
+                return rank_pool(ranking, user, pool), reasons
+        async with self._full_scans.turn():
+            with catalog.scan(excluded) as pool:
+                ranking.clock.lap("catalog")
+                return await asyncio.to_thread(rank_pool, ranking, user, pool), reasons
+
+    async def _user(self, ranking: Ranking) -> tuple[NDArray[np.float32], Reasons]:
         """Return the user vector (1, U): the record's, else from the history, else the average."""
-        try:
-            record = await self._store.user(model.keys, request.user_id, clock.remaining_s())
-        except StoreError as error:
-            degraded.add(_reason(error, clock))
-        else:
-            if record is not None:
-                if (user := decode_vector(record, model.manifest.user_dim)) is not None:
-                    return user
-                degraded.add(Degraded.CORRUPT_RECORD)
-                self._telemetry.corrupt_records.labels("user").inc()
-        rows = await self._rows(model, request.history, clock, degraded)
-        rows = rows[rows != MISSING]
-        self._telemetry.cold_users.labels("history" if len(rows) else "average").inc()
-        if not len(rows):
-            if not degraded:  # the store said so, rather than nothing
-                degraded.add(Degraded.UNKNOWN_USER)
-            return model.average_user
-        return model.scorer.encode_user(model.catalog.states(rows))
+        vector, reasons = await self._user_record(ranking)
+        if vector is None:
+            vector, reasons = await self._cold_user(ranking, reasons)
+        ranking.clock.lap("user")
+        return vector, reasons
 
-    async def _candidates(
-        self, model: LoadedModel, request: RankRequest, clock: Clock, degraded: set[Degraded]
-    ) -> Pool:
-        """Return the distinct candidates less the excluded ones, with their states."""
-        item_ids = request.candidates or []
-        if request.exclude:
-            excluded = set(request.exclude)
-            item_ids = [i for i in item_ids if i not in excluded]
-        rows = await self._rows(model, item_ids, clock, degraded)
+    async def _user_record(self, ranking: Ranking) -> tuple[NDArray[np.float32] | None, Reasons]:
+        """Return the user vector (1, U) of the record, or None and why there is none.
+
+        A user of whom the store holds no record is unknown.
+        """
+        model, user_id = ranking.model, ranking.request.user_id
+        try:
+            record = await self._store.user(model.keys, user_id, ranking.clock.remaining_s())
+        except StoreError as error:
+            return None, frozenset([_reason(error, ranking.clock)])
+        if record is None:
+            return None, frozenset([Degraded.UNKNOWN_USER])
+        vector = decode_vector(record, model.manifest.user_dim)
+        if vector is not None:
+            return vector, _NO_REASONS
+        self._telemetry.corrupt_records.labels("user").inc()
+        return None, frozenset([Degraded.CORRUPT_RECORD])
+
+    async def _cold_user(
+        self, ranking: Ranking, reasons: Reasons
+    ) -> tuple[NDArray[np.float32], Reasons]:
+        """Return the user vector (1, U) of the history, which makes a user known, or the average.
+
+        ``reasons`` say why the record gave none.
+        """
+        model = ranking.model
+        rows, history_reasons = await self._rows(ranking, ranking.request.history)
+        rows = rows[rows != MISSING]
+        reasons |= history_reasons
+        if not len(rows):
+            self._telemetry.cold_users.labels("average").inc()
+            return model.average_user, reasons
+        self._telemetry.cold_users.labels("history").inc()
+        vector = model.scorer.encode_user(model.catalog.states(rows))
+        return vector, reasons - {Degraded.UNKNOWN_USER}
+
+    async def _pool(self, ranking: Ranking, item_ids: list[str]) -> tuple[Pool, Reasons]:
+        """Return the distinct items less the excluded ones, with their states."""
+        catalog = ranking.model.catalog
+        if ranking.request.exclude:
+            excluded = set(ranking.request.exclude)
+            item_ids = [item_id for item_id in item_ids if item_id not in excluded]
+        rows, reasons = await self._rows(ranking, item_ids)
         ascending = rows.copy()
         ascending.sort()
         if (ascending[1:] == ascending[:-1]).any():  # repeats, or several without a row
             item_ids = list(dict.fromkeys(item_ids))
-            rows = model.catalog.held_rows(item_ids)
-        pool = model.catalog.gather(item_ids, rows)
+            rows = catalog.held_rows(item_ids)
+        pool = catalog.gather(item_ids, rows)
         if pool.missing:
             self._telemetry.missing_items.inc(len(pool.missing))
-        return pool
+        return pool, reasons
 
-    async def _rank_all(
-        self,
-        model: LoadedModel,
-        excluded: list[str],
-        question: Question,
-        clock: Clock,
-        degraded: set[Degraded],
-    ) -> Columns:
-        """Rank all items held; a large catalogue leaves the event loop to other requests."""
-        if not model.catalog.whole:
-            degraded.add(Degraded.PARTIAL_CATALOG)
-        if len(model.catalog) <= RUN_ROWS:
-            with model.catalog.scan(excluded) as pool:
-                clock.lap("catalog")
-                return rank_pool(model.scorer, pool, question, clock)
-        async with self._scans.turn():
-            with model.catalog.scan(excluded) as pool:
-                clock.lap("catalog")
-                return await asyncio.to_thread(rank_pool, model.scorer, pool, question, clock)
-
-    async def _rows(
-        self, model: LoadedModel, item_ids: list[str], clock: Clock, degraded: set[Degraded]
-    ) -> Rows:
+    async def _rows(self, ranking: Ranking, item_ids: list[str]) -> tuple[Rows, Reasons]:
+        """Return the catalogue's row of each id (N,), from memory alone if the store fails."""
+        catalog, clock = ranking.model.catalog, ranking.clock
         try:
-            return await model.catalog.rows(item_ids, clock.remaining_s())
+            return await catalog.rows(item_ids, clock.remaining_s()), _NO_REASONS
         except StoreError as error:
-            degraded.add(_reason(error, clock))
-            return model.catalog.held_rows(item_ids)
+            return catalog.held_rows(item_ids), frozenset([_reason(error, clock)])
 
 
 def _reason(error: StoreError, clock: Clock) -> Degraded:

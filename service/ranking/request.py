@@ -1,26 +1,30 @@
-"""Where one request's time goes, and how long it may still wait."""
+"""One request while it is ranked, and where its time goes."""
 
 from __future__ import annotations
 
 import math
 import time
 
+from msgspec import Struct
+
+from service.models.loaded_model import LoadedModel
+from service.ranking.messages import RankRequest, Timing
 from service.telemetry import Telemetry
 
 
 class Clock:
-    """Laps of one request in milliseconds, and how long it may still wait for the store."""
+    """Times the stages of one request and limits its waits for the store."""
 
     def __init__(self, deadline_ms: float | None, store_timeout_s: float) -> None:
         self._start = self._last = time.perf_counter()
         self._deadline_s = math.inf if deadline_ms is None else deadline_ms / 1000
         self._store_timeout_s = store_timeout_s
-        self._laps: dict[str, float] = {}
+        self._laps_ms: dict[str, float] = {}
 
     def lap(self, stage: str) -> None:
-        """End a stage: what passed since the last one ended is its time."""
+        """End a stage. It began where the stage before it ended."""
         now = time.perf_counter()
-        self._laps[stage] = (now - self._last) * 1000
+        self._laps_ms[stage] = (now - self._last) * 1000
         self._last = now
 
     def expired(self) -> bool:
@@ -28,12 +32,22 @@ class Clock:
         return time.perf_counter() - self._start >= self._deadline_s
 
     def remaining_s(self) -> float:
-        """Return the longest wait for the store that is left."""
+        """Return the longest time that the request may still wait for the store."""
         left_s = self._deadline_s - (time.perf_counter() - self._start)
         return min(max(0.0, left_s), self._store_timeout_s)
 
-    def finish(self, telemetry: Telemetry) -> dict[str, float]:
-        """Tell the metrics; return all laps and their total."""
-        for stage, lap_ms in self._laps.items():
+    def finish(self, telemetry: Telemetry) -> Timing:
+        """Observe all stages; return them and their total, in milliseconds."""
+        for stage, lap_ms in self._laps_ms.items():
             telemetry.stage[stage].observe(lap_ms / 1000)
-        return {**self._laps, "total": (self._last - self._start) * 1000}
+        total_ms = (self._last - self._start) * 1000
+        return {**self._laps_ms, "total": total_ms}  # type: ignore[typeddict-item]
+
+
+class Ranking(Struct, frozen=True):  # made for each request: a dataclass costs 1 us more
+    """One request with the model and the tradeoff in [0, 1] that it resolves to, and its clock."""
+
+    model: LoadedModel
+    request: RankRequest
+    tradeoff: float
+    clock: Clock

@@ -162,19 +162,21 @@ def test_a_graph_that_computes_something_else_is_refused(copy: Path) -> None:
     model.graph.node.append(onnx.helper.make_node("Neg", ["before"], [output]))
     assert product is not None
     onnx.save(model, path)
-    with pytest.raises(ArtifactError, match=r"golden.npz: logits differ by"):
+    with pytest.raises(ArtifactError, match=r"golden.npz: logits: off by"):
         Scorer(_rehash(copy, "ranker.onnx")).replay()
 
 
 def test_a_graph_of_another_signature_is_refused(copy: Path) -> None:
     shutil.copy(copy / "user_encoder.onnx", copy / "ranker.onnx")
-    with pytest.raises(ArtifactError, match=r"ranker.onnx: inputs are .*history.*manifest says"):
+    with pytest.raises(
+        ArtifactError, match=r"ranker.onnx: inputs are .*history.*as in the manifest"
+    ):
         Scorer(_rehash(copy, "ranker.onnx"))
 
 
 def test_a_file_that_is_no_graph_is_refused(copy: Path) -> None:
     (copy / "item_encoder.onnx").write_bytes(b"not a graph")
-    with pytest.raises(ArtifactError, match=r"item_encoder.onnx: is not a graph"):
+    with pytest.raises(ArtifactError, match=r"item_encoder.onnx: onnxruntime cannot load"):
         Scorer(_rehash(copy, "item_encoder.onnx"))
 
 

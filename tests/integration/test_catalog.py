@@ -154,7 +154,7 @@ def test_a_whole_ranking_holds_up_no_other_and_few_may_wait(
         # Others are answered meanwhile, and a changed item does not disturb what is ranked.
         assert len(large.ids(user_id=user_id, candidates=item_ids[:50])) == 50
         asking[1].start()
-        until(lambda: large.app.state.ranker._scans._open == 2)
+        until(lambda: large.app.state.ranker._full_scans._admitted == 2)
         refused = large.client.post("/rank", json={"user_id": user_id})
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
     finally:

@@ -17,6 +17,8 @@ from pydantic import SecretStr
 
 from service.contract.records import encode
 from service.contract.repository import Repository
+from service.errors import StoreError
+from service.store.records import RedisStore
 from tests.conftest import World
 from tests.integration.conftest import Deployment, Running, deploy, until
 from training.demo.local_redis import private_redis
@@ -132,6 +134,23 @@ def test_user_reads_leave_connections_to_others(
         for number in range(3):
             answer = service.rank(user_id=user_id, candidates=[f"new-{number}"])
             assert answer["degraded"] == []
+
+
+@pytest.mark.parametrize("read", ["candidates", "history"])
+def test_a_failed_item_read_does_not_hide_that_the_user_is_unknown(
+    deployment: Deployment, world: World, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    async def failing(*_: object) -> None:
+        raise StoreError("cut")
+
+    held = world.dataset.item_ids[0]
+    body: dict[str, Any] = {"user_id": "nobody", "candidates": [held], read: ["new"]}
+    with deployment.serve() as service:
+        monkeypatch.setattr(RedisStore, "items", failing)
+        assert service.rank(**body)["degraded"] == ["store_unavailable", "unknown_user"]
+        # Whether a user without a record has one is not known while the store fails.
+        monkeypatch.setattr(RedisStore, "user", failing)
+        assert service.rank(**body)["degraded"] == ["store_unavailable"]
 
 
 def test_a_corrupt_user_record_is_refused(deployment: Deployment, world: World) -> None:

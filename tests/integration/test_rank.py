@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -258,7 +259,7 @@ def test_request_id_is_echoed_or_made_up(service: Running) -> None:
         ({"candidates": ["i", "x" * (MAX_ID_CHARS + 1)]}, "candidates.1"),
         ({"history": ["i"] * 501}, "history"),
         ({"exclude": [""]}, "exclude.0"),
-        ({"context": {"hour": 3}}, "context.hour"),
+        ({"context": {}}, "context"),
         ({"deadline_ms": 0}, "deadline_ms"),
         ({"tradeof": 0.5}, "tradeof"),
     ],
@@ -296,15 +297,10 @@ def test_the_documentation_is_true(service: Running) -> None:
     (example,) = schema["examples"]
     answer = service.rank(**example)
     assert set(schema["properties"]) >= set(example)
-    # What goes over the wire is what the response model takes, and it drops nothing.
+    # The response's definition reads the wire and drops nothing of it.
     for body in (example, {"user_id": "u", "explain": True, "candidates": ["x", "i0001"]}):
         wire = service.rank(**body)
-        assert (
-            RankResponse.model_validate(wire, extra="forbid").model_dump(
-                mode="json", exclude_unset=True
-            )
-            == wire
-        )
+        assert msgspec.to_builtins(msgspec.convert(wire, RankResponse)) == wire
     reference = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
     described = document["components"]["schemas"][reference.rpartition("/")[2]]
     assert set(described["properties"]) == set(answer)

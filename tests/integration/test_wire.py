@@ -94,11 +94,6 @@ def _values(schema: Schema) -> Iterator[tuple[Any, bool]]:
                 yield [], not option.get("minItems")
                 yield "x", False
                 yield from (([value], holds) for value, holds in _values(option["items"]))
-            case "object":
-                yield {}, True
-                yield {f"f{n}": 1.0 for n in range(option["maxProperties"] + 1)}, False
-                yield {"f": "1"}, False
-                yield [], False
     if not any(option.get("type") == "null" for option in schema.get("anyOf", [schema])):
         yield None, False
 
@@ -158,7 +153,6 @@ def test_made_up_requests_are_answered_as_documented(
         "top_k": lambda: rng.randrange(1, 60),
         "model": lambda: rng.choice(["toy", "toy@1", "toy@champion"]),
         "exclude": lambda: rng.sample(ids, rng.randrange(20)),
-        "context": dict,
         "explain": lambda: rng.random() < 0.5,
         "format": lambda: rng.choice(["rows", "columns"]),
         "request_id": lambda: "r",

@@ -208,7 +208,6 @@ def _export_graphs(net: FrontNet, dataset: Dataset, folder: Path) -> dict[Any, G
         proxies=proxies,
         state=state.shape[1],
         user=user.shape[1],
-        context=0,
     )
     examples: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
         "item_encoder": (net.item_encoder, item),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from unittest.mock import Mock
 
-import orjson
+import msgspec
 import redis
 
 from service.api.rank import parse
 from service.catalog.item_table import ItemTable
+from service.models.loaded_model import LoadedModel
 from service.models.scorer import Scorer
-from service.ranking.answer import Question, as_rows, rank_pool
-from service.ranking.request import Clock
+from service.ranking.answer import rank_pool
+from service.ranking.items import as_rows
+from service.ranking.messages import RankRequest
+from service.ranking.request import Clock, Ranking
 from service.ranking.top_k import top_k
 from tests.bench.hotpath.agreement import Cases
 from tests.bench.hotpath.measure import Ground
@@ -21,6 +25,8 @@ from tests.bench.hotpath.report import Cell, Table
 
 _SIZES = (100, 500, 1000)
 _BODIES, _ROUNDS = 50, 40
+
+_encode = msgspec.json.Encoder().encode
 
 
 def stages(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
@@ -44,9 +50,11 @@ def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int) -> dict[str, Cel
     rows = [table.rows(item_ids) for item_ids in candidates]
     pools = list(map(table.gather, candidates, rows))
     user = cases.user(0)
-    question, clock = Question(user, 0.5, None, TOP_K, explain=False), Clock(None, 1.0)
+    model = Mock(spec=LoadedModel, scorer=scorer)
+    request = RankRequest(user_id="u", top_k=TOP_K)
+    ranking = Ranking(model, request, 0.5, Clock(None, 1.0))
     logits = [scorer.score(user, pool.states, 0.5)[:n] for pool in pools]
-    columns = [rank_pool(scorer, pool, question, clock) for pool in pools]
+    columns = [rank_pool(ranking, user, pool) for pool in pools]
     answers = list(map(as_rows, columns))
     body = _least_us(lambda i: parse(bodies[i]))
     # A string caches its hash: only a fresh parse hashes the ids anew.
@@ -57,9 +65,9 @@ def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int) -> dict[str, Cel
         "gather": _least_us(lambda i: table.gather(candidates[i], rows[i])),
         "logits": _least_us(lambda i: scorer.score(user, pools[i].states, 0.5)),
         "best": _least_us(lambda i: top_k(logits[i], candidates[i], TOP_K)),
-        "rank": _least_us(lambda i: rank_pool(scorer, pools[i], question, clock)),
+        "rank": _least_us(lambda i: rank_pool(ranking, user, pools[i])),
         "lay out": _least_us(lambda i: as_rows(columns[i])),
-        "answer": _least_us(lambda i: orjson.dumps(answers[i])),
+        "answer": _least_us(lambda i: _encode(answers[i])),
     }
 
 

@@ -77,7 +77,7 @@ def test_a_manifest_that_is_not_a_json_object_is_refused(publish: Publish, conte
     [
         ("default_tradeoff", 1.5, "default_tradeoff: "),
         ("modalities", [{"name": "visual", "dim": 0}], "modalities.0.dim: "),
-        ("schema_version", 2, "schema_version: "),
+        ("schema_version", 1, "schema_version: "),
         ("files", {"ranker.onnx": "short"}, "files.ranker.onnx: "),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.contract.manifest import Graph, Manifest, Tensor, graph_signatures
+from service.contract.manifest import Manifest, Tensor, graph_signatures
 
 Document = dict[str, Any]
 
@@ -37,10 +37,8 @@ def test_a_valid_document_is_read_as_written(document: Document) -> None:
 
 
 def test_optional_fields_have_defaults(document: Document) -> None:
-    del document["context"]
     manifest = parse(document)
 
-    assert manifest.context == ()
     assert [modality.learned for modality in manifest.modalities] == [False, False, True]
     assert [proxy.kind for proxy in manifest.proxies] == ["numeric", "categorical"]
     assert [proxy.categories for proxy in manifest.proxies] == [(), ("day", "night")]
@@ -91,8 +89,8 @@ def test_64_modalities_fit_the_mask_and_65_are_refused(document: Document) -> No
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("schema_version", 2),
-        ("schema_version", "1"),
+        ("schema_version", 1),
+        ("schema_version", "x"),
         ("name", "Demo"),
         ("name", ""),
         ("name", "../demo"),
@@ -105,8 +103,6 @@ def test_64_modalities_fit_the_mask_and_65_are_refused(document: Document) -> No
         ("modalities.0.dim", 0),
         ("modalities.1.name", "te:xt"),
         ("proxies.0.kind", "ordinal"),
-        ("context.0.neutral", float("inf")),
-        ("context.0.neutral", None),
         ("graphs.ranker.inputs.0.dtype", "float64"),
         ("spaces.items", "a:b"),
         ("spaces.users", ""),
@@ -184,19 +180,6 @@ def test_a_manifest_cannot_be_changed(document: Document) -> None:
 
 
 def test_signatures_place_every_size_where_the_design_says(document: Document) -> None:
-    signatures = graph_signatures(embedding=9, modalities=3, proxies=2, state=4, user=6, context=1)
+    signatures = graph_signatures(embedding=9, modalities=3, proxies=2, state=4, user=6)
 
     assert signatures == parse(document).graphs
-
-
-def test_a_ranker_without_context_has_three_inputs() -> None:
-    signatures = graph_signatures(embedding=9, modalities=3, proxies=2, state=4, user=6, context=0)
-
-    assert signatures["ranker"] == Graph(
-        inputs=(
-            Tensor(name="user", shape=(1, 6)),
-            Tensor(name="state", shape=("N", 4)),
-            Tensor(name="tradeoff", shape=(1,)),
-        ),
-        outputs=(Tensor(name="logit", shape=("N",)),),
-    )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.ranking.top_k import places, top_k
+from service.ranking.top_k import ranks_of, top_k
 
 
 @pytest.mark.parametrize("count", [1, 7, 500, 60_000])
 @pytest.mark.parametrize("k", [1, 5, 1000])
 @pytest.mark.parametrize("distinct", [3, 40, 10_000_000])
-def test_top_k_and_places_equal_a_full_sort(count: int, k: int, distinct: int) -> None:
+def test_top_k_and_ranks_equal_a_full_sort(count: int, k: int, distinct: int) -> None:
     rng = np.random.default_rng(count + k + distinct)
     logits = rng.integers(0, distinct, count).astype(np.float32)
     ids = [f"i{number}" for number in rng.permutation(count)]
@@ -19,7 +19,7 @@ def test_top_k_and_places_equal_a_full_sort(count: int, k: int, distinct: int) -
     best = top_k(logits, ids, min(k, count))
     assert best.tolist() == order[:k]
     if count < 1000:
-        assert places(logits, ids, best) == list(range(1, len(best) + 1))
+        assert ranks_of(logits, ids, best) == list(range(1, len(best) + 1))
 
 
 @pytest.mark.parametrize("k", [3, 500])
