@@ -1,72 +1,32 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from tests.datasets import make_clicks
+from tests.fitted_nets import fitted_painvrl
+from tests.recall_by_hand import recall_by_hand
 from training.config import load_config
 from training.data.dataset import Dataset
-from training.data.split import Split, split_rows
+from training.data.split import split_rows
 from training.evaluation.front import pool_fronts
 from training.evaluation.ranking_front import measure_ranking_front
-from training.fitting.batches import known_items, training_tables
-from training.fitting.scoring import catalogue_scores
-from training.fitting.selection import ranking_validation
 from training.nets.base import Ranker
-from training.nets.painvrl.modules import PainvrlOptions
-from training.nets.painvrl.net import Painvrl
 
-MakeDataset = Callable[..., Dataset]
 OPTIONS = load_config("painvrl", overrides=("front.points=3", "front.bootstrap=20")).front
 
 
 @pytest.fixture
-def clicks(make_dataset: MakeDataset) -> Dataset:
-    """300 clicks on 60 items, the first of them by far the most clicked."""
-    rng = np.random.default_rng(3)
-    popular = 1 / np.arange(1, 61) ** 0.7
-    return make_dataset(
-        rows=300,
-        users=12,
-        items=60,
-        label=np.ones(300, np.float32),
-        uniform=np.zeros(300, np.bool_),
-        item=rng.choice(60, 300, p=popular / popular.sum()),
-    )
+def clicks() -> Dataset:
+    return make_clicks()
 
 
-def trained(dataset: Dataset, seed: int = 0) -> tuple[Painvrl, torch.Tensor, Split]:
-    split = split_rows(dataset, validation=0.2, test=0.3, seed=seed)
-    tables = training_tables(dataset, split.train)
-    torch.manual_seed(seed)
-    net = Painvrl(tables, PainvrlOptions(dim=4, popularity=1.0, kept=0.0))
-    with torch.no_grad():
-        net.user_factor.weight.normal_()
-        net.item_factor.weight.normal_()
-    return net, known_items(tables), split
-
-
-def recall_by_hand(
-    dataset: Dataset, split: Split, scores: np.ndarray, rows: np.ndarray, most: float
-) -> float:
-    """Return recall among the first 20 of ``rows`` whose item has at most ``most`` clicks."""
-    user, item = dataset.impressions.user, dataset.impressions.item
-    count = np.bincount(item[split.train], minlength=60)
-    seen = {u: set(item[split.train][user[split.train] == u].tolist()) for u in range(12)}
-    recalls = []
-    for u in range(12):
-        wanted = set(item[rows][user[rows] == u].tolist()) - seen[u]
-        wanted = {i for i in wanted if count[i] <= most}
-        if wanted:
-            order = [i for i in np.argsort(-scores[u], kind="stable").tolist() if i not in seen[u]]
-            recalls.append(len(wanted & set(order[:20])) / len(wanted))
-    return float(np.mean(recalls))
-
-
-def test_both_axes_are_recalls_by_hand(clicks: Dataset) -> None:
-    net, known, split = trained(clicks)
+def test_both_sides_are_recalls_by_hand(clicks: Dataset) -> None:
+    fitted = fitted_painvrl(clicks)
+    split = fitted.split
     user, item = clicks.impressions.user, clicks.impressions.item
     pairs = np.unique(np.c_[user[split.test], item[split.test]], axis=0)
     done = np.unique(np.c_[user[split.train], item[split.train]], axis=0).tolist()
@@ -74,23 +34,38 @@ def test_both_axes_are_recalls_by_hand(clicks: Dataset) -> None:
     count = np.bincount(np.array(done)[:, 1], minlength=60)
     median = float(np.median(count[new[:, 1]]))
 
-    front = measure_ranking_front(net, clicks, known, split, OPTIONS, seed=0)
+    front = measure_ranking_front(fitted, OPTIONS, seed=0)
 
     assert (front.axis, front.unbiased_kind) == ("recall_at_20", "popularity<=median")
     for point in front.points:
-        scores = catalogue_scores(net, clicks, known)(point.tradeoff)(np.arange(12))
-        hand = recall_by_hand(clicks, split, scores, split.test, np.inf)
-        assert point.logged["recall_at_20"].mean == pytest.approx(hand)
+        scores = fitted.catalogue_scores()(point.tradeoff)(np.arange(12))
+        by_hand = recall_by_hand(clicks, split.train, scores, split.test)
+        assert point.logged["recall_at_20"].mean == pytest.approx(by_hand)
         assert point.logged["recall_at_20"].se
         assert {"ndcg_at_20", "ndcg_at_20_hit", "matched_auc"} <= set(point.logged)
     assert len({point.logged["recall_at_20"].mean for point in front.points}) > 1
     assert f"{median:g} logged" in front.diagnostic
 
 
-def test_w_zero_shows_less_popular_items(clicks: Dataset) -> None:
-    net, known, split = trained(clicks)
+def test_the_unbiased_side_is_recall_of_less_popular_items(clicks: Dataset) -> None:
+    user, item = np.arange(300) % 12, np.arange(300) // 12  # each item once a user: counts differ
+    distinct = replace(clicks, impressions=replace(clicks.impressions, user=user, item=item))
+    fitted = fitted_painvrl(distinct)
+    split = fitted.split
+    count = np.bincount(item[split.train], minlength=60)
+    median = float(np.median(count[item[split.test]]))
 
-    front = measure_ranking_front(net, clicks, known, split, OPTIONS, seed=0)
+    front = measure_ranking_front(fitted, OPTIONS, seed=0)
+
+    for point in front.points:
+        scores = fitted.catalogue_scores()(point.tradeoff)(np.arange(12))
+        by_hand = recall_by_hand(distinct, split.train, scores, split.test, median)
+        assert point.unbiased["recall_at_20"].mean == pytest.approx(by_hand)
+        assert point.unbiased["recall_at_20"] != point.logged["recall_at_20"]
+
+
+def test_w_zero_shows_less_popular_items(clicks: Dataset) -> None:
+    front = measure_ranking_front(fitted_painvrl(clicks), OPTIONS, seed=0)
 
     arp = [point.shown["arp"].mean for point in front.points]
     assert arp[0] < arp[1] < arp[2]
@@ -100,11 +75,11 @@ def test_w_zero_shows_less_popular_items(clicks: Dataset) -> None:
 
 
 def test_fronts_of_recall_pool_over_seeds(clicks: Dataset) -> None:
-    fronts = []
-    for seed in range(2):
-        net, known, _ = trained(clicks, seed)
-        split = split_rows(clicks, validation=0.2, test=0.3, seed=0)
-        fronts.append(measure_ranking_front(net, clicks, known, split, OPTIONS, seed))
+    split = split_rows(clicks, validation=0.2, test=0.3, seed=0)
+    fronts = [
+        measure_ranking_front(replace(fitted_painvrl(clicks, seed), split=split), OPTIONS, seed)
+        for seed in range(2)
+    ]
 
     pooled = pool_fronts(fronts, OPTIONS)
 
@@ -114,22 +89,11 @@ def test_fronts_of_recall_pool_over_seeds(clicks: Dataset) -> None:
 
 
 def test_all_pairs_are_one_user_after_another(clicks: Dataset) -> None:
-    net, known, _ = trained(clicks)
-    users = np.array([5, 0])
+    net = fitted_painvrl(clicks).net
     with torch.inference_mode():
-        vectors = net.user_vectors()[users]
+        vectors = net.user_vectors()[np.array([5, 0])]
         states = torch.randn(7, 9)
         w = torch.tensor([0.3])
         apart = Ranker.all_pairs(net.ranker, vectors, states, w)
 
         torch.testing.assert_close(net.ranker.all_pairs(vectors, states, w), apart)
-    assert catalogue_scores(net, clicks, known)(0.3)(users).shape == (2, 60)
-
-
-def test_selection_asks_for_validation_clicks_at_one(clicks: Dataset) -> None:
-    net, known, split = trained(clicks)
-    scores = catalogue_scores(net, clicks, known)(1.0)(np.arange(12))
-
-    value = ranking_validation(clicks, known, split)(net)
-
-    assert value == pytest.approx(recall_by_hand(clicks, split, scores, split.validation, np.inf))

@@ -1,22 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
-import torch
 
 from service.contract.manifest import Estimate
+from tests.datasets import MakeDataset
 from training.data.dataset import Dataset
 from training.data.split import split_rows
 from training.errors import ConfigError
 from training.evaluation.report.schema import Segment
-from training.evaluation.segments import hidden_users, pool, priors, users_by_history, without_users
-from training.fitting.batches import training_tables
-from training.fitting.scoring import catalogue_states
-from training.nets.cp2rec.decomposed import Cp2recDecomposed, Cp2recOptions
-
-MakeDataset = Callable[..., Dataset]
+from training.evaluation.segments import hidden_users, pool, priors, without_users
 
 PARTS = ("train", "validation", "test", "unbiased")
 
@@ -30,7 +23,7 @@ def test_the_hidden_users_are_fixed(dataset: Dataset) -> None:
     assert hidden_users(dataset, 0.0).tolist() == []
 
 
-def test_somebody_is_hidden_and_somebody_is_not(dataset: Dataset) -> None:
+def test_a_share_that_hides_nobody_is_refused(dataset: Dataset) -> None:
     with pytest.raises(ConfigError, match=r"--cold-users: 0.01 of 12 users leaves none"):
         hidden_users(dataset, 0.01)
 
@@ -53,14 +46,14 @@ def test_hidden_users_keep_their_test_rows_alone(dataset: Dataset) -> None:
     before, after = dataset.impressions, rest.impressions
     for part in PARTS[:2]:
         rows = getattr(split, part)
-        kept = rows[~np.isin(before.user[rows], hidden)]
-        assert 0 < len(kept) < len(rows)
-        found = getattr(again, part)
+        visible = rows[~np.isin(before.user[rows], hidden)]
+        assert 0 < len(visible) < len(rows)
+        remaining = getattr(again, part)
         for column in ("user", "item", "label", "timestamp", "position"):
             np.testing.assert_array_equal(
-                getattr(after, column)[found], getattr(before, column)[kept]
+                getattr(after, column)[remaining], getattr(before, column)[visible]
             )
-        np.testing.assert_array_equal(after.proxies[found], before.proxies[kept])
+        np.testing.assert_array_equal(after.proxies[remaining], before.proxies[visible])
     for part in PARTS[2:]:
         assert after.timestamp[getattr(again, part)].tolist() == (
             before.timestamp[getattr(split, part)].tolist()
@@ -78,36 +71,6 @@ def test_a_dataset_without_users_is_another_one(dataset: Dataset) -> None:
 
     assert len(prints | {dataset.fingerprint}) == 4
     assert all(len(name) == 64 for name in prints)
-
-
-# Encoding users
-
-
-def test_users_are_encoded_by_what_they_clicked_before(dataset: Dataset) -> None:
-    torch.manual_seed(0)
-    rows = np.arange(10, 120)
-    net = Cp2recDecomposed(training_tables(dataset, rows), Cp2recOptions(dim=4, proxy_bins=4))
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-    known = torch.arange(10) != 4
-    impressions = dataset.impressions
-
-    vectors = users_by_history(net, dataset, known, np.array([3, 7]), rows)
-    nobody = users_by_history(net, dataset, known, np.array([3, 7]), rows[:0])
-
-    states, own = catalogue_states(net, dataset, known), net.user_vectors()
-    with torch.no_grad():
-        for user in range(12):
-            mine = rows[(impressions.user[rows] == user) & (impressions.label[rows] == 1)]
-            assert len(mine) > 0
-            if user in (3, 7):
-                history = net.user_encoder(states[impressions.item[mine]])[0]
-                torch.testing.assert_close(vectors[user], history)
-                torch.testing.assert_close(nobody[user], net.user_encoder(states[:0])[0])
-            else:
-                torch.testing.assert_close(vectors[user], own[user])
-                torch.testing.assert_close(nobody[user], own[user])
 
 
 # Priors
@@ -148,19 +111,19 @@ def test_without_proxies_there_is_no_such_prior(dataset: Dataset) -> None:
 # Pooling
 
 
-def part(who: str, rows: int, **auc: Estimate) -> Segment:
-    return Segment(axis="logged", who=who, rows=rows, clicks=2, users=3, items=4, auc=auc)
+def segment(name: str, rows: int, **auc: Estimate) -> Segment:
+    return Segment(side="logged", name=name, rows=rows, clicks=2, users=3, items=4, auc=auc)
 
 
 def test_errors_of_users_and_of_seeds_add_up() -> None:
     seeds: list[tuple[Segment, ...]] = [
-        (part("warm", 10, w=Estimate(mean=0.6, se=0.03), prior=Estimate(mean=0.5)),),
-        (part("warm", 20, w=Estimate(mean=0.7, se=0.05), prior=Estimate(mean=0.4, se=0.1)),),
+        (segment("warm", 10, w=Estimate(mean=0.6, se=0.03), prior=Estimate(mean=0.5)),),
+        (segment("warm", 20, w=Estimate(mean=0.7, se=0.05), prior=Estimate(mean=0.4, se=0.1)),),
     ]
 
     (pooled,) = pool(seeds)
 
-    assert (pooled.who, pooled.rows, pooled.clicks) == ("warm", 15.0, 2.0)
+    assert (pooled.name, pooled.rows, pooled.clicks) == ("warm", 15.0, 2.0)
     assert pooled.auc["w"].mean == pytest.approx(0.65)
     # (.03^2 + .05^2) / 2 of the users, .1^2 / 2 / 2 of the seeds.
     assert pooled.auc["w"].se == pytest.approx(np.sqrt(0.0017 + 0.0025))
@@ -168,21 +131,21 @@ def test_errors_of_users_and_of_seeds_add_up() -> None:
 
 
 def test_one_seed_keeps_its_error() -> None:
-    own = part("warm", 10, w=Estimate(mean=0.6, se=0.03))
+    single = segment("warm", 10, w=Estimate(mean=0.6, se=0.03))
 
-    (pooled,) = pool([(own,)])
+    (pooled,) = pool([(single,)])
 
     assert pooled.auc["w"].se == pytest.approx(0.03)
-    assert pooled.model_copy(update={"auc": own.auc}) == own
+    assert pooled.model_copy(update={"auc": single.auc}) == single
 
 
-def test_what_a_seed_lacks_is_left_out() -> None:
+def test_a_segment_that_a_seed_lacks_is_left_out() -> None:
     both = Estimate(mean=0.6, se=0.03)
     seeds: list[tuple[Segment, ...]] = [
-        (part("warm", 10, w=both, prior=both), part("cold", 1, w=both)),
-        (part("warm", 10, w=both),),
+        (segment("warm", 10, w=both, prior=both), segment("cold", 1, w=both)),
+        (segment("warm", 10, w=both),),
     ]
 
     (pooled,) = pool(seeds)
 
-    assert (pooled.who, list(pooled.auc)) == ("warm", ["w"])
+    assert (pooled.name, list(pooled.auc)) == ("warm", ["w"])

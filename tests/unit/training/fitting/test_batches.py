@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from tests.datasets import MakeDataset
 from training.data.dataset import Dataset
-from training.fitting.batches import SlateBatches, known_items, training_tables
+from training.fitting.batches import SlateBatches, training_tables, warm_items
 from training.nets.base import Slates
-
-MakeDataset = Callable[..., Dataset]
 
 ROWS = np.arange(0, 180, 2)  # 90 rows of 12 users
 
@@ -22,7 +20,7 @@ def batches(dataset: Dataset) -> SlateBatches:
 
 
 def numbered(dataset: Dataset) -> Dataset:
-    """Write each row's number into its position, so that a batch tells which rows it holds."""
+    """Write each row's number into its position, so that batches show which rows they hold."""
     rows = np.arange(len(dataset.impressions))
     return replace(dataset, impressions=replace(dataset.impressions, position=rows))
 
@@ -107,13 +105,13 @@ def test_tables_of_a_dataset_without_positions_say_zero(make_dataset: MakeDatase
     assert tables.dims == (3, 2)
 
 
-def test_an_item_is_known_by_its_training_rows(dataset: Dataset) -> None:
+def test_an_item_is_warm_by_its_training_rows(dataset: Dataset) -> None:
     rows = np.flatnonzero(np.isin(dataset.impressions.item, [2, 3, 7]))
 
-    known = known_items(training_tables(dataset, rows))
+    warm = warm_items(training_tables(dataset, rows))
 
-    assert known.nonzero().flatten().tolist() == [2, 3, 7]
-    assert len(known) == 10
+    assert warm.nonzero().flatten().tolist() == [2, 3, 7]
+    assert len(warm) == 10
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 4, 7])

@@ -1,24 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from sklearn.metrics import ndcg_score, roc_auc_score
-from torch import nn
 
 from service.contract.manifest import Calibration
+from tests.datasets import MakeDataset
 from training.arrays import Floats
 from training.data.dataset import Dataset
-from training.fitting.batches import training_tables
-from training.metrics.accuracy import Sample, log_examination, logged_metrics, row_metrics
+from training.metrics.accuracy import Sample, logged_metrics, row_metrics
 from training.metrics.calibration_error import expected_calibration_error
-from training.nets.cp2rec.decomposed import Cp2recDecomposed, Cp2recOptions
-
-MakeDataset = Callable[..., Dataset]
 
 CALIBRATION = Calibration(slope=0.5, intercept=-0.25, meaning="test")
 ROWS = np.arange(180)
@@ -117,34 +109,8 @@ def test_the_position_multiplies_the_probability(sample: Sample, logit: Floats) 
     table = logged_metrics(sample, logit, CALIBRATION, np.log(theta))
 
     click = theta / (1 + np.exp(-logit.astype(np.float64)))
-    found = table["auc_with_position"]
-    assert found.mean == pytest.approx(roc_auc_score(sample.label, click))
+    estimate = table["auc_with_position"]
+    assert estimate.mean == pytest.approx(roc_auc_score(sample.label, click))
     replicates = [roc_auc_score(sample.label[rows], click[rows]) for rows in redrawn(sample)]
-    assert found.se == pytest.approx(np.std(replicates, ddof=1))
+    assert estimate.se == pytest.approx(np.std(replicates, ddof=1))
     assert "auc_with_position" not in logged_metrics(sample, logit, CALIBRATION, None)
-
-
-def test_examination_is_looked_up_by_position(dataset: Dataset) -> None:
-    position = np.arange(240) % 6
-    trained = replace(dataset, impressions=replace(dataset.impressions, position=position % 4))
-    net = Cp2recDecomposed(training_tables(trained, ROWS), Cp2recOptions(dim=4))
-    with torch.no_grad():
-        net.examination.theta.copy_(torch.tensor([1.0, 0.0, -1.0]))
-    shown = replace(dataset, impressions=replace(dataset.impressions, position=position))
-
-    found = log_examination(net, shown, np.array([5, 0, 1, 2, 3, 4]))
-
-    lowest = 1 / (1 + np.e)
-    assert found is not None
-    assert np.exp(found) == pytest.approx([lowest, 1, 1 - lowest, 0.5, lowest, lowest], abs=1e-6)
-
-
-def test_without_positions_or_an_examination_there_is_none(dataset: Dataset) -> None:
-    net = Cp2recDecomposed(training_tables(dataset, ROWS), Cp2recOptions(dim=4))
-    unplaced = replace(dataset, impressions=replace(dataset.impressions, position=None))
-
-    assert log_examination(net, unplaced, ROWS) is None
-    del net.examination
-    assert log_examination(net, dataset, ROWS) is None
-    net.examination = nn.Identity()  # type: ignore[assignment]
-    assert log_examination(net, dataset, ROWS) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.metrics import ndcg_score, roc_auc_score
 
+from tests.datasets import MakeDataset
 from training.arrays import Floats, Rows
-from training.data.dataset import Dataset
 from training.data.split import split_rows
 from training.errors import TrainingError
 from training.metrics.full_ranking import (
@@ -25,8 +24,6 @@ from training.metrics.full_ranking import (
     full_ranking_metrics,
     top_k,
 )
-
-MakeDataset = Callable[..., Dataset]
 
 
 def task_of(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> RankingTask:
@@ -65,34 +62,34 @@ def test_one_user_by_hand() -> None:
     scores = -np.arange(25.0)[None]
     train = flags(1, 25, (0, 0), (0, 24))
     test = flags(1, 25, (0, 2), (0, 4), (0, 23))
-    found = full_ranking_by_user(task_of(train, test), of(scores), "test")
+    values = full_ranking_by_user(task_of(train, test), of(scores), "test")
 
     gain = 1 / np.log2(3) + 1 / np.log2(5)
-    assert found["recall_at_20"] == pytest.approx([2 / 3])
-    assert found["ndcg_at_20"] == pytest.approx([gain / (1 + 1 / np.log2(3) + 1 / np.log2(4))])
-    assert found["ndcg_at_20_hit"] == pytest.approx([gain / (1 + 1 / np.log2(3))])
-    assert found["matched_auc"] == pytest.approx([(19 / 20 + 18 / 20 + 0) / 3])
-    assert found["arp"] == pytest.approx([0.0])  # neither training item may be shown
+    assert values["recall_at_20"] == pytest.approx([2 / 3])
+    assert values["ndcg_at_20"] == pytest.approx([gain / (1 + 1 / np.log2(3) + 1 / np.log2(4))])
+    assert values["ndcg_at_20_hit"] == pytest.approx([gain / (1 + 1 / np.log2(3))])
+    assert values["matched_auc"] == pytest.approx([(19 / 20 + 18 / 20 + 0) / 3])
+    assert values["arp"] == pytest.approx([0.0])  # neither training item may be shown
 
 
-def test_less_popular_and_cold_positives_are_told_apart() -> None:
+def test_less_popular_and_cold_positives_have_recalls_of_their_own() -> None:
     """Counts 0, 1, 2, 3 of items 0 to 3; positives of counts 0, 1, 1, 3: their median is 1."""
     train = flags(4, 30, (1, 1), (1, 2), (2, 2), (1, 3), (2, 3), (3, 3))
     test = flags(4, 30, (0, 0), (0, 1), (0, 3), (2, 1))
     scores = np.zeros((4, 30))
     scores[0, [3, 0]] = 5.0, 4.0
     scores[:, 4:] = 1.0  # pushes items 1 and 2 below place 20
-    found = full_ranking_by_user(task_of(train, test), of(scores), "test")
+    values = full_ranking_by_user(task_of(train, test), of(scores), "test")
 
-    assert found["recall_at_20"] == pytest.approx([2 / 3, 0.0])
-    assert found["ood_recall_at_20"] == pytest.approx([1 / 2, 0.0])
-    assert found["cold_recall_at_20"] == pytest.approx([1.0, np.nan], nan_ok=True)
-    assert found["arp"] == pytest.approx([3 / 20, 0.0])
+    assert values["recall_at_20"] == pytest.approx([2 / 3, 0.0])
+    assert values["ood_recall_at_20"] == pytest.approx([1 / 2, 0.0])
+    assert values["cold_recall_at_20"] == pytest.approx([1.0, np.nan], nan_ok=True)
+    assert values["arp"] == pytest.approx([3 / 20, 0.0])
 
 
 def test_against_a_plain_loop_and_scikit_learn(random: tuple[RankingTask, Floats]) -> None:
     task, scores = random
-    found = full_ranking_by_user(task, of(scores), "test")
+    values = full_ranking_by_user(task, of(scores), "test")
     train, test = task.positives["train"].toarray(), task.positives["test"].toarray()
     users = task.ranked_users("test")
     assert 20 < len(users) <= 37
@@ -101,15 +98,15 @@ def test_against_a_plain_loop_and_scikit_learn(random: tuple[RankingTask, Floats
         first = left[np.argsort(-scores[user, left])][:TOP]
         liked = set(np.flatnonzero(test[user]))
         share = len(liked & set(first)) / len(liked)
-        assert found["recall_at_20"][position] == pytest.approx(share)
+        assert values["recall_at_20"][position] == pytest.approx(share)
         ndcg = ndcg_score(test[user, left][None], scores[user, left][None], k=TOP)
-        assert found["ndcg_at_20"][position] == pytest.approx(ndcg)
-        assert found["arp"][position] == pytest.approx(task.train_counts[first].mean())
+        assert values["ndcg_at_20"][position] == pytest.approx(ndcg)
+        assert values["arp"][position] == pytest.approx(task.train_counts[first].mean())
 
 
 def test_matched_auc_against_scikit_learn(random: tuple[RankingTask, Floats]) -> None:
     task, scores = random
-    found = full_ranking_by_user(task, of(scores), "test")["matched_auc"]
+    values = full_ranking_by_user(task, of(scores), "test")["matched_auc"]
     train, test = task.positives["train"].toarray(), task.positives["test"].toarray()
     order = sorted(range(task.items), key=lambda item: (task.train_counts[item], item))
     for position, user in enumerate(task.ranked_users("test")):
@@ -120,17 +117,17 @@ def test_matched_auc_against_scikit_learn(random: tuple[RankingTask, Floats]) ->
             skips = [other for other in window if not train[user, other] and not test[user, other]]
             label = [1, *[0] * len(skips)]
             aucs.append(roc_auc_score(label, scores[user][np.array([item, *skips])]))
-        assert found[position] == pytest.approx(np.mean(aucs))
+        assert values[position] == pytest.approx(np.mean(aucs))
 
 
 def test_equal_scores_rank_by_item_and_match_at_a_half(random: tuple[RankingTask, Floats]) -> None:
     task, scores = random
-    found = full_ranking_by_user(task, of(np.zeros_like(scores)), "test")
+    values = full_ranking_by_user(task, of(np.zeros_like(scores)), "test")
     train, test = task.positives["train"].toarray(), task.positives["test"].toarray()
     for position, user in enumerate(task.ranked_users("test")):
         first = np.flatnonzero(~train[user])[:TOP]
-        assert found["recall_at_20"][position] == test[user, first].sum() / test[user].sum()
-    assert found["matched_auc"] == pytest.approx(np.full(len(found["matched_auc"]), 0.5))
+        assert values["recall_at_20"][position] == test[user, first].sum() / test[user].sum()
+    assert values["matched_auc"] == pytest.approx(np.full(len(values["matched_auc"]), 0.5))
 
 
 def test_top_k_breaks_ties_by_column() -> None:
@@ -153,16 +150,16 @@ def test_chunks_change_nothing(
 def test_errors_are_those_of_users_drawn_anew(random: tuple[RankingTask, Floats]) -> None:
     task, scores = random
     values = full_ranking_by_user(task, of(scores), "test")
-    found = full_ranking_metrics(task, of(scores), "test")
+    estimates = full_ranking_metrics(task, of(scores), "test")
     for name in ("recall_at_20", "ood_recall_at_20", "matched_auc"):
         defined = values[name][~np.isnan(values[name])]
-        assert found[name].mean == pytest.approx(defined.mean())
+        assert estimates[name].mean == pytest.approx(defined.mean())
         expected = defined.std(ddof=1) / np.sqrt(len(defined))
-        assert found[name].se == pytest.approx(expected, rel=0.25)
-    assert full_ranking_metrics(task, of(scores), "test") == found
+        assert estimates[name].se == pytest.approx(expected, rel=0.25)
+    assert full_ranking_metrics(task, of(scores), "test") == estimates
 
 
-def test_what_no_user_has_is_left_out(random: tuple[RankingTask, Floats]) -> None:
+def test_a_metric_that_no_user_has_is_left_out(random: tuple[RankingTask, Floats]) -> None:
     task, scores = random
     warm = replace(task, train_counts=task.train_counts + 1)
     assert "cold_recall_at_20" not in full_ranking_metrics(warm, of(scores), "test")
@@ -191,18 +188,18 @@ def test_the_task_is_of_clicked_rows_once(make_dataset: MakeDataset, split_name:
         }
 
     train, held_out = clicked(split.train), clicked(getattr(split, split_name))
-    assert train & held_out  # what was clicked again can not be ranked
-    found = set(zip(*map(np.ndarray.tolist, task.positives[split_name].nonzero()), strict=True))
-    assert found == held_out - train
+    assert train & held_out  # a repeated click cannot be ranked
+    pairs = set(zip(*map(np.ndarray.tolist, task.positives[split_name].nonzero()), strict=True))
+    assert pairs == held_out - train
     assert task.train_counts.tolist() == [
         sum(other == item for _, other in train) for item in range(task.items)
     ]
-    assert task.ranked_users(split_name).tolist() == sorted({user for user, _ in found})
+    assert task.ranked_users(split_name).tolist() == sorted({user for user, _ in pairs})
 
 
-def test_a_short_catalogue_shows_what_is_left() -> None:
+def test_a_short_catalogue_is_ranked_whole() -> None:
     train, test = flags(2, 5, (0, 0), (1, 1)), flags(2, 5, (0, 4), (1, 4))
-    found = full_ranking_by_user(task_of(train, test), of(np.zeros((2, 5))), "test")
+    values = full_ranking_by_user(task_of(train, test), of(np.zeros((2, 5))), "test")
 
-    assert found["arp"] == pytest.approx([1 / 4, 1 / 4])  # never the user's own training item
-    assert found["recall_at_20"].tolist() == [1.0, 1.0]
+    assert values["arp"] == pytest.approx([1 / 4, 1 / 4])  # never the user's own training item
+    assert values["recall_at_20"].tolist() == [1.0, 1.0]

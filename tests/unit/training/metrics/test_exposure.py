@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from service.contract.manifest import Estimate
+from training.metrics.exposure import (
+    average_popularity,
+    coverage,
+    gini,
+    percentile_rank,
+    shown_metrics,
+    tail_share,
+)
+
+
+def test_the_metrics_of_lists_by_hand() -> None:
+    clicks = np.array([90.0, 10.0, 40.0, 0.0, 60.0])  # percentiles 90, 30, 50, 10, 70
+
+    table = shown_metrics(np.array([[0, 4], [0, 2]]), clicks)
+
+    assert table["arp"] == Estimate(mean=70.0, se=5.0)  # 75 and 65
+    assert table["popularity_percentile"] == Estimate(mean=75.0, se=5.0)
+    assert table["tail_share"] == Estimate(mean=0.5, se=0.0)
+    assert table["coverage"] == Estimate(mean=3 / 5)
+    # Places 0, 0, 1, 1, 2: (1 * 0 + 2 * 0 ...) with weights -4, -2, 0, 2, 4 over 5 * 4.
+    assert table["exposure_gini"].mean == pytest.approx((2 * 1 + 4 * 2) / 20)
+    assert table["exposure_gini"].se is None
+
+
+def test_percentile_rank_by_hand() -> None:
+    assert percentile_rank(np.array([30.0, 10.0, 20.0, 20.0])).tolist() == [87.5, 12.5, 50.0, 50.0]
+
+
+def test_popularity_tail_and_coverage_by_hand() -> None:
+    popularity = np.array([100.0, 5.0, 40.0, 0.0, 7.0])
+    shown = np.array([[0, 2], [0, 4], [4, 2]])
+
+    assert average_popularity(shown, popularity).tolist() == [70.0, 53.5, 23.5]
+    # Percentile ranks are 90, 30, 70, 10, 50: the tail is all but item 0.
+    assert tail_share(shown, popularity).tolist() == [0.5, 0.5, 1.0]
+    assert tail_share(shown, popularity, 0.6).tolist() == [0.0, 0.5, 0.5]
+    assert coverage(shown, 5) == 3 / 5
+
+
+def test_items_of_one_popularity_are_in_the_tail_together() -> None:
+    popularity = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 3.0, 3.0, 3.0])
+
+    # Seven zeros rank 35 on average, the others 85.
+    assert tail_share(np.arange(10)[:, None], popularity).tolist() == [1.0] * 7 + [0.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [([2, 2, 2], 0.0), ([0, 0, 0, 9], 3 / 4), ([1, 3], 1 / 4), ([5], 0.0)],
+)
+def test_gini_by_hand(amount: list[int], expected: float) -> None:
+    assert gini(np.array(amount)) == pytest.approx(expected)
+
+
+def test_gini_is_half_the_relative_mean_difference() -> None:
+    amount = np.random.default_rng(0).lognormal(size=50)
+
+    difference = np.abs(amount[:, None] - amount).mean()
+    assert gini(amount) == pytest.approx(difference / (2 * amount.mean()))
+
+
+def test_gini_of_nothing_is_nan() -> None:
+    assert math.isnan(gini(np.zeros(3)))
