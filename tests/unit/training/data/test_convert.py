@@ -113,7 +113,7 @@ def test_coat_items_and_users(coat: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", COAT)
 def test_coat_names_a_missing_file(coat: Path, name: str) -> None:
     (coat / name).unlink()
-    assert_refused(prepare_coat, coat, name, "is missing; Coat's owners ship six files")
+    assert_refused(prepare_coat, coat, name, "is missing; the source is the folder")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_coat_names_a_missing_file(coat: Path, name: str) -> None:
         ("test.ascii", "0 0 0 0\n0 0 0 6\n0 0 0 0\n", "3", 1, "6 is not a rating"),
         ("train.ascii", "0 0 0 0\n0 2.5 0 0\n0 0 0 0\n", "1", 1, "2.5 is not a rating"),
         ("user_features.ascii", "1 0 0 1\n0 1 2 0\n0 1 0 1\n", "2", 1, "2 is not 0 or 1"),
-        ("user_features_map.txt", "a:b\na:c\na:d\n", None, None, "names 3 features; .* 4 columns"),
+        ("user_features_map.txt", "a:b\na:c\na:d\n", None, None, "lists 3 features; .* 4 columns"),
         ("user_features_map.txt", "a:b\na:c\nage\na:d", None, 2, "must be a feature 'group:value'"),
         (
             "item_features.ascii",

@@ -159,8 +159,8 @@ def test_a_missing_file_is_named(kuairand: Path, name: str) -> None:
         (RANDOM, LOG + log(7, 99, 20220422, 1, 0), "video_id", 0, "99 is not in video_features_b"),
         (RANDOM, LOG + log(9, 10, 20220422, 1, 0), "user_id", 0, "9 is not in user_features_pure"),
         (RANDOM, "user_id,video_id\n7,10\n", "date", None, "is missing; the file has user_id, vid"),
-        (USERS, KUAIRAND[USERS] + "7" + "," * 30 + "\n", "user_id", 2, "7 is not allowed to occur"),
-        (VIDEOS, VIDEO + "10" + "," * 11 + "\n", "tag", None, "tells no two videos apart"),
+        (USERS, KUAIRAND[USERS] + "7" + "," * 30 + "\n", "user_id", 2, "7 occurs twice"),
+        (VIDEOS, VIDEO + "10" + "," * 11 + "\n", "tag", None, "no feature that differs"),
         (VIDEOS, VIDEO + "ten" + "," * 11 + "\n", "video_id", 0, "'ten' is not a whole number"),
     ],
 )

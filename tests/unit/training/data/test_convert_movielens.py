@@ -131,7 +131,7 @@ def test_own_features_become_modalities(movielens: Path, tmp_path: Path) -> None
             "plot.ids.txt",
             "item_id",
             1,
-            "'2' is not allowed to occur",
+            "'2' occurs twice",
         ),
         ("plot", np.ones(2), "2\n73", "plot.npy", None, None, r"must be floats \(items, dim\)"),
         ("plot", np.ones((2, 2), int), "2\n73", "plot.npy", None, None, "not int64"),
@@ -174,9 +174,9 @@ def test_a_missing_file_is_named(movielens: Path, name: str) -> None:
             "1::F::1::10::1\n1::F::1::10::1\n",
             "UserID",
             1,
-            "'1' is not allowed to occur",
+            "'1' occurs twice",
         ),
-        ("movies.dat", "73::::Drama\n", "Title", 0, "'' is not allowed to be empty"),
+        ("movies.dat", "73::::Drama\n", "Title", 0, "the value is empty"),
     ],
 )
 def test_what_is_malformed_is_named(

@@ -144,8 +144,14 @@ GOOD = "0,2019-11-24 23:59:59.500000+00:00,0,1,1,0.7,a,b,c,d,0.0,0.0\n"
             None,
             "missing",
         ),
-        ("bts/men/item_context.csv", ITEMS + "0,0,,p,q,r\n", "item_feature_0", 0, "None is not"),
-        ("bts/men/item_context.csv", ITEMS + "0,0,1,p,q,r\n" * 2, "item_id", 1, "to occur twice"),
+        (
+            "bts/men/item_context.csv",
+            ITEMS + "0,0,,p,q,r\n",
+            "item_feature_0",
+            0,
+            "the value is empty",
+        ),
+        ("bts/men/item_context.csv", ITEMS + "0,0,1,p,q,r\n" * 2, "item_id", 1, "0 occurs twice"),
     ],
 )
 def test_what_is_malformed_is_named(

@@ -235,7 +235,7 @@ def test_a_description_that_is_not_text_is_refused(tmp_path: Path) -> None:
 )
 def test_a_missing_file_is_named(folder: Path, file: str) -> None:
     (folder / file).unlink()
-    assert_refused(folder, file, None, None, "is missing; dataset.toml names it")
+    assert_refused(folder, file, None, None, "is missing; add it or change dataset.toml")
 
 
 def test_a_table_that_is_not_parquet_is_refused(folder: Path) -> None:
@@ -404,7 +404,7 @@ def test_an_archive_of_arrays_is_refused(folder: Path) -> None:
     ("text", "column", "row", "problem"),
     [
         ("a\nb\n", None, None, "has 2 ids for 3 vectors"),
-        ("a\nb\nz\n", "image", 2, "'z' is not in the items table"),
+        ("a\nb\nz\n", "image", 2, "'z' is not in the table of items"),
         ("a\nb\nb\n", "image", 2, "'b' occurs twice"),
     ],
 )
