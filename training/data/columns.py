@@ -13,29 +13,34 @@ from training.arrays import Flags
 from training.data.schema import DESCRIPTION, Description
 from training.errors import DatasetError
 
+MISSING = f"is missing; add it or change {DESCRIPTION}"
+
 Floats = NDArray[np.float32]
 
 
 def read(path: Path, query: pl.LazyFrame | None = None) -> pl.DataFrame:
-    """Return the table in ``path``, or what ``query``, a scan of it, selects."""
+    """Read the Parquet table ``path``, or the result of ``query``, a scan of it.
+
+    Raises DatasetError where the file is missing or is not a Parquet table.
+    """
     try:
         return (pl.scan_parquet(path) if query is None else query).collect()
     except FileNotFoundError as error:
-        raise DatasetError(path, f"is missing; {DESCRIPTION} names it") from error
+        raise DatasetError(path, MISSING) from error
     except pl.exceptions.PolarsError as error:
         raise DatasetError(path, f"is not a Parquet table: {error}") from error
 
 
 def column(table: pl.DataFrame, path: Path, name: str) -> pl.Series:
-    """Return a column that must be there."""
+    """Return the column ``name``; raises DatasetError where ``table`` lacks it."""
     if name not in table.columns:
-        have = ", ".join(table.columns)
-        raise DatasetError(path, f"is missing; the table has {have}", column=name)
+        names = ", ".join(table.columns)
+        raise DatasetError(path, f"is missing; the table has {names}", column=name)
     return table[name]
 
 
 def id_column(table: pl.DataFrame, path: Path, name: str) -> pl.Series:
-    """Return a column of strings."""
+    """Return the column ``name``; raises DatasetError where it is missing or not of strings."""
     ids = column(table, path, name)
     if ids.dtype != pl.String:
         raise DatasetError(path, f"ids are strings, not {ids.dtype}; cast them", column=name)
@@ -49,7 +54,10 @@ def refuse(
     problem: str,
     values: Sequence[object] | pl.Series | Floats = (),
 ) -> None:
-    """Raise for the first True row of ``bad``; ``{value}`` in ``problem`` is that row's value."""
+    """Raise DatasetError for the first True row of ``bad`` (rows,).
+
+    ``{value}`` in ``problem`` stands for the value of that row in ``values`` (rows,).
+    """
     if bad.any():
         row = int(bad.argmax())
         value = values[row] if len(values) else None
@@ -59,22 +67,29 @@ def refuse(
 def numbers(
     table: pl.DataFrame, path: Path, names: tuple[str, ...], *, finite: bool = False
 ) -> Floats:
-    """Return numeric columns as (rows, len(names)) float32; nulls become NaN."""
+    """Return numeric columns as (rows, len(names)) float32; nulls become NaN.
+
+    Raises DatasetError for a missing or non-numeric column, an infinite value and, if ``finite``,
+    a null or NaN.
+    """
     values = np.empty((len(table), len(names)), np.float32)
     for index, name in enumerate(names):
-        found = column(table, path, name)
-        if not (found.dtype.is_numeric() or found.dtype == pl.Boolean):
-            raise DatasetError(path, f"must be numeric, not {found.dtype}", column=name)
-        values[:, index] = found.cast(pl.Float32).fill_null(float("nan")).to_numpy()
+        series = column(table, path, name)
+        if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
+            raise DatasetError(path, f"must be numeric, not {series.dtype}", column=name)
+        values[:, index] = series.cast(pl.Float32).fill_null(float("nan")).to_numpy()
         bad = ~np.isfinite(values[:, index]) if finite else np.isinf(values[:, index])
-        refuse(bad, path, name, "{value} is not a finite number", found)
+        refuse(bad, path, name, "{value} is not a finite number", series)
     return values
 
 
 def proxy_values(
     table: pl.DataFrame, path: Path, description: Description, *, required: bool
 ) -> Floats:
-    """Return proxies (rows, P): numbers, or the index of a category; NaN where unknown."""
+    """Return proxies (rows, P): numbers, or the index of a category; NaN where unknown.
+
+    Raises DatasetError for a missing column if ``required``, and for a bad value.
+    """
     values = np.full((len(table), len(description.proxies)), np.nan, np.float32)
     for index, proxy in enumerate(description.proxies):
         if proxy.name not in table.columns and not required:
@@ -82,18 +97,14 @@ def proxy_values(
         if proxy.kind == "numeric":
             values[:, index] = numbers(table, path, (proxy.name,))[:, 0]
             continue
-        found = column(table, path, proxy.name).cast(pl.String)
-        codes = found.replace_strict(
+        categories = column(table, path, proxy.name).cast(pl.String)
+        codes = categories.replace_strict(
             {category: code for code, category in enumerate(proxy.categories)},
             default=None,
             return_dtype=pl.Float32,
         )
-        refuse(
-            (codes.is_null() & found.is_not_null()).to_numpy(),
-            path,
-            proxy.name,
-            "{value!r} is not in the categories that " + DESCRIPTION + " lists",
-            found,
-        )
+        unlisted = (codes.is_null() & categories.is_not_null()).to_numpy()
+        problem = "{value!r} is not in the categories of " + DESCRIPTION
+        refuse(unlisted, path, proxy.name, problem, categories)
         values[:, index] = codes.fill_null(float("nan")).to_numpy()
     return values

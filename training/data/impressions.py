@@ -22,12 +22,12 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Impressions:
-    """R impressions as columns; ``user`` and ``item`` are rows of the dataset's tables.
+    """R impressions as columns; ``user`` and ``item`` (R,) are rows of the dataset's tables.
 
-    label (R,) 0 or 1; timestamp (R,) any ordered unit, constant where unknown; proxies (R, P)
-    as of the row's time, NaN where unknown; position (R,) 0 = top, or None where not logged;
-    propensity (R,) probability of the exposure, or None; uniform (R,) True for randomly exposed
-    rows; split (R,) index in ``SPLITS``, or None where the folder leaves the split to training.
+    label (R,) 0 or 1; timestamp (R,) in any unit that grows with time, constant where unknown;
+    proxies (R, P) as of the row's time, NaN where unknown; uniform (R,) True for uniformly exposed
+    rows; position (R,) 0 = top, or None where not logged; propensity (R,) in (0, 1], or None where
+    not logged; split (R,) index in ``SPLITS``, or None where training chooses the split.
     """
 
     user: Rows
@@ -53,46 +53,51 @@ def read_impressions(
     item_proxies: Floats,
     storage: Storage,
 ) -> Impressions:
-    """Read ``path`` into arrays of ``storage``; memory beyond them does not grow with the rows."""
+    """Read ``path`` into arrays of ``storage``; other memory does not grow with the rows.
+
+    ``user_ids`` (U,) and ``item_ids`` (I,) are those of the dataset's tables; ``item_proxies``
+    (I, P) stand in for proxies without a column of their own. Raises DatasetError naming column
+    and first bad row.
+    """
     table = pl.scan_parquet(path)
     rows = int(read(path, table.select(pl.len())).item())
     if not rows:
         raise DatasetError(path, "has no rows")
-    owners = {"user_id": _numbered(user_ids), "item_id": _numbered(item_ids)}
+    row_numbers = {"user_id": _numbered(user_ids), "item_id": _numbered(item_ids)}
     whole: dict[str, NDArray[Any]] = {}
     for span in spans(rows):
-        # Not collect_batches: it holds row groups, and some writers make a single one.
+        # Not collect_batches: it holds whole row groups, and some writers make a single one.
         chunk = read(path, table.slice(span.start, span.stop - span.start))
         try:
-            part = _checked(chunk, path, description, owners, item_proxies)
+            columns = _checked(chunk, path, description, row_numbers, item_proxies)
         except DatasetError as error:
             if error.row is None:
                 raise
             row = span.start + error.row
             raise DatasetError(path, error.problem, column=error.column, row=row) from error
-        for name, values in vars(part).items():
+        for name, values in vars(columns).items():
             if values is not None:
                 if name not in whole:
                     whole[name] = storage.empty((rows, *values.shape[1:]), values.dtype)
                 whole[name][span] = values
-    return replace(part, **whole)
+    return replace(columns, **whole)
 
 
 def _checked(
     table: pl.DataFrame,
     path: Path,
     description: Description,
-    owners: dict[str, pl.DataFrame],
+    row_numbers: dict[str, pl.DataFrame],
     item_proxies: Floats,
 ) -> Impressions:
     label = numbers(table, path, ("label",), finite=True)[:, 0]
     refuse((label != 0) & (label != 1), path, "label", "{value} is not 0 or 1", label)
-    item = _rows(table, path, "item_id", owners)
+    item = _rows(table, path, "item_id", row_numbers)
     proxies = proxy_values(table, path, description, required=False)
     static = [i for i, proxy in enumerate(description.proxies) if proxy.name not in table.columns]
     proxies[:, static] = item_proxies[item][:, static]
     return Impressions(
-        user=_rows(table, path, "user_id", owners),
+        user=_rows(table, path, "user_id", row_numbers),
         item=item,
         label=label,
         timestamp=_timestamps(table, path),
@@ -108,17 +113,13 @@ def _numbered(ids: pl.Series) -> pl.DataFrame:
     return pl.DataFrame({"id": ids, "row": pl.Series(range(len(ids)), dtype=pl.Int64)})
 
 
-def _rows(table: pl.DataFrame, path: Path, name: str, owners: dict[str, pl.DataFrame]) -> Rows:
-    """Map an id column to rows of the table that owns the ids."""
+def _rows(table: pl.DataFrame, path: Path, name: str, row_numbers: dict[str, pl.DataFrame]) -> Rows:
+    """Map an id column to rows of the table of users or items."""
     ids = id_column(table, path, name)
-    joined = ids.to_frame("id").join(owners[name], on="id", how="left", maintain_order="left")
-    refuse(
-        joined["row"].is_null().to_numpy(),
-        path,
-        name,
-        "{value!r} is not in the table of " + name.removesuffix("_id") + "s",
-        ids,
-    )
+    joined = ids.to_frame("id").join(row_numbers[name], on="id", how="left", maintain_order="left")
+    unlisted = joined["row"].is_null().to_numpy()
+    problem = "{value!r} is not in the table of " + name.removesuffix("_id") + "s"
+    refuse(unlisted, path, name, problem, ids)
     return joined["row"].to_numpy()
 
 
@@ -134,14 +135,15 @@ def _timestamps(table: pl.DataFrame, path: Path) -> NDArray[np.float64]:
 
 
 def _choice(table: pl.DataFrame, path: Path, name: str, choices: tuple[str, ...]) -> Rows:
-    found = column(table, path, name).cast(pl.String)
-    codes = found.replace_strict(
+    """Return the index in ``choices`` of each value."""
+    values = column(table, path, name).cast(pl.String)
+    codes = values.replace_strict(
         {choice: code for code, choice in enumerate(choices)},
         default=None,
         return_dtype=pl.Int64,
     )
-    wanted = " or ".join(choices)
-    refuse(codes.is_null().to_numpy(), path, name, "{value!r} is not " + wanted, found)
+    problem = "{value!r} is not " + " or ".join(choices)
+    refuse(codes.is_null().to_numpy(), path, name, problem, values)
     return codes.to_numpy()
 
 

@@ -1,4 +1,4 @@
-"""``dataset.toml``: which files a dataset folder holds and what their columns mean."""
+"""``dataset.toml``: the files of a dataset folder and the meaning of their columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Frozen(BaseModel):
 
 
 class Embedding(_Frozen):
-    """One modality: float array (items, dim) as ``.npy`` and its item ids, one per line."""
+    """One modality: a float array (n, dim) as ``.npy``, and its n item ids, one per line."""
 
     values: str
     ids: str
@@ -35,7 +35,7 @@ class Description(_Frozen):
     title: str | None = Field(default=None, description="Column of items to show to people.")
     user_attributes: tuple[str, ...] = Field(default=(), description="Numeric columns of users.")
     unbiased_kind: str = Field(
-        default="uniform exposure", description="What the rows with exposure 'uniform' are."
+        default="uniform exposure", description="How rows with exposure 'uniform' were chosen."
     )
     proxies: tuple[Proxy, ...] = ()
     embeddings: dict[Name, Embedding] = Field(min_length=1)
@@ -46,7 +46,7 @@ class Description(_Frozen):
 
 
 def read_description(folder: Path) -> Description:
-    """Parse ``folder/dataset.toml``; raises DatasetError naming what is wrong in it."""
+    """Parse ``folder/dataset.toml``; raises DatasetError naming the first bad entry."""
     path = folder / DESCRIPTION
     try:
         return Description.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
@@ -56,5 +56,5 @@ def read_description(folder: Path) -> Description:
         raise DatasetError(path, f"is not TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DatasetError(path, first["msg"], column=where) from error
+        entry = ".".join(map(str, first["loc"]))
+        raise DatasetError(path, first["msg"], column=entry) from error

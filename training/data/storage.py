@@ -1,4 +1,4 @@
-"""Where arrays over impressions live: in memory, or in files that may be larger than memory."""
+"""Arrays over impressions: in memory, or in files that may be larger than memory."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from numpy.typing import DTypeLike, NDArray
 
 from training.errors import TrainingError
 
-CHUNK_ROWS = 2**19  # read, counted or sorted at a time: tens of MiB
+CHUNK_ROWS = 2**19  # rows that are read, counted or sorted at once: tens of MiB
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Makes arrays in memory, or, given ``folder``, mapped from files there.
+    """Makes arrays in memory or, with ``folder``, arrays mapped from files there.
 
-    The files have no names. They are gone with the last array over them, however the process
-    ends: nothing is left half-written, or to go stale, or to clean up.
+    The files have no names: the system removes each with the last array over it, however the
+    process ends. None is left half-written, stale or to clean up.
     """
 
     folder: Path | None = None
@@ -37,13 +37,14 @@ class Storage:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder) as file:
-                if hasattr(os, "posix_fallocate"):  # a full disk found later kills the process
+                if hasattr(os, "posix_fallocate"):  # else a full disk kills the process at a write
                     os.posix_fallocate(file.fileno(), 0, size)
                 file.truncate(size)
                 return np.ndarray(shape, dtype, mmap.mmap(file.fileno(), size))
         except OSError as error:
             raise TrainingError(
-                f"{self.folder}: no file of {size / 2**20:,.0f} MiB: {error.strerror}"
+                f"{self.folder}: cannot make a file of {size / 2**20:,.0f} MiB: {error.strerror}; "
+                "make room there or name another folder"
             ) from error
 
 
@@ -51,7 +52,7 @@ MEMORY = Storage()
 
 
 def expect_scattered_reads(array: NDArray[Any]) -> None:
-    """Keep the system from reading ahead in an array of a ``Storage``: megabytes for a few rows."""
+    """Turn off read-ahead in an array of a ``Storage``: a few rows would cost megabytes each."""
     if isinstance(array.base, mmap.mmap):
         array.base.madvise(mmap.MADV_RANDOM)
 

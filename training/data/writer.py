@@ -1,4 +1,4 @@
-"""Writing a dataset folder: all of it or nothing."""
+"""Writing a dataset folder: all of it appears, or nothing does."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from training.errors import DatasetError
 
 ROW_GROUP = 2**18
 
+Embeddings = dict[str, tuple[NDArray[np.floating], list[str]]]  # modality -> (n, dim), n item ids
+
 
 def write_dataset(
     folder: Path,
@@ -25,7 +27,7 @@ def write_dataset(
     impressions: pl.DataFrame | pl.LazyFrame,
     items: pl.DataFrame,
     users: pl.DataFrame,
-    embeddings: dict[str, tuple[NDArray[np.floating], list[str]]],
+    embeddings: Embeddings,
     proxies: tuple[Proxy, ...] = (),
     title: str | None = None,
     user_attributes: tuple[str, ...] = (),
@@ -33,11 +35,11 @@ def write_dataset(
     extra: dict[str, pl.DataFrame | pl.LazyFrame] | None = None,
     files: dict[str, bytes] | None = None,
 ) -> None:
-    """Write tables, ``embeddings`` (modality -> array (n, dim) and its n item ids) and the TOML.
+    """Write tables, ``embeddings`` and ``dataset.toml`` into ``folder``.
 
-    ``extra`` tables (file stem -> table) and ``files`` (name -> content) lie beside them and are
-    not part of the dataset. A lazy table is streamed: it may be larger than memory. Raises
-    DatasetError if ``folder`` exists and is not empty.
+    ``extra`` tables (file stem -> table) and ``files`` (name -> content) go into the folder too but
+    are not part of the dataset. A lazy table is streamed: it may be larger than memory. Raises
+    DatasetError where ``folder`` exists and is not empty.
     """
     description = Description(
         name=name,
@@ -57,17 +59,12 @@ def write_dataset(
     staged = Path(tempfile.mkdtemp(prefix=".dataset-", dir=folder.parent))
     try:
         staged.chmod(0o755)
-        (staged / "embeddings").mkdir()
         tables = {"impressions": impressions, "items": items, "users": users, **(extra or {})}
         for stem, table in tables.items():
             _write_table(table, staged / f"{stem}.parquet")
         for file_name, content in (files or {}).items():
             (staged / file_name).write_bytes(content)
-        for modality, (values, ids) in embeddings.items():
-            np.save(staged / "embeddings" / f"{modality}.npy", values)
-            (staged / "embeddings" / f"{modality}.ids.txt").write_text(
-                "\n".join(ids) + "\n", encoding="utf-8"
-            )
+        _write_embeddings(embeddings, staged / "embeddings")
         (staged / DESCRIPTION).write_text(description.to_toml(), encoding="utf-8")
         for path in [*staged.rglob("*"), staged]:
             sync(path)
@@ -79,15 +76,22 @@ def write_dataset(
         raise
 
 
+def refuse_existing(folder: Path) -> None:
+    """Raise DatasetError where ``folder`` is a file or holds any: a dataset would mix with them."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DatasetError(folder, "exists and is not empty; name another --out or remove it")
+
+
+def _write_embeddings(embeddings: Embeddings, folder: Path) -> None:
+    folder.mkdir()
+    for modality, (values, ids) in embeddings.items():
+        np.save(folder / f"{modality}.npy", values)
+        (folder / f"{modality}.ids.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
+
+
 def _write_table(table: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
     if isinstance(table, pl.LazyFrame):
-        # By default the groups, hence the bytes, would depend on the files that the rows come from.
+        # By default the row groups, hence the bytes, depend on the files that the rows come from.
         table.sink_parquet(path, row_group_size=ROW_GROUP, engine="streaming")
     else:
         table.write_parquet(path)
-
-
-def refuse_existing(folder: Path) -> None:
-    """Raise DatasetError where writing a dataset would mix with files already there."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DatasetError(folder, "exists and is not empty; name another --out or remove it")

@@ -1,4 +1,4 @@
-"""Converters: a public dataset in its owners' files -> a dataset folder."""
+"""Converters from a public dataset, in its owners' files, to a dataset folder."""
 
 from __future__ import annotations
 

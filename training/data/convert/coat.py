@@ -17,6 +17,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from service.contract.manifest import Proxy
+from training.data.columns import Floats
+from training.data.convert.tables import missing
 from training.data.writer import refuse_existing, write_dataset
 from training.errors import DatasetError
 
@@ -24,17 +26,15 @@ POSITIVE_RATING = 4
 FRONT_PAGE = "onfrontpage"
 ITEM_KIND = "jackettype"
 
-Matrix = NDArray[np.float32]
-
 
 def prepare_coat(source: Path, out: Path) -> None:
     """Convert the owners' files in ``source`` into the dataset folder ``out``.
 
     Label: rating >= 4. Logged rows are the ratings of ``train.ascii``; uniform rows are those of
-    ``test.ascii`` less the cells that are rated in both. Timestamps are unknown, constant 0. The
-    display slot ``onfrontpage`` is the one proxy (categorical); the other item features are the
-    modality ``attributes``; user features are ``user_attributes``. Raises DatasetError naming the
-    file that is missing or malformed.
+    ``test.ascii`` without the cells that both rate. Timestamps are unknown: constant 0. The display
+    slot ``onfrontpage`` is the one proxy (categorical, one value an item); the other item features
+    are the modality ``attributes``; user features are ``user_attributes``. Raises DatasetError
+    naming the file that is missing or malformed.
     """
     refuse_existing(out)
     user_features, user_names = _features(source, "user")
@@ -75,46 +75,46 @@ def prepare_coat(source: Path, out: Path) -> None:
     )
 
 
-def _matrix(path: Path) -> Matrix:
+def _matrix(path: Path) -> Floats:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # an empty file is only a warning to numpy
+            warnings.simplefilter("error")  # numpy only warns of an empty file
             return np.loadtxt(path, dtype=np.float32, ndmin=2)
     except FileNotFoundError as error:
-        raise DatasetError(path, "is missing; Coat's owners ship six files") from error
+        raise missing(path) from error
     except (ValueError, UserWarning) as error:
         raise DatasetError(path, f"must be a matrix of space-separated numbers: {error}") from error
 
 
-def _refuse(bad: NDArray[np.bool_], path: Path, values: Matrix, wanted: str) -> None:
-    """Raise for the first True cell of ``bad`` (rows, columns)."""
+def _refuse(bad: NDArray[np.bool_], path: Path, values: Floats, wanted: str) -> None:
+    """Raise DatasetError for the first True cell of ``bad`` (rows, columns)."""
     if bad.any():
         row, column = np.unravel_index(int(bad.argmax()), bad.shape)
         problem = f"{values[row, column]:g} is not {wanted}"
         raise DatasetError(path, problem, column=str(column), row=int(row))
 
 
-def _ratings(path: Path, shape: tuple[int, int]) -> Matrix:
+def _ratings(path: Path, shape: tuple[int, int]) -> Floats:
     values = _matrix(path)
     if values.shape != shape:
-        problem = f"is {values.shape}, not (users, items) = {shape} as the features files have it"
+        problem = f"is {values.shape}, not (users, items) = {shape} as in the feature files"
         raise DatasetError(path, problem)
     _refuse(~np.isin(values, range(6)), path, values, "a rating 0 (none) or 1 to 5")
     return values
 
 
-def _features(source: Path, of: str) -> tuple[Matrix, list[tuple[str, str]]]:
-    """Return binary features (rows, F) and their F names as (group, value)."""
-    path, map_path = source / f"{of}_features.ascii", source / f"{of}_features_map.txt"
+def _features(source: Path, owner: str) -> tuple[Floats, list[tuple[str, str]]]:
+    """Return the features 0 or 1 (rows, F) of users or items, and their F names (group, value)."""
+    path, map_path = source / f"{owner}_features.ascii", source / f"{owner}_features_map.txt"
     values = _matrix(path)
     _refuse((values != 0) & (values != 1), path, values, "0 or 1")
     try:
         lines = map_path.read_text().split("\n")
     except FileNotFoundError as error:
-        raise DatasetError(map_path, "is missing; Coat's owners ship six files") from error
+        raise missing(map_path) from error
     names = [line.partition(":")[::2] for line in lines if line]
     if len(names) != values.shape[1]:
-        problem = f"names {len(names)} features; {path.name} has {values.shape[1]} columns"
+        problem = f"lists {len(names)} features; {path.name} has {values.shape[1]} columns"
         raise DatasetError(map_path, problem)
     for row, (group, value) in enumerate(names):
         if not group or not value:
@@ -122,7 +122,7 @@ def _features(source: Path, of: str) -> tuple[Matrix, list[tuple[str, str]]]:
     return values, names
 
 
-def _one_of(flags: Matrix, path: Path, group: str) -> NDArray[np.intp]:
+def _one_of(flags: Floats, path: Path, group: str) -> NDArray[np.intp]:
     """Return the index of the single 1 of each row."""
     bad = flags.sum(axis=1) != 1
     if bad.any():
@@ -137,18 +137,18 @@ def _column_name(group: str, value: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", f"{group}_{value}".lower()).strip("_")
 
 
-def _titles(features: Matrix, names: list[tuple[str, str]]) -> list[str]:
-    """Return e.g. 'women parkas jacket black #017'; the number makes titles unique."""
+def _titles(features: Floats, names: list[tuple[str, str]]) -> list[str]:
+    """Return titles such as 'women parkas jacket black #017'; the number makes them unique."""
     words = [f"{value} jacket" if group == ITEM_KIND else value for group, value in names]
-    shown = [k for k, (group, _) in enumerate(names) if group != FRONT_PAGE]
+    columns = [k for k, (group, _) in enumerate(names) if group != FRONT_PAGE]
     return [
-        " ".join([*(words[k] for k in shown if row[k]), f"#{number:03d}"])
+        " ".join([*(words[k] for k in columns if row[k]), f"#{number:03d}"])
         for number, row in enumerate(features)
     ]
 
 
 def _impressions(
-    ratings: Matrix, exposure: str, user_ids: NDArray[np.str_], item_ids: NDArray[np.str_]
+    ratings: Floats, exposure: str, user_ids: NDArray[np.str_], item_ids: NDArray[np.str_]
 ) -> pl.DataFrame:
     user, item = np.nonzero(ratings)
     return pl.DataFrame(

@@ -1,8 +1,8 @@
 """KuaiRand-Pure (Gao et al., CIKM 2022): a feed's log with randomly inserted videos.
 
-Format: the owners' README (github.com/chongminggao/KuaiRand), whose file and column names are used
-here as they are. The source is the ``data`` folder of KuaiRand-Pure. The larger versions, 1K and
-27K, have other file names and are not read.
+Format: the owners' README (github.com/chongminggao/KuaiRand), with its file and column names. The
+source is the ``data`` folder of KuaiRand-Pure. The larger versions, 1K and 27K, have other file
+names; this converter does not read them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from training.data.columns import Floats
 from training.data.convert.tables import (
     IMPRESSIONS,
     POPULARITY,
     POSITIVE_RATE,
     STATISTICS,
     Columns,
-    Flags,
     current_statistics,
     day_of,
     multi_hot,
@@ -52,7 +52,7 @@ USER_FEATURES = (
     "register_days_range",
     *(f"onehot_feat{number}" for number in range(18)),
 )
-MOST_VALUES = 20  # larger encrypted features (up to 1,471 values) say little for their width
+MOST_VALUES = 20  # wider encrypted features (up to 1,471 values) add little for their width
 
 
 def prepare_kuairand(source: Path, out: Path) -> None:
@@ -62,15 +62,15 @@ def prepare_kuairand(source: Path, out: Path) -> None:
     play (to the end, or over 7 s) in the single-column one. Logged rows are the two standard
     logs, uniform rows the random one; timestamps are unix seconds (``time_ms`` / 1000).
 
-    Proxies: ``popularity`` and ``positive_rate`` of a video over the standard logs up to the day
-    before the row's ``date``, from the logs themselves. The owners' ``video_features_statistic``
-    is averaged over the whole month, so that it holds each row's own outcome: it is not read.
+    Proxies: ``popularity`` and ``positive_rate`` of a video up to the day before the row's
+    ``date``, counted in the standard logs. The owners' ``video_features_statistic`` is an average
+    over the whole month and would contain each row's own outcome: the converter ignores it.
 
-    Modality ``attributes``: flags of the video's tags, type, upload type and music type;
-    ``visible_status``, which is as of the release, is left out. ``user_attributes``: flags of the
-    user features with up to 20 values, one snapshot a user. Files ``<modality>.npy`` and
-    ``<modality>.ids.txt`` of your own beside them become modalities too. Raises DatasetError
-    naming the file and column that is missing or malformed.
+    Modality ``attributes``: flags of the video's tags, type, upload type and music type, without
+    ``visible_status``, which dates from the release. ``user_attributes``: flags of the user
+    features with up to 20 values, one snapshot a user. Your own files ``<modality>.npy`` and
+    ``<modality>.ids.txt`` in ``source`` become modalities too. Raises DatasetError naming the
+    file and column that is missing or malformed.
     """
     refuse_existing(out)
     videos, flags = _videos(source / VIDEOS)
@@ -97,7 +97,7 @@ def prepare_kuairand(source: Path, out: Path) -> None:
 
 
 def user_attributes(path: Path) -> pl.DataFrame:
-    """Return user_id (text) and flags of the owners' user features, the same in KuaiRec."""
+    """Return user_id (text) and flags of the user features; KuaiRec has the same columns."""
     columns: Columns = {"user_id": pl.Int64, **dict.fromkeys(USER_FEATURES, pl.String)}
     table = read_csv(path, columns, nullable=USER_FEATURES)
     refuse_repeated(table, path, "user_id")
@@ -105,8 +105,8 @@ def user_attributes(path: Path) -> pl.DataFrame:
     return user_id.hstack(one_hot(table.select(USER_FEATURES), most=MOST_VALUES))
 
 
-def _videos(path: Path) -> tuple[pl.DataFrame, Flags]:
-    """Return video_id, item_id and title, and flags (videos, K) of '12,65' and the like."""
+def _videos(path: Path) -> tuple[pl.DataFrame, Floats]:
+    """Return video_id, item_id and title, and flags (videos, K) of types and tags ('12,65')."""
     texts = (*VIDEO_KINDS, "tag")
     columns: Columns = {"video_id": pl.Int64, **dict.fromkeys(texts, pl.String)}
     table = read_csv(path, columns, nullable=texts)
@@ -115,7 +115,7 @@ def _videos(path: Path) -> tuple[pl.DataFrame, Flags]:
     kinds = one_hot(table.select(VIDEO_KINDS), most=len(table)).to_numpy().astype(np.float32)
     flags = np.concatenate([tags, kinds.reshape(len(table), -1)], axis=1)
     if not flags.shape[1]:
-        raise DatasetError(path, "tells no two videos apart", column="tag")
+        raise DatasetError(path, "has no feature that differs between videos", column="tag")
     item_id = pl.col("video_id").cast(pl.String)
     title = pl.format("Video {}", "video_id")
     return table.select("video_id", item_id.alias("item_id"), title.alias("title")), flags
@@ -124,8 +124,9 @@ def _videos(path: Path) -> tuple[pl.DataFrame, Flags]:
 def _log(path: Path, exposure: str, videos: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
     columns = ("user_id", "video_id", "date", "time_ms", "is_click")
     table = read_csv(path, dict.fromkeys(columns, pl.Int64))
-    refuse(table, path, "is_click", ~pl.col("is_click").is_in([0, 1]), "0 or 1")
-    refuse(table, path, "date", day_of("date").is_null(), "a date such as 20220408")
+    refuse(table, path, "is_click", ~pl.col("is_click").is_in([0, 1]), "{value!r} is not 0 or 1")
+    undated = day_of("date").is_null()
+    refuse(table, path, "date", undated, "{value!r} is not a date such as 20220408")
     user_ids = users["user_id"].cast(pl.Int64)
     refuse_unknown(table, path, "video_id", videos["video_id"], path.with_name(VIDEOS))
     refuse_unknown(table, path, "user_id", user_ids, path.with_name(USERS))

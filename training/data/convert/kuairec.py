@@ -1,8 +1,8 @@
-"""KuaiRec 2.0 (Gao et al., CIKM 2022): a feed's log and a matrix in which every pair was watched.
+"""KuaiRec 2.0 (Gao et al., CIKM 2022): a feed's log, and a matrix where every pair was watched.
 
 Format: the owners' README (github.com/chongminggao/KuaiRec, kuairec.com) and their ``loaddata.py``
-and ``Statistics_KuaiRec.ipynb``; columns of ``item_daily_features.csv`` and of the captions as
-public code that reads them lists them. The source is the folder ``KuaiRec 2.0/data``.
+and ``Statistics_KuaiRec.ipynb``; for the columns of ``item_daily_features.csv`` and of the
+captions, public code that reads them. The source is the folder ``KuaiRec 2.0/data``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 import polars as pl
 
 from service.contract.manifest import Proxy
+from training.data.columns import Floats
 from training.data.convert.kuairand import user_attributes
 from training.data.convert.tables import (
     IMPRESSIONS,
     Columns,
-    Flags,
     day_of,
     multi_hot,
     read_csv,
@@ -45,21 +45,21 @@ PAIR = ["user_id", "video_id"]
 def prepare_kuairec(source: Path, out: Path) -> None:
     """Convert the owners' files in ``source`` into the dataset folder ``out``.
 
-    Label: ``watch_ratio`` > 2, the binary signal that the owners' README proposes. Logged rows are
-    those of ``big_matrix.csv`` less the (user, video) pairs of ``small_matrix.csv``, which are the
-    uniform rows: the owners keep training and evaluation apart in the same way. Repeated watches
-    of a video stay, as the owners left them. Timestamps are unix seconds; about 4 % of the small
-    matrix has neither time nor date: timestamp 0 and no proxies.
+    Label: ``watch_ratio`` > 2, the binary signal that the owners' README proposes. Uniform rows are
+    those of ``small_matrix.csv``. Logged rows are those of ``big_matrix.csv`` without the (user,
+    video) pairs of the small matrix: the owners separate training and evaluation in the same way.
+    Repeated watches of a video stay. Timestamps are unix seconds; about 4 % of the small matrix
+    has neither time nor date: those rows have timestamp 0 and no proxies.
 
-    Proxies: the platform's own statistics of the video on the day BEFORE the row's ``date``:
+    Proxies: the platform's statistics of the video on the day BEFORE the row's ``date``:
     ``show_cnt``, ``play_cnt``, ``like_cnt``, ``play_progress`` and ``ctr`` = play_cnt / show_cnt;
-    unknown where ``item_daily_features.csv`` has no such day. Should it list a video twice on one
-    day, the first row counts. Items carry the last day's values.
+    unknown where ``item_daily_features.csv`` lacks that day. Where it lists a video twice on one
+    day, the first row counts. Items have the values of their last day.
 
-    Modality ``categories``: flags of ``item_categories.csv``. Where they are there,
-    ``user_features.csv`` gives user attributes and ``kuairec_caption_category.csv`` the titles,
-    and files ``<modality>.npy`` with ``<modality>.ids.txt`` of your own become modalities. Raises
-    DatasetError naming the file and column that is missing or malformed.
+    Modality ``categories``: flags of ``item_categories.csv``. Optional files: user attributes come
+    from ``user_features.csv``, titles from ``kuairec_caption_category.csv``, and your own files
+    ``<modality>.npy`` with ``<modality>.ids.txt`` become modalities. Raises DatasetError naming
+    the file and column that is missing or malformed.
     """
     refuse_existing(out)
     videos, flags = _videos(source / CATEGORIES)
@@ -90,22 +90,23 @@ def prepare_kuairec(source: Path, out: Path) -> None:
 
 
 def _matrix(path: Path, videos: pl.Series, nullable: tuple[str, ...]) -> pl.DataFrame:
-    """Return user_id, video_id, watch_ratio, timestamp and day; the small one writes 20200705.0."""
+    """Return user_id, video_id, watch_ratio, timestamp and day."""
     columns: Columns = {
         **dict.fromkeys(PAIR, pl.Int64),
+        # The small matrix has dates such as 20200705.0.
         **dict.fromkeys(("watch_ratio", "date", "timestamp"), pl.Float64),
     }
     table = read_csv(path, columns, nullable=nullable)
     undated = pl.col("date").is_not_null() & day_of("date").is_null()
-    refuse(table, path, "date", undated, "a date such as 20200705")
+    refuse(table, path, "date", undated, "{value!r} is not a date such as 20200705")
     refuse_unknown(table, path, "video_id", videos, path.with_name(CATEGORIES))
     return table.with_columns(day_of("date").alias("day")).drop("date")
 
 
 def _impressions(matrix: pl.DataFrame, daily: pl.DataFrame, exposure: str) -> pl.DataFrame:
-    """Give each row the statistics of the day before its own."""
-    of_next_day = daily.with_columns(pl.col("day") + timedelta(days=1))
-    joined = matrix.join(of_next_day, on=["video_id", "day"], how="left", maintain_order="left")
+    """Return rows with the statistics of the day before each row's own."""
+    for_next_day = daily.with_columns(pl.col("day") + timedelta(days=1))
+    joined = matrix.join(for_next_day, on=["video_id", "day"], how="left", maintain_order="left")
     return joined.with_columns(
         pl.col("user_id").cast(pl.String),
         pl.col("video_id").cast(pl.String).alias("item_id"),
@@ -116,13 +117,14 @@ def _impressions(matrix: pl.DataFrame, daily: pl.DataFrame, exposure: str) -> pl
 
 
 def _daily(path: Path) -> pl.DataFrame:
-    """Return video_id, day and ``PROXIES``, a row a video and day."""
+    """Return video_id, day and ``PROXIES``, one row for each video and day."""
     columns: Columns = {
         **dict.fromkeys(("video_id", "date"), pl.Int64),
         **dict.fromkeys(DAILY_COLUMNS, pl.Float64),
     }
     table = read_csv(path, columns, nullable=DAILY_COLUMNS)
-    refuse(table, path, "date", day_of("date").is_null(), "a date such as 20200705")
+    undated = day_of("date").is_null()
+    refuse(table, path, "date", undated, "{value!r} is not a date such as 20200705")
     shown = pl.when(pl.col("show_cnt") > 0).then(pl.col("show_cnt"))
     return table.unique(["video_id", "date"], keep="first", maintain_order=True).select(
         "video_id",
@@ -132,13 +134,13 @@ def _daily(path: Path) -> pl.DataFrame:
     )
 
 
-def _videos(path: Path) -> tuple[pl.DataFrame, Flags]:
+def _videos(path: Path) -> tuple[pl.DataFrame, Floats]:
     """Return video_id, and flags (videos, K) of tag lists such as '[27, 9]'."""
     table = read_csv(path, {"video_id": pl.Int64, "feat": pl.String})
     refuse_repeated(table, path, "video_id")
     flags, names = multi_hot(table["feat"].str.extract_all(r"\d+"))
     if not names:
-        raise DatasetError(path, "holds no list of tags such as [27, 9]", column="feat")
+        raise DatasetError(path, "has no list of tags such as [27, 9]", column="feat")
     return table.select("video_id"), flags
 
 
@@ -154,19 +156,22 @@ def _items(videos: pl.DataFrame, daily: pl.DataFrame, captions: Path) -> pl.Data
 
 
 def _captions(path: Path) -> pl.DataFrame:
-    """Return item_id and title where there is a caption; pieces of broken lines name no video."""
+    """Return item_id and title of videos with a caption.
+
+    Captions break lines; the pieces match no video id.
+    """
     if not path.exists():
         return pl.DataFrame(schema={"item_id": pl.String, "title": pl.String})
     try:
         scan = pl.scan_csv(path, infer_schema=False)
-        found = scan.collect_schema().names()
+        names = scan.collect_schema().names()
         for name in ("video_id", "caption"):
-            if name not in found:
-                problem = f"is missing; the file has {', '.join(found)}"
+            if name not in names:
+                problem = f"is missing; the file has {', '.join(names)}"
                 raise DatasetError(path, problem, column=name)
         table = scan.select("video_id", "caption").collect()
     except pl.exceptions.PolarsError as error:
-        problem = f"is not a CSV table ({error}); it only names the videos: remove it to go on"
+        problem = f"is not a CSV table ({error}); it only adds titles: mend or remove it"
         raise DatasetError(path, problem) from error
     title = pl.col("caption").str.replace_all(r"\s+", " ").str.strip_chars()
     return (
@@ -177,10 +182,10 @@ def _captions(path: Path) -> pl.DataFrame:
 
 
 def _users(path: Path, rows: pl.DataFrame) -> pl.DataFrame:
-    """Return all users of ``rows`` with their attributes; 0 for one that has none."""
+    """Return all users of ``rows`` with their attributes, 0 where ``path`` lacks the user."""
     users = rows.select(pl.col("user_id").unique(maintain_order=True))
     if not path.exists():
         return users
-    known = user_attributes(path)
-    joined = users.join(known, on="user_id", how="left", maintain_order="left")
+    attributes = user_attributes(path)
+    joined = users.join(attributes, on="user_id", how="left", maintain_order="left")
     return joined.with_columns(pl.exclude("user_id").fill_null(0.0))

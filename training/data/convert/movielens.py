@@ -39,13 +39,13 @@ MOST_VALUES = 32
 def prepare_movielens(source: Path, out: Path) -> None:
     """Convert the owners' files in ``source`` into the dataset folder ``out``.
 
-    Label: rating >= 4. All rows are logged: people rated what they chose, and there are no
-    uniformly exposed rows. Timestamps are unix seconds. Proxies: a film's ``popularity`` (ratings)
-    and ``positive_rate`` (share of ratings >= 4) up to the day (UTC) before the row's.
+    Label: rating >= 4. All rows are logged: people chose the films that they rated, so no row is
+    uniformly exposed. Timestamps are unix seconds. Proxies: a film's ``popularity`` (ratings) and
+    ``positive_rate`` (share of ratings >= 4) up to the day (UTC) before the row's.
 
-    Modality ``categories``: genre flags. Files ``<modality>.npy`` (n, dim) and
-    ``<modality>.ids.txt`` (MovieIDs, one a line) of your own in ``source`` become modalities too.
-    ``user_attributes``: gender, age group and occupation as flags; zip codes are left out. Raises
+    Modality ``categories``: genre flags. Your own files ``<modality>.npy`` (n, dim) and
+    ``<modality>.ids.txt`` (MovieIDs, one per line) in ``source`` become modalities too.
+    ``user_attributes``: flags of gender, age group and occupation, without zip codes. Raises
     DatasetError naming the file and column that is missing or malformed.
     """
     refuse_existing(out)
@@ -77,9 +77,11 @@ def prepare_movielens(source: Path, out: Path) -> None:
 
 def _ratings(path: Path, movies: pl.DataFrame, people: pl.DataFrame) -> pl.DataFrame:
     table = _fields(path, ("UserID", "MovieID", "Rating", "Timestamp"))
-    refuse(table, path, "Rating", ~pl.col("Rating").is_in(list("12345")), "a rating 1 to 5")
+    unrated = ~pl.col("Rating").is_in(list("12345"))
+    refuse(table, path, "Rating", unrated, "{value!r} is not a rating 1 to 5")
     time = pl.col("Timestamp").cast(pl.Int64, strict=False)
-    refuse(table, path, "Timestamp", time.is_null(), "a whole number of seconds")
+    untimed = time.is_null()
+    refuse(table, path, "Timestamp", untimed, "{value!r} is not a whole number of seconds")
     refuse_unknown(table, path, "MovieID", movies["MovieID"], path.with_name(MOVIES))
     refuse_unknown(table, path, "UserID", people["UserID"], path.with_name(USERS))
     return table.select(
@@ -93,12 +95,12 @@ def _ratings(path: Path, movies: pl.DataFrame, people: pl.DataFrame) -> pl.DataF
 
 
 def _fields(path: Path, names: tuple[str, ...]) -> pl.DataFrame:
-    """Read lines of fields separated by ``::``, all as text."""
+    """Read lines of fields separated by ``::`` as a table of text."""
     try:
         lines = pl.read_csv(
             path,
             has_header=False,
-            separator="\x1f",  # in no line: each is one field until it is split below
+            separator="\x1f",  # occurs in no line: each line is one field until it is split below
             quote_char=None,
             encoding="latin-1",
             infer_schema=False,
@@ -108,11 +110,11 @@ def _fields(path: Path, names: tuple[str, ...]) -> pl.DataFrame:
         raise missing(path) from error
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DatasetError(path, f"is not a table of text: {error}") from error
-    parts = pl.col("line").str.split("::")
-    form = "::".join(names)
-    refuse(lines, path, "line", (parts.list.len() != len(names)) | parts.is_null(), form)
-    fields = lines.select(parts.list.to_struct(fields=list(names)).alias("fields"))
-    table = fields.unnest("fields")
+    fields = pl.col("line").str.split("::")
+    malformed = (fields.list.len() != len(names)) | fields.is_null()
+    refuse(lines, path, "line", malformed, "{value!r} is not " + "::".join(names))
+    row = fields.list.to_struct(fields=list(names)).alias("row")
+    table = lines.select(row).unnest("row")
     for name in names:
-        refuse(table, path, name, pl.col(name) == "", "allowed to be empty")
+        refuse(table, path, name, pl.col(name) == "", "the value is empty")
     return table

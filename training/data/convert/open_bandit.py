@@ -3,8 +3,8 @@
 Fashion items at three places of a page, chosen by a uniformly random policy and by Bernoulli
 Thompson sampling. Format: the owners' README and reader (github.com/st-tech/zr-obp, ``obd/`` and
 ``obp/dataset/real.py``) and their sample: ``{random,bts}/{all,men,women}/`` with
-``<campaign>.csv`` (or ``.csv.gz``) and ``item_context.csv``. What the README calls ``action_prob``
-is ``propensity_score`` in the files.
+``<campaign>.csv`` (or ``.csv.gz``) and ``item_context.csv``. The README's ``action_prob`` is the
+column ``propensity_score`` of the files.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from training.data.columns import Floats
 from training.data.convert.tables import (
     IMPRESSIONS,
     POPULARITY,
     POSITIVE_RATE,
     STATISTICS,
     Columns,
-    Flags,
     current_statistics,
     missing,
     one_hot,
@@ -52,11 +52,11 @@ def prepare_open_bandit(source: Path, out: Path) -> None:
     counts from 0 = left (1 in the files); ``propensity`` is ``propensity_score``, the probability
     of the item at its position; timestamps are unix seconds.
 
-    Every campaign found is taken, and items are called ``<campaign>-<item_id>``: to have one
-    alone, give a folder with that one alone. Users have no ids in this dataset: a user here is a
-    distinct tuple of the four hashed user features (some hundreds), called by the first 8
-    characters of each, so that many people are one user. The features, where up to 64 values,
-    are one-hot ``user_attributes``; the user-item affinities are not read.
+    All campaigns in ``source`` are converted; item ids are ``<campaign>-<item_id>``. For one
+    campaign, use a folder that holds it alone. The dataset has no user ids: a user here is a
+    distinct tuple of the four hashed user features (some hundreds), and its id is the first 8
+    characters of each; many people share one user. Features with up to 64 values are one-hot
+    ``user_attributes``; the converter ignores the user-item affinities.
 
     Modality ``attributes``: ``item_feature_0`` and the three hashed features one-hot, from the
     folder of ``bts`` (``random`` hashes the same groups to other texts). Proxies: an item's
@@ -92,14 +92,14 @@ def prepare_open_bandit(source: Path, out: Path) -> None:
 
 
 def _campaigns(source: Path) -> list[str]:
-    """Return the campaigns that both policies have."""
-    found = {
+    """Return the campaigns of ``source``; raises DatasetError where one policy lacks one."""
+    by_policy = {
         policy: [c for c in CAMPAIGNS if (source / policy / c).is_dir()] for policy in POLICIES
     }
-    campaigns = [name for name in CAMPAIGNS if any(name in have for have in found.values())]
-    for policy, have in found.items():
+    campaigns = [name for name in CAMPAIGNS if any(name in names for names in by_policy.values())]
+    for policy, names in by_policy.items():
         for name in campaigns or ["all"]:
-            if name not in have:
+            if name not in names:
                 problem = "is missing; a campaign needs its folder under bts and under random"
                 raise DatasetError(source / policy / name, problem)
     return campaigns
@@ -128,14 +128,14 @@ def _log(folder: Path, exposure: str, context: pl.DataFrame) -> pl.DataFrame:
     propensity, position = pl.col("propensity_score"), pl.col("position")
     user = [pl.col(name).str.head(HASH_CHARS) for name in USER_FEATURES]
     time = pl.col("timestamp").str.to_datetime(TIMESTAMP, time_unit="us", strict=False)
-    refuse(table, path, "click", ~pl.col("click").is_in([0, 1]), "0 or 1")
-    refuse(table, path, "position", ~position.is_in(POSITIONS), "1, 2 or 3")
-    refuse(
-        table, path, "propensity_score", ~propensity.is_between(0, 1, closed="right"), "in (0, 1]"
-    )
-    refuse(table, path, "timestamp", time.is_null(), "a time such as 2019-11-24 00:03:13.44+00:00")
-    owner = folder.parent.parent / "bts" / folder.name / CONTEXT
-    refuse_unknown(table, path, "item_id", context["item_id"], owner)
+    refuse(table, path, "click", ~pl.col("click").is_in([0, 1]), "{value!r} is not 0 or 1")
+    refuse(table, path, "position", ~position.is_in(POSITIONS), "{value!r} is not 1, 2 or 3")
+    outside = ~propensity.is_between(0, 1, closed="right")
+    refuse(table, path, "propensity_score", outside, "{value!r} is not in (0, 1]")
+    example = "2019-11-24 00:03:13.44+00:00"
+    refuse(table, path, "timestamp", time.is_null(), "{value!r} is not a time such as " + example)
+    context_path = folder.parent.parent / "bts" / folder.name / CONTEXT
+    refuse_unknown(table, path, "item_id", context["item_id"], context_path)
     return table.select(
         pl.concat_str(user, separator="-").alias("user_id"),
         pl.format("{}-{}", pl.lit(folder.name), "item_id").alias("item_id"),
@@ -149,7 +149,7 @@ def _log(folder: Path, exposure: str, context: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _items(contexts: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, Flags]:
+def _items(contexts: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, Floats]:
     """Return item_id and title, and attributes (items, D)."""
     table = pl.concat(
         [context.with_columns(campaign=pl.lit(name)) for name, context in contexts.items()]

@@ -1,7 +1,7 @@
 """The TikTok cut of MMSSL (Wei et al., WWW 2023) and DiffMM (Jiang et al., ACM MM 2024).
 
 One file, ``tiktok.npz``: ``trn``, ``val`` and ``tst`` are positives, integers (n, 2) of user and
-item rows; ``image`` and ``audio`` are floats (items, dim). No negatives, exposures nor times.
+item rows; ``image`` and ``audio`` are floats (items, dim). It has no skips, exposures or times.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from service.contract.manifest import Proxy
+from training.data.convert.tables import missing
 from training.data.writer import refuse_existing, write_dataset
 from training.errors import DatasetError
 
@@ -40,10 +41,10 @@ class TikTok:
 def prepare_tiktok(source: Path, out: Path) -> None:
     """Convert ``source/tiktok.npz`` into the dataset folder ``out``, for full-ranking evaluation.
 
-    Every row is a positive (label 1, exposure ``logged``, timestamp 0) with the given split. The
-    numeric proxy ``popularity`` is log1p of an item's training positives, one static value an
-    item: it is NOT causal for training rows, whose own positive it counts. Raises DatasetError
-    naming what is missing or malformed.
+    Every row is a positive (label 1, exposure ``logged``, timestamp 0); the column ``split`` is the
+    file's. The numeric proxy ``popularity`` is log1p of an item's training positives, one static
+    value an item: it is NOT causal for training rows, whose own positive it counts. Raises
+    DatasetError naming the array that is missing or malformed.
     """
     refuse_existing(out)
     tiktok = read_tiktok(source)
@@ -82,21 +83,21 @@ def read_tiktok(source: Path) -> TikTok:
     """Read and check ``source/tiktok.npz``; raises DatasetError."""
     path = source / FILE
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
-        raise DatasetError(path, "is missing; the source is the folder that holds it") from error
+        raise missing(path) from error
     except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise DatasetError(path, f"is not an .npz of arrays: {error}") from error
     for name in (*SPLITS, *MODALITIES):
-        if name not in found:
-            raise DatasetError(path, f"is missing; the file has {', '.join(found)}", column=name)
-    embeddings = {name: _embedding(found[name], path, name) for name in MODALITIES}
+        if name not in arrays:
+            raise DatasetError(path, f"is missing; the file has {', '.join(arrays)}", column=name)
+    embeddings = {name: _embedding(arrays[name], path, name) for name in MODALITIES}
     items = len(embeddings["image"])
     if len(embeddings["audio"]) != items:
         problem = f"has {len(embeddings['audio'])} items where image has {items}"
         raise DatasetError(path, problem, column="audio")
-    positives = {split: _pairs(found[name], path, name, items) for name, split in SPLITS.items()}
+    positives = {split: _pairs(arrays[name], path, name, items) for name, split in SPLITS.items()}
     if not len(positives["train"]):
         raise DatasetError(path, "has no positives", column="trn")
     users = 1 + max(int(pairs[:, 0].max(initial=0)) for pairs in positives.values())

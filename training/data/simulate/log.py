@@ -1,4 +1,4 @@
-"""A feed that logs: which slates the recommender shows day by day, and what gets clicked."""
+"""The log of a feed: the slates that a recommender shows day by day, and their clicks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from training.data.simulate.preference import Floats
+from training.data.columns import Floats
 from training.data.simulate.worlds import World
 
 # From the specification of the simulator.
@@ -27,12 +27,12 @@ CONFORMITY_CENTRE, CLICK_FRESHNESS = 1.5, 0.8
 # Our choices.
 OLDEST_DAYS = 30  # items of the start arrived on one of the 30 days before it
 CONFORMITY_MEDIAN, CONFORMITY_SIGMA = 0.8, 0.6  # tuned on oracle AUCs only
-SEEN_ODDS = 1e-12  # a feed does not show a user an item twice while it has others
+SEEN_ODDS = 1e-12  # a feed shows a user no item twice while it has others
 TEST_DAYS = 2
 EPOCH_S = 1_767_225_600  # 2026-01-01 00:00 UTC
 DAY_S = 86_400
 USER_BLOCK = 512
-BLOCK_ROWS = 2**18  # rows in memory with all their columns, a multiple of SLATE
+BLOCK_ROWS = 2**18  # rows that are in memory with all their columns, a multiple of SLATE
 
 Rows = NDArray[np.int64]
 Indices = NDArray[np.int32 | np.int64]
@@ -44,7 +44,7 @@ class Columns:
     """R impressions with their truth; every array is (R,).
 
     timestamp: unix seconds; position: 0 = top; propensity in (0, 1]; popularity and age_days as
-    of the row's day; truth_logit, click_probability and served_logit are known to the oracle only.
+    of the row's day; truth_logit, click_probability and served_logit go to the oracle alone.
     """
 
     user: Indices
@@ -82,10 +82,10 @@ def simulate_log(
 ) -> tuple[Floats, NDArray[np.int16]]:
     """Run the recommender for 20 days, one slate of 16 a user a day, then expose uniformly.
 
-    ``emit`` gets the rows in blocks, those of one exposure in the order of time; beside a block
-    only what each user has been shown is held, some hundred bytes a user. ``policy_weight`` is how
-    much the logging policy knows of the truth (rho >= 0). Returns the items' popularity and age in
-    days (I,) after the last day.
+    ``emit`` receives the rows in blocks; those of one exposure are in the order of time. Memory
+    holds one block and the items that each user has seen, some hundred bytes a user.
+    ``policy_weight`` (rho >= 0) weighs the truth in the score of the logging policy. Returns the
+    items' popularity and age in days (I,) after the last day.
     """
     arrival = _arrivals(rng, world.items)
     log_conformity = CONFORMITY_SIGMA * rng.standard_normal(world.users)
@@ -95,7 +95,7 @@ def simulate_log(
     shares = np.diff(np.linspace(0, uniform_rows, TEST_DAYS + 1).astype(int))
     for day in tqdm(range(DAYS), desc="simulate", unit="day", disable=None):
         today = _start_of_day(day, arrival, clicks)
-        for rows in _day_of_slates(world, rng, today, conformity, seen, policy_weight):
+        for rows in _day_p_slates(world, rng, today, conformity, seen, policy_weight):
             emit("logged", rows)
             clicks += np.bincount(rows.item[rows.label == 1], minlength=world.items)
         if day >= DAYS - TEST_DAYS:
@@ -131,7 +131,7 @@ def _start_of_day(day: int, arrival: Rows, clicks: Rows) -> _Day:
     )
 
 
-def _day_of_slates(
+def _day_p_slates(
     world: World,
     rng: np.random.Generator,
     today: _Day,
@@ -139,24 +139,25 @@ def _day_of_slates(
     seen: NDArray[np.unsignedinteger],
     policy_weight: float,
 ) -> Iterator[Columns]:
-    """Show one slate a user and note it in ``seen`` (U, days * 16); rows are in order of time."""
-    before, until = today.day * SLATE, (today.day + 1) * SLATE
+    """Show one slate a user and add it to ``seen`` (U, days * 16); rows are in order of time."""
+    start, stop = today.day * SLATE, (today.day + 1) * SLATE
     seconds = np.sort(rng.integers(DAY_S, size=world.users))
     users = rng.permutation(world.users)
-    shown = np.empty((world.users, SLATE), np.int32)
-    z, propensity = np.empty(shown.shape, np.float32), np.empty(shown.shape, np.float32)
+    slates = np.empty((world.users, SLATE), np.int32)  # indices into today.items
+    z, propensity = np.empty(slates.shape, np.float32), np.empty(slates.shape, np.float32)
     for block in _blocks(world.users, USER_BLOCK):
-        seen_before = np.searchsorted(today.items, seen[users[block], :before])
-        slates = _slates(world, rng, today, users[block], seen_before, policy_weight)
-        shown[block], z[block], propensity[block] = slates
-    seen[users, before:until] = today.items[shown]
+        earlier = np.searchsorted(today.items, seen[users[block], :start])
+        slates[block], z[block], propensity[block] = _slates(
+            world, rng, today, users[block], earlier, policy_weight
+        )
+    seen[users, start:stop] = today.items[slates]
     for block in _blocks(world.users, BLOCK_ROWS // SLATE):
         yield _expose(
             world,
             rng,
             today,
             user=np.repeat(users[block], SLATE),
-            arrived=shown[block].ravel(),
+            arrived=slates[block].ravel(),
             z=z[block].ravel(),
             seconds=np.repeat(seconds[block], SLATE),
             position=np.tile(np.arange(SLATE), len(users[block])),
@@ -175,12 +176,12 @@ def _slates(
 ) -> tuple[Rows, Floats, Floats]:
     """Draw candidates, then the slate among them, both without replacement by Gumbel top-k.
 
-    ``seen`` (B, n), indices into ``today.items``, come again only when nothing else is left.
-    Returns, each (B, 16) from the top: index into ``today.items``, z(S), propensity. The
-    propensity is the probability that the item is in the slate at all, given the noise of all
-    the others: P(key beats the best key left out) for the candidates times the same for the
-    slate (as in Kool et al., "Stochastic Beams", ICML 2019). Weighing shown items by 1 / propensity
-    estimates sums over all arrived items without bias.
+    ``seen`` (B, n), indices into ``today.items``, return only when nothing else is left. Returns,
+    each (B, 16) from the top: index into ``today.items``, z(S), propensity. The propensity is the
+    probability that the item is in the slate at all, given the noise of all other items: P(its key
+    beats the best key left out) for the candidates, times the same for the slate (as in Kool et
+    al., "Stochastic Beams", ICML 2019). Items of slates, weighed by 1 / propensity, estimate sums
+    over all arrived items without bias.
     """
     arrived = today.items
     z_all = world.preferences(users, arrived)  # (B, A)
@@ -194,10 +195,10 @@ def _slates(
         candidates = np.argpartition(keys, count, axis=1)
         bound = np.take_along_axis(keys, candidates[:, [count]], axis=1)  # (B, 1)
         candidates = candidates[:, :count]  # (B, C)
-        drawn = -np.expm1(-np.take_along_axis(weight, candidates, axis=1) * bound)
+        p_candidate = -np.expm1(-np.take_along_axis(weight, candidates, axis=1) * bound)
     else:
         candidates = np.broadcast_to(np.arange(count), (len(users), count))
-        drawn = np.ones(candidates.shape, np.float32)
+        p_candidate = np.ones(candidates.shape, np.float32)
     z = np.take_along_axis(z_all, candidates, axis=1)
     score = (  # (B, C)
         policy_weight * world.truth_logit(z, arrived[candidates])
@@ -207,13 +208,13 @@ def _slates(
     )
     noisy = score - np.log(rng.standard_exponential(score.shape))  # + Gumbel
     order = np.argsort(-noisy, axis=1)
-    shown, first_left_out = order[:, :SLATE], order[:, SLATE : SLATE + 1]
+    slate, first_left_out = order[:, :SLATE], order[:, SLATE : SLATE + 1]
     bound = np.take_along_axis(noisy, first_left_out, axis=1)
-    placed = -np.expm1(-np.exp(np.take_along_axis(score, shown, axis=1) - bound))
-    propensity = np.take_along_axis(drawn, shown, axis=1) * placed
+    p_slate = -np.expm1(-np.exp(np.take_along_axis(score, slate, axis=1) - bound))
+    propensity = np.take_along_axis(p_candidate, slate, axis=1) * p_slate
     return (
-        np.take_along_axis(candidates, shown, axis=1),
-        np.take_along_axis(z, shown, axis=1),
+        np.take_along_axis(candidates, slate, axis=1),
+        np.take_along_axis(z, slate, axis=1),
         propensity.astype(np.float32),
     )
 

@@ -1,4 +1,4 @@
-"""Who likes what in real data, with popularity left out: the preference matrix S of the truth."""
+"""Preferences in real data without popularity: the matrix S (U, I) of the truth."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy, normalize
 
-Floats = NDArray[np.float32]
+from training.data.columns import Floats
 
 # Our choices; the specification asks for in-batch softmax without logQ.
 CONTENT_DIM = 64
@@ -20,13 +20,14 @@ logger = logging.getLogger(__name__)
 
 
 def principal_components(modalities: list[Floats]) -> Floats:
-    """Return the 64 leading components (I, 64), whitened; each modality weighs the same."""
+    """Return the 64 leading components (I, 64) of modalities (I, dim) of equal weight, whitened."""
     centred = [x - x.mean(axis=0, dtype=np.float64) for x in modalities]
     x = np.concatenate([x / np.sqrt((x**2).sum(axis=1).mean()) for x in centred], axis=1)
     values, vectors = np.linalg.eigh(x.T @ x / len(x))
-    keep = slice(max(x.shape[1] - CONTENT_DIM, 0), None)
-    result: Floats = (x @ vectors[:, keep] / np.sqrt(values[keep] + 1e-8)).astype(np.float32)
-    return result
+    leading = slice(max(x.shape[1] - CONTENT_DIM, 0), None)
+    scale = np.sqrt(values[leading] + 1e-8)
+    components: Floats = (x @ vectors[:, leading] / scale).astype(np.float32)
+    return components
 
 
 def fit_preferences(
@@ -34,10 +35,10 @@ def fit_preferences(
 ) -> tuple[Floats, Floats, Floats]:
     """Fit S = cos(p_u, W x_i + v_i) on positives (n, 2) by in-batch softmax without logQ.
 
-    The negatives of a batch occur as often as they are popular and are not corrected for it, so
-    popularity cancels. W x is the low-rank content part, x = content (I, C); v is a residual,
-    decayed towards 0. Returns users p (U, dim), content part (I, dim) and residual (I, dim); S is
-    the users' product with the sum of both. Some seconds on one core.
+    The negatives of a batch occur as often as they are popular, and no correction removes that: so
+    popularity cancels. W x is the low-rank content term, x = content (I, C); v is a residual,
+    decayed towards 0. Returns users p (U, dim), content term (I, dim) and residual (I, dim); S is
+    the users' product with the sum of both. Takes some seconds on one core.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the order of sums, hence the files, must not depend on the cores
@@ -78,5 +79,5 @@ def _fit(
     with torch.no_grad():
         explained = x @ weight
         norm = (explained + residual).norm(dim=1, keepdim=True)
-        parts = (normalize(taste, dim=1), explained / norm, residual / norm)
-    return parts[0].numpy(), parts[1].numpy(), parts[2].numpy()
+        factors = (normalize(taste, dim=1), explained / norm, residual / norm)
+    return factors[0].numpy(), factors[1].numpy(), factors[2].numpy()

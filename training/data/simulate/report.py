@@ -1,4 +1,4 @@
-"""What a simulation made, for people: AUCs of its oracle and a plot."""
+"""A simulation's report for people: AUCs of its oracle, and a plot."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sklearn.metrics import roc_auc_score
 
 from training.data.simulate.log import DAY_S, DAYS, EPOCH_S, EXAMINATION_DECAY, TEST_DAYS
 
-AUC_ROWS = 2_000_000  # of more rows every n-th counts; the error of an AUC is then about .0005
-POPULARITY_BIN, LEAST_ROWS = 0.5, 100  # bins with fewer rows are noise and are not drawn
+AUC_ROWS = 2_000_000  # beyond these, every n-th row counts; an AUC then errs by about .0005
+POPULARITY_BIN, LEAST_ROWS = 0.5, 100  # bins with fewer rows are noise and are left out
 
 
 def oracle_aucs(logged: pl.LazyFrame, uniform: pl.LazyFrame) -> dict[str, float]:
-    """Return the best AUC a score can reach: by position and bias, by bias alone, by the truth."""
+    """Return the best AUC that a score can reach, by rows and what the score knows: name -> AUC."""
     last = logged.filter(pl.col("timestamp") >= EPOCH_S + (DAYS - TEST_DAYS) * DAY_S)
     days = f"last {TEST_DAYS} days"
     return {
@@ -32,7 +32,7 @@ def oracle_aucs(logged: pl.LazyFrame, uniform: pl.LazyFrame) -> dict[str, float]
 
 def _auc(rows: pl.LazyFrame, score: str) -> float:
     count = _collect(rows.select(pl.len())).item()
-    # An odd step, because an even one would meet only some positions of the slates of 16.
+    # The step is odd: an even one would miss some positions of the slates of 16.
     step = 1 if count <= AUC_ROWS else -(-count // AUC_ROWS) | 1
     sample = _collect(
         rows.select("label", score).with_row_index("row").filter(pl.col("row") % step == 0)
@@ -43,7 +43,7 @@ def _auc(rows: pl.LazyFrame, score: str) -> float:
 def plot_simulation(
     logged: pl.LazyFrame, uniform: pl.LazyFrame, age_days: NDArray[np.int16], *, title: str
 ) -> bytes:
-    """Return four panels as a PNG; ``age_days`` (I,) are the items' ages after the last day."""
+    """Return the figure of ``draw_simulation`` as a PNG."""
     figure = draw_simulation(logged, uniform, age_days)
     figure.suptitle(title)
     png = BytesIO()
@@ -54,7 +54,10 @@ def plot_simulation(
 def draw_simulation(
     logged: pl.LazyFrame, uniform: pl.LazyFrame, age_days: NDArray[np.int16]
 ) -> Figure:
-    """Draw the long tail, clicks by position, exposure by age, and bias by popularity."""
+    """Draw four panels: the long tail, clicks by position, exposure by age, bias by popularity.
+
+    ``age_days`` (I,) are the items' ages after the last day.
+    """
     figure = Figure(figsize=(11, 8), layout="constrained")
     FigureCanvasAgg(figure)
     tail, position, age, popularity = figure.subplots(2, 2).ravel()

@@ -1,7 +1,28 @@
 """The simulator: a feed whose truth is known, on generated items or on real TikTok content.
 
-What is shown depends on popularity and freshness (and, by ``policy_weight``, on the truth), and
-what is clicked depends on them too: accuracy on the log and on uniform exposure part ways.
+Popularity and freshness steer both exposure and clicks, and ``policy_weight`` says how much the
+truth steers exposure. A ranker that is accurate on the log therefore need not be accurate under
+uniform exposure.
+
+The truth, and the specification: r = -1.3 + 1.4 clip(z(S), +-3) + .5 q is the logit that a user
+likes an item, S their preference and q the item's quality. On each of 20 days a user is shown one
+slate of 16: of 200 candidates drawn by (1 + clicks)^.5 e^a, the top 16 by ``policy_weight`` r +
+.6 h + 1.5 a + Gumbel noise, without those that the user was shown before. h is z(log(1 + clicks))
+over arrived items at the start of the day, a = exp(-age / 3 days). P(click at position k) is
+(k + 1)^-.4 sigmoid(r + g_u (h - 1.5) + .8 a) with log-normal conformity g_u. 60 % of items exist at
+the start, the rest arrive on days 1 to 18. Our choices are marked in ``worlds`` and ``log``.
+
+The folder: ``impressions`` has 320 logged rows a user (20 days x 16): ``timestamp`` in unix
+seconds, ``position`` 0 to 15, ``propensity`` the probability in (0, 1] that the item is in the
+slate given the noise of the other items, proxies ``popularity`` (= h) and ``age_days`` as of the
+row's day. After them, 5 / 28 as many rows have exposure ``uniform``; they lie in the last two days:
+one random arrived item, propensity 1 / arrived items, position 0, label from sigmoid(r). The items
+table holds the proxies as of the end of the log.
+
+``oracle.parquet`` has the same rows in the same order as ``impressions``: ``truth_logit`` = r,
+``click_probability`` of the row as exposed, and ``served_logit`` = r + g_u (h - 1.5) + .8 a, which
+leaves the position out. ``simulation.png`` plots the long tail of clicks, clicks by position
+against (k + 1)^-.4, exposure by age, and clicks against truth by popularity.
 """
 
 from __future__ import annotations
@@ -9,25 +30,32 @@ from __future__ import annotations
 import itertools
 import logging
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from service.contract.manifest import Proxy
-from training.data.simulate.log import DAYS, SLATE, Columns, Exposure, simulate_log
+from training.data.simulate.log import Columns, Exposure, simulate_log
+from training.data.simulate.options import Options
 from training.data.simulate.report import oracle_aucs, plot_simulation
-from training.data.simulate.worlds import MAX_TASTE_DIM, TASTE_DIM, tiktok_world, toy_world
+from training.data.simulate.worlds import TASTE_DIM, World, tiktok_world, toy_world
 from training.data.writer import refuse_existing, write_dataset
-from training.errors import ConfigError
-
-TOY_IMPRESSIONS = 200_000
-TIKTOK_IMPRESSIONS = 3_500 * DAYS * SLATE
-UNIFORM_SHARE = 5 / 28  # 200,000 uniform rows beside TikTok's 1,120,000 logged ones
 
 ORACLE = ("truth_logit", "click_probability", "served_logit")
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Log:
+    """A simulated log: lazy tables of rows with their truth, and the items after the last day."""
+
+    logged: pl.LazyFrame
+    uniform: pl.LazyFrame
+    users: pl.DataFrame
+    items: pl.DataFrame
 
 
 def simulate(
@@ -41,28 +69,9 @@ def simulate(
 ) -> None:
     """Write the dataset folder ``out``; the same arguments give the same bytes.
 
-    The truth, and the specification: r = -1.3 + 1.4 clip(z(S), +-3) + .5 q is the logit that a
-    user likes an item, S their preference and q the item's quality. On each of 20 days a user is
-    shown one slate of 16: of 200 candidates drawn by (1 + clicks)^.5 e^a, the top 16 by
-    ``policy_weight`` r + .6 h + 1.5 a + Gumbel noise, none that the user has been shown before. h
-    is z(log(1 + clicks)) over arrived items at the start of the day, a = exp(-age / 3 days).
-    P(click at position k) is (k + 1)^-.4 sigmoid(r + g_u (h - 1.5) + .8 a) with log-normal
-    conformity g_u. 60 % of items exist at the start, the rest arrive on days 1 to 18. Our choices
-    are marked in ``worlds`` and ``log``.
-
-    ``impressions`` has 320 logged rows a user (20 days x 16): ``timestamp`` in unix seconds,
-    ``position`` 0 to 15, ``propensity`` the probability in (0, 1] of being in the slate given the
-    noise of the other items, proxies ``popularity`` (= h) and ``age_days`` as of the row's day.
-    Then come 5 / 28 as many rows with exposure ``uniform``, from the last two days: one random
-    arrived item, propensity 1 / arrived items, position 0, label from sigmoid(r). The items table
-    holds the proxies as of the end of the log. ``oracle.parquet``, row by row beside
-    ``impressions``: ``truth_logit`` = r, ``click_probability`` of the row as exposed, and
-    ``served_logit`` = r + g_u (h - 1.5) + .8 a, which leaves the position out. ``simulation.png``
-    shows what was made: the long tail of clicks, clicks by position against (k + 1)^-.4, exposure
-    by age, and clicks against truth by popularity. The AUCs of the oracle are logged.
-
-    Rows are streamed through part files in a hidden folder beside ``out``, so 100 million take no
-    more memory than their users. All of ``out`` appears at the end or nothing does.
+    Rows are streamed through files in a hidden folder next to ``out``: 100 million rows take no
+    more memory than their users. All of ``out`` appears at the end or nothing does. The AUCs of the
+    oracle are logged.
 
     Args:
         out: A folder that does not exist or is empty.
@@ -72,8 +81,8 @@ def simulate(
         impressions: Logged rows wanted, rounded to whole users; 200,000, or 1,120,000 for TikTok.
         policy_weight: In [0, 10]: how much the logging policy knows of the truth. The
             specification's three worlds have .8, .4 and 0.
-        taste_dim: Dimensions of the real users' tastes, 1 to 64; 32 unless told. The fewer, the
-            more a user's clicks tell of what else they like.
+        taste_dim: Dimensions of the real users' tastes, 1 to 64; 32 by default. With fewer, a
+            user's clicks say more about which other items the user likes.
 
     Raises:
         DatasetError: ``out`` is not empty, or ``source`` is missing or malformed.
@@ -81,71 +90,48 @@ def simulate(
 
     """
     refuse_existing(out)
-    if impressions is None:
-        impressions = TOY_IMPRESSIONS if source is None else TIKTOK_IMPRESSIONS
-    if impressions < DAYS * SLATE:
-        raise ConfigError(f"impressions: {impressions} is below one user's {DAYS * SLATE}")
-    if not 0 <= policy_weight <= 10:
-        raise ConfigError(f"policy_weight: {policy_weight} is not in [0, 10]")
-    if taste_dim is not None and source is None:
-        raise ConfigError("taste_dim: generated users have tastes of their own; give a source")
-    if taste_dim is not None and not 1 <= taste_dim <= MAX_TASTE_DIM:
-        raise ConfigError(f"taste_dim: {taste_dim} is not in [1, {MAX_TASTE_DIM}]")
-    if seed < 0:
-        raise ConfigError(f"seed: {seed} is negative")
-    rng = np.random.default_rng(seed)
-    users = round(impressions / (DAYS * SLATE))
-    if source is None:
-        world = toy_world(rng, users)
-    else:
-        world = tiktok_world(rng, source, users, taste_dim or TASTE_DIM)
-    logged_rows = users * DAYS * SLATE
-    uniform_rows = round(UNIFORM_SHARE * logged_rows)
+    options = Options(source, seed, impressions, policy_weight, taste_dim)
+    rng = np.random.default_rng(options.seed)
+    world = _world(rng, options)
     logger.info("world %s: %d users, %d items", world.name, world.users, world.items)
-    logger.info("simulating %d logged impressions, %d uniform", logged_rows, uniform_rows)
+    logger.info(
+        "simulating %d logged impressions, %d uniform", options.logged_rows, options.uniform_rows
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".simulate-", dir=out.parent) as scratch:
+        log = _stream(world, rng, options, Path(scratch))
+        for rows, auc in oracle_aucs(log.logged, log.uniform).items():
+            logger.info("oracle AUC, %s: %.4f", rows, auc)
+        _write(out, world, options, log)
+    logger.info("wrote %s", out)
 
+
+def _world(rng: np.random.Generator, options: Options) -> World:
+    if options.source is None:
+        return toy_world(rng, options.users)
+    return tiktok_world(rng, options.source, options.users, options.taste_dim or TASTE_DIM)
+
+
+def _stream(world: World, rng: np.random.Generator, options: Options, scratch: Path) -> _Log:
+    """Run the feed; its rows go to files in ``scratch`` block by block."""
     user_ids = pl.Series("user_id", [f"u{row:04d}" for row in range(world.users)])
     item_ids = pl.Series("item_id", [f"i{row:04d}" for row in range(world.items)])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".simulate-", dir=out.parent) as parts:
-        number = itertools.count()
+    number = itertools.count()
 
-        def emit(exposure: Exposure, rows: Columns) -> None:
-            table = _table(rows, exposure, user_ids, item_ids)
-            table.write_parquet(Path(parts) / f"{exposure}-{next(number):06d}.parquet")
+    def emit(exposure: Exposure, rows: Columns) -> None:
+        table = _table(rows, exposure, user_ids, item_ids)
+        table.write_parquet(scratch / f"{exposure}-{next(number):06d}.parquet")
 
-        popularity, age_days = simulate_log(
-            world, rng, emit, policy_weight=policy_weight, uniform_rows=uniform_rows
-        )
-        logged = pl.scan_parquet(sorted(Path(parts).glob("logged-*")))
-        uniform = pl.scan_parquet(sorted(Path(parts).glob("uniform-*")))
-        for what, value in oracle_aucs(logged, uniform).items():
-            logger.info("oracle AUC, %s: %.4f", what, value)
-        title = (
-            f"{world.name}, seed {seed}, policy weight {policy_weight:g}: "
-            f"{logged_rows:,} logged and {uniform_rows:,} uniform impressions"
-        )
-        both = pl.concat([logged, uniform])
-        titles = pl.Series("title", world.titles)
-        items = pl.DataFrame([item_ids, titles]).with_columns(
-            popularity=popularity, age_days=age_days
-        )
-        write_dataset(
-            out,
-            name=world.name,
-            impressions=both.drop(ORACLE),
-            items=items,
-            users=user_ids.to_frame(),
-            embeddings={
-                name: (values, item_ids[rows].to_list())
-                for name, (values, rows) in world.embeddings.items()
-            },
-            proxies=(Proxy(name="popularity"), Proxy(name="age_days")),
-            title="title",
-            extra={"oracle": both.select(ORACLE)},
-            files={"simulation.png": plot_simulation(logged, uniform, age_days, title=title)},
-        )
-    logger.info("wrote %s", out)
+    popularity, age_days = simulate_log(
+        world, rng, emit, policy_weight=options.policy_weight, uniform_rows=options.uniform_rows
+    )
+    items = pl.DataFrame([item_ids, pl.Series("title", world.titles)])
+    return _Log(
+        logged=pl.scan_parquet(sorted(scratch.glob("logged-*"))),
+        uniform=pl.scan_parquet(sorted(scratch.glob("uniform-*"))),
+        users=user_ids.to_frame(),
+        items=items.with_columns(popularity=popularity, age_days=age_days),
+    )
 
 
 def _table(
@@ -164,4 +150,30 @@ def _table(
             "exposure": pl.repeat(exposure, len(rows.user), eager=True),
             **{name: getattr(rows, name) for name in ORACLE},
         }
+    )
+
+
+def _write(out: Path, world: World, options: Options, log: _Log) -> None:
+    title = (
+        f"{world.name}, seed {options.seed}, policy weight {options.policy_weight:g}: "
+        f"{options.logged_rows:,} logged and {options.uniform_rows:,} uniform impressions"
+    )
+    age_days = log.items["age_days"].to_numpy()
+    plot = plot_simulation(log.logged, log.uniform, age_days, title=title)
+    rows = pl.concat([log.logged, log.uniform])
+    item_ids = log.items["item_id"]
+    write_dataset(
+        out,
+        name=world.name,
+        impressions=rows.drop(ORACLE),
+        items=log.items,
+        users=log.users,
+        embeddings={
+            name: (values, item_ids[item_rows].to_list())
+            for name, (values, item_rows) in world.embeddings.items()
+        },
+        proxies=(Proxy(name="popularity"), Proxy(name="age_days")),
+        title="title",
+        extra={"oracle": rows.select(ORACLE)},
+        files={"simulation.png": plot},
     )

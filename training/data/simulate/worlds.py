@@ -1,4 +1,4 @@
-"""Worlds with known truth: who likes what, before any recommender shows anything."""
+"""Worlds with known truth: how much each user likes each item, before any exposure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.columns import Floats
 from training.data.convert.tiktok import FILE, read_tiktok
-from training.data.simulate.preference import Floats, fit_preferences, principal_components
+from training.data.simulate.preference import fit_preferences, principal_components
 from training.errors import DatasetError
 
 # The specification's truth: r = INTERCEPT + SLOPE clip(z(S), +-CLIP) + QUALITY_WEIGHT q.
 INTERCEPT, SLOPE, CLIP, QUALITY_WEIGHT = -1.3, 1.4, 3.0, 0.5
 # Our choices: shares of the variance of S, and of q, that item content explains.
 CONTENT_SHARE, QUALITY_CONTENT_SHARE = 0.75, 0.5
-TASTE_DIM, MAX_TASTE_DIM = 32, 64  # of real users; as many as content has components at most
+TASTE_DIM, MAX_TASTE_DIM = 32, 64  # of real users; at most the components of content
 
 THEMES = (
     *("Jazz", "Surf", "Chess", "Ramen", "Parkour", "Origami", "Techno", "Garden", "Rally", "Magic"),
@@ -34,9 +35,9 @@ MIN_POSITIVES, MIN_ITEMS = 2, 40
 class World:
     """The truth r of every user and item in low-rank form.
 
-    user_factors (U, D) and item_factors (I, D): their product is z(S), deviation 1 over all pairs
-    and mean 0 for each item; quality (I,), z-scored; embeddings: modality -> values (n, dim) and
-    the n item rows that have it.
+    user_factors (U, D) and item_factors (I, D): their product is z(S), with standard deviation 1
+    over all pairs and mean 0 for each item; quality (I,), z-scored; embeddings: modality -> values
+    (n, dim) and the rows of the n items that have it.
     """
 
     name: str
@@ -82,13 +83,13 @@ def toy_world(rng: np.random.Generator, users: int) -> World:
     taste = favourite + 0.6 * rng.standard_normal((users, LATENT_DIM))
     embeddings = {}
     lacking = rng.permutation(items)[: round(MISSING_SHARE * items) * len(TOY_MODALITIES)]
-    for (name, (view, dim)), lack in zip(
+    for (name, (view, dim)), missing in zip(
         TOY_MODALITIES.items(), np.split(lacking, len(TOY_MODALITIES)), strict=True
     ):
         projection = rng.standard_normal((latent[:, view].shape[1], dim)) / np.sqrt(LATENT_DIM)
         values = latent[:, view] @ projection + 0.3 * rng.standard_normal((items, dim))
-        have = np.setdiff1d(np.arange(items), lack)
-        embeddings[name] = (values[have].astype(np.float32), have)
+        item_rows = np.setdiff1d(np.arange(items), missing)
+        embeddings[name] = (values[item_rows].astype(np.float32), item_rows)
     user_factors, item_factors = _factors(taste, latent, rng.standard_normal(latent.shape))
     return World(
         name="toy",
@@ -105,11 +106,11 @@ def tiktok_world(
 ) -> World:
     """Fit real users and items of ``source/tiktok.npz``; raises DatasetError.
 
-    Users are drawn from those with at least 2 training positives, without replacement while they
-    last; beyond that a user's taste is shared by several simulated users.
+    Users are drawn from those with at least 2 training positives, without replacement while any
+    are left; beyond that several simulated users share a taste.
     """
     tiktok = read_tiktok(source)
-    everything = np.arange(tiktok.items)
+    item_rows = np.arange(tiktok.items)
     active = np.flatnonzero(np.bincount(tiktok.positives["train"][:, 0]) >= MIN_POSITIVES)
     if tiktok.items < MIN_ITEMS or not len(active):
         problem = (
@@ -125,25 +126,25 @@ def tiktok_world(
         dim=taste_dim,
         seed=int(rng.integers(2**31)),
     )
-    drawn = np.concatenate([rng.permutation(active) for _ in range(-(-users // len(active)))])
-    user_factors, item_factors = _factors(taste[drawn[:users]], explained, residual)
+    sample = np.concatenate([rng.permutation(active) for _ in range(-(-users // len(active)))])
+    user_factors, item_factors = _factors(taste[sample[:users]], explained, residual)
     return World(
         name="tiktok-simulated",
-        titles=[f"Video {row:04d}" for row in everything],
+        titles=[f"Video {row:04d}" for row in item_rows],
         user_factors=user_factors,
         item_factors=item_factors,
         quality=_quality(rng, content),
-        embeddings={name: (x, everything) for name, x in tiktok.embeddings.items()},
+        embeddings={name: (x, item_rows) for name, x in tiktok.embeddings.items()},
     )
 
 
 def _factors(
     taste: NDArray[np.floating], content: NDArray[np.floating], residual: NDArray[np.floating]
 ) -> tuple[Floats, Floats]:
-    """Return user (U, D) and item (I, D) factors with S of CONTENT_SHARE content, rest residual.
+    """Return user (U, D) and item (I, D) factors: content explains CONTENT_SHARE of S's variance.
 
-    Centring the users makes the mean of S zero for each item: what all users like is quality's
-    part of the truth, not preference's.
+    Centring the users makes the mean of S zero for each item: the truth has the liking that all
+    users share in its quality, not in S.
     """
     users = taste.astype(np.float64) - taste.mean(axis=0, dtype=np.float64)
     items = np.sqrt(CONTENT_SHARE) * content / _deviation(users, content)
@@ -152,9 +153,9 @@ def _factors(
 
 
 def _deviation(users: NDArray[np.float64], items: NDArray[np.floating]) -> float:
-    """Return the deviation of ``users @ items.T`` over all pairs without forming it.
+    """Return the standard deviation of ``users @ items.T`` over all pairs, without the product.
 
-    The mean is 0 because ``users`` are centred. A world of one user has no deviation: 1.
+    The mean is 0 because ``users`` are centred. Returns 1 for a world of one user.
     """
     items = items.astype(np.float64)
     square = np.sum((users.T @ users) * (items.T @ items)) / (len(users) * len(items))

@@ -95,7 +95,7 @@ def test_an_empty_part_is_named(make_dataset: MakeDataset) -> None:
 def test_a_dataset_without_logged_rows_is_refused(
     make_dataset: MakeDataset, time: np.ndarray
 ) -> None:
-    with pytest.raises(DatasetError, match="no logged row falls into the train part"):
+    with pytest.raises(DatasetError, match="no logged row falls into train"):
         split(make_dataset(timestamp=time, uniform=np.ones(240, bool)))
 
 
@@ -110,7 +110,7 @@ def test_a_part_with_one_label_is_refused(
     here = dataset.impressions.uniform if code is None else part == code
     labels = np.where(here, np.float32(label), dataset.impressions.label)
 
-    with pytest.raises(DatasetError, match=rf"'label': the {name} rows hold one label"):
+    with pytest.raises(DatasetError, match=rf"'label': the {name} rows have one label"):
         split(with_columns(dataset, split=part, label=labels))
 
 

@@ -16,9 +16,9 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from training.cli.cli import app
 from typer.testing import CliRunner
 
-from training.cli.cli import app
 from training.config import load_config
 from training.data.dataset import Dataset, open_dataset
 from training.data.simulate.simulate import simulate
@@ -231,14 +231,14 @@ def test_a_full_disk_is_an_error_that_names_the_folder(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(TrainingError, match=f"{scratch}: no file of .* MiB: No space left"):
+    with pytest.raises(TrainingError, match=f"{scratch}: cannot make .* MiB: No space left"):
         open_dataset(toy_dataset.path, scratch)
 
 
 def test_a_file_in_the_place_of_the_folder_is_an_error(toy_dataset: Dataset, scratch: Path) -> None:
     scratch.write_text("")
 
-    with pytest.raises(TrainingError, match=f"{scratch}: no file"):
+    with pytest.raises(TrainingError, match=f"{scratch}: cannot make a file"):
         open_dataset(toy_dataset.path, scratch)
 
 

@@ -1,4 +1,4 @@
-"""What every converter owes a user whose files it refuses."""
+"""A refused source: the error and the untouched output folder."""
 
 from __future__ import annotations
 

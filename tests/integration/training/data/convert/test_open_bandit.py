@@ -10,42 +10,19 @@ import polars as pl
 import pytest
 
 from service.contract.manifest import Modality
-from tests.unit.training.data.refusals import assert_refused
+from tests.integration.training.data.convert.real_files import DATA, needs
+from tests.integration.training.data.convert.refusals import assert_refused
+from tests.integration.training.data.convert.sources.open_bandit import FILES, ITEMS, LOG, SOURCE
+from tests.integration.training.data.convert.sources.source import encoded
 from training.data.convert import prepare_open_bandit
 from training.data.dataset import open_dataset
 from training.data.split import split_rows
 from training.errors import DatasetError
 
-DATA = Path(__file__).parents[5] / "shared" / "data"
-
-LOG = (
-    ",timestamp,item_id,position,click,propensity_score,user_feature_0,user_feature_1,"
-    "user_feature_2,user_feature_3,user-item_affinity_0,user-item_affinity_1\n"
-)
-ITEMS = ",item_id,item_feature_0,item_feature_1,item_feature_2,item_feature_3\n"
-MEN = {
-    "bts/men/men.csv": LOG
-    + "0,2019-11-24 23:59:59.500000+00:00,0,1,1,0.7,aaaaaaaa1,b,c,d,0.0,0.0\n"
-    "1,2019-11-25 00:00:00+00:00,0,3,0,0.25,aaaaaaaa1,b,c,e,1.0,0.0\n"
-    "2,2019-11-25 10:00:00.250000+00:00,0,2,1,1e-06,aaaaaaaa1,b,c,d,1.0,0.0\n"
-    "3,2019-11-26 10:00:00.250000+00:00,1,2,0,0.5,aaaaaaaa1,b,c,d,1.0,0.0\n",
-    "random/men/men.csv": LOG + "0,2019-11-25 01:00:00+00:00,0,1,1,0.5,aaaaaaaa1,b,c,e,0.0,0.0\n"
-    "1,2019-11-26 01:00:00+00:00,0,2,0,0.5,ffffffff2,b,c,e,0.0,0.0\n",
-    "bts/men/item_context.csv": ITEMS + "0,0,-0.5,p,q,r\n1,1,0.75,p,s,r\n",
-    "random/men/item_context.csv": ITEMS + "0,0,-0.5,P,Q,R\n1,1,0.75,P,S,R\n",  # other hashes
-}
-
-
-def write(source: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).write_text(text)
-    return source
-
 
 @pytest.fixture
 def men(tmp_path: Path) -> Path:
-    return write(tmp_path / "obd", MEN)
+    return SOURCE.write(tmp_path / "obd")
 
 
 def test_impressions(men: Path, tmp_path: Path) -> None:
@@ -88,9 +65,10 @@ def test_items_users_and_split(men: Path, tmp_path: Path) -> None:
     assert dataset.impressions.uniform.sum() == 2
 
 
-def test_campaigns_are_kept_apart(men: Path, tmp_path: Path) -> None:
-    write(men, {name.replace("men", "women"): text for name, text in MEN.items()})
-    for policy in ("bts", "random"):  # the sample at hand is packed
+def test_campaigns_are_separate(men: Path, tmp_path: Path) -> None:
+    women = {name.replace("men", "women"): text for name, text in FILES.items()}
+    SOURCE.write(men, encoded(women))
+    for policy in ("bts", "random"):  # as in the owners' sample
         plain = men / policy / "women/women.csv"
         with gzip.open(plain.with_suffix(".csv.gz"), "wb") as packed:
             packed.write(plain.read_bytes())
@@ -101,12 +79,6 @@ def test_campaigns_are_kept_apart(men: Path, tmp_path: Path) -> None:
     assert len(dataset.user_ids) == 3
     assert len(dataset.impressions) == 12
     np.testing.assert_allclose(dataset.proxies[:2], dataset.proxies[2:])
-
-
-@pytest.mark.parametrize("name", ["bts/men/men.csv", "random/men/men.csv"])
-def test_a_missing_log_is_named(men: Path, name: str) -> None:
-    (men / name).unlink()
-    assert_refused(prepare_open_bandit, men, name, "is missing; the source is the folder")
 
 
 def test_a_campaign_needs_both_policies(men: Path, tmp_path: Path) -> None:
@@ -144,21 +116,24 @@ GOOD = "0,2019-11-24 23:59:59.500000+00:00,0,1,1,0.7,a,b,c,d,0.0,0.0\n"
             None,
             "missing",
         ),
-        ("bts/men/item_context.csv", ITEMS + "0,0,,p,q,r\n", "item_feature_0", 0, "None is not"),
-        ("bts/men/item_context.csv", ITEMS + "0,0,1,p,q,r\n" * 2, "item_id", 1, "to occur twice"),
+        (
+            "bts/men/item_context.csv",
+            ITEMS + "0,0,,p,q,r\n",
+            "item_feature_0",
+            0,
+            "the value is empty",
+        ),
+        ("bts/men/item_context.csv", ITEMS + "0,0,1,p,q,r\n" * 2, "item_id", 1, "0 occurs twice"),
     ],
 )
-def test_what_is_malformed_is_named(
+def test_a_malformed_file_is_named(
     men: Path, name: str, text: str, column: str, row: int | None, problem: str
 ) -> None:
     (men / name).write_text(text)
     assert_refused(prepare_open_bandit, men, name, problem, column=column, row=row)
 
 
-@pytest.mark.skipif(
-    not (DATA / "obd").is_dir(),
-    reason="needs the obd files of their owners in ../shared/data/obd (relative to the repository)",
-)
+@needs("obd")
 def test_the_real_sample(tmp_path: Path) -> None:
     prepare_open_bandit(DATA / "obd", tmp_path / "out")
     dataset = open_dataset(tmp_path / "out")
@@ -176,5 +151,5 @@ def test_the_real_sample(tmp_path: Path) -> None:
     np.testing.assert_allclose(rows.propensity[rows.uniform & men[rows.item]], 1 / 34)
     np.testing.assert_allclose(rows.propensity[rows.uniform & ~men[rows.item]], 1 / 46)
     assert np.bincount(rows.item[~rows.uniform]).tolist() == dataset.proxies[:, 0].tolist()
-    parts = split_rows(dataset, validation=0.2, test=0.2, seed=0)
-    assert len(parts.unbiased) == 20_000
+    split = split_rows(dataset, validation=0.2, test=0.2, seed=0)
+    assert len(split.unbiased) == 20_000

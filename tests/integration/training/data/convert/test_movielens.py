@@ -1,4 +1,4 @@
-"""MovieLens-1M's converter: small files in the owners' own format, answers known by hand."""
+"""MovieLens-1M's converter: small files in the owners' own format, answers computed by hand."""
 
 from __future__ import annotations
 
@@ -10,33 +10,16 @@ import pytest
 from numpy.typing import NDArray
 
 from service.contract.manifest import Modality
-from tests.unit.training.data.refusals import assert_refused
+from tests.integration.training.data.convert.refusals import assert_refused
+from tests.integration.training.data.convert.sources.movielens import FILES, RATINGS, SOURCE
 from training.data.convert import prepare_movielens
 from training.data.dataset import open_dataset
 from training.data.split import split_rows
 
-# 86400 a day: days 11313 (978307200 is 1 January 2001), 11314 and 11316.
-MOVIELENS = {
-    "ratings.dat": "1::1193::5::978300760\n"  # 31 December, the first day
-    "2::1193::3::978307199\n"
-    "1::73::4::978307200\n"
-    "2::1193::4::978310000\n"  # after 1 of 2
-    "1::1193::1::978310001\n"  # still: its own day does not count
-    "2::73::2::978500000\n",  # after 1 of 1
-    "users.dat": "1::F::1::10::48067\n2::M::56::10::70072\n",
-    "movies.dat": "73::Misérables, Les (1995)::Drama|Musical\n"
-    '1193::One Flew Over the "Cuckoo\'s" Nest (1975)::Drama\n'
-    "2::Jumanji (1995)::Children's\n",
-}
-
 
 @pytest.fixture
 def movielens(tmp_path: Path) -> Path:
-    source = tmp_path / "ml-1m"
-    source.mkdir()
-    for name, text in MOVIELENS.items():
-        (source / name).write_bytes(text.encode("latin-1"))
-    return source
+    return SOURCE.write(tmp_path / "ml-1m")
 
 
 def test_impressions_and_causal_statistics(movielens: Path, tmp_path: Path) -> None:
@@ -74,16 +57,16 @@ def test_items_and_users(movielens: Path, tmp_path: Path) -> None:
 
 def test_split_by_time(movielens: Path, tmp_path: Path) -> None:
     more = [f"1::2::{1 + k % 5}::{978600000 + k}\n" for k in range(20)]
-    (movielens / "ratings.dat").write_text(MOVIELENS["ratings.dat"] + "".join(more))
+    (movielens / RATINGS).write_text(FILES[RATINGS] + "".join(more))
     prepare_movielens(movielens, tmp_path / "out")
-    parts = split_rows(open_dataset(tmp_path / "out"), validation=0.2, test=0.2, seed=0)
-    assert parts.test[-1] == 25
-    assert not len(parts.unbiased)
+    split = split_rows(open_dataset(tmp_path / "out"), validation=0.2, test=0.2, seed=0)
+    assert split.test[-1] == 25
+    assert not len(split.unbiased)
 
 
 def test_windows_line_ends(movielens: Path, tmp_path: Path) -> None:
     prepare_movielens(movielens, tmp_path / "out")
-    for name, text in MOVIELENS.items():
+    for name, text in FILES.items():
         (movielens / name).write_bytes(text.replace("\n", "\r\n").encode("latin-1"))
     prepare_movielens(movielens, tmp_path / "windows")
     plain, windows = open_dataset(tmp_path / "out"), open_dataset(tmp_path / "windows")
@@ -131,7 +114,7 @@ def test_own_features_become_modalities(movielens: Path, tmp_path: Path) -> None
             "plot.ids.txt",
             "item_id",
             1,
-            "'2' is not allowed to occur",
+            "'2' occurs twice",
         ),
         ("plot", np.ones(2), "2\n73", "plot.npy", None, None, r"must be floats \(items, dim\)"),
         ("plot", np.ones((2, 2), int), "2\n73", "plot.npy", None, None, "not int64"),
@@ -154,12 +137,6 @@ def test_malformed_features_are_named(
     assert_refused(prepare_movielens, movielens, file, problem, column=column, row=row)
 
 
-@pytest.mark.parametrize("name", MOVIELENS)
-def test_a_missing_file_is_named(movielens: Path, name: str) -> None:
-    (movielens / name).unlink()
-    assert_refused(prepare_movielens, movielens, name, "is missing; the source is the folder")
-
-
 @pytest.mark.parametrize(
     ("name", "text", "column", "row", "problem"),
     [
@@ -174,12 +151,12 @@ def test_a_missing_file_is_named(movielens: Path, name: str) -> None:
             "1::F::1::10::1\n1::F::1::10::1\n",
             "UserID",
             1,
-            "'1' is not allowed to occur",
+            "'1' occurs twice",
         ),
-        ("movies.dat", "73::::Drama\n", "Title", 0, "'' is not allowed to be empty"),
+        ("movies.dat", "73::::Drama\n", "Title", 0, "the value is empty"),
     ],
 )
-def test_what_is_malformed_is_named(
+def test_a_malformed_file_is_named(
     movielens: Path,
     name: str,
     text: str,
