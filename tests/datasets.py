@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Makers of small datasets in memory, shared by the tests of all folders."""
-=======
-"""Small datasets in memory, with every oddity that a folder may have."""
->>>>>>> w-data
 
 from __future__ import annotations
 
@@ -30,17 +26,10 @@ PROXIES = (
 def make_dataset(
     rows: int = 240, users: int = 12, items: int = 10, seed: int = 0, **columns: Any
 ) -> Dataset:
-<<<<<<< HEAD
     """Return a dataset whose clicks can be learned, with every oddity that a folder may have.
 
     The last quarter of the rows is uniformly exposed, item 1 lacks its visual modality, one
     proxy in ten is unknown. ``columns`` replace those of the impressions.
-=======
-    """Return a dataset whose clicks can be learned.
-
-    The last quarter of the rows is uniformly exposed, item 1 lacks its visual modality, one proxy
-    in ten is unknown. ``columns`` replace those of the impressions.
->>>>>>> w-data
     """
     rng = np.random.default_rng(seed)
     embedding = rng.normal(size=(items, sum(DIMS.values()))).astype(np.float32)
@@ -48,24 +37,15 @@ def make_dataset(
     mask[1, 0], embedding[1, :3] = False, 0.0
     proxies = np.c_[rng.lognormal(size=(items, 2)), rng.integers(2, size=items)]
     user, item = rng.integers(users, size=rows), rng.integers(items, size=rows)
-<<<<<<< HEAD
     logged_proxies = proxies[item]
     logged_proxies[rng.random(logged_proxies.shape) < 0.1] = np.nan
-=======
-    row_proxies = proxies[item]
-    row_proxies[rng.random(row_proxies.shape) < 0.1] = np.nan
->>>>>>> w-data
     taste = rng.normal(size=(users, items))
     impressions = Impressions(
         user=user,
         item=item,
         label=(taste[user, item] + rng.normal(size=rows) > 0.3).astype(np.float32),
         timestamp=rng.permutation(rows).astype(np.float64),
-<<<<<<< HEAD
         proxies=logged_proxies.astype(np.float32),
-=======
-        proxies=row_proxies.astype(np.float32),
->>>>>>> w-data
         uniform=np.arange(rows) >= 3 * rows // 4,
         position=rng.integers(4, size=rows),
         propensity=None,
@@ -89,7 +69,6 @@ def make_dataset(
         user_attributes=rng.normal(size=(users, 2)).astype(np.float32),
         impressions=replace(impressions, **columns),
     )
-<<<<<<< HEAD
 
 
 def make_clicks(**columns: Any) -> Dataset:
@@ -102,5 +81,3 @@ def make_clicks(**columns: Any) -> Dataset:
         "item": rng.choice(60, 300, p=popular / popular.sum()),
     }
     return make_dataset(rows=300, users=12, items=60, **(clicks | columns))
-=======
->>>>>>> w-data

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-<<<<<<< HEAD
 import tests.datasets
-=======
-from tests import datasets
->>>>>>> w-data
 from tests.datasets import MakeDataset
 from training.data.dataset import Dataset
 
@@ -16,11 +12,7 @@ from training.data.dataset import Dataset
 @pytest.fixture
 def make_dataset() -> MakeDataset:
     """Return ``tests.datasets.make_dataset``."""
-<<<<<<< HEAD
     return tests.datasets.make_dataset
-=======
-    return datasets.make_dataset
->>>>>>> w-data
 
 
 @pytest.fixture
