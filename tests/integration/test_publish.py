@@ -52,7 +52,7 @@ def test_what_is_published_is_what_the_model_learned(deployment: Deployment, wor
     items = decode(records, world.artifact.manifest.embedding_dim)
     content = world.dataset.embedding.shape[1]
     np.testing.assert_array_equal(items.values[:, :content], world.dataset.embedding[:50])
-    known = world.trained.known.numpy()[:50]
+    known = world.trained.warm.numpy()[:50]
     learned = world.trained.net.learned_items().detach().numpy()[:50] * known[:, None]
     np.testing.assert_array_equal(items.values[:, content:], learned)
     proxies: Any = deployment.redis.mget(deployment.keys.proxies(item_ids))

@@ -165,7 +165,7 @@ def test_an_item_lacking_a_modality_is_ranked(service: Running, world: World) ->
     incomplete = np.flatnonzero(~world.dataset.modality_mask.all(axis=1))
     item_id = world.dataset.item_ids[incomplete[0]]
     (item,) = service.rank(user_id=world.dataset.user_ids[0], candidates=[item_id])["items"]
-    assert item["status"] == ("ok" if world.trained.known[incomplete[0]] else "cold")
+    assert item["status"] == ("ok" if world.trained.warm[incomplete[0]] else "cold")
     assert item["score"] is not None
 
 
@@ -177,7 +177,7 @@ def test_an_item_never_trained_on_is_cold(deployment: Deployment, world: World) 
     ]
     (record,) = encode(values, np.array([1], np.uint64))
     deployment.redis.set(deployment.keys.items(["brand-new"])[0], record)
-    known = int(torch.nonzero(world.trained.known)[0])
+    known = int(torch.nonzero(world.trained.warm)[0])
     with deployment.serve() as service:
         items = service.rank(
             user_id=world.dataset.user_ids[0],

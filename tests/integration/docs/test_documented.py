@@ -19,10 +19,10 @@ from training.config import MODELS
 from training.data.convert import CONVERTERS
 from training.data.impressions import EXPOSURES, SPLITS, Impressions
 from training.data.schema import Description
-from training.evaluation.baselines.ablations import ABLATIONS
 from training.evaluation.baselines.full_ranking import RANKING_BASELINES
 from training.evaluation.baselines.reranking import BASELINES
 from training.metrics.full_ranking import TAIL_AXIS, RankingTask, full_ranking_by_user
+from training.nets.registry import ARCHITECTURES
 
 
 def code_words(page: str) -> set[str]:
@@ -63,7 +63,14 @@ NAMES = {
     "keys of dataset.toml": ("datasets.md", set(Description.model_fields)),
     "columns of impressions": ("datasets.md", _columns() | set(EXPOSURES) | set(SPLITS)),
     "packaged configurations": ("training.md", _packaged()),
-    "baselines": ("evaluation.md", {*BASELINES, *RANKING_BASELINES, *ABLATIONS}),
+    "baselines": (
+        "evaluation.md",
+        {
+            *BASELINES,
+            *RANKING_BASELINES,
+            *(name for entry in ARCHITECTURES.values() for name in entry.ablations),
+        },
+    ),
     "verdicts": ("evaluation.md", {"clear", "weak", "none"}),
     "reasons of degraded rankings": ("api.md", {str(reason) for reason in Degraded}),
     "codes of errors": ("api.md", {*_error_codes(), "not_found", "http_error"}),
