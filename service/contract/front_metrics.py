@@ -17,8 +17,8 @@ class FrontMetric:
     """One metric of a front.
 
     ``groups`` are the fields of ``FrontPoint`` that hold it: sides, or ``shown`` for exposure.
-    ``table`` is the table of the report that has it as a column, printed with ``digits``
-    decimals. A ``monitored`` metric is exposed by the service, to compare traffic with it.
+    ``table`` is the table of the report with a column for it, of ``digits`` decimals. The service
+    exposes a ``monitored`` metric, so that traffic can be compared with it.
     """
 
     name: str
@@ -96,7 +96,7 @@ FRONT_METRICS = (
 
 
 def describe(group: Group) -> str:
-    """Return what the metrics of a group of ``FrontPoint`` are, in one line."""
+    """Return the descriptions of a group's metrics, in one line."""
     return "; ".join(f"{m.name}: {m.description}" for m in FRONT_METRICS if group in m.groups)
 
 

@@ -1,4 +1,4 @@
-"""The manifest of an artifact: what a reader must know before it opens a graph."""
+"""The manifest of an artifact: sizes, graph signatures, calibration, front and file hashes."""
 
 from __future__ import annotations
 
@@ -96,8 +96,9 @@ class FrontPoint(_Frozen):
     tradeoff: Unit
     logged: dict[str, Estimate] = Field(
         description="On logged traffic, with positions unknown to the model. Users with one label "
-        "are left out of gauc, ndcg_at_10 and recall_at_10. A log with clicks but no skips has the "
-        f"metrics of the whole catalogue in place of the others. {describe('logged')}."
+        "are left out of gauc, ndcg_at_10 and recall_at_10. If the log has clicks but no skips, "
+        "the metrics are recall_at_20 to matched_auc, else the others. "
+        f"{describe('logged')}."
     )
     unbiased: dict[str, Estimate] = Field(
         description=f"On unbiased traffic. {describe('unbiased')}."
@@ -144,7 +145,7 @@ class DatasetInfo(_Frozen):
 
 
 class Manifest(_Frozen):
-    """``manifest.json``; ``files`` holds the SHA-256 of every other file of the artifact."""
+    """``manifest.json``; ``files`` maps every other file of the artifact to its SHA-256."""
 
     schema_version: SchemaVersion
     name: Name

@@ -16,8 +16,8 @@ Integers = NDArray[np.integer]
 def gini(amounts: Floats | Integers, items: int | None = None) -> float:
     """Return the Gini coefficient of ``amounts`` (A,) >= 0, NaN if all are 0.
 
-    ``items`` is how many items share them, A by default: the items beyond A have amount 0.
-    In [0, 1 - 1 / I]: 0 where all amounts are equal, the most where one item has everything.
+    ``items`` is the number I of items, at least A and A by default; items beyond A have amount 0.
+    In [0, 1 - 1 / I]: 0 where all amounts are equal, the largest where one item takes all.
     From the ordered amounts x_1 <= ... <= x_I: sum_i (2 i - I - 1) x_i / (I sum_i x_i).
     """
     total = amounts.sum()
@@ -29,7 +29,7 @@ def gini(amounts: Floats | Integers, items: int | None = None) -> float:
 
 
 def in_tail(percentile: Floats) -> NDArray[np.bool_]:
-    """Return which items are the tail, given their percentile (I,) by training clicks.
+    """Return True (I,) for the items of the tail, by their percentile (I,) of training clicks.
 
     The share of the places in a ranking that go to the tail is its tail share, after the average
     percentage of long-tail items of Abdollahpouri et al., FLAIRS 2019.

@@ -1,1 +1,1 @@
-"""Exposure bias of what rankings show, next to the bias measured before the model was released."""
+"""Exposure bias of rankings, for comparison with the bias reference."""
