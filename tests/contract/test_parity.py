@@ -168,7 +168,9 @@ def test_a_graph_that_computes_something_else_is_refused(copy: Path) -> None:
 
 def test_a_graph_of_another_signature_is_refused(copy: Path) -> None:
     shutil.copy(copy / "user_encoder.onnx", copy / "ranker.onnx")
-    with pytest.raises(ArtifactError, match=r"ranker.onnx: inputs are .*history.*as in the manifest"):
+    with pytest.raises(
+        ArtifactError, match=r"ranker.onnx: inputs are .*history.*as in the manifest"
+    ):
         Scorer(_rehash(copy, "ranker.onnx"))
 
 

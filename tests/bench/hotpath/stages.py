@@ -58,10 +58,10 @@ def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int) -> dict[str, Cel
     answers = list(map(as_rows, columns))
     body = _least_us(lambda i: parse(bodies[i]))
     # An id is hashed once in its life: those of a request are new.
-    found = _least_us(lambda i: table.rows(parse(bodies[i]).candidates or []))
+    body_and_find = _least_us(lambda i: table.rows(parse(bodies[i]).candidates or []))
     return {
         "body": body,
-        "find": found - body,
+        "find": body_and_find - body,
         "gather": _least_us(lambda i: table.gather(candidates[i], rows[i])),
         "logits": _least_us(lambda i: scorer.score(user, pools[i].states, 0.5)),
         "best": _least_us(lambda i: top_k(logits[i], candidates[i], TOP_K)),
