@@ -46,8 +46,8 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     422: {"model": ErrorResponse, "description": "A field is not valid; `field` names it."},
     503: {
         "model": ErrorResponse,
-        "description": "No model can serve yet, or `overloaded`: too many rankings of a whole "
-        "large catalogue wait already.",
+        "description": "No model serves yet, or `overloaded`: too many rankings of a large "
+        "catalogue wait.",
     },
 }
 

@@ -23,9 +23,11 @@ class FullScanQueue:
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn and hold it; raises OverloadedError where ``limit`` wait already."""
+        """Wait for a turn and hold it; raises OverloadedError if ``limit`` rankings wait."""
         if self._admitted > self._limit:
-            raise OverloadedError("too many rankings of a whole catalogue wait already")
+            raise OverloadedError(
+                "too many rankings of the whole catalogue wait: try again, or name candidates"
+            )
         self._admitted += 1
         try:
             async with self._turn:

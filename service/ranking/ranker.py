@@ -69,7 +69,8 @@ class Ranker:
     async def _rank_candidates(
         self, ranking: Ranking, candidates: list[str]
     ) -> tuple[Columns, Reasons]:
-        """Rank ``candidates``. They come before the user: their ids are still in the CPU cache."""
+        """Rank the distinct ``candidates`` less the excluded ones."""
+        # Candidates before the user: their ids are still in the CPU cache.
         pool, pool_reasons = await self._pool(ranking, candidates)
         ranking.clock.lap("catalog")
         user, user_reasons = await self._user(ranking)

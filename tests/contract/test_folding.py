@@ -1,4 +1,4 @@
-"""The exported form of the learned interactions computes what training does, with less work."""
+"""The exported interaction ranker folds per request and gives the logits of training."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def test_the_folded_ranker_is_the_trained_one(
     )
     donors = torch.randn(options.donors, PROXIES)
     ranker = InteractionRanker(options, torch.tensor(0.3), nn.Linear(PROXIES, DIM), donors)
-    for parameter in ranker.parameters():  # the last layer and FiLM begin at zero
+    for parameter in ranker.parameters():  # the last layer and FiLM start at zero
         nn.init.normal_(parameter, std=0.4)
-    ranker.double()  # so that what differs is algebra and not rounding
+    ranker.double()  # differences come from algebra, not from rounding
     users, state = torch.randn(3, DIM).double(), torch.randn(67, 4 * DIM).double()
     w = torch.tensor([tradeoff]).double()
     for user in users:

@@ -1,4 +1,4 @@
-"""A running service over real HTTP, with what it serves published to a real Redis."""
+"""A service over real HTTP whose model is published to a real Redis."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ READY_S = 20.0
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens."""
+    """Sets ``up`` once it listens."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -45,7 +45,7 @@ class _Server(uvicorn.Server):
 
 @dataclass(frozen=True)
 class Running:
-    """A service in a thread of its own."""
+    """A service that runs in a thread."""
 
     app: FastAPI
     client: httpx.Client
@@ -61,7 +61,7 @@ class Running:
         return [item["item_id"] for item in self.rank(**body)["items"]]
 
     def metric(self, name: str) -> float:
-        """Return a sample by its full name and labels, 0 if it never was."""
+        """Return a sample by its full name and labels; 0 if there is none."""
         for line in self.client.get("/metrics").text.splitlines():
             if line.startswith(f"{name} "):
                 return float(line.split()[-1])
@@ -70,7 +70,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A copy of the world's repository, its records published under a namespace of its own."""
+    """A copy of the world's repository, with its records under a separate namespace."""
 
     settings: Settings
     repository: Repository
@@ -79,7 +79,7 @@ class Deployment:
 
     @contextlib.contextmanager
     def serve(self, *, ready: bool = True) -> Iterator[Running]:
-        """Serve what is deployed, by default from when it is ready."""
+        """Run a service on the deployment; enter the block once it is ready, or at once."""
         with running(self.settings) as service:
             if ready:
                 until(lambda: service.client.get("/readyz").status_code == 200)
@@ -93,7 +93,7 @@ def deploy(world: World, redis_url: str, models: Path, **settings: Any) -> Deplo
     repository = Repository(models)
     publish(world.artifact, world.dataset, url=redis_url, namespace=namespace)
     repository.promote("toy", 1)
-    chosen = Settings(
+    service_settings = Settings(
         models_dir=models,
         models_poll_s=0.05,
         redis_url=SecretStr(redis_url),
@@ -101,7 +101,7 @@ def deploy(world: World, redis_url: str, models: Path, **settings: Any) -> Deplo
         **{"store_timeout_ms": 2000, **settings},
     )
     keys = Keys(namespace, world.artifact.manifest.spaces)
-    return Deployment(chosen, repository, keys, connect(redis_url))
+    return Deployment(service_settings, repository, keys, connect(redis_url))
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def running(settings: Settings) -> Iterator[Running]:
 
 
 def until(probe: Callable[[], T], timeout_s: float = READY_S) -> T:
-    """Poll something only seen from outside until it is truthy."""
+    """Poll ``probe`` until its value is truthy; for state that is only seen from outside."""
     deadline = time.monotonic() + timeout_s
     while not (value := probe()):
         assert time.monotonic() < deadline, f"still {value!r} after {timeout_s} s"

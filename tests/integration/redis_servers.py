@@ -1,4 +1,4 @@
-"""Redis in its other shapes, for the length of a block: a cluster, sentinels, TLS."""
+"""Redis as a cluster, behind sentinels and with TLS, each for the length of a block."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BUS = 10_000  # a node's bus listens this far above its port
 
 @contextlib.contextmanager
 def server(folder: Path, port: int, *options: str) -> Iterator[redis.Redis]:
-    """Start a server on a port of the loopback."""
+    """Start a server on a port of the loopback and yield a client."""
     folder.mkdir(parents=True)
     arguments = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", "")
     with child([find_server(), *arguments, *options]), redis.Redis(port=port) as client:
@@ -68,20 +68,20 @@ def watched(folder: Path) -> Iterator[tuple[str, redis.Redis, redis.Redis]]:
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """Make a certificate of 127.0.0.1 that signs itself, and its key."""
-    made, key = folder / "server.crt", folder / "server.key"
+    """Make a self-signed certificate of 127.0.0.1 and its key."""
+    certificate_path, key_path = folder / "server.crt", folder / "server.key"
     openssl = shutil.which("openssl")
     assert openssl
     subprocess.run(
         [
             *(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
             *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(made)),
+            *("-keyout", str(key_path), "-out", str(certificate_path)),
         ],
         check=True,
         capture_output=True,
     )
-    return made, key
+    return certificate_path, key_path
 
 
 def free_port(below: int = 65_536) -> int:

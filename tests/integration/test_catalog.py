@@ -1,4 +1,4 @@
-"""Catalogues that are large, that do not fit, and that are still being read."""
+"""Catalogues that are large, do not fit in memory, or are not read to their end yet."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def small(deployment: Deployment, world: World) -> Iterator[Running]:
         yield service
 
 
-def test_items_that_do_not_fit_are_read_when_asked_for(
+def test_items_that_do_not_fit_are_read_when_a_request_names_them(
     small: Running, service: Running, world: World
 ) -> None:
     user_id, item_ids = world.dataset.user_ids[0], world.dataset.item_ids
@@ -45,7 +45,9 @@ def test_items_that_do_not_fit_are_read_when_asked_for(
     assert again["degraded"] == []
 
 
-def test_a_whole_ranking_of_what_does_not_fit_says_so(small: Running, world: World) -> None:
+def test_a_full_scan_of_a_catalogue_that_does_not_fit_is_degraded(
+    small: Running, world: World
+) -> None:
     answer = small.rank(user_id=world.dataset.user_ids[0], top_k=1000)
     assert answer["degraded"] == ["partial_catalog"]
     assert len(answer["items"]) == 300
@@ -60,7 +62,7 @@ def test_changes_reach_a_catalogue_that_does_not_fit(
     client.xadd(keys.item_changes, {"ids": target})
     until(lambda: target not in small.ids(user_id="u", top_k=1000))
     second = small.ids(user_id="u", top_k=1)[0]
-    pipeline = client.pipeline(transaction=True)  # a gap: what is held is read again
+    pipeline = client.pipeline(transaction=True)  # a gap: the items in memory are read again
     pipeline.delete(keys.items([second])[0])
     pipeline.xadd(keys.item_changes, {"ids": second})
     pipeline.xadd(keys.item_changes, {"ids": "another"}, maxlen=1)
@@ -109,14 +111,16 @@ def test_progress_is_logged_and_readiness_waits_for_the_preload(
 def large(
     world: World, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Running]:
-    """Serve a catalogue that counts as large, with one place to wait."""
+    """Serve a catalogue that counts as large; one full scan may wait."""
     monkeypatch.setattr("service.ranking.ranker.RUN_ROWS", 100)
     deployed = deploy(world, redis_url, tmp_path / "models", scan_queue=1)
     with deployed.serve() as service:
         yield service
 
 
-def test_a_large_catalogue_is_ranked_alike(large: Running, service: Running, world: World) -> None:
+def test_a_large_catalogue_is_ranked_like_a_small_one(
+    large: Running, service: Running, world: World
+) -> None:
     bodies: list[dict[str, Any]] = [
         {"top_k": 1000},
         {"exclude": world.dataset.item_ids[:30]},
@@ -127,7 +131,7 @@ def test_a_large_catalogue_is_ranked_alike(large: Running, service: Running, wor
         assert large.rank(**body)["items"] == service.rank(**body)["items"]
 
 
-def test_a_whole_ranking_holds_up_no_other_and_few_may_wait(
+def test_a_full_scan_blocks_no_other_request_and_few_may_wait(
     large: Running, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     score, begun, go_on = Scorer.score, threading.Semaphore(0), threading.Event()
@@ -151,7 +155,7 @@ def test_a_whole_ranking_holds_up_no_other_and_few_may_wait(
     try:
         asking[0].start()
         assert begun.acquire(timeout=20)
-        # Others are answered meanwhile, and a changed item does not disturb what is ranked.
+        # Rankings of candidates are answered meanwhile.
         assert len(large.ids(user_id=user_id, candidates=item_ids[:50])) == 50
         asking[1].start()
         until(lambda: large.app.state.ranker._full_scans._admitted == 2)

@@ -1,4 +1,4 @@
-"""Redis, a model or a client misbehaves: rankings go on and say what they lack."""
+"""Redis, a model or a client fails: rankings go on and name what they lack."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from training.demo.local_redis import private_redis
 
 
 @pytest.fixture
-def own_redis() -> Iterator[str]:
-    """Give a Redis that a test may stop or stall."""
+def private_store() -> Iterator[str]:
+    """Return the URL of a Redis that a test may stop or stall."""
     with private_redis() as url:
         yield url
 
 
 def test_a_stalled_store_degrades_within_its_timeout(
-    world: World, own_redis: str, tmp_path: Path
+    world: World, private_store: str, tmp_path: Path
 ) -> None:
-    deployment = deploy(world, own_redis, tmp_path / "models", store_timeout_ms=150)
+    deployment = deploy(world, private_store, tmp_path / "models", store_timeout_ms=150)
     user_id = world.dataset.user_ids[0]
     with deployment.serve() as service:
         deployment.redis.execute_command("CLIENT PAUSE", 60_000)
@@ -42,7 +42,7 @@ def test_a_stalled_store_degrades_within_its_timeout(
         assert answer["degraded"] == ["store_unavailable"]
         assert len(answer["items"]) == 5
         assert answer["timing_ms"]["user"] < 1500
-        # Rankings from memory are better than none: traffic may still come.
+        # The service stays ready: rankings from memory are better than none.
         readiness = service.client.get("/readyz")
         assert (readiness.status_code, readiness.json()["status"]) == (200, "ok")
         assert "ranking from memory" in readiness.json()["reason"]
@@ -50,9 +50,9 @@ def test_a_stalled_store_degrades_within_its_timeout(
 
 
 def test_a_store_that_stays_stalled_is_not_waited_for_by_each_request(
-    world: World, own_redis: str, tmp_path: Path
+    world: World, private_store: str, tmp_path: Path
 ) -> None:
-    deployment = deploy(world, own_redis, tmp_path / "models", store_timeout_ms=200)
+    deployment = deploy(world, private_store, tmp_path / "models", store_timeout_ms=200)
     user_id = world.dataset.user_ids[0]
     with deployment.serve() as service:
         deployment.redis.execute_command("CLIENT PAUSE", 6_000)
@@ -68,10 +68,10 @@ def test_a_store_that_stays_stalled_is_not_waited_for_by_each_request(
         assert service.metric("rank_store_breaker_opened_total") >= 1
 
 
-def test_callers_in_a_hurry_do_not_open_the_breaker(
-    world: World, own_redis: str, tmp_path: Path
+def test_short_deadlines_do_not_open_the_breaker(
+    world: World, private_store: str, tmp_path: Path
 ) -> None:
-    deployment = deploy(world, own_redis, tmp_path / "models", store_timeout_ms=30_000)
+    deployment = deploy(world, private_store, tmp_path / "models", store_timeout_ms=30_000)
     with deployment.serve() as service:
         deployment.redis.execute_command("CLIENT PAUSE", 60_000)
         for _ in range(5):
@@ -81,9 +81,9 @@ def test_callers_in_a_hurry_do_not_open_the_breaker(
 
 
 def test_a_deadline_cuts_the_wait_for_a_stalled_store(
-    world: World, own_redis: str, tmp_path: Path
+    world: World, private_store: str, tmp_path: Path
 ) -> None:
-    deployment = deploy(world, own_redis, tmp_path / "models", store_timeout_ms=30_000)
+    deployment = deploy(world, private_store, tmp_path / "models", store_timeout_ms=30_000)
     with deployment.serve() as service:
         deployment.redis.execute_command("CLIENT PAUSE", 60_000)
         answer = service.rank(user_id=world.dataset.user_ids[0], deadline_ms=30, top_k=3)
@@ -105,17 +105,17 @@ def test_a_store_that_comes_back_is_used_again(world: World, tmp_path: Path) -> 
             assert down["degraded"] == ["store_unavailable"]
             assert {i["item_id"] for i in down["items"]} == {i["item_id"] for i in before["items"]}
             with private_redis(tmp_path):
-                # An empty store: the user is unknown now, the items are still in memory.
+                # The new store is empty: the user is unknown, the items are still in memory.
                 until(lambda: service.client.get("/readyz").json()["reason"] is None)
                 answer = service.rank(**body)
                 assert answer["degraded"] == ["unknown_user"]
                 assert "missing" not in {item["status"] for item in answer["items"]}
 
 
-def test_connections_that_the_store_closed_are_opened_anew(
-    world: World, own_redis: str, tmp_path: Path
+def test_connections_that_the_store_closed_are_opened_again(
+    world: World, private_store: str, tmp_path: Path
 ) -> None:
-    deployment = deploy(world, own_redis, tmp_path / "models")
+    deployment = deploy(world, private_store, tmp_path / "models")
     body = {"user_id": world.dataset.user_ids[0], "candidates": world.dataset.item_ids[:9]}
     with deployment.serve() as service:
         before = service.rank(**body)
@@ -126,9 +126,9 @@ def test_connections_that_the_store_closed_are_opened_anew(
 
 
 def test_user_reads_leave_connections_to_others(
-    world: World, own_redis: str, tmp_path: Path
+    world: World, private_store: str, tmp_path: Path
 ) -> None:
-    deployment = deploy(world, own_redis, tmp_path / "models", store_connections=1)
+    deployment = deploy(world, private_store, tmp_path / "models", store_connections=1)
     user_id = world.dataset.user_ids[0]
     with deployment.serve() as service:
         for number in range(3):
@@ -148,7 +148,7 @@ def test_a_failed_item_read_does_not_hide_that_the_user_is_unknown(
     with deployment.serve() as service:
         monkeypatch.setattr(RedisStore, "items", failing)
         assert service.rank(**body)["degraded"] == ["store_unavailable", "unknown_user"]
-        # Whether a user without a record has one is not known while the store fails.
+        # A store that fails cannot say that a user is unknown.
         monkeypatch.setattr(RedisStore, "user", failing)
         assert service.rank(**body)["degraded"] == ["store_unavailable"]
 
@@ -172,10 +172,10 @@ def test_a_user_record_of_absurd_numbers_is_refused(deployment: Deployment, worl
         assert answer["items"] == service.rank(user_id="nobody", top_k=3)["items"]
 
 
-def test_requests_for_items_not_held_wait_for_a_stalled_store_no_longer_than_its_timeout(
-    world: World, own_redis: str, tmp_path: Path
+def test_requests_for_items_not_in_memory_wait_no_longer_than_the_timeout(
+    world: World, private_store: str, tmp_path: Path
 ) -> None:
-    deployment = deploy(world, own_redis, tmp_path / "models", store_timeout_ms=300)
+    deployment = deploy(world, private_store, tmp_path / "models", store_timeout_ms=300)
     with deployment.serve() as service:
         url = service.client.base_url.join("/rank")
         deployment.redis.execute_command("CLIENT PAUSE", 60_000)
@@ -193,7 +193,7 @@ def test_requests_for_items_not_held_wait_for_a_stalled_store_no_longer_than_its
     assert len(answers) == 30
     for answer in answers:
         assert answer["degraded"] == ["store_unavailable"]
-        # Both waits, for the user and for the item, one behind the other.
+        # Two waits, one after the other: for the item and for the user.
         assert answer["timing_ms"]["user"] + answer["timing_ms"]["catalog"] < 2_000
         assert [item["status"] for item in answer["items"]][1] == "missing"
 
@@ -215,7 +215,7 @@ def test_a_record_that_is_not_finite_never_reaches_the_ranking(
         assert service.metric('rank_corrupt_records_total{record="item"}') >= 1
 
 
-def test_keys_nobody_can_read_do_not_stop_the_followers(
+def test_ids_that_are_not_utf8_do_not_stop_following_changes(
     deployment: Deployment, world: World
 ) -> None:
     keys, client = deployment.keys, deployment.redis
@@ -229,24 +229,24 @@ def test_keys_nobody_can_read_do_not_stop_the_followers(
         until(lambda: target not in service.ids(user_id="u", top_k=1000))
 
 
-def test_a_surprise_does_not_stop_the_watch_for_models(
+def test_an_unknown_error_does_not_stop_the_watch_for_models(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    surprises = iter([OSError("disk on fire"), RuntimeError("anything")])
+    errors = iter([OSError("disk on fire"), RuntimeError("anything")])
     names = Repository.names
 
-    def surprising(self: Repository) -> list[str]:
-        if (error := next(surprises, None)) is not None:
+    def failing(self: Repository) -> list[str]:
+        if (error := next(errors, None)) is not None:
             raise error
         return names(self)
 
-    monkeypatch.setattr(Repository, "names", surprising)
-    with deployment.serve() as service:  # ready, in spite of two failed looks
+    monkeypatch.setattr(Repository, "names", failing)
+    with deployment.serve() as service:  # ready in spite of two failed reads
         assert service.rank(user_id="u")["model"] == "toy@1"
-    assert next(surprises, None) is None
+    assert next(errors, None) is None
 
 
-def test_an_item_without_proxies_is_ranked_as_unknown(deployment: Deployment, world: World) -> None:
+def test_an_item_without_proxies_is_ranked(deployment: Deployment, world: World) -> None:
     item_id = world.dataset.item_ids[8]
     deployment.redis.delete(deployment.keys.proxies([item_id])[0])
     user_id = world.dataset.user_ids[0]
@@ -270,7 +270,7 @@ def test_an_unknown_error_shows_its_request_id_alone(
     assert "secret" not in response.text
 
 
-def test_a_client_that_leaves_half_way_harms_nobody(
+def test_a_client_that_leaves_early_disturbs_no_other(
     service: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
     host, port = service.client.base_url.host, service.client.base_url.port
@@ -279,7 +279,7 @@ def test_a_client_that_leaves_half_way_harms_nobody(
         connection.sendall(b"POST /rank HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
     assert service.rank(user_id="u")["items"]
     until(lambda: service.metric('rank_http_request_seconds_count{route="/rank",status="499"}') > 0)
-    assert not caplog.records  # it is no failure of ours
+    assert not caplog.records  # the fault is the client's
 
 
 def test_many_requests_at_once_get_the_answers_of_one_at_a_time(
@@ -301,9 +301,9 @@ def test_many_requests_at_once_get_the_answers_of_one_at_a_time(
 
 
 def test_open_requests_are_finished_at_shutdown(
-    world: World, own_redis: str, tmp_path: Path
+    world: World, private_store: str, tmp_path: Path
 ) -> None:
-    deployment = deploy(world, own_redis, tmp_path / "models", store_timeout_ms=30_000)
+    deployment = deploy(world, private_store, tmp_path / "models", store_timeout_ms=30_000)
     answers: list[httpx.Response] = []
 
     def ask(url: httpx.URL) -> None:
@@ -311,11 +311,11 @@ def test_open_requests_are_finished_at_shutdown(
         answers.append(httpx.post(url.join("/rank"), json=body, timeout=20))
 
     with deployment.serve() as service:
-        in_flight = service.app.state.telemetry.registry.get_sample_value
         deployment.redis.execute_command("CLIENT PAUSE", 700)
         asking = threading.Thread(target=ask, args=(service.client.base_url,))
         asking.start()
-        until(lambda: in_flight("rank_http_requests_in_flight"))
+        # Two: the ranking and this request for the metrics.
+        until(lambda: service.metric("rank_http_requests_in_flight") == 2)
     asking.join()
     assert answers[0].status_code == 200
     assert answers[0].json()["degraded"] == []

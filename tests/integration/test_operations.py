@@ -1,4 +1,4 @@
-"""Health, metrics, loaded models; models that come, go, and must not serve."""
+"""Health, metrics and models: which are loaded, swapped, dropped and refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from tests.conftest import World
 from tests.integration.conftest import Deployment, Running, running, until
 
 
-def test_not_ready_says_why_until_a_model_is_there(deployment: Deployment, world: World) -> None:
+def test_readiness_gives_its_reason_until_a_model_serves(
+    deployment: Deployment, world: World
+) -> None:
     parked = deployment.repository.root.with_name("parked")
     shutil.move(deployment.repository.root / "toy", parked)
     with deployment.serve(ready=False) as service:
@@ -31,7 +33,7 @@ def test_not_ready_says_why_until_a_model_is_there(deployment: Deployment, world
         assert service.rank(user_id=world.dataset.user_ids[0])["items"]
 
 
-def test_models_tells_version_aliases_and_front(service: Running, world: World) -> None:
+def test_models_lists_version_aliases_and_front(service: Running, world: World) -> None:
     (model,) = service.client.get("/models").json()["models"]
     assert (model["name"], model["version"], model["kind"]) == ("toy", 1, "cp2rec")
     assert model["aliases"] == ["champion"]
@@ -49,7 +51,7 @@ def test_metrics_count_requests_by_route_and_status(service: Running) -> None:
     assert (service.metric(ok), service.metric(bad)) == (before_ok + 1, before_bad + 1)
     for stage in ("user", "catalog", "score", "select"):
         assert service.metric(f'rank_stage_seconds_count{{stage="{stage}"}}') > 0
-    # A path nobody routes adds no label of its own.
+    # An unknown path adds no label.
     service.client.get("/wp-login.php")
     assert "wp-login" not in service.client.get("/metrics").text
 
@@ -79,9 +81,9 @@ def _break_the_manifest(folder: Path) -> str:
 def test_a_harmed_artifact_is_refused_by_file_and_reason(
     deployment: Deployment, harm: Callable[[Path], str]
 ) -> None:
-    said = harm(deployment.repository.path("toy", 1))
+    reason = harm(deployment.repository.path("toy", 1))
     with deployment.serve(ready=False) as service:
-        until(lambda: said in (service.client.get("/readyz").json()["reason"] or ""))
+        until(lambda: reason in (service.client.get("/readyz").json()["reason"] or ""))
         assert service.client.get("/readyz").status_code == 503
         assert service.metric('rank_model_loads_total{result="failed"}') >= 1
 
@@ -136,7 +138,7 @@ def test_a_version_whose_records_are_not_in_the_store_does_not_serve(
         assert len(service.ids(user_id="u", top_k=1000)) == len(listed)
 
 
-def test_folders_that_are_no_models_are_passed_over(deployment: Deployment) -> None:
+def test_folders_that_are_no_models_are_ignored(deployment: Deployment) -> None:
     stray = deployment.repository.root / "a@b"
     shutil.copytree(deployment.repository.root / "toy", stray)
     with deployment.serve() as service:
@@ -162,7 +164,7 @@ def test_several_names_need_one_to_be_named(deployment: Deployment, world: World
         assert service.rank(user_id=user_id)["model"] == "toy@1"
 
 
-def test_what_is_served_is_told_beside_what_was_measured(
+def test_exposure_of_traffic_is_near_what_was_measured_offline(
     deployment: Deployment, world: World
 ) -> None:
     at = 'model="toy@1",pool="catalogue",tradeoff="0.0"'
@@ -174,7 +176,7 @@ def test_what_is_served_is_told_beside_what_was_measured(
         assert service.metric(f"rank_exposure_places_total{{{at}}}") == 1200
         assert service.metric(f"rank_exposure_window_places{{{at}}}") == 1000
         measured = 'rank_model_front{measure="%s",model="toy@1",tradeoff="0.0"}'
-        # The same users see the same: only who is drawn how often differs.
+        # Traffic comes from the same users; only the frequency of each user differs.
         assert service.metric(f"rank_exposure_score_drift{{{at}}}") < 0.1
         concentration = service.metric(f"rank_exposure_gini{{{at}}}")
         assert abs(concentration - service.metric(measured % "exposure_gini")) < 0.05
@@ -185,14 +187,14 @@ def test_what_is_served_is_told_beside_what_was_measured(
         assert service.metric(f"rank_exposure_places_total{{{at}}}") == 4
 
 
-def test_models_and_store_are_measured(deployment: Deployment, world: World) -> None:
+def test_metrics_of_models_and_store(deployment: Deployment, world: World) -> None:
     repository, data = deployment.repository, world.dataset
     with deployment.serve() as service:
         assert service.metric('rank_model_alias_version{alias="champion",name="toy"}') == 1
         created = world.artifact.manifest.created.timestamp()
-        told = service.metric('rank_model_created_timestamp_seconds{model="toy@1"}')
-        assert told == pytest.approx(created, abs=1)
-        # The preload is no request's: nothing was looked up yet.
+        reported = service.metric('rank_model_created_timestamp_seconds{model="toy@1"}')
+        assert reported == pytest.approx(created, abs=1)
+        # The preload counts as no lookup.
         assert service.metric('rank_catalog_lookups_total{model="toy@1"}') == 0
         service.rank(user_id=data.user_ids[0], candidates=[*data.item_ids[:3], "unheld"])
         assert service.metric('rank_catalog_lookups_total{model="toy@1"}') == 4

@@ -1,4 +1,4 @@
-"""Publishing to a real Redis, and how fast a running service sees it."""
+"""Publishing to a real Redis while a service follows the changes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _again(deployment: Deployment, world: World, dataset: Dataset, **options: An
 
 
 def _remove_unseen(deployment: Deployment, item_id: str) -> None:
-    """Remove an item; the entry that names it is trimmed before anyone can read it."""
+    """Remove an item and trim the entry that names it before the service can read it."""
     keys = deployment.keys
     pipeline = deployment.redis.pipeline(transaction=True)
     pipeline.delete(keys.items([item_id])[0])
@@ -42,7 +42,9 @@ def _remove_unseen(deployment: Deployment, item_id: str) -> None:
     pipeline.execute()
 
 
-def test_what_is_published_is_what_the_model_learned(deployment: Deployment, world: World) -> None:
+def test_published_records_hold_what_the_model_learned(
+    deployment: Deployment, world: World
+) -> None:
     user_id, item_ids = world.dataset.user_ids[2], world.dataset.item_ids[:50]
     raw: Any = deployment.redis.get(deployment.keys.user(user_id))
     vector = decode([raw], world.artifact.manifest.user_dim).values
@@ -69,30 +71,32 @@ def test_publishing_again_writes_nothing(deployment: Deployment, world: World) -
     )
 
 
-def test_what_the_dataset_lacks_leaves_the_catalogue(deployment: Deployment, world: World) -> None:
-    data, kept = world.dataset, len(world.dataset.item_ids) - 100
+def test_items_that_the_dataset_lacks_leave_the_catalogue(
+    deployment: Deployment, world: World
+) -> None:
+    data, remaining = world.dataset, len(world.dataset.item_ids) - 100
     smaller = dataclasses.replace(
         data,
-        item_ids=data.item_ids[:kept],
-        embedding=data.embedding[:kept],
-        modality_mask=data.modality_mask[:kept],
-        proxies=data.proxies[:kept],
+        item_ids=data.item_ids[:remaining],
+        embedding=data.embedding[:remaining],
+        modality_mask=data.modality_mask[:remaining],
+        proxies=data.proxies[:remaining],
     )
     deployment.redis.sadd(deployment.keys.catalog, b"\xff no id of ours")
     with deployment.serve() as service:
-        assert len(service.ids(user_id="u", top_k=1000)) == kept + 100
+        assert len(service.ids(user_id="u", top_k=1000)) == remaining + 100
         assert _again(deployment, world, smaller).removed == 101
-        until(lambda: len(service.ids(user_id="u", top_k=1000)) == kept)
-        assert service.metric('rank_catalog_items{model="toy@1"}') == kept
-    assert deployment.redis.scard(deployment.keys.catalog) == kept
-    assert deployment.redis.exists(*deployment.keys.items(data.item_ids[kept:])) == 0
+        until(lambda: len(service.ids(user_id="u", top_k=1000)) == remaining)
+        assert service.metric('rank_catalog_items{model="toy@1"}') == remaining
+    assert deployment.redis.scard(deployment.keys.catalog) == remaining
+    assert deployment.redis.exists(*deployment.keys.items(data.item_ids[remaining:])) == 0
     assert _again(deployment, world, smaller).removed == 0
 
 
-def test_proxies_another_model_wrote_over_are_written_again(
+def test_proxies_that_another_model_overwrote_are_written_again(
     deployment: Deployment, world: World
 ) -> None:
-    """Models that share a proxy space share what tells a publisher that it is done."""
+    """Models that share a proxy space share its mark of what is published."""
     other = dataclasses.replace(world.dataset, proxies=world.dataset.proxies + 1)
     spaces = world.artifact.manifest.spaces.model_copy(update={"items": "other", "users": "other"})
     manifest = world.artifact.manifest.model_copy(update={"spaces": spaces})
@@ -112,7 +116,7 @@ def test_records_that_were_lost_are_written_again(deployment: Deployment, world:
     assert _again(deployment, world, world.dataset).written == 0
 
 
-def test_an_interrupted_publishing_goes_on(
+def test_an_interrupted_publishing_continues_where_it_stopped(
     world: World, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Dropped(redis.client.Pipeline):
@@ -212,7 +216,7 @@ def test_a_removed_item_leaves_the_catalogue_when_announced(
         until(lambda: target not in service.ids(user_id="u", top_k=1000))
 
 
-def test_a_trimmed_change_stream_is_noticed_and_everything_read_again(
+def test_after_a_trimmed_change_stream_all_items_are_read_again(
     deployment: Deployment, world: World
 ) -> None:
     target = world.dataset.item_ids[0]
@@ -222,7 +226,7 @@ def test_a_trimmed_change_stream_is_noticed_and_everything_read_again(
         assert service.metric('rank_catalog_changes_total{cause="gap",model="toy@1"}') > 0
 
 
-def test_a_full_read_that_fails_half_way_is_begun_again(
+def test_a_full_read_that_fails_starts_again(
     deployment: Deployment, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = world.dataset.item_ids[0]

@@ -1,4 +1,4 @@
-"""``POST /rank`` over real HTTP, against torch and against its own documentation."""
+"""``POST /rank`` over real HTTP, compared with torch and with its documentation."""
 
 from __future__ import annotations
 
@@ -83,11 +83,11 @@ def test_repeated_candidates_count_once(service: Running, world: World) -> None:
     assert sorted(service.ids(user_id=user_id, candidates=[a, b, a, a])) == sorted([a, b])
 
 
-@pytest.mark.parametrize("given", [True, False])
-def test_excluded_items_are_left_out(service: Running, world: World, given: bool) -> None:
+@pytest.mark.parametrize("of_candidates", [True, False])
+def test_excluded_items_are_left_out(service: Running, world: World, of_candidates: bool) -> None:
     user_id, item_ids = world.dataset.user_ids[0], world.dataset.item_ids
     body: dict[str, Any] = {"user_id": user_id, "top_k": 1000}
-    if given:
+    if of_candidates:
         body["candidates"] = item_ids[:30]
     before = service.ids(**body)
     after = service.ids(**body, exclude=[before[0], before[4], "never-heard-of"])
@@ -122,7 +122,7 @@ def test_unknown_user_is_known_by_history(service: Running, world: World) -> Non
     assert expected != service.ids(user_id="nobody", tradeoff=0.5, top_k=1000)
 
 
-def test_history_of_unknown_items_is_no_history(service: Running) -> None:
+def test_history_of_unknown_items_does_not_count(service: Running) -> None:
     answer = service.rank(user_id="nobody", history=["never-heard-of"])
     assert answer["degraded"] == ["unknown_user"]
 
@@ -201,11 +201,11 @@ def test_equal_scores_are_ordered_by_id(deployment: Deployment, world: World) ->
         answer = service.rank(user_id=world.dataset.user_ids[1], candidates=twins)
         assert [item["item_id"] for item in answer["items"]] == sorted(twins)
         assert len({item["score"] for item in answer["items"]}) == 1
-        # The tie straddles the cut.
+        # The tie crosses the last place.
         assert service.ids(user_id="x", candidates=twins, top_k=2) == ["twin-a", "twin-b"]
 
 
-def test_explain_tells_score_and_rank_at_both_ends(service: Running, world: World) -> None:
+def test_explain_adds_score_and_rank_at_both_ends(service: Running, world: World) -> None:
     body = {"user_id": world.dataset.user_ids[2], "candidates": world.dataset.item_ids[:60]}
     explained = service.rank(**body, tradeoff=0.5, top_k=5, explain=True)["items"]
     assert len(explained) == 5
@@ -237,7 +237,7 @@ def test_a_model_that_is_not_loaded_is_404(service: Running, model: str) -> None
     assert "toy@1" in error["message"]
 
 
-def test_request_id_is_echoed_or_made_up(service: Running) -> None:
+def test_request_id_is_returned_or_made(service: Running) -> None:
     assert service.rank(user_id="u", request_id="r-17")["request_id"] == "r-17"
     first, second = (service.rank(user_id="u")["request_id"] for _ in range(2))
     assert first != second
@@ -290,7 +290,7 @@ def test_a_long_body_is_413(service: Running, chunked: bool) -> None:
     assert response.json()["error"]["field"] == "body"
 
 
-def test_the_documentation_is_true(service: Running) -> None:
+def test_the_documented_response_reads_the_wire(service: Running) -> None:
     document = service.client.get("/openapi.json").json()
     operation = document["paths"]["/rank"]["post"]
     schema = operation["requestBody"]["content"]["application/json"]["schema"]

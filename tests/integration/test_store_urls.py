@@ -1,4 +1,4 @@
-"""The store as a cluster, behind sentinels and behind TLS, each of them real."""
+"""The service on a real cluster, behind real sentinels and over TLS."""
 
 from __future__ import annotations
 
@@ -62,21 +62,21 @@ def test_a_primary_that_fails_over_is_found_again(world: World, tmp_path: Path) 
             assert service.rank(**body)["items"] == before["items"]
 
 
-def test_tls_is_spoken_and_checked(world: World, tmp_path: Path) -> None:
+def test_tls_is_used_and_the_certificate_checked(world: World, tmp_path: Path) -> None:
     if not shutil.which("openssl") or b"tls-auth-clients" not in Path(find_server()).read_bytes():
         pytest.skip("no openssl, or a redis-server built without TLS")
-    made, key = redis_servers.certificate(tmp_path)
+    certificate, key_path = redis_servers.certificate(tmp_path)
     plain, secure = redis_servers.free_port(), redis_servers.free_port()
     options = (
         *("--tls-port", str(secure), "--tls-auth-clients", "no"),
-        *("--tls-cert-file", str(made), "--tls-key-file", str(key)),
+        *("--tls-cert-file", str(certificate), "--tls-key-file", str(key_path)),
     )
     with redis_servers.server(tmp_path / "redis", plain, *options):
-        url = f"rediss://127.0.0.1:{secure}/0?ssl_ca_certs={made}"
+        url = f"rediss://127.0.0.1:{secure}/0?ssl_ca_certs={certificate}"
         deployment = deploy(world, url, tmp_path / "models")
         with deployment.serve() as service:
             answer = service.rank(user_id=world.dataset.user_ids[0])
             assert answer["degraded"] == []
-        unknown = f"rediss://127.0.0.1:{secure}/0"  # nobody vouches for the certificate
+        unknown = f"rediss://127.0.0.1:{secure}/0"  # no authority signed the certificate
         with pytest.raises(PublishError, match="certificate verify failed"):
             publish(world.artifact, world.dataset, url=unknown, namespace="x")

@@ -1,4 +1,4 @@
-"""What goes over the wire and what ``/openapi.json`` says of it are the same."""
+"""Requests and responses on the wire agree with ``/openapi.json``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def request_schema(document: Schema) -> Schema:
 
 @pytest.fixture(scope="module")
 def answer(document: Schema) -> Callable[[int], Draft202012Validator]:
-    """Give the validator of the documented answer with a status; unknown fields are forbidden."""
+    """Return the validator of the answer documented for a status; it forbids unknown fields."""
 
     def closed(schema: Any) -> Any:
         if isinstance(schema, list):
@@ -56,7 +56,7 @@ def answer(document: Schema) -> Callable[[int], Draft202012Validator]:
 
 
 def _values(schema: Schema) -> Iterator[tuple[Any, bool]]:
-    """Yield values at, within and beyond each bound of a field's schema, and whether they hold."""
+    """Yield values at, within and beyond each bound of a field's schema, and their validity."""
     for option in schema.get("anyOf", [schema]):
         match option.get("type"):
             case "null":
@@ -93,12 +93,12 @@ def _values(schema: Schema) -> Iterator[tuple[Any, bool]]:
                 yield ["x"] * (option["maxItems"] + 1), False
                 yield [], not option.get("minItems")
                 yield "x", False
-                yield from (([value], holds) for value, holds in _values(option["items"]))
+                yield from (([value], valid) for value, valid in _values(option["items"]))
     if not any(option.get("type") == "null" for option in schema.get("anyOf", [schema])):
         yield None, False
 
 
-def _is_refused_alike(service: Running, body: Any, field: str, validator: Any) -> None:
+def _assert_refused(service: Running, body: Any, field: str, validator: Any) -> None:
     response = service.client.post("/rank", json=body)
     assert response.status_code == 422, (field, response.text[:200])
     validator(422).validate(response.json())
@@ -114,31 +114,31 @@ def test_every_documented_bound_holds_on_the_wire(
     documented = Draft202012Validator(request_schema)
     fields = request_schema["properties"]
     assert set(fields) == set(RankRequest.__struct_fields__)
-    tried: dict[tuple[str, bool], int] = {}
+    counts: dict[tuple[str, bool], int] = {}
     for field, schema in fields.items():
-        for value, holds in _values(schema):
+        for value, valid in _values(schema):
             body = {"user_id": "u", "candidates": ["i0001"], field: value}
-            tried[field, holds] = tried.get((field, holds), 0) + 1
-            assert documented.is_valid(body) == holds, (field, str(value)[:50])
-            if not holds:
-                _is_refused_alike(service, body, field, answer)
+            counts[field, valid] = counts.get((field, valid), 0) + 1
+            assert documented.is_valid(body) == valid, (field, str(value)[:50])
+            if not valid:
+                _assert_refused(service, body, field, answer)
             elif field != "model" or value is None:  # any other name is a 404
                 response = service.client.post("/rank", json=body)
                 assert response.status_code == 200, (field, response.text[:200])
                 answer(200).validate(response.json())
-    assert all(tried.get((field, holds)) for field in fields for holds in (True, False))
+    assert all(counts.get((field, valid)) for field in fields for valid in (True, False))
 
 
-def test_what_is_required_or_unknown_is_refused_alike(
+def test_missing_and_unknown_fields_are_refused_as_documented(
     service: Running, request_schema: Schema, answer: Callable[[int], Draft202012Validator]
 ) -> None:
     documented = Draft202012Validator(request_schema)
     for body, field in (({}, "user_id"), ({"user_id": "u", "tradeof": 1}, "tradeof")):
         assert not documented.is_valid(body)
-        _is_refused_alike(service, body, field, answer)
+        _assert_refused(service, body, field, answer)
 
 
-def test_made_up_requests_are_answered_as_documented(
+def test_random_requests_are_answered_as_documented(
     service: Running,
     world: World,
     request_schema: Schema,
@@ -146,7 +146,7 @@ def test_made_up_requests_are_answered_as_documented(
 ) -> None:
     rng, documented = random.Random(11), Draft202012Validator(request_schema)
     ids = [*world.dataset.item_ids, "zz-1", "zz-2", "zz-3"]
-    made: dict[str, Callable[[], Any]] = {
+    fields: dict[str, Callable[[], Any]] = {
         "history": lambda: rng.sample(ids, rng.randrange(6)),
         "candidates": lambda: rng.choices(ids, k=rng.randrange(1, 80)),
         "tradeoff": rng.random,
@@ -158,18 +158,18 @@ def test_made_up_requests_are_answered_as_documented(
         "request_id": lambda: "r",
         "deadline_ms": lambda: 5_000,
     }
-    assert set(made) | {"user_id"} == set(request_schema["properties"])
+    assert set(fields) | {"user_id"} == set(request_schema["properties"])
     for _ in range(80):
         body = {"user_id": rng.choice([*world.dataset.user_ids, "nobody"])}
-        body |= {field: make() for field, make in made.items() if rng.random() < 0.5}
+        body |= {field: make() for field, make in fields.items() if rng.random() < 0.5}
         documented.validate(body)
         wire = service.rank(**body)
         answer(200).validate(wire)
-        _say_the_same(service, body, wire)
+        _assert_formats_agree(service, body, wire)
 
 
-def _say_the_same(service: Running, body: dict[str, Any], wire: dict[str, Any]) -> None:
-    """Compare the two formats of one ranking."""
+def _assert_formats_agree(service: Running, body: dict[str, Any], wire: dict[str, Any]) -> None:
+    """Assert that both formats of a ranking hold the same values."""
     columns = (
         wire if body.get("format") == "columns" else service.rank(**{**body, "format": "columns"})
     )["items"]
@@ -183,13 +183,13 @@ def _say_the_same(service: Running, body: dict[str, Any], wire: dict[str, Any]) 
         assert [row[name] for row in rows] == columns[column]
     assert ("explain" in columns) == bool(body.get("explain"))
     for end, at in columns.get("explain", {}).items():
-        told = [row["explain"][end] if "explain" in row else None for row in rows]
-        assert [entry and entry["score"] for entry in told] == at["scores"]
-        assert [entry and entry["rank"] for entry in told] == at["ranks"]
+        explained = [row["explain"][end] if "explain" in row else None for row in rows]
+        assert [entry and entry["score"] for entry in explained] == at["scores"]
+        assert [entry and entry["rank"] for entry in explained] == at["ranks"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b'{"user_id": "\xff"}', b"null"])
-def test_what_is_no_json_object_is_refused_alike(
+def test_a_body_that_is_no_json_object_is_refused_as_documented(
     service: Running, body: bytes, answer: Callable[[int], Draft202012Validator]
 ) -> None:
     response = service.client.post("/rank", content=body)
@@ -199,7 +199,7 @@ def test_what_is_no_json_object_is_refused_alike(
 
 @pytest.mark.parametrize("body", [b'{"user_id": "u", "request_id": "r"}', b'{"user_id": 3}'])
 def test_both_ways_into_the_route_answer_alike(body: bytes) -> None:
-    """Under a root path the framework's own route serves."""
+    """Under a root path FastAPI's route serves, elsewhere the fast path."""
 
     class Echo:
         async def rank(self, request: RankRequest, request_id: str) -> dict[str, str]:

@@ -1,11 +1,11 @@
-"""How much work a request is, in counts that do not depend on the machine."""
+"""The work of a request, in counts that do not depend on the machine."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,63 +22,70 @@ from tests.integration.conftest import Deployment, Running, deploy, until
 from training.demo.local_redis import private_redis
 from training.release.publish import publish
 
+_READ_BYTES = 'rank_store_read_bytes_total{operation="%s"}'
+
 
 @dataclasses.dataclass
 class Work:
-    """What the service did since it was last asked."""
+    """Counts the service's work since the last ``reset``."""
 
+    service: Running
     deployment: Deployment
     runs: Counter[str]
     encoded: Counter[str]
-    bytes_read: list[int]
+    bytes_before: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def reset(self) -> None:
         self.deployment.redis.config_resetstat()
-        for counts in (self.runs, self.encoded, self.bytes_read):
-            counts.clear()
+        self.runs.clear()
+        self.encoded.clear()
+        self.bytes_before = self._read_bytes()
 
     def commands(self) -> dict[str, int]:
-        """Count Redis commands, less those that follow the change streams for ever."""
+        """Count Redis commands, less those of this test and of following the change streams."""
         stats: Any = self.deployment.redis.info("commandstats")
-        followed = ("xread", "xrange", "xrevrange", "multi", "exec")
-        own = ("config|resetstat", "info")
+        following = ("xread", "xrange", "xrevrange", "multi", "exec")
+        of_test = ("config|resetstat", "info")
         counts = {name.removeprefix("cmdstat_"): entry["calls"] for name, entry in stats.items()}
-        return {name: count for name, count in counts.items() if name not in followed + own}
+        return {name: count for name, count in counts.items() if name not in following + of_test}
+
+    def bytes_read(self) -> dict[str, float]:
+        """Count bytes of records read, by operation."""
+        return {name: n - self.bytes_before[name] for name, n in self._read_bytes().items()}
+
+    def _read_bytes(self) -> dict[str, float]:
+        return {name: self.service.metric(_READ_BYTES % name) for name in ("users", "items")}
 
 
 @pytest.fixture
 def work(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Running, Work]]:
-    """Serve from a Redis of its own; count what the scorer and the store are asked."""
-    run, items = Scorer._run, RedisStore.items
-    readers = {name: getattr(RedisStore, name) for name in ("_mget", "_mget_users")}
+    """Serve from a private Redis; count graph runs and items read to be encoded."""
+    runs, encoded, items = Counter[str](), Counter[str](), RedisStore.items
+
+    def counting(method: Callable[..., Any], graph: str) -> Callable[..., Any]:
+        def counted(*arguments: Any) -> Any:
+            runs[graph] += 1
+            return method(*arguments)
+
+        return counted
+
+    async def counting_items(self: RedisStore, keys: Keys, item_ids: Sequence[str]) -> Any:
+        encoded.update(item_ids)
+        return await items(self, keys, item_ids)
+
+    monkeypatch.setattr(RedisStore, "items", counting_items)
+    for method, graph in (
+        ("encode_items", "item_encoder"),
+        ("encode_user", "user_encoder"),
+        ("score", "ranker"),
+    ):
+        monkeypatch.setattr(Scorer, method, counting(getattr(Scorer, method), graph))
     with private_redis() as url:
         deployed = deploy(world, url, tmp_path / "models")
-        counted = Work(deployed, Counter(), Counter(), [])
-
-        def counting_run(self: Scorer, graph: str, feed: Mapping[str, Any]) -> Any:
-            counted.runs[graph] += 1
-            return run(self, graph, feed)
-
-        async def counting_items(self: RedisStore, keys: Keys, item_ids: Sequence[str]) -> Any:
-            counted.encoded.update(item_ids)
-            return await items(self, keys, item_ids)
-
-        def counting(read: Callable[..., Any]) -> Callable[..., Any]:
-            async def counting_read(self: RedisStore, *what: Any) -> Any:
-                records = await read(self, *what)
-                counted.bytes_read.append(sum(len(record or b"") for record in records))
-                return records
-
-            return counting_read
-
-        monkeypatch.setattr(Scorer, "_run", counting_run)
-        monkeypatch.setattr(RedisStore, "items", counting_items)
-        for name, read in readers.items():
-            monkeypatch.setattr(RedisStore, name, counting(read))
         with deployed.serve() as service:
-            yield service, counted
+            yield service, Work(service, deployed, runs, encoded)
 
 
 def test_a_ranking_is_one_read_one_run_and_no_encoding(
@@ -97,7 +104,7 @@ def test_a_ranking_is_one_read_one_run_and_no_encoding(
         assert counted.commands() == {"mget": 1}
         assert counted.runs == {"ranker": 1}
         assert not counted.encoded
-        assert counted.bytes_read == [record_bytes]
+        assert counted.bytes_read() == {"users": record_bytes, "items": 0}
 
 
 def test_requests_of_one_turn_share_one_read(work: tuple[Running, Work], world: World) -> None:

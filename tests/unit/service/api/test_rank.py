@@ -1,4 +1,4 @@
-"""What is wrong with a body is said by field."""
+"""Errors of a body name the field at fault."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_field_at_fault_is_named(body: object, field: str, message: str) -> 
     "body",
     [b"", b"{", b'{"user_id": "\xff"}', rb'{"user_id": "\ud800"}', b'{"user_id": "u"} {}'],
 )
-def test_what_is_no_json_is_the_bodys_fault(body: bytes) -> None:
+def test_a_body_that_is_not_json_is_itself_at_fault(body: bytes) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         parse(body)
     assert caught.value.field == "body"

@@ -1,4 +1,4 @@
-"""The best k against a full sort."""
+"""``top_k`` and ``ranks_of`` compared with a full sort."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_top_k_and_ranks_equal_a_full_sort(count: int, k: int, distinct: int) ->
 
 @pytest.mark.parametrize("k", [3, 500])
 @pytest.mark.parametrize("first", [0, 1, 63, 64])
-def test_the_best_may_all_or_none_be_in_the_sample(first: int, k: int) -> None:
+def test_all_or_none_of_the_best_may_be_in_the_sample(first: int, k: int) -> None:
     logits = np.zeros(100_000, np.float32)
     logits[first::64][:200] = 1.0
     logits[5] = 2.0
