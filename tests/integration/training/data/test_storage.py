@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,30 +16,22 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from training.cli.cli import app
 from typer.testing import CliRunner
 
+from tests.datasets import make_dataset
+from training.cli.app import app
 from training.config import load_config
 from training.data.dataset import Dataset, open_dataset
-from training.data.simulate.simulate import simulate
 from training.data.split import split_rows
 from training.data.storage import Storage
 from training.errors import TrainingError
-from training.fitting.batches import SlateBatches, known_items, training_tables
+from training.fitting.batches import SlateBatches, known_items
 from training.fitting.train_net import train_net
-from training.nets.cp2rec.histories import Histories
 from training.nets.layers import ProxyBins
-
-MakeDataset = Callable[..., Dataset]
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    return tmp_path / "scratch"
 
 
 def cut_small(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    """Let whatever goes by chunks take them of ``rows``."""
+    """Cut all work that goes by chunks into chunks of ``rows``."""
     monkeypatch.setattr("training.data.storage.CHUNK_ROWS", rows)
     monkeypatch.setattr("training.fitting.batches._BUCKET_ROWS", rows)
     monkeypatch.setattr("training.nets.cp2rec.histories._CHUNK_ROWS", rows)
@@ -91,10 +83,9 @@ def test_a_model_trained_from_disk_is_the_one_trained_from_memory(
         {"split": np.tile([2, 0, 1, 0], 60)},
         {"uniform": np.zeros(240, bool)},
     ],
-    ids=["by-time", "at-random", "given", "none-uniform"],
+    ids=["by-time", "at-random", "by-column", "none-uniform"],
 )
 def test_a_split_does_not_depend_on_storage(
-    make_dataset: MakeDataset,
     scratch: Path,
     monkeypatch: pytest.MonkeyPatch,
     columns: dict[str, np.ndarray],
@@ -111,7 +102,7 @@ def test_a_split_does_not_depend_on_storage(
 
 @pytest.mark.parametrize("chunk_rows", [1, 7, 100, 1000])
 def test_batches_do_not_depend_on_storage(
-    make_dataset: MakeDataset, scratch: Path, monkeypatch: pytest.MonkeyPatch, chunk_rows: int
+    scratch: Path, monkeypatch: pytest.MonkeyPatch, chunk_rows: int
 ) -> None:
     rng = np.random.default_rng(0)
     user = rng.choice([1, 2, 5, 11], 300, p=[0.7, 0.1, 0.1, 0.1])  # some have no rows, one many
@@ -119,60 +110,30 @@ def test_batches_do_not_depend_on_storage(
     dataset = make_dataset(300, user=user, timestamp=time, position=np.arange(300))
     rows = np.sort(rng.permutation(300)[:200])
     order = np.lexsort((time[rows], user[rows]))
-    told = {name: rng.uniform(0.1, 1, 200).astype(np.float32) for name in ("propensity", "offset")}
-    memory = SlateBatches(dataset, rows, slate=4, batch_slates=7, **told)
+    names = ("propensity", "offset")
+    weights = {name: rng.uniform(0.1, 1, 200).astype(np.float32) for name in names}
+    memory = SlateBatches(dataset, rows, slate=4, batch_slates=7, **weights)
 
     cut_small(monkeypatch, chunk_rows)
     stored = replace(dataset, storage=Storage(scratch))
-    batches = SlateBatches(stored, rows, slate=4, batch_slates=7, **told)
+    batches = SlateBatches(stored, rows, slate=4, batch_slates=7, **weights)
 
     for name in ("user", "item", "label", "position", "proxies"):
         expected = getattr(dataset.impressions, name)[rows[order]]
         np.testing.assert_array_equal(getattr(batches.tables, name).numpy(), expected)
-    for mine, its in zip(
+    for on_disk, in_memory in zip(
         batches.epoch(torch.Generator().manual_seed(0)),
         memory.epoch(torch.Generator().manual_seed(0)),
         strict=True,
     ):
-        for name, values in vars(mine).items():
-            np.testing.assert_array_equal(values, getattr(its, name), strict=True)
-        for name, values in told.items():
-            expected = values[np.searchsorted(rows, mine.position.numpy())]
-            np.testing.assert_array_equal(getattr(mine, name), expected)
+        for name, values in vars(on_disk).items():
+            np.testing.assert_array_equal(values, getattr(in_memory, name), strict=True)
+        for name, values in weights.items():
+            expected = values[np.searchsorted(rows, on_disk.position.numpy())]
+            np.testing.assert_array_equal(getattr(on_disk, name), expected)
 
 
-def test_what_nets_count_over_rows_does_not_depend_on_chunks(
-    make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dataset = make_dataset()
-    tables = training_tables(dataset, np.arange(0, 240, 2))
-    users = torch.arange(12)
-    whole, known = Histories(tables.embedding, tables).means(users), known_items(tables)
-
-    cut_small(monkeypatch, 11)
-    for mine, its in zip(Histories(tables.embedding, tables).means(users), whole, strict=True):
-        assert torch.equal(mine, its)
-    assert torch.equal(known_items(tables), known)
-
-
-@pytest.mark.parametrize("command", [["train", "--model", "cp2rec"], ["evaluate", "x"]])
-def test_commands_take_the_folder_to_work_in(
-    monkeypatch: pytest.MonkeyPatch, command: list[str]
-) -> None:
-    opened = []
-
-    def refuse(*folders: Path) -> None:
-        opened.append(folders)
-        raise TrainingError("enough")
-
-    monkeypatch.setattr("training.cli.cli.open_dataset", refuse)
-    for options in ([], ["--scratch", "fast/disk"]):
-        CliRunner().invoke(app, [*command, "--data", "clicks", *options])
-
-    assert opened == [(Path("clicks"), None), (Path("clicks"), Path("fast/disk"))]
-
-
-# Files that no one can find half-written, stale or left behind.
+# No file is left half-written, stale or behind.
 
 
 def test_an_open_dataset_has_no_files_that_could_be_left(
@@ -191,14 +152,14 @@ from pathlib import Path
 from training.data import impressions, storage
 from training.data.dataset import open_dataset
 
-check, done = impressions._checked, []
-def checked(*args):
-    done.append(1)
-    if len(done) == 3:
+read, calls = impressions.read, []
+def killed_at_third_chunk(*args):
+    calls.append(args)
+    if len(calls) == 4:  # the first counts the rows
         os.kill(os.getpid(), signal.SIGKILL)
-    return check(*args)
+    return read(*args)
 
-impressions._checked, storage.CHUNK_ROWS = checked, 999
+impressions.read, storage.CHUNK_ROWS = killed_at_third_chunk, 999
 open_dataset(Path({str(toy_dataset.path)!r}), Path({str(scratch)!r}))
 """
     killed = subprocess.run([sys.executable, "-c", script], check=False)
@@ -209,14 +170,10 @@ open_dataset(Path({str(toy_dataset.path)!r}), Path({str(scratch)!r}))
     np.testing.assert_array_equal(dataset.impressions.label, toy_dataset.impressions.label)
 
 
-def test_changed_data_is_read_anew(tmp_path: Path, scratch: Path) -> None:
-    folder = tmp_path / "data"
-    simulate(folder, impressions=6400)
+def test_changed_data_is_read_anew(folder: Path, scratch: Path) -> None:
     before = open_dataset(folder, scratch)
-    impressions = pl.read_parquet(folder / "impressions.parquet")
-    impressions.with_columns(label=1 - pl.col("label")).write_parquet(
-        folder / "impressions.parquet"
-    )
+    impressions = folder / "impressions.parquet"
+    pl.read_parquet(impressions).with_columns(label=1 - pl.col("label")).write_parquet(impressions)
 
     after = open_dataset(folder, scratch)
 
@@ -250,14 +207,13 @@ def test_an_array_may_be_empty(scratch: Path) -> None:
 # Memory.
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two datasets of equally many users and items, the second with three times the rows."""
-    small, large = (tmp_path_factory.mktemp("rows") / "data" for _ in range(2))
-    for folder in (small, large):
-        simulate(folder, impressions=32_000)
-    table = pl.read_parquet(large / "impressions.parquet")
-    pl.concat([table] * 3).write_parquet(large / "impressions.parquet")
+@pytest.fixture
+def folders(toy_dataset: Dataset, tmp_path: Path) -> list[Path]:
+    """Two datasets of the same users and items, the second with three times the rows."""
+    small, large = toy_dataset.path, tmp_path / "large"
+    shutil.copytree(small, large)
+    rows = pl.read_parquet(large / "impressions.parquet")
+    pl.concat([rows] * 3).write_parquet(large / "impressions.parquet")
     return [small, large]
 
 

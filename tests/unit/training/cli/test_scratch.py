@@ -1,0 +1,28 @@
+"""``--scratch``: the folder for arrays on disk reaches the dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from training.cli.cli import app
+from training.errors import TrainingError
+
+
+@pytest.mark.parametrize("command", [["train", "--model", "cp2rec"], ["evaluate", "x"]])
+def test_commands_take_the_folder_to_work_in(
+    monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    opened = []
+
+    def refuse(*folders: Path) -> None:
+        opened.append(folders)
+        raise TrainingError("enough")
+
+    monkeypatch.setattr("training.cli.cli.open_dataset", refuse)
+    for options in ([], ["--scratch", "fast/disk"]):
+        CliRunner().invoke(app, [*command, "--data", "clicks", *options])
+
+    assert opened == [(Path("clicks"), None), (Path("clicks"), Path("fast/disk"))]
