@@ -22,6 +22,7 @@ from tests.bench.common import ROOT, log
 from training.config import load_config
 from training.data.dataset import Dataset, open_dataset
 from training.data.simulate.simulate import simulate
+from training.fitting.runs import RunStore
 from training.pipeline import train
 from training.release.export import USERS
 from training.release.publish import item_values
@@ -107,7 +108,7 @@ def open_world(build: Path, ranker: str) -> World:
         torch.set_num_threads(1)
         overrides = _OVERRIDES + (_DRAWS if ranker == "mlp" else ())
         config = load_config(MODELS[ranker], overrides=overrides)
-        train(dataset, config, repository, NAME, folder / f"training-{ranker}")
+        train(dataset, config, repository, NAME, RunStore(folder / f"training-{ranker}"))
     repository.promote(NAME, 1)
     return World(open_artifact(repository.path(NAME, 1)), dataset)
 
