@@ -9,11 +9,10 @@ import pytest
 
 import training.evaluation.baselines.reranking
 from tests.conftest import World
-from training.errors import ConfigError
-from training.evaluation.baselines.reranking import BASELINES, baseline_names, measure_baseline
+from training.evaluation.baselines.reranking import BASELINES, measure_baseline
 from training.evaluation.report.schema import Curve
 from training.evaluation.report.tables import baseline_table
-from training.nets.cp2rec.interaction_layers import InteractionOptions
+from training.fitting.runs import RunStore
 from training.nets.cp2rec.rivals import RivalOptions
 
 Measure = Callable[[str], Curve]
@@ -21,7 +20,7 @@ Measure = Callable[[str], Curve]
 
 @pytest.fixture(scope="module")
 def measure(world: World, tmp_path_factory: pytest.TempPathFactory) -> Measure:
-    runs = tmp_path_factory.mktemp("runs")
+    runs = RunStore(tmp_path_factory.mktemp("runs"))
     return lambda name: measure_baseline(name, world.dataset, world.config, 1, runs)
 
 
@@ -39,7 +38,7 @@ def test_curves_end_where_the_points_are(measure: Measure) -> None:
 
 
 def test_plain_is_the_front_at_one(measure: Measure, world: World) -> None:
-    """The same training; only what the exposure term is worth may shift the front's."""
+    """The same training; only the scale of the exposure term may shift the front's."""
     end = world.artifact.manifest.front.points[-1]
     assert measure("plain").logged[0].mean == pytest.approx(end.logged["auc"].mean, abs=1e-6)
 
@@ -57,16 +56,18 @@ def test_published_baselines_run_on_the_published_net(measure: Measure, world: W
         )
         for name in ("dcn-two-head", "two-head", "plain")
     }
-    assert [
-        config.net.main for config in configs.values() if isinstance(config.net, InteractionOptions)
-    ] == ["dcn"]
+    assert {name: config.net.architecture for name, config in configs.items()} == {
+        "dcn-two-head": "dcn",
+        "two-head": "rival",
+        "plain": "decomposed",
+    }
     assert isinstance(configs["two-head"].net, RivalOptions)
     assert configs["two-head"].net.tower == world.config.net
     assert configs["plain"] == world.config
     assert len(measure("dcn-two-head").logged) == 11
 
 
-def test_what_is_blind_to_proxies_knows_none(measure: Measure, world: World) -> None:
+def test_a_blind_baseline_has_no_proxies(measure: Measure, world: World) -> None:
     blind = training.evaluation.baselines.reranking._without_proxies(world.dataset)
     assert np.isnan(blind.impressions.proxies).all()
     assert not np.isnan(world.dataset.impressions.proxies).all()
@@ -82,15 +83,7 @@ def test_nothing_is_trained_twice(measure: Measure, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(training.evaluation.baselines.reranking, "train_net", refuse)
     assert measure("plain") == first
-    assert first.hypervolume.se is None  # one seed tells no error
-
-
-def test_names() -> None:
-    assert baseline_names("all", BASELINES) == tuple(BASELINES)
-    assert baseline_names("none", BASELINES) == ()
-    assert baseline_names("pos,ips", BASELINES) == ("pos", "ips")
-    with pytest.raises(ConfigError, match=r"--baselines: 'popular' is not one of plain, no-proxy"):
-        baseline_names("ips,popular", BASELINES)
+    assert first.hypervolume.se is None  # one seed has no error
 
 
 def test_the_table_shows_points_and_curves(measure: Measure, world: World) -> None:

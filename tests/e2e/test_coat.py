@@ -19,6 +19,7 @@ from training.config import load_config
 from training.data.dataset import open_dataset
 from training.demo.local_redis import child
 from training.evaluation.report.schema import Report
+from training.fitting.runs import RunStore
 from training.fitting.train_net import train_net
 
 COAT = ROOT.parent / "shared" / "data" / "coat"
@@ -32,18 +33,18 @@ pytestmark = pytest.mark.skipif(
 def test_the_whole_path_on_coat(tmp_path: Path, redis_url: str) -> None:
     training("prepare", "coat", "--source", str(COAT), "--out", "coat", cwd=tmp_path)
     options = ("--model", "cp2rec", "--data", "coat", "--seed", "3", "--set", "train.epochs=2")
-    said = training("train", *options, cwd=tmp_path)
-    assert "added cp2rec@1 in models/cp2rec/1" in said
-    assert "verdict: " in said
-    said = training("publish", "cp2rec", "--data", "coat", "--redis", redis_url, cwd=tmp_path)
-    assert "cp2rec@1: 300 items and 290 users in Redis" in said
-    assert "cp2rec@champion is now cp2rec@1" in said
+    printed = training("train", *options, cwd=tmp_path)
+    assert "added cp2rec@1 in models/cp2rec/1" in printed
+    assert "verdict: " in printed
+    printed = training("publish", "cp2rec", "--data", "coat", "--redis", redis_url, cwd=tmp_path)
+    assert "cp2rec@1: 300 items and 290 users in Redis" in printed
+    assert "cp2rec@champion is now cp2rec@1" in printed
 
     assert not list((tmp_path / "build" / "training").glob("*.pt"))  # finished, so not resumed
     dataset = open_dataset(tmp_path / "coat")
     config = load_config("cp2rec", overrides=("seed=3", "train.epochs=2"))
-    # The same run again: the same net, which the artifact does not hold as torch knows it.
-    trained = train_net(dataset, config, tmp_path / "build" / "training")
+    # The same run again: the same net, of which the artifact holds the graphs.
+    fitted = train_net(dataset, config, RunStore(tmp_path / "build" / "training"))
     artifact = Repository(tmp_path / "models").resolve("cp2rec@1")
     assert artifact.is_dir()
 
@@ -68,7 +69,7 @@ def test_the_whole_path_on_coat(tmp_path: Path, redis_url: str) -> None:
             for tradeoff in TRADEOFFS:
                 body = {"user_id": dataset.user_ids[user], "tradeoff": tradeoff, "top_k": 300}
                 answer = client.post("/rank", json=body).json()
-                expected, logits = torch_ranking(trained, dataset, user, tradeoff)
+                expected, logits = torch_ranking(fitted, dataset, user, tradeoff)
                 got = [item["item_id"] for item in answer["items"]]
                 assert_same_ranking(got, expected, logits)
                 assert answer["degraded"] == []
@@ -98,7 +99,7 @@ def test_evaluate_pools_seeds_and_does_none_twice(tmp_path: Path) -> None:
     assert report.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_mistake_is_told_in_a_line(tmp_path: Path) -> None:
+def test_a_mistake_is_named_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"error: nowhere/dataset.toml: is missing"):
         training("train", "--model", "cp2rec", "--data", "nowhere", cwd=tmp_path)
     with pytest.raises(AssertionError, match=r"error: configuration: train.epochs: Input should"):

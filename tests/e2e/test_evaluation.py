@@ -1,4 +1,4 @@
-"""``evaluate --probes --cold``: measured over seeds, kept, and printed."""
+"""``evaluate --probes --cold``: measured over seeds, stored, and printed."""
 
 from __future__ import annotations
 
@@ -15,47 +15,48 @@ from tests.e2e.conftest import training as run_training
 from training.arrays import Rows
 from training.evaluation.probes import measure_probes
 from training.evaluation.report.schema import Report, Segment
-from training.evaluation.segments import measure_cold
+from training.evaluation.segments import measure_segments
+from training.fitting.runs import RunStore
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("runs")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    return RunStore(tmp_path_factory.mktemp("runs"))
 
 
-def test_every_row_is_warm_or_cold(world: World, runs: Path) -> None:
-    measured = measure_cold(world.dataset, world.config, 1, runs, 0.2)
-    parts: dict[tuple[str, str], Segment] = {(part.axis, part.who): part for part in measured}
+def test_every_row_is_warm_or_cold(world: World, runs: RunStore) -> None:
+    measured = measure_segments(world.dataset, world.config, 1, runs, 0.2)
+    segments: dict[tuple[str, str], Segment] = {(each.side, each.name): each for each in measured}
 
     split = world.trained.split
-    for axis, rows in (("logged", split.test), ("unbiased", split.unbiased)):
-        warm, cold = parts[axis, "warm items"], parts[axis, "cold items"]
+    for side, rows in (("logged", split.test), ("unbiased", split.unbiased)):
+        warm, cold = segments[side, "warm items"], segments[side, "cold items"]
         assert warm.rows + cold.rows == len(rows)
         assert warm.clicks + cold.clicks == world.dataset.impressions.label[rows].sum()
-        assert warm.items == len(np.unique(seen(world, rows)))
+        assert warm.items == len(np.unique(warm_items(world, rows)))
         assert cold.auc["click rate"].mean == 0.5  # no item has one of its own
-        assert (axis, "new users") not in parts
-        same, history, nothing = (
-            parts[axis, f"hidden users: {how}"]
+        assert (side, "new users") not in segments
+        trained, history, nothing = (
+            segments[side, f"hidden users: {how}"]
             for how in ("trained on", "by history", "by nothing")
         )
-        counts = [(p.rows, p.clicks, p.users, p.items) for p in (same, history, nothing)]
+        counts = [(s.rows, s.clicks, s.users, s.items) for s in (trained, history, nothing)]
         assert counts[0] == counts[1] == counts[2]
-        assert same.users == round(0.2 * 62)
-        assert same.auc["click rate"] == nothing.auc["click rate"]
-        assert same.auc["w = 1"] != history.auc["w = 1"] != nothing.auc["w = 1"]
+        assert trained.users == round(0.2 * 62)
+        assert trained.auc["click rate"] == nothing.auc["click rate"]
+        assert trained.auc["w = 1"] != history.auc["w = 1"] != nothing.auc["w = 1"]
 
 
-def seen(world: World, rows: Rows) -> Rows:
+def warm_items(world: World, rows: Rows) -> Rows:
     items = world.dataset.impressions.item[rows]
-    known: NDArray[np.bool_] = world.trained.known.numpy()
-    return items[known[items]]
+    warm: NDArray[np.bool_] = world.trained.warm.numpy()
+    return items[warm[items]]
 
 
 def test_nothing_is_trained_twice(
-    world: World, runs: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, runs: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cold = measure_cold(world.dataset, world.config, 1, runs, 0.2)
+    segments = measure_segments(world.dataset, world.config, 1, runs, 0.2)
     probes = measure_probes(world.dataset, world.config, 1, runs)
 
     def refuse(*_: object) -> None:
@@ -63,18 +64,18 @@ def test_nothing_is_trained_twice(
 
     monkeypatch.setattr(training.evaluation.segments, "train_net", refuse)
     monkeypatch.setattr(training.evaluation.probes, "train_net", refuse)
-    assert measure_cold(world.dataset, world.config, 1, runs, 0.2) == cold
+    assert measure_segments(world.dataset, world.config, 1, runs, 0.2) == segments
     assert measure_probes(world.dataset, world.config, 1, runs) == probes
 
 
-def test_no_hidden_users_on_request(world: World, runs: Path) -> None:
-    parts = measure_cold(world.dataset, world.config, 1, runs, 0.0)
+def test_no_hidden_users_on_request(world: World, runs: RunStore) -> None:
+    segments = measure_segments(world.dataset, world.config, 1, runs, 0.0)
 
-    assert not [part for part in parts if part.who.startswith("hidden")]
-    assert all(isinstance(part, Segment) for part in parts)
+    assert segments
+    assert not [segment for segment in segments if segment.name.startswith("hidden")]
 
 
-def test_the_command_prints_and_keeps_them(world: World, tmp_path: Path) -> None:
+def test_the_command_prints_and_writes_them(world: World, tmp_path: Path) -> None:
     printed = run_training(
         "evaluate", "quick", "--data", str(world.dataset.path), "--seeds", "2", "--set",
         "train.epochs=1", "--set", "front.bootstrap=20", "--probes", "--cold", cwd=tmp_path,
@@ -90,4 +91,4 @@ def test_the_command_prints_and_keeps_them(world: World, tmp_path: Path) -> None
     assert {probe.proxy for probe in report.purification} == {"popularity", "age_days"}
     assert "| popularity | R2 of its rank | " in printed
     assert "| unbiased | hidden users: by history | " in printed
-    assert {part.axis for part in report.cold} == {"logged", "unbiased"}
+    assert {segment.side for segment in report.segments} == {"logged", "unbiased"}

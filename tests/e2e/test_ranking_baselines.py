@@ -1,4 +1,4 @@
-"""Baselines of full ranking: chosen on validation, kept, resumed, told by the command line."""
+"""Baselines of full ranking: chosen on validation, stored, resumed, printed by the command."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from typer.testing import CliRunner
 import training.evaluation.baselines.full_ranking
 from service.contract.manifest import Estimate
 from tests.e2e.conftest import write_clicks
-from training.cli.cli import app
+from training.cli.app import app
 from training.config import Config, load_config
 from training.data.dataset import Dataset, open_dataset
 from training.data.split import split_rows
 from training.errors import ConfigError
 from training.evaluation.baselines.full_ranking import (
     RANKING_BASELINES,
-    Learning,
+    Trained,
     measure_ranking_baseline,
 )
 from training.evaluation.baselines.neighbours import popularity, rp3beta
+from training.fitting.runs import RunStore
 from training.metrics.full_ranking import RankingTask, full_ranking_metrics
 
 USERS, ITEMS, TASTES = 200, 200, 5
@@ -60,18 +61,18 @@ def task_of(dataset: Dataset) -> RankingTask:
 def test_popularity_is_measured_on_the_test(
     clicks: Dataset, config: Config, tmp_path: Path
 ) -> None:
-    curve = measure_ranking_baseline("popularity", clicks, config, 3, tmp_path)
+    curve = measure_ranking_baseline("popularity", clicks, config, 3, RunStore(tmp_path))
     task = task_of(clicks)
     expected = full_ranking_metrics(task, popularity(task), "test")
-    found = {name: metric.mean for name, metric in curve.points[0].items()}
-    assert found == pytest.approx({name: metric.mean for name, metric in expected.items()})
+    means = {name: estimate.mean for name, estimate in curve.points[0].items()}
+    assert means == pytest.approx({name: estimate.mean for name, estimate in expected.items()})
     assert curve.logged[0].mean == expected["recall_at_20"].mean
     assert curve.unbiased[0].mean == expected["ood_recall_at_20"].mean
     assert curve.logged[0].se is None  # nothing differs between seeds
 
 
 def test_options_are_chosen_on_validation(clicks: Dataset, config: Config, tmp_path: Path) -> None:
-    curve = measure_ranking_baseline("rp3beta", clicks, config, 1, tmp_path)
+    curve = measure_ranking_baseline("rp3beta", clicks, config, 1, RunStore(tmp_path))
     task = task_of(clicks)
     recalls = {
         tuple(options.items()): full_ranking_metrics(task, rp3beta(task, **options), "validation")
@@ -88,40 +89,38 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.fitting.by_id.BATCH_ROWS", 100)
     for name in ("bpr-mf", "lightgcn", "ultragcn", "penalty"):
         baseline = RANKING_BASELINES[name]
-        assert isinstance(baseline.ranker, Learning)
+        assert isinstance(baseline.ranker, Trained)
         ranker = replace(baseline.ranker, grid=baseline.ranker.grid[:1])
         monkeypatch.setitem(RANKING_BASELINES, name, replace(baseline, ranker=ranker))
 
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("name", ["bpr-mf", "lightgcn", "ultragcn"])
-def test_what_learns_beats_popularity_and_resumes(
+def test_trained_rankers_beat_popularity_and_resume(
     clicks: Dataset,
     config: Config,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    floor = measure_ranking_baseline("popularity", clicks, config, 1, tmp_path)
-    curve = measure_ranking_baseline(name, clicks, config, 2, tmp_path)
+    floor = measure_ranking_baseline("popularity", clicks, config, 1, RunStore(tmp_path))
+    curve = measure_ranking_baseline(name, clicks, config, 2, RunStore(tmp_path))
     assert curve.logged[0].mean > floor.logged[0].mean + 0.05
     assert curve.logged[0].se is not None
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(training.evaluation.baselines.full_ranking, "fit_collaborative", refuse)
-    assert measure_ranking_baseline(name, clicks, config, 2, tmp_path) == curve
+    monkeypatch.setattr(training.evaluation.baselines.full_ranking, "fit_by_id", refuse)
+    assert measure_ranking_baseline(name, clicks, config, 2, RunStore(tmp_path)) == curve
     with pytest.raises(AssertionError, match="trained again"):
-        measure_ranking_baseline(name, clicks, config, 3, tmp_path)
+        measure_ranking_baseline(name, clicks, config, 3, RunStore(tmp_path))
 
 
 @pytest.mark.usefixtures("short")
-def test_the_penalty_ends_at_the_model_it_is_of(
-    clicks: Dataset, config: Config, tmp_path: Path
-) -> None:
-    plain = measure_ranking_baseline("lightgcn", clicks, config, 1, tmp_path)
-    curve = measure_ranking_baseline("penalty", clicks, config, 1, tmp_path)
+def test_the_penalty_ends_at_its_model(clicks: Dataset, config: Config, tmp_path: Path) -> None:
+    plain = measure_ranking_baseline("lightgcn", clicks, config, 1, RunStore(tmp_path))
+    curve = measure_ranking_baseline("penalty", clicks, config, 1, RunStore(tmp_path))
     assert curve.tradeoffs == pytest.approx(np.linspace(0, 1, 11))
     assert curve.points[-1] == plain.points[0]
     shown = [point["arp"].mean for point in curve.points]
@@ -147,12 +146,12 @@ def test_the_command_writes_table_and_plot(folder: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ([], "say what to rank by, --baselines"),
+        ([], "name rankers to measure, --baselines"),
         (["--baselines", "plain"], "'plain' is not one of popularity, item-knn"),
         (["--cold"], "holds clicks alone, which have no AUC"),
     ],
 )
-def test_what_clicks_alone_can_not_tell(
+def test_options_that_clicks_alone_cannot_have_are_refused(
     folder: Path, tmp_path: Path, options: list[str], problem: str
 ) -> None:
     arguments = ["evaluate", "clicks", "--data", str(folder), "--results", str(tmp_path), *options]

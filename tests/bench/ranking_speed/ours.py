@@ -12,11 +12,11 @@ from tests.bench.ranking_speed.config import bench_batches, bench_config
 from tests.bench.ranking_speed.protocol import Meter, read_task
 from training.data.dataset import open_dataset
 from training.data.split import split_rows
-from training.fitting.batches import SlateBatches, known_items
+from training.fitting.batches import SlateBatches, warm_items
 from training.fitting.checkpoint import Checkpoint
-from training.fitting.selection import ranking_validation
+from training.fitting.fitted_net import FittedNet
+from training.fitting.selection import selection_rule
 from training.fitting.trainer import fit
-from training.nets.base import FrontNet
 from training.nets.registry import build_net
 
 
@@ -47,16 +47,16 @@ def main() -> None:
     net = build_net(config.net, batches.tables)
     scratch = Path(task.scratch)
     net.prepare(task.seed, Checkpoint(scratch / "prepared.pt"))
-    recall_of = ranking_validation(dataset, known_items(batches.tables), split)
+    recall = selection_rule(FittedNet(net, dataset, split, warm_items(batches.tables)))
 
-    def validate(trained: FrontNet) -> float:
+    def validate() -> float:
         meter.end_epoch()
-        return recall_of(trained)
+        return recall()
 
-    fitted = fit(
+    history = fit(
         net, batches, validate, config.train, seed=task.seed, checkpoint=scratch / "checkpoint.pt"
     )
-    meter.answer("paretorank", list(fitted.history))
+    meter.answer("paretorank", list(history.history))
 
 
 if __name__ == "__main__":

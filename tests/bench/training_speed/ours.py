@@ -14,10 +14,10 @@ from tests.bench.training_speed.config import bench_config
 from tests.bench.training_speed.protocol import Meter, read_task
 from training.data.dataset import open_dataset
 from training.data.split import split_rows
-from training.fitting.batches import SlateBatches, known_items
+from training.fitting.batches import SlateBatches, warm_items
+from training.fitting.fitted_net import FittedNet
 from training.fitting.trainer import fit
 from training.metrics.auc import auc
-from training.nets.base import FrontNet
 from training.nets.cp2rec.interaction import Cp2recInteraction
 
 
@@ -31,7 +31,7 @@ class MeteredBatches(SlateBatches):
         self.meter.start_epoch()
         yield from super().deal(generator)
 
-    def validate(self, _net: FrontNet) -> float:
+    def validate(self) -> float:
         """Stop the clocks; return a growing number, so that ``fit`` keeps the last weights."""
         self.meter.end_epoch()
         return float(self.meter.epochs())
@@ -62,8 +62,8 @@ def main() -> None:
     )
     checkpoint = Path(task.scratch) / "checkpoint.pt"
     fit(net, batches, batches.validate, schedule, seed=task.seed, checkpoint=checkpoint)
-    logged = np.array([1.0])
-    logit = score_rows(net, dataset, known_items(batches.tables), split.test, logged)[0]
+    fitted = FittedNet(net, dataset, split, warm_items(batches.tables))
+    logit = fitted.score_rows(split.test, np.array([1.0]))[0]
     meter.answer("paretorank", batches.rows, auc(dataset.impressions.label[split.test], logit))
 
 
