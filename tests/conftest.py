@@ -1,4 +1,4 @@
-"""Fixtures that several folders share: a private Redis, a made world, a trained model."""
+"""Fixtures that several folders share: a private Redis, a simulated dataset, a trained model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from training.config import Config, load_config
 from training.data.dataset import Dataset, open_dataset
 from training.data.simulate.simulate import simulate
 from training.demo.local_redis import private_redis
-from training.fitting.train_net import Trained
+from training.fitting.fitted_net import FittedNet
+from training.fitting.runs import RunStore
 from training.pipeline import train
 
 torch.set_num_threads(1)
@@ -30,18 +31,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class World:
-    """A dataset and a model trained on it, as an artifact and as the net behind it."""
+    """A dataset and a model trained on it: its artifact and its fitted net."""
 
     dataset: Dataset
     config: Config
     artifact: Artifact
-    trained: Trained
+    trained: FittedNet
     repository: Repository
 
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    """Give the URL of a real Redis server of this test run; tests keep to their own namespace."""
+    """Give the URL of a real Redis server of this test run; each test has its own namespace."""
     with private_redis() as url:
         yield url
 
@@ -60,14 +61,15 @@ def world(toy_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Wor
     folder = tmp_path_factory.mktemp("models")
     config = load_config("cp2rec", overrides=("train.epochs=2", "front.bootstrap=20"))
     repository = Repository(folder)
-    artifact, trained = train(toy_dataset, config, repository, "toy", folder / ".checkpoints")
+    runs = RunStore(folder / ".runs")
+    artifact, trained = train(toy_dataset, config, repository, "toy", runs)
     return World(toy_dataset, config, artifact, trained, repository)
 
 
 LEARNED_INTERACTIONS = {
     "front": ("cp2rec-front",),
-    "backdoor": ("cp2rec-front", "net.mode=backdoor", "net.main=ncf"),
-    "paper": ("cp2rec-paper", "net.main=ncf", "net.purifier=proj", "net.debias=snips"),
+    "backdoor": ("cp2rec-front", "net.mode=backdoor", "net.architecture=ncf"),
+    "paper": ("cp2rec-paper", "net.architecture=ncf", "net.purifier=proj", "net.debias=snips"),
 }
 
 
@@ -83,5 +85,6 @@ def interaction_world(
     folder = tmp_path_factory.mktemp("models")
     config = load_config(model, overrides=tuple(overrides))
     repository = Repository(folder)
-    artifact, trained = train(toy_dataset, config, repository, "toy", folder / ".checkpoints")
+    runs = RunStore(folder / ".runs")
+    artifact, trained = train(toy_dataset, config, repository, "toy", runs)
     return World(toy_dataset, config, artifact, trained, repository)

@@ -1,4 +1,4 @@
-"""What torch alone says a ranking is, for comparison with the service."""
+"""Rankings by torch alone, which those of the service must equal."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import torch
 from numpy.typing import NDArray
 
 from training.data.dataset import Dataset
-from training.fitting.train_net import Trained
+from training.fitting.fitted_net import FittedNet
 from training.nets.base import with_learned
 from training.release.export import PARITY_TOLERANCE
 
 
 @torch.inference_mode()
-def item_states(trained: Trained, dataset: Dataset) -> torch.Tensor:
+def item_states(fitted: FittedNet, dataset: Dataset) -> torch.Tensor:
     """Return the states (I, S) of all items with their current proxies."""
     inputs = with_learned(
         torch.from_numpy(dataset.embedding),
         torch.from_numpy(dataset.modality_mask).float(),
-        trained.net.learned_items(),
-        trained.known,
+        fitted.net.learned_items(),
+        fitted.warm,
     )
-    states: torch.Tensor = trained.net.eval().item_encoder(
+    states: torch.Tensor = fitted.net.eval().item_encoder(
         *inputs, torch.from_numpy(dataset.proxies)
     )
     return states
@@ -29,13 +29,13 @@ def item_states(trained: Trained, dataset: Dataset) -> torch.Tensor:
 
 @torch.inference_mode()
 def torch_ranking(
-    trained: Trained, dataset: Dataset, user: int | torch.Tensor, tradeoff: float
+    fitted: FittedNet, dataset: Dataset, user: int | torch.Tensor, tradeoff: float
 ) -> tuple[list[str], NDArray[np.float64]]:
     """Return all item ids, best first, and their logits; ``user`` is a row or a vector (1, U)."""
-    states = item_states(trained, dataset)
+    states = item_states(fitted, dataset)
     if isinstance(user, int):
-        user = trained.net.user_vectors()[user : user + 1]
-    logits = trained.net.ranker(user, states, torch.tensor([tradeoff])).numpy()
+        user = fitted.net.user_vectors()[user : user + 1]
+    logits = fitted.net.ranker(user, states, torch.tensor([tradeoff])).numpy()
     order = sorted(range(len(logits)), key=lambda row: (-logits[row], dataset.item_ids[row]))
     return [dataset.item_ids[row] for row in order], logits[order].astype(np.float64)
 
@@ -47,4 +47,4 @@ def assert_same_ranking(got: list[str], expected: list[str], logits: NDArray[np.
     for place, (item_id, wanted) in enumerate(zip(got, expected, strict=True), 1):
         if item_id != wanted:
             gap = abs(logit_of[item_id] - logit_of[wanted])
-            assert gap < PARITY_TOLERANCE, f"place {place}: {item_id}, torch says {wanted} ({gap})"
+            assert gap < PARITY_TOLERANCE, f"place {place}: {item_id}, by torch {wanted} ({gap})"
