@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from training.cli.cli import app
 from typer.testing import CliRunner
 
 import training.evaluation.baselines.full_ranking
 from service.contract.manifest import Estimate
 from tests.e2e.conftest import write_clicks
-from training.cli.cli import app
 from training.config import Config, load_config
 from training.data.dataset import Dataset, open_dataset
 from training.data.split import split_rows
