@@ -13,7 +13,7 @@ import onnx
 import pytest
 import torch
 
-from service.contract.artifact import Artifact, ArtifactError, open_artifact
+from service.contract.artifact import Artifact, ArtifactError, Golden, open_artifact
 from service.contract.files import sha256
 from service.contract.records import mask_matrix
 from service.contract.repository import Repository
@@ -21,6 +21,8 @@ from service.models.scorer import Scorer
 from tests.conftest import World
 from tests.torch_ranking import item_states
 from training.errors import ExportError
+from training.fitting.fitted_net import FittedNet
+from training.nets.cp2rec.decomposed import Cp2recOptions
 from training.release.export import LEARNED_MODALITY, export_artifact, make_golden, prove_parity
 from training.release.publish import item_values
 
@@ -70,7 +72,9 @@ def test_logits_agree_with_torch(world: World, scorer: Scorer, tradeoff: float) 
 def test_both_ends_are_the_two_heads_exactly(world: World, scorer: Scorer) -> None:
     states = _service_states(world, scorer)
     user = world.trained.net.user_vectors().detach().numpy()[4:5]
-    dim = world.config.net.dim
+    options = world.config.net
+    assert isinstance(options, Cp2recOptions)
+    dim = options.dim
     p, bias, conformity = user[0, :dim], user[0, dim], user[0, dim + 1]
     wide = states.astype(np.float64)
     debiased = wide[:, :dim] @ p + wide[:, dim] + bias
@@ -196,10 +200,8 @@ def test_the_service_checks_an_artifact_from_the_command_line(copy: Path) -> Non
 def test_parity_that_fails_leaves_no_version_behind(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = make_golden
-
-    def off(*args: object) -> object:
-        golden = real(*args)  # type: ignore[arg-type]  # passed through
+    def off(fitted: FittedNet) -> Golden:
+        golden = make_golden(fitted)
         golden.logits[2, 3] += 1e-3
         return golden
 
@@ -209,12 +211,9 @@ def test_parity_that_fails_leaves_no_version_behind(
     assert reference is not None
     with pytest.raises(ExportError, match=r"ranker at tradeoff 0.5: ONNX and torch differ"):
         export_artifact(
-            world.trained.net,
-            world.dataset,
-            world.trained.known,
+            world.trained,
             world.artifact.manifest.front,
             reference,
-            world.trained.calibration,
             world.config,
             repository,
             "toy",
@@ -224,7 +223,7 @@ def test_parity_that_fails_leaves_no_version_behind(
 
 
 def test_a_logit_that_is_not_a_number_fails_parity(world: World) -> None:
-    golden = make_golden(world.trained.net, world.dataset, world.trained.known)
+    golden = make_golden(world.trained)
     golden.logits[0, 0] = np.nan
     with pytest.raises(ExportError, match="ranker at tradeoff 0"):
         prove_parity(world.artifact.path, golden)

@@ -22,8 +22,9 @@ from tests.e2e.conftest import processes_that_know
 from training.config import load_config
 from training.data.dataset import Dataset, open_dataset
 from training.data.simulate.simulate import simulate
-from training.fitting.scoring import score_rows
-from training.fitting.train_net import Trained, train_net
+from training.fitting.fitted_net import FittedNet
+from training.fitting.runs import RunStore
+from training.fitting.train_net import train_net
 from training.metrics.auc import auc
 
 # Batches of 33 do not halve; short slates make the halves uneven, and the last batch is short.
@@ -46,14 +47,15 @@ import sys
 from pathlib import Path
 from training.config import load_config
 from training.data.dataset import open_dataset
-from training.distributed import processes
-from training.pipeline import train_net
+from training.fitting.distributed import processes
+from training.fitting.runs import RunStore
+from training.fitting.train_net import train_net
 
 with processes():
     dataset = open_dataset(Path(sys.argv[1]))
     for settings in sys.argv[2:]:
         config = load_config("cp2rec", overrides=tuple(settings.split()))
-        train_net(dataset, config, Path("build/training"))
+        train_net(dataset, config, RunStore(Path("build/training")))
 """
 
 
@@ -65,11 +67,11 @@ class Run:
     dataset: Dataset
 
     @contextmanager
-    def started(self, *what: str, restarts: int = 0) -> Iterator[subprocess.Popen[str]]:
-        """Start ``what`` on two processes; nothing of it is left behind."""
+    def started(self, *arguments: str, restarts: int = 0) -> Iterator[subprocess.Popen[str]]:
+        """Run Python with ``arguments`` on two processes, which end with the block."""
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command += ["--local-addr", "127.0.0.1", "--nproc-per-node", "2"]
-        command += ["--max-restarts", str(restarts), *what]
+        command += ["--max-restarts", str(restarts), *arguments]
         self.folder.mkdir(exist_ok=True)
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
         environment["TEST_FOLDER"] = str(self.folder)
@@ -92,18 +94,18 @@ class Run:
         return processes_that_know(f"TEST_FOLDER={self.folder}\0")
 
     def finish(self, process: subprocess.Popen[str]) -> tuple[str, str]:
-        """Return what a run printed that ended well."""
+        """Wait for a run that must end well; return its output and its errors."""
         output, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors[-4000:]
         return output, errors
 
     def evaluations(self) -> int:
-        """Return how many the checkpoint knows of."""
+        """Return the number of evaluations in the checkpoint."""
         checkpoint = next(self.folder.glob("build/training/*.pt"), None)
         return 0 if checkpoint is None else len(torch.load(checkpoint)["history"])
 
     def kill_worker(self, rank: int) -> int:
-        """Kill a process once there is a checkpoint more; return the evaluations before."""
+        """Kill a process after the next evaluation; return the number of evaluations before it."""
         before, deadline = self.evaluations(), time.monotonic() + 60
         while self.evaluations() == before:
             assert time.monotonic() < deadline
@@ -115,12 +117,12 @@ class Run:
                 return before
         raise AssertionError("no such worker")
 
-    def trained(self, settings: tuple[str, ...]) -> Trained:
-        """Return what a finished training left in its checkpoint."""
+    def trained(self, settings: tuple[str, ...]) -> FittedNet:
+        """Return the net of a finished training, read from its checkpoint."""
         folder = self.folder / "build" / "training"
         before = set(folder.iterdir())
         trained = one_process(self.dataset, folder, *settings)
-        assert set(folder.iterdir()) == before  # it was there
+        assert set(folder.iterdir()) == before  # nothing was trained
         assert trained.fit.evaluations == EVALUATIONS
         return trained
 
@@ -144,41 +146,42 @@ def unbroken(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-def one_process(dataset: Dataset, folder: Path, *settings: str) -> Trained:
-    return train_net(dataset, load_config("cp2rec", overrides=settings), folder)
+def one_process(dataset: Dataset, folder: Path, *settings: str) -> FittedNet:
+    return train_net(dataset, load_config("cp2rec", overrides=settings), RunStore(folder))
 
 
-def ends(trained: Trained, dataset: Dataset) -> list[float]:
+def ends(fitted: FittedNet) -> list[float]:
     """Return AUC on logged rows at w = 1 and on uniformly exposed rows at w = 0."""
-    label, uniform = dataset.impressions.label, np.flatnonzero(dataset.impressions.uniform)
+    impressions = fitted.dataset.impressions
+    uniform = np.flatnonzero(impressions.uniform)
     return [
-        auc(label[rows], score_rows(trained.net, dataset, trained.known, rows, np.array([w]))[0])
-        for rows, w in ((trained.split.test, 1.0), (uniform, 0.0))
+        auc(impressions.label[rows], fitted.score_rows(rows, np.array([w]))[0])
+        for rows, w in ((fitted.split.test, 1.0), (uniform, 0.0))
     ]
 
 
 def test_metrics_are_those_of_one_process_within_seed_noise(
     unbroken: Run, dataset: Dataset, tmp_path: Path
 ) -> None:
-    found = ends(unbroken.trained(SETTINGS), dataset)
+    result = ends(unbroken.trained(SETTINGS))
 
     seeds = [one_process(dataset, tmp_path, *SETTINGS, f"seed={seed}") for seed in range(3)]
-    expected = np.mean([ends(trained, dataset) for trained in seeds], axis=0)
+    expected = np.mean([ends(fitted) for fitted in seeds], axis=0)
     # Standard deviations over 8 seeds; 3 of the difference to a mean of three.
     noise = 3 * np.array([0.009, 0.004]) * (1 + 1 / 3) ** 0.5
-    assert (np.abs(found - expected) < noise).all(), (found, expected)
-    assert min(found) > 0.6
+    assert (np.abs(result - expected) < noise).all(), (result, expected)
+    assert min(result) > 0.6
 
 
 def test_without_noise_two_processes_learn_what_one_learns(
     unbroken: Run, dataset: Dataset, tmp_path: Path
 ) -> None:
-    found = unbroken.trained(EXACT)
+    result = unbroken.trained(EXACT)
 
     expected = one_process(dataset, tmp_path, *EXACT)
-    # Sums in another order, and what Adam makes of them.
-    assert found.fit.history == pytest.approx(expected.fit.history, abs=5e-4)
-    assert ends(found, dataset) == pytest.approx(ends(expected, dataset), abs=5e-4)
+    # Sums run in another order, and Adam enlarges the difference.
+    assert result.fit.history == pytest.approx(expected.fit.history, abs=5e-4)
+    assert ends(result) == pytest.approx(ends(expected), abs=5e-4)
 
 
 def test_killed_workers_change_nothing(unbroken: Run, dataset: Dataset, tmp_path: Path) -> None:
@@ -197,7 +200,7 @@ def test_killed_workers_change_nothing(unbroken: Run, dataset: Dataset, tmp_path
     with run.started(*command) as process:
         output, errors = run.finish(process)
 
-    # Once, not once a process.
+    # The first process alone prints.
     assert output.count("added cp2rec@1 in models/cp2rec/1") == 1
     assert output.count("best of 12 evaluations") == 1
     assert errors.count("measuring the front") == 1
@@ -212,4 +215,4 @@ def test_killed_workers_change_nothing(unbroken: Run, dataset: Dataset, tmp_path
     items = pl.read_parquet(artifact / "items.parquet")["learned"].to_numpy()
     with torch.inference_mode():
         np.testing.assert_array_equal(users, expected.net.user_vectors())
-        np.testing.assert_array_equal(items, expected.net.learned_items()[expected.known])
+        np.testing.assert_array_equal(items, expected.net.learned_items()[expected.warm])

@@ -1,4 +1,4 @@
-"""PaInvRL by command line where data hold clicks alone."""
+"""PaInvRL by command line, on a log of clicks alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.e2e.conftest import training, write_clicks
 from training.config import load_config
 from training.data.dataset import open_dataset
 from training.errors import ConfigError
+from training.fitting.runs import RunStore
 from training.fitting.train_net import train_net
 
 TINY = ("net.dim=8", "net.mask_steps=3", "net.rounds=1", "train.epochs=2", "front.bootstrap=20")
@@ -41,7 +42,7 @@ def test_clicks_alone_give_a_front_of_recall(clicks: Path, tmp_path: Path) -> No
         *overrides,
         cwd=tmp_path,
     )
-    told = training(
+    table = training(
         *("evaluate", "tiny", "--data", str(clicks), "--model", "painvrl", "--seeds", "2"),
         *("--mask", "--baselines", "popularity,unmasked-penalty,mask-only"),
         *overrides,
@@ -59,20 +60,21 @@ def test_clicks_alone_give_a_front_of_recall(clicks: Path, tmp_path: Path) -> No
     assert report["seeds"] == [0, 1]
     assert 0 < report["mask"]["open"]["image"]["mean"] < 1
     assert set(report["baselines"]) == {"popularity", "unmasked-penalty", "mask-only"}
-    assert "lambda*" in told
+    assert "lambda*" in table
 
 
-def test_a_model_that_needs_skips_refuses_clicks_alone(clicks: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="holds clicks alone, which cp2rec can not learn from"):
-        train_net(open_dataset(clicks), load_config("cp2rec"), tmp_path)
+def test_a_net_that_needs_skips_refuses_clicks_alone(clicks: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"decomposed needs skips too: train --model painvrl"):
+        train_net(open_dataset(clicks), load_config("cp2rec"), RunStore(tmp_path))
 
 
 def test_an_interrupted_training_ends_at_the_same_numbers(clicks: Path, tmp_path: Path) -> None:
     dataset, config = open_dataset(clicks), load_config("painvrl", overrides=TINY)
-    whole = train_net(dataset, config, tmp_path / "whole")
-    train_net(dataset, config, tmp_path / "cut", stop_after=1)
+    whole = train_net(dataset, config, RunStore(tmp_path / "whole"))
+    cut = RunStore(tmp_path / "cut")
+    train_net(dataset, config, cut, stop_after=1)
 
-    resumed = train_net(dataset, config, tmp_path / "cut")
+    resumed = train_net(dataset, config, cut)
 
     assert resumed.fit == whole.fit
     assert (resumed.net.user_vectors() == whole.net.user_vectors()).all()

@@ -12,6 +12,7 @@ from tests.integration.conftest import deploy
 from tests.torch_ranking import assert_same_ranking, torch_ranking
 from training.config import load_config
 from training.data.dataset import Dataset
+from training.fitting.runs import RunStore
 from training.pipeline import train
 
 TINY = ("net.mask_steps=3", "net.rounds=1", "train.epochs=2", "front.bootstrap=20")
@@ -24,7 +25,7 @@ def painvrl_world(
     folder = tmp_path_factory.mktemp("models")
     config = load_config(request.param, overrides=TINY)
     repository = Repository(folder)
-    artifact, trained = train(toy_dataset, config, repository, "toy", folder / ".checkpoints")
+    artifact, trained = train(toy_dataset, config, repository, "toy", RunStore(folder / ".runs"))
     return World(toy_dataset, config, artifact, trained, repository)
 
 
@@ -44,5 +45,5 @@ def test_the_service_ranks_as_torch_does(
         assert ranked["degraded"] == []
         assert sorted(item["item_id"] for item in ranked["items"]) == dataset.item_ids[:5]
         (model,) = running.client.get("/models").json()["models"]
-    assert model["kind"] == "painvrl"
+    assert model["architecture"] == "painvrl"
     assert painvrl_world.artifact.manifest.front.axis == "auc"

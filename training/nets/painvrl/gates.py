@@ -56,7 +56,7 @@ def learn_gates(
     content (I, D) of all items, label (R,) in [0, E) of the clicks. The net that the gates are
     learned with is P_u.(W (m x_i)), a fresh one.
     """
-    net = _MaskedNet(content, clicks, generator)
+    net = MaskedNet(content, clicks, generator)
     mu = mu.clone().requires_grad_()
     optimizer = torch.optim.Adam([mu], lr=_LR)
     erm_scale, penalty_scale = GradientScale(), GradientScale()
@@ -76,7 +76,7 @@ def learn_gates(
         net.learn(losses.mean())
 
 
-class _MaskedNet:
+class MaskedNet:
     """P_u.(W (m x_i)), fresh: what the gates are learned with."""
 
     def __init__(self, content: Tensor, clicks: Clicks, generator: torch.Generator) -> None:

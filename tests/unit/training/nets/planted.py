@@ -17,11 +17,11 @@ def two_environments(users: int, items: int) -> tuple[torch.Tensor, Clicks, torc
     content = torch.randn(items, 8, generator=g)
     taste = torch.randn(users, 4, generator=g) @ content[:, :4].T
     push = content[:, 4:] @ torch.tensor([1.5, -1.5, 1.5, -1.5])
-    found = []
+    rows = []
     for user in range(users):
         for environment, sign in enumerate((1.0, -1.0)):
             chance = (taste[user] + sign * push).softmax(0)
             picked = torch.multinomial(chance, 12, generator=g)
-            found += [(user, int(item), environment) for item in picked]
-    user, item, label = torch.tensor(found).T
+            rows += [(user, int(item), environment) for item in picked]
+    user, item, label = torch.tensor(rows).T
     return content, Clicks(user, item), label

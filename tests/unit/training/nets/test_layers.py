@@ -12,7 +12,7 @@ DIMS = (3, 2)
 
 
 def bins_of(proxy: ProxyBins, values: Tensor) -> list[list[int]]:
-    """Tell which embedding rows (N, P) each value reads, by making every row its own number."""
+    """Return the embedding rows (N, P) that each value reads; each row becomes its own number."""
     with torch.no_grad():
         numbers = torch.arange(len(proxy.embedding.weight))
         proxy.embedding.weight.copy_(torch.nn.functional.one_hot(numbers).float())

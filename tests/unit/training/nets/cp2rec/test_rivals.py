@@ -36,7 +36,7 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
 
 
 def make(dataset: Dataset, options: RivalOptions) -> tuple[Cp2recRival, Slates]:
-    """A net away from where it starts and the one batch of the data, with theta and offset."""
+    """Return a net away from its initial values and the one batch, with all its columns."""
     torch.manual_seed(0)
     rows = np.arange(6)
     net = Cp2recRival(training_tables(dataset, rows), options)
@@ -56,9 +56,10 @@ def make(dataset: Dataset, options: RivalOptions) -> tuple[Cp2recRival, Slates]:
 
 
 @torch.no_grad()
-def parts(net: Cp2recRival, batch: Slates) -> tuple[Tensor, Tensor]:
-    """User vectors (R, U) and states (R, S) of the batch's rows."""
-    content = net._content[batch.item]
+def user_and_state(net: Cp2recRival, dataset: Dataset, batch: Slates) -> tuple[Tensor, Tensor]:
+    """Return user vectors (R, U) and states (R, S) of the batch's rows."""
+    embedding = torch.from_numpy(dataset.embedding)[batch.item]
+    content = net.item_encoder.content(embedding, batch.modality_mask)
     learned = net.learned_items()[batch.item]
     common = net.item_encoder.common(content, batch.modality_mask, learned)
     pull = net.item_encoder.readout(net.item_encoder.proxy(batch.proxies))
@@ -66,8 +67,8 @@ def parts(net: Cp2recRival, batch: Slates) -> tuple[Tensor, Tensor]:
     return net.slate_users(batch, content, torch.zeros(2, dtype=torch.bool))[batch.slate], state
 
 
-def scores(net: Cp2recRival, batch: Slates, w: float) -> Tensor:
-    user, state = parts(net, batch)
+def scores(net: Cp2recRival, dataset: Dataset, batch: Slates, w: float) -> Tensor:
+    user, state = user_and_state(net, dataset, batch)
     return DecomposedRanker(D).pairwise(user, state, torch.tensor([w]))
 
 
@@ -87,37 +88,39 @@ def examined(net: Cp2recRival, logit: Tensor, batch: Slates) -> float:
 def test_single_explains_clicks_by_its_score_and_the_teachers_offset(
     dataset: Dataset, w: float
 ) -> None:
-    net, batch = make(dataset, RivalOptions("single", LIKELIHOOD_ALONE, tradeoff=w))
+    net, batch = make(dataset, RivalOptions(objective="single", tower=LIKELIHOOD_ALONE, tradeoff=w))
 
-    by_hand = examined(net, scores(net, batch, 1.0) + (1 - w) * batch.offset, batch)
+    by_hand = examined(net, scores(net, dataset, batch, 1.0) + (1 - w) * batch.offset, batch)
 
     assert net.loss(batch).item() == pytest.approx(by_hand, abs=1e-5)
 
 
 def test_ips_weighs_the_debiased_head_and_adds_the_biased_one(dataset: Dataset) -> None:
-    net, batch = make(dataset, RivalOptions("ips", LIKELIHOOD_ALONE, biased_weight=0.5))
+    net, batch = make(
+        dataset, RivalOptions(objective="ips", tower=LIKELIHOOD_ALONE, biased_weight=0.5)
+    )
 
     debiased = 0.0
     for score, label, theta in zip(
-        scores(net, batch, 0.0).tolist(),
+        scores(net, dataset, batch, 0.0).tolist(),
         batch.label.tolist(),
         batch.propensity.tolist(),
         strict=True,
     ):
         p = 1 / (1 + math.exp(-score))
         debiased -= math.log(p if label == 1 else 1 - p) / theta / 6
-    by_hand = debiased + 0.5 * examined(net, scores(net, batch, 1.0), batch)
+    by_hand = debiased + 0.5 * examined(net, scores(net, dataset, batch, 1.0), batch)
 
     assert net.loss(batch).item() == pytest.approx(by_hand, abs=1e-4)
 
 
 def test_pda_raises_popularity_to_its_exponent(dataset: Dataset) -> None:
-    net, batch = make(dataset, RivalOptions("pda", LIKELIHOOD_ALONE))
+    net, batch = make(dataset, RivalOptions(objective="pda", tower=LIKELIHOOD_ALONE))
     clicks = {0: 1, 1: 0, 2: 2, 3: 0}
     exponent = net.exponent.item()
     assert abs(exponent) > 0.05
 
-    debiased = scores(net, batch, 0.0).tolist()
+    debiased = scores(net, dataset, batch, 0.0).tolist()
     served = {
         w: torch.tensor(
             [
@@ -134,14 +137,14 @@ def test_pda_raises_popularity_to_its_exponent(dataset: Dataset) -> None:
 
 
 def test_macr_gates_the_match_and_subtracts_what_item_and_user_do_alone(dataset: Dataset) -> None:
-    net, batch = make(dataset, RivalOptions("macr", LIKELIHOOD_ALONE))
-    user, state = parts(net, batch)
+    net, batch = make(dataset, RivalOptions(objective="macr", tower=LIKELIHOOD_ALONE))
+    user, state = user_and_state(net, dataset, batch)
     ranker = net.ranker
     assert isinstance(ranker, MacrRanker)
     with torch.no_grad():
         item = state[:, :D] @ ranker.item.weight[0] + ranker.item.bias
         person = user[:, :D] @ ranker.user.weight[0] + ranker.user.bias
-    match = scores(net, batch, 0.0)
+    match = scores(net, dataset, batch, 0.0)
     gate = 1 / (1 + torch.exp(-item)) / (1 + torch.exp(-person))
 
     heads = examined(net, item, batch) + examined(net, person, batch)
@@ -151,13 +154,13 @@ def test_macr_gates_the_match_and_subtracts_what_item_and_user_do_alone(dataset:
     torch.testing.assert_close(served, (match - 1.5) * gate)
 
 
-def test_the_tower_is_the_decomposed_models(dataset: Dataset) -> None:
+def test_the_tower_is_that_of_the_decomposed_net(dataset: Dataset) -> None:
     """Terms other than the likelihood are added alike."""
     full = replace(Cp2recOptions(), dim=D, proxy_bins=4, proxy_dropout=0.0, new_share=0.0)
     added = []
     for objective in ("single", "pda"):
-        plain, batch = make(dataset, RivalOptions(objective, LIKELIHOOD_ALONE))
-        whole, _ = make(dataset, RivalOptions(objective, full))
+        plain, batch = make(dataset, RivalOptions(objective=objective, tower=LIKELIHOOD_ALONE))
+        whole, _ = make(dataset, RivalOptions(objective=objective, tower=full))
         added.append((whole.loss(batch) - plain.loss(batch)).item())
     assert added[0] == pytest.approx(added[1], abs=1e-5)
     assert added[0] > 0.1

@@ -56,9 +56,9 @@ def test_an_empty_environment_is_drawn_anew() -> None:
     content, clicks, _ = two_environments(20, 40)
     label = torch.zeros(len(clicks.user), dtype=torch.int64)
 
-    found, moved = reassign(content, torch.zeros(8), clicks, label, 2, draw())
+    labels, moved = reassign(content, torch.zeros(8), clicks, label, 2, draw())
 
-    assert torch.bincount(found, minlength=2).min() >= 0.01 * len(found)
+    assert torch.bincount(labels, minlength=2).min() >= 0.01 * len(labels)
     assert not settled(moved)
 
 
