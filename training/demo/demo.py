@@ -79,7 +79,7 @@ def _artifact(build: Path) -> tuple[Artifact, Dataset]:
     """Return the demo's model and dataset, from ``build`` or newly made."""
     data, repository = build / "data", Repository(build / "models")
     if data.exists():
-        log.info("[1/4] reusing the data in %s", data)
+        log.info("[1/4] reusing the data of an earlier run in %s", data)
     else:
         log.info("[1/4] simulating a feed with a biased log")
         simulate(data, policy_weight=POLICY_WEIGHT)
@@ -87,7 +87,7 @@ def _artifact(build: Path) -> tuple[Artifact, Dataset]:
     for version in reversed(repository.versions(MODEL)):
         artifact = open_artifact(repository.path(MODEL, version))
         if artifact.manifest.dataset.fingerprint == dataset.fingerprint:
-            log.info("[2/4] reusing the model in %s", artifact.path)
+            log.info("[2/4] reusing the model of an earlier run in %s", artifact.path)
             return artifact, dataset
     log.info("[2/4] training %s", MODEL)
     artifact, _ = train(
@@ -127,9 +127,9 @@ def _choose_port(port: int | None) -> int:
         with contextlib.suppress(OSError), socket.create_server((HOST, candidate)):
             if not port and candidate != FIRST_PORT:
                 log.info("port %d is taken, serving on %d", FIRST_PORT, candidate)
-                log.info("choose another with `make demo PORT=...`")
+                log.info("name another with `make demo PORT=...`")
             return candidate
-    raise TrainingError(f"port {port or FIRST_PORT} is taken; choose another: make demo PORT=...")
+    raise TrainingError(f"port {port or FIRST_PORT} is taken; name another: make demo PORT=...")
 
 
 def _wait_until_ready(port: int, service: subprocess.Popen[bytes]) -> None:
