@@ -57,7 +57,7 @@ def learn_gates(
     content (I, D) of all items; label (R,) in [0, E): the environment of each click. The gates
     train together with a new net P_u.(W (m x_i)).
     """
-    net = _MaskedNet(content, clicks, generator)
+    net = MaskedNet(content, clicks, generator)
     mu = mu.clone().requires_grad_()
     optimizer = torch.optim.Adam([mu], lr=_LR)
     erm_scale, penalty_scale = GradientScale(), GradientScale()
@@ -77,7 +77,7 @@ def learn_gates(
         net.learn(losses.mean())
 
 
-class _MaskedNet:
+class MaskedNet:
     """P_u.(W (m x_i)): the net that the gates train with."""
 
     def __init__(self, content: Tensor, clicks: Clicks, generator: torch.Generator) -> None:
