@@ -93,14 +93,14 @@ def known_baselines(config: Config, *, clicks_alone: bool) -> tuple[str, ...]:
     return tuple(BASELINES)
 
 
-def baseline_names(wanted: str, known: tuple[str, ...]) -> tuple[str, ...]:
+def baseline_names(selection: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
     """Parse ``all``, ``none`` or names separated by commas; ConfigError for an unknown name."""
-    if wanted in ("", "none"):
+    if selection in ("", "none"):
         return ()
-    names = known if wanted == "all" else tuple(wanted.split(","))
+    names = allowed if selection == "all" else tuple(selection.split(","))
     for name in names:
-        if name not in known:
-            raise ConfigError(f"--baselines: {name!r} is not one of {', '.join(known)}")
+        if name not in allowed:
+            raise ConfigError(f"--baselines: {name!r} is not one of {', '.join(allowed)}")
     return names
 
 

@@ -81,7 +81,7 @@ class ProxyBins(nn.Module):
 
     def forward(self, proxies: Tensor) -> Tensor:
         """Return the sum over proxies of their bins' embeddings (N, dim), of raw proxies (N, P)."""
-        above = proxies.unsqueeze(2) > self.edges  # (N, P, bins - 1); NaN is above nothing
+        above = proxies.unsqueeze(2) > self.edges  # (N, P, bins - 1); NaN is above no edge
         unknown = torch.isnan(proxies)
         if self.training and self.dropout > 0:
             unknown = unknown | (torch.rand_like(proxies) < self.dropout)

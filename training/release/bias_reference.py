@@ -1,4 +1,4 @@
-"""The bias reference of an artifact: what the model shows offline, to compare traffic with."""
+"""The bias reference of an artifact: the exposure of its model offline, to compare traffic with."""
 
 from __future__ import annotations
 

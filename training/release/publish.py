@@ -210,7 +210,9 @@ def _check_fits(artifact: Artifact, dataset: Dataset) -> None:
         )
     if manifest.proxies != dataset.proxy_fields:
         names = [proxy.name for proxy in manifest.proxies]
-        raise PublishError(f"{artifact.label} was trained on proxies {names}, --data has others")
+        raise PublishError(
+            f"{artifact.label} was trained on proxies {names}, --data has other proxies"
+        )
 
 
 def connect(url: str) -> Client:

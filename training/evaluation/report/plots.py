@@ -104,5 +104,5 @@ def _draw_shown(axes: Axes, fronts: Sequence[Front]) -> None:
         )
     axes.set_xlabel("tradeoff w")
     axes.set_ylabel("mean popularity percentile (50: the median item)")
-    axes.set_title("What is shown: top 10 of the whole catalogue", fontsize=9)
+    axes.set_title("Items shown: top 10 of the whole catalogue", fontsize=9)
     axes.grid(alpha=0.3)

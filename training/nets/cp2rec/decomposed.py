@@ -2,8 +2,8 @@
 
 Liu et al., "Prior-Guided Accuracy-Bias Tradeoff Learning for CTR Prediction in Multimedia
 Recommendation", ACM MM 2023, split features into confounding proxies c and common features z,
-purify z of c, and serve one debiased head. The decomposition below is ours. It contains both heads
-and all mixes of them:
+purify z of c, and rank by one debiased head. The decomposition below is ours. It contains both
+heads and all mixes of them:
 
     p_u = P_u + A y_u + H [mean content of clicked, mean content of exposed]
     q_i = W x_i + V_i                                      x_i: content

@@ -136,8 +136,8 @@ class Painvrl(FrontNet):
     def user_vectors(self) -> Tensor:
         """Return the vectors (users, U) of all users; the average vector for one without clicks."""
         vectors = self.user_encoder.scaled(self._propagated()[0])
-        nothing = torch.zeros(1, vectors.shape[1])
-        average = self.user_encoder.encode(nothing, torch.zeros(1, 1))
+        no_clicks = torch.zeros(1, vectors.shape[1])
+        average = self.user_encoder.encode(no_clicks, torch.zeros(1, 1))
         return torch.where(self._user_count[:, None] > 0, vectors, average)
 
     def _propagated(self) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
