@@ -1,4 +1,4 @@
-"""A training run is one frozen config: a packaged TOML, the user's file over it, then --set."""
+"""The configuration of a training: a packaged TOML, overridden by a user's file, then by --set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.nets.registry import ARCHITECTURES, configurable
 
 if TYPE_CHECKING:
     AnyOptions = NetOptions
-else:  # the options of every architecture that a configuration may name
+else:  # the options of all architectures that a configuration may name
     AnyOptions = reduce(or_, dict.fromkeys(ARCHITECTURES[name].options for name in configurable()))
 
 
@@ -28,7 +28,7 @@ class _Frozen(BaseModel):
 
 
 class TrainOptions(_Frozen):
-    """The schedule."""
+    """The schedule of a training; packaged ``cp2rec.toml`` explains each option."""
 
     epochs: int = Field(ge=1, le=10_000)
     evaluations: int = Field(ge=1, le=1000)
@@ -40,21 +40,25 @@ class TrainOptions(_Frozen):
 
 
 class SplitOptions(_Frozen):
-    """Shares of the logged rows."""
+    """Shares of the logged rows that validate and test."""
 
     validation: float = Field(gt=0, lt=0.5)
     test: float = Field(gt=0, lt=0.5)
 
 
 class ExposureOptions(_Frozen):
-    """How exposure is estimated for debiasing losses."""
+    """The estimate of exposure for debiasing losses."""
 
     propensity_floor: float = Field(gt=0, le=1)
     draws: int = Field(ge=1, le=1000)
 
 
 class FrontOptions(_Frozen):
-    """How the front is measured."""
+    """The measurement of a front.
+
+    points: tradeoffs, evenly spaced; reference: (logged, unbiased) corner of the hypervolume;
+    bootstrap: redraws of the users.
+    """
 
     points: int = Field(ge=2, le=101)
     reference: tuple[float, float]
@@ -82,13 +86,16 @@ class Config(_Frozen):
 
 
 class RivalConfig(Config):
-    """The configuration of a baseline's training; made in code, never from a file."""
+    """The configuration of a baseline's training; only code creates it."""
 
     net: RivalOptions
 
 
 def _packaged() -> dict[str, dict[str, Any]]:
-    """Return the packaged configurations by name, without those laid over another by --config."""
+    """Return the complete packaged configurations by name: those that name an architecture.
+
+    The others are partial, to lay over one by --config.
+    """
     files = resources.files("training.configs").iterdir()
     text = {f.name[:-5]: f.read_text() for f in files if f.name.endswith(".toml")}
     tables = {name: tomllib.loads(text[name]) for name in sorted(text)}
@@ -100,7 +107,11 @@ MODELS = tuple(_PACKAGED)
 
 
 def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...] = ()) -> Config:
-    """Return the config of ``model``: packaged, under ``path``, under ``key.sub=value`` items."""
+    """Return the packaged configuration ``model``, overridden by ``path``, then by ``overrides``.
+
+    ``overrides`` are ``section.key=value`` items. Raises ConfigError for a bad name, file, item or
+    value.
+    """
     if model not in MODELS:
         raise ConfigError(f"--model: {model!r} is not one of {', '.join(MODELS)}")
     table = copy.deepcopy(_PACKAGED[model])
@@ -114,14 +125,14 @@ def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...]
     try:
         return Config.model_validate(table)
     except ValidationError as error:
-        first = error.errors()[0]
-        # Pydantic names the chosen net in an error's place.
-        where = ".".join(str(part) for part in first["loc"] if part not in configurable())
-        raise ConfigError(f"configuration: {where}: {first['msg']}") from error
+        problem = error.errors()[0]
+        # Pydantic puts the chosen architecture into the location of an error.
+        option = ".".join(str(part) for part in problem["loc"] if part not in configurable())
+        raise ConfigError(f"configuration: {option}: {problem['msg']}") from error
 
 
 def _parse(override: str) -> dict[str, Any]:
-    """Read ``a.b=value`` as TOML; a bare word is a string."""
+    """Return the table of ``a.b=value``, read as TOML; a bare word is a string."""
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override!r}: write it as section.key=value")

@@ -1,4 +1,4 @@
-"""Exceptions of the training package. The command line prints their message and exits with 2."""
+"""Exceptions of the training package. The command line prints their messages and exits with 2."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 class TrainingError(Exception):
-    """Base of everything a user can mend."""
+    """Base of all errors that a user can mend."""
 
 
 class DatasetError(TrainingError):
-    """Bad data: names the file, the column and the first bad row, and says how to mend it."""
+    """Bad data. The message names the file, the column, the first bad row and the mend."""
 
     def __init__(
         self, file: Path, problem: str, *, column: str | None = None, row: int | None = None
@@ -25,11 +25,11 @@ class DatasetError(TrainingError):
 
 
 class ConfigError(TrainingError):
-    """A training configuration that does not hold."""
+    """A bad configuration, or an option that it or the dataset does not allow."""
 
 
 class ExportError(TrainingError):
-    """An artifact whose graphs do not compute what the trained network computes."""
+    """An artifact whose graphs do not give the trained net's scores."""
 
 
 class PublishError(TrainingError):

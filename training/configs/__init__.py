@@ -1,1 +1,1 @@
-"""Packaged training configurations, one a model."""
+"""Packaged training configurations, and two to lay over them with --config."""

@@ -1,1 +1,1 @@
-"""The whole path on simulated data, against a private Redis."""
+"""The demo: the whole path on simulated data, with a private Redis."""

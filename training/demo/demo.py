@@ -1,4 +1,4 @@
-"""The whole path on made data: simulate, train, publish, serve, rank at three tradeoffs."""
+"""The whole path on simulated data: simulate, train, publish, serve, rank at three tradeoffs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from training.release.publish import publish
 
 MODEL = "cp2rec"
 POLICY_WEIGHT = 0.4
-OVERRIDES = ("train.epochs=8",)  # little data: more passes than the packaged configuration
+OVERRIDES = ("train.epochs=8",)  # the dataset is small: more epochs than the packaged ones
 TRADEOFFS = (0.0, 0.5, 1.0)
 TOP_K = 10
 HOST = "127.0.0.1"
@@ -45,12 +45,12 @@ log = logging.getLogger(__name__)
 
 
 def run_demo(build: Path, *, port: int | None, once: bool) -> None:
-    """Run the demo in ``build``, reusing the data and the model that are there.
+    """Run the demo in ``build``; the data and the model of an earlier run are reused.
 
-    Without ``port`` the first free one from 8000 on is taken. Raises TrainingError where a given
-    port is taken or the service does not come up.
+    Without ``port``, the service listens on the first free one from 8000 on. Raises TrainingError
+    if ``port`` is taken or the service does not become ready.
     """
-    chosen = _choose_port(port)
+    free_port = _choose_port(port)
     artifact, dataset = _artifact(build)
     with _ended_by_sigterm(), private_redis() as url:
         log.info("[3/4] publishing to a private Redis")
@@ -61,14 +61,14 @@ def run_demo(build: Path, *, port: int | None, once: bool) -> None:
         environment = {
             **inherited,
             "RANK_HOST": HOST,
-            "RANK_PORT": str(chosen),
+            "RANK_PORT": str(free_port),
             "RANK_REDIS_URL": url,
             "RANK_MODELS_DIR": str(build / "models"),
             "RANK_LOG_LEVEL": "warning",
         }
         with child([sys.executable, "-m", "service"], environment, quiet=False) as service:
-            _wait_until_ready(chosen, service)
-            _show(chosen, dataset)
+            _wait_until_ready(free_port, service)
+            _show(free_port, dataset)
             if not once:
                 typer.echo("serving until Ctrl-C")
                 with contextlib.suppress(KeyboardInterrupt):
@@ -76,18 +76,18 @@ def run_demo(build: Path, *, port: int | None, once: bool) -> None:
 
 
 def _artifact(build: Path) -> tuple[Artifact, Dataset]:
-    """Return the demo's model and data, made now if they are not there."""
+    """Return the demo's model and dataset, from ``build`` or newly made."""
     data, repository = build / "data", Repository(build / "models")
     if data.exists():
-        log.info("[1/4] data of an earlier run in %s", data)
+        log.info("[1/4] reusing the data of an earlier run in %s", data)
     else:
-        log.info("[1/4] simulating a feed with biased logs")
+        log.info("[1/4] simulating a feed with a biased log")
         simulate(data, policy_weight=POLICY_WEIGHT)
     dataset = open_dataset(data)
     for version in reversed(repository.versions(MODEL)):
         artifact = open_artifact(repository.path(MODEL, version))
         if artifact.manifest.dataset.fingerprint == dataset.fingerprint:
-            log.info("[2/4] model of an earlier run in %s", artifact.path)
+            log.info("[2/4] reusing the model of an earlier run in %s", artifact.path)
             return artifact, dataset
     log.info("[2/4] training %s", MODEL)
     artifact, _ = train(
@@ -101,7 +101,7 @@ def _artifact(build: Path) -> tuple[Artifact, Dataset]:
 
 
 def _show(port: int, dataset: Dataset) -> None:
-    """Print one user's rankings side by side, and how to ask for more."""
+    """Print one user's rankings at three tradeoffs, and a command that requests one."""
     user_id = dataset.user_ids[0]
     title_of = dict(zip(dataset.item_ids, dataset.titles, strict=True))
     bodies = [{"user_id": user_id, "tradeoff": w, "top_k": TOP_K} for w in TRADEOFFS]
@@ -109,12 +109,12 @@ def _show(port: int, dataset: Dataset) -> None:
     typer.echo(f"\nThe whole catalogue ranked for user {user_id}: title and score\n")
     typer.echo("    " + "".join(f"{f'tradeoff {w:g}':<{_COLUMN}}" for w in TRADEOFFS).rstrip())
     for place in range(TOP_K):
-        cells = ""
+        line = ""
         for items in rankings:
             item = items[place]
             cell = f"{title_of[item['item_id']]:.{_COLUMN - 8}} {item['score']:.3f}"
-            cells += f"{cell:<{_COLUMN}}"
-        typer.echo(f"{place + 1:>2}  {cells}".rstrip())
+            line += f"{cell:<{_COLUMN}}"
+        typer.echo(f"{place + 1:>2}  {line}".rstrip())
     address = f"http://{HOST}:{port}"
     body = json.dumps(bodies[1])
     typer.echo(f"\nAPI documentation: {address}/docs")
@@ -122,7 +122,7 @@ def _show(port: int, dataset: Dataset) -> None:
 
 
 def _choose_port(port: int | None) -> int:
-    """Return ``port``, or the first free one from 8000 on; says so where that is another."""
+    """Return ``port``, or the first free one from 8000 on; log it if it is not 8000."""
     for candidate in [port] if port else range(FIRST_PORT, FIRST_PORT + _PORTS_TRIED):
         with contextlib.suppress(OSError), socket.create_server((HOST, candidate)):
             if not port and candidate != FIRST_PORT:
@@ -164,7 +164,7 @@ def _request(port: int, method: str, path: str, body: str | None = None) -> tupl
 
 @contextlib.contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into an exit that ends the children first."""
+    """Turn SIGTERM into an exit, so that child processes end first."""
 
     def leave(signum: int, _frame: FrameType | None) -> None:
         sys.exit(128 + signum)

@@ -1,4 +1,4 @@
-"""A private Redis server for the demo and the tests: no port, no disk, gone when the block ends."""
+"""A private Redis server for the demo and the tests: no port, no files, ended with its block."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _START_S = 10.0
 
 @contextlib.contextmanager
 def private_redis(folder: Path | None = None) -> Iterator[str]:
-    """Start a server on a unix socket and yield its URL; raises TrainingError if there is none.
+    """Start a server on a unix socket and yield its URL.
 
-    The socket lies in ``folder``, or in a temporary one.
+    The socket is in ``folder``, by default a temporary one. Raises TrainingError if redis-server is
+    missing or does not start.
     """
     with tempfile.TemporaryDirectory(prefix="rank-redis-") as temporary:
         socket = (folder or Path(temporary)) / "redis.sock"
@@ -38,19 +39,19 @@ def private_redis(folder: Path | None = None) -> Iterator[str]:
 
 
 def find_server() -> str:
-    """Return the path of redis-server: the PATH's, else the one bundled in this environment."""
+    """Return the path of redis-server: that on the PATH, else that of this environment."""
     bundled = Path(sys.executable).parent / "redis-server"
-    found = shutil.which("redis-server") or (str(bundled) if bundled.exists() else None)
-    if found is None:
-        raise TrainingError("redis-server is not on the PATH; `make setup` brings one")
-    return found
+    server = shutil.which("redis-server") or (str(bundled) if bundled.exists() else None)
+    if server is None:
+        raise TrainingError("redis-server is not on the PATH; install one with `make setup`")
+    return server
 
 
 @contextlib.contextmanager
 def child(
     command: Sequence[str], env: dict[str, str] | None = None, *, quiet: bool = True
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process for the length of the block; it is ended, if need be killed, behind it."""
+    """Run a process during the block; then terminate it, or kill it after 15 s."""
     output = subprocess.DEVNULL if quiet else None
     process = subprocess.Popen(command, env=env, stdout=output, stderr=output)  # noqa: S603  # ours
     try:

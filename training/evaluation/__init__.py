@@ -1,1 +1,1 @@
-"""What a trained net is worth: its front, verdict, segments, probes and baselines."""
+"""The evaluation of a fitted net: its front, verdict, segments, probes, mask and baselines."""

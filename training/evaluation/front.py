@@ -1,4 +1,4 @@
-"""A front from its points: gains, hypervolume, verdict; one training, or several pooled."""
+"""Fronts from their points, with gains, hypervolume and verdict: of one training, or pooled."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def one_front(
 ) -> Front:
     """Return the front of one training, spanned by the metric ``axis``.
 
-    ``replicates`` (B, T) of its logged, then its unbiased values are paired: a redraw of the users
-    at every tradeoff.
+    replicates: its values (B, T) on the logged side, then on the unbiased side; a row is one redraw
+    of the users, the same at every tradeoff.
     """
     center = _curve(points, "logged", axis), _curve(points, "unbiased", axis)
     return _front(
@@ -53,7 +53,7 @@ def one_front(
 
 
 def pool_fronts(fronts: Sequence[Front], options: FrontOptions) -> Front:
-    """Pool one front a seed: means and standard errors over seeds, and the verdict of them all."""
+    """Pool the fronts of several seeds: means, standard errors over seeds, and one verdict."""
     first = fronts[0]
     curves = [
         np.array([_curve(front.points, side, first.axis) for front in fronts])
@@ -127,12 +127,12 @@ def _curve(points: Sequence[FrontPoint], side: Literal["logged", "unbiased"], ax
 
 
 def _gains(logged: Floats, unbiased: Floats) -> Floats:
-    """Return paired gains (B, 2) of curves (B, T): what each end wins on its own axis."""
+    """Return the gains (B, 2) of curves (B, T): of w = 1 on logged, of w = 0 on unbiased."""
     return np.stack([logged[:, -1] - logged[:, 0], unbiased[:, 0] - unbiased[:, -1]], axis=1)
 
 
 def _hypervolumes(curves: Sequence[Floats], reference: tuple[float, float]) -> Floats:
-    """Return hypervolumes (B,) of the logged and the unbiased curves (B, T)."""
+    """Return the hypervolumes (B,) of the logged and the unbiased curves (B, T)."""
     return np.array(
         [
             hypervolume(list(zip(x.tolist(), y.tolist(), strict=True)), reference)
@@ -150,7 +150,7 @@ def _spearman(tradeoffs: Sequence[float], curve: Floats) -> float:
 
 
 def _over_seeds(tables: Sequence[dict[str, Estimate]]) -> dict[str, Estimate]:
-    """Pool tables, one a seed, of the metrics that every seed has."""
+    """Return means over seeds of the metrics that all ``tables`` (one per seed) contain."""
     return {
         name: mean_and_se(np.array([table[name].mean for table in tables]))
         for name in tables[0]

@@ -1,4 +1,4 @@
-"""The invariant mask of a net: open gates, its effect on rankings, lambda* over the steps."""
+"""The measurement of an invariant mask: its gates, its effect on rankings, its training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TENTHS = 10
 
 
 class _Run(BaseModel):
-    """One seed: see ``Mask``."""
+    """The mask of one seed; the fields are those of ``Mask``."""
 
     open: dict[str, float]
     overlap: float
@@ -36,11 +36,11 @@ class _Run(BaseModel):
 def check_learns_mask(config: Config) -> None:
     """Raise ConfigError unless the net of ``config`` learns a mask."""
     if not architecture(config.net).learns_mask(config.net):
-        raise ConfigError("--mask: this configuration learns no mask")
+        raise ConfigError("--mask: the net of this configuration learns no mask")
 
 
 def measure_mask(dataset: Dataset, config: Config, seeds: int, runs: RunStore) -> Mask:
-    """Describe the masks of ``seeds`` trainings."""
+    """Measure the masks of ``seeds`` trainings; raises ConfigError if the net learns none."""
     check_learns_mask(config)
     results = over_seeds(
         dataset, config, seeds, runs, "mask", _Run, lambda run: _measure(dataset, run, runs)
@@ -69,7 +69,7 @@ def _describe(fitted: FittedNet) -> _Run:
     net, dataset = fitted.net, fitted.dataset
     mask = net.learned_mask()
     if mask is None:
-        raise ConfigError("--mask: the net learned no mask")
+        raise ConfigError("--mask: this net learned no mask")
     gates = mask.gates.split([modality.dim for modality in dataset.modalities])
     states = fitted.item_states()
     users = sample_users(dataset.impressions.user[fitted.split.test], len(dataset.item_ids))
@@ -84,7 +84,7 @@ def _describe(fitted: FittedNet) -> _Run:
 
 
 def _overlap(ranker: Ranker, users: Tensor, states: Tensor) -> float:
-    """Return the mean share of the top 10 that both ends have in common."""
+    """Return the mean share of the top 10 that both ends of the front share."""
     ends: list[NDArray[np.int64]] = [
         ranker.all_pairs(users, states, torch.tensor([w])).topk(_TOP, 1).indices.numpy()
         for w in (0.0, 1.0)

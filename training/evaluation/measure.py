@@ -1,4 +1,4 @@
-"""Measuring a front: accuracy on both sides and the top 10, by tradeoff."""
+"""The measurement of a front: accuracy on both sides and the items shown, by tradeoff."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from training.metrics.exposure import shown_metrics
 
 
 def measure_front(fitted: FittedNet, options: FrontOptions, seed: int) -> Front:
-    """Measure accuracy on both sides and the top 10, at evenly spaced tradeoffs.
+    """Return the front: accuracy on both sides and the top 10 shown, at evenly spaced tradeoffs.
 
     Errors are by bootstrap over users; the metrics are those of ``FRONT_METRICS``. Clicks alone
-    have no AUC: their front is that of full rankings.
+    have no AUC; their front is that of ``measure_ranking_front``.
     """
     if positives_only(fitted.dataset):
         return measure_ranking_front(fitted, options, seed)
@@ -48,8 +48,10 @@ def measure_front(fitted: FittedNet, options: FrontOptions, seed: int) -> Front:
     top, _ = fitted.rank_catalogue(users, tradeoffs)  # (T, U, K)
     clicks = training_clicks(dataset, split)
     points = tuple(
-        FrontPoint(tradeoff=float(w), logged=logged, unbiased=random, shown=shown)
-        for w, logged, random, shown in zip(
+        FrontPoint(
+            tradeoff=float(w), logged=logged_table, unbiased=unbiased_table, shown=shown_table
+        )
+        for w, logged_table, unbiased_table, shown_table in zip(
             tradeoffs, *tables, [shown_metrics(lists, clicks) for lists in top], strict=True
         )
     )

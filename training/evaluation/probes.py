@@ -1,4 +1,4 @@
-"""Linear probes of the proxies in a net's common features, with and without purification."""
+"""Linear probes for proxies in a net's common features, with and without purification."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from training.metrics.estimates import mean_and_se
 from training.metrics.exposure import percentile_rank
 from training.nets.registry import architecture
 
-_ITEMS = 50  # fewer tell nothing
+_ITEMS = 50  # with fewer, a probe has no meaning
 _SPLITS = ShuffleSplit(n_splits=5, test_size=0.3, random_state=0)
 _ALPHAS = np.logspace(-2, 4, 13)
 
-Values = dict[str, float]  # by "proxy measure"
+Values = dict[str, float]  # by "PROXY MEASURE"
 
 
 class _Run(BaseModel):
-    """One seed of one net: probes of its common features, and of the raw content."""
+    """Probes of one seed: of the net's common features, and of raw content."""
 
     common: Values
     content: Values
@@ -41,65 +41,66 @@ class _Run(BaseModel):
 def measure_probes(
     dataset: Dataset, config: Config, seeds: int, runs: RunStore
 ) -> tuple[Probe, ...]:
-    """Probe nets of ``config``, and their twins without purification, over ``seeds``.
+    """Probe the nets of ``config`` and their twins without purification, over ``seeds``.
 
-    A net that purifies nothing has no twin, and its probes no figures of one.
+    A net without purification has no twin; ``unpurified`` and ``difference`` are then None.
     """
     twin = unpurified(config)
-    own = _over_seeds(dataset, config, seeds, runs)
-    twins = None if twin is None else _over_seeds(dataset, twin, seeds, runs)
+    purified_runs = _over_seeds(dataset, config, seeds, runs)
+    twin_runs = None if twin is None else _over_seeds(dataset, twin, seeds, runs)
     probes = []
-    for name in own[0].common:
-        if not all(name in run.common for run in (*own, *(twins or ()))):
-            continue  # too few items of some seed's training rows have the proxy
+    for name in purified_runs[0].common:
+        if not all(name in run.common for run in (*purified_runs, *(twin_runs or ()))):
+            continue  # in some seed, too few warm items have this proxy
         proxy, _, measure = name.rpartition(" ")
-        common = np.array([run.common[name] for run in own])
-        bare = None if twins is None else np.array([run.common[name] for run in twins])
+        purified = np.array([run.common[name] for run in purified_runs])
+        bare = None if twin_runs is None else np.array([run.common[name] for run in twin_runs])
         probes.append(
             Probe(
                 proxy=proxy,
                 measure="r2" if measure == "r2" else "auc",
-                purified=mean_and_se(common),
+                purified=mean_and_se(purified),
                 unpurified=None if bare is None else mean_and_se(bare),
-                difference=None if bare is None else mean_and_se(bare - common),
-                content=mean_and_se(np.array([run.content[name] for run in own])),
+                difference=None if bare is None else mean_and_se(bare - purified),
+                content=mean_and_se(np.array([run.content[name] for run in purified_runs])),
             )
         )
     return tuple(probes)
 
 
 def unpurified(config: Config) -> Config | None:
-    """Return the config without its purification, None where it purifies nothing."""
+    """Return the configuration without purification; None if it already has none."""
     options = architecture(config.net).unpurified(config.net)
     return None if options is None else config.model_copy(update={"net": options})
 
 
 def probe(features: Floats, proxies: Floats, fields: tuple[Proxy, ...]) -> Values:
-    """Return what a ridge regression on ``features`` (N, d) tells of proxies (N, P) held out.
+    """Return how well ridge regressions on ``features`` (N, d) predict held-out proxies (N, P).
 
-    By "proxy r2" and "proxy auc", see ``Probe``; means over five fixed splits of the items, 30 %
-    held out, and for the AUC of a categorical proxy over its categories. Items whose proxy is
-    unknown are left out; a proxy known of few items, or constant, gives nothing.
+    The names are "PROXY r2" and "PROXY auc"; see ``Probe``. Values are means over five fixed splits
+    of the items with 30 % held out; the AUC of a categorical proxy is also a mean over categories.
+    Items whose proxy is unknown are left out. A proxy that is constant, or known for fewer than 50
+    items, has no value.
     """
-    found: Values = {}
+    values: Values = {}
     for proxy, column in zip(fields, proxies.T, strict=True):
-        known = ~np.isnan(column)
-        x, value = features[known], column[known]
+        has_proxy = ~np.isnan(column)
+        x, value = features[has_proxy], column[has_proxy]
         if len(value) < _ITEMS or np.ptp(value) == 0:
             continue
         if proxy.kind == "categorical":
-            sides = [(value == code).astype(np.float64) for code in np.unique(value)]
+            targets = [(value == code).astype(np.float64) for code in np.unique(value)]
         else:
-            sides = [(value > np.median(value)).astype(np.float64)]
-            found[f"{proxy.name} r2"] = _held_out(x, percentile_rank(value), r2_score)
-        aucs = [_held_out(x, side, auc) for side in sides]
+            targets = [(value > np.median(value)).astype(np.float64)]
+            values[f"{proxy.name} r2"] = _held_out(x, percentile_rank(value), r2_score)
+        aucs = [_held_out(x, target, auc) for target in targets]
         if not np.isnan(aucs).all():
-            found[f"{proxy.name} auc"] = float(np.nanmean(aucs))
-    return found
+            values[f"{proxy.name} auc"] = float(np.nanmean(aucs))
+    return values
 
 
 def _held_out(x: Floats, y: Floats, judge: Callable[[Floats, Floats], float]) -> float:
-    """Return the mean over splits of what ``judge`` says of held-out predictions."""
+    """Return the mean over splits of ``judge(truth, prediction)`` of held-out rows."""
     values = []
     for train, test in _SPLITS.split(x):
         ridge = make_pipeline(StandardScaler(), RidgeCV(_ALPHAS)).fit(x[train], y[train])
@@ -115,7 +116,7 @@ def _over_seeds(dataset: Dataset, config: Config, seeds: int, runs: RunStore) ->
 
 def _measure(dataset: Dataset, config: Config, runs: RunStore) -> _Run:
     fitted = train_net(dataset, config, runs)
-    warm = fitted.warm.numpy()  # a cold item has nothing but its content
+    warm = fitted.warm.numpy()  # the features of a cold item are its content alone
     proxies = dataset.proxies[warm]
     common = fitted.net.common_features(fitted.item_states()).numpy()[warm]
     return _Run(

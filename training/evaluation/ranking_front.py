@@ -1,7 +1,7 @@
-"""The front of a dataset of clicks alone: recall of held-out positives in the whole catalogue.
+"""The front of clicks alone: recall of held-out positives among the whole catalogue.
 
-No skips are known, so there is no AUC: the logged axis is recall among the first 20 over all test
-positives, the unbiased one the same over those whose item has at most the median training count.
+Without skips there is no AUC. The logged side is recall_at_20 of all test positives, the unbiased
+side recall_at_20 of those on items with at most the median training count.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ UNBIASED_KIND = "popularity<=median"
 def measure_ranking_front(
     fitted: FittedNet, options: FrontOptions, seed: int, split_name: HeldOut = "test"
 ) -> Front:
-    """Measure full-ranking metrics and the top 10, at evenly spaced tradeoffs.
+    """Return the front: full-ranking metrics and the top 10 shown, at evenly spaced tradeoffs.
 
-    Errors are by bootstrap over users, the same draws at every tradeoff.
+    Errors are by bootstrap over users; all tradeoffs share the redraws.
     """
     dataset, split = fitted.dataset, fitted.split
     tradeoffs = np.linspace(0, 1, options.points)
@@ -75,18 +75,18 @@ def _point(
 ) -> FrontPoint:
     metrics = mean_over_users(values, seed)
     tail = metrics.pop(TAIL_AXIS)
-    metrics.pop("arp")  # ``shown`` tells it, of the first 10
+    metrics.pop("arp")  # ``shown`` holds the arp of the first 10
     return FrontPoint(tradeoff=tradeoff, logged=metrics, unbiased={AXIS: tail}, shown=shown)
 
 
 def _drawn(value: Floats, draws: NDArray[np.int64]) -> Floats:
-    """Return means (B,) over redrawn users of value (U',), users without one left out."""
+    """Return the means (B,) of value (U',) over redrawn users (B, U'), without undefined values."""
     defined = ~np.isnan(value)
     return np.asarray((draws @ np.where(defined, value, 0.0)) / (draws @ defined))
 
 
 def _diagnose(task: RankingTask, split_name: HeldOut) -> str:
-    """Say how popular the positives are that the two axes ask for."""
+    """Return a sentence on the popularity of the positives of both sides."""
     counts = task.train_counts[task.positives[split_name].indices]
     tail = task.tail_items(split_name)[task.positives[split_name].indices]
     return (

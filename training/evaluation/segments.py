@@ -1,4 +1,4 @@
-"""AUC by segment: warm and cold items, new and hidden users, compared with priors."""
+"""AUC by segment of the test rows: warm and cold items, new and hidden users."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from training.fitting.train_net import train_net
 from training.metrics.accuracy import Sample
 
 TRADEOFFS = np.array([0.0, 0.5, 1.0])
-_PRIOR_ROWS = 10.0  # at the mean click rate, so that few impressions move an item's rate little
+_PRIOR_ROWS = 10.0  # added to an item's rows at the mean click rate: shrinks rates of few rows
 _FIT_ROWS = 200_000
 
 Scores = Mapping[str, Floats]
@@ -33,7 +33,7 @@ Side = Literal["logged", "unbiased"]
 
 
 class _Run(BaseModel):
-    """One seed; errors of its AUCs are by bootstrap over users."""
+    """The segments of one seed, with errors by bootstrap over users."""
 
     segments: tuple[Segment, ...]
 
@@ -41,10 +41,10 @@ class _Run(BaseModel):
 def measure_segments(
     dataset: Dataset, config: Config, seeds: int, runs: RunStore, hidden_share: float
 ) -> tuple[Segment, ...]:
-    """Return AUCs of warm and cold items and of users over ``seeds``.
+    """Return the segments of the test rows, over ``seeds`` trainings.
 
-    Items and users without a training row are cold. In addition, ``hidden_share`` of the users are
-    left out of a second training, then scored from their history, and from nothing.
+    Cold items and new users have no training row. In addition, a second training leaves out
+    ``hidden_share`` of the users; their test rows are scored from their history, and without it.
     """
     hidden = hidden_users(dataset, hidden_share)
     results = over_seeds(
@@ -60,39 +60,45 @@ def measure_segments(
 
 
 def hidden_users(dataset: Dataset, share: float) -> Rows:
-    """Return ``share`` of the users of logged rows, the same ones for every training."""
+    """Return ``share`` of the users of logged rows, the same ones for each training.
+
+    Raises ConfigError if that is no user, or all of them.
+    """
     impressions = dataset.impressions
     users = np.unique(impressions.user[~impressions.uniform])
     count = round(share * len(users))
     if share and not 0 < count < len(users):
-        raise ConfigError(f"--cold-users: {share:g} of {len(users)} users leaves none on one side")
+        raise ConfigError(
+            f"--cold-users: {share:g} of {len(users)} users leaves none hidden or none to train on"
+        )
     return np.sort(np.random.default_rng(0).choice(users, count, replace=False))
 
 
 def without_users(dataset: Dataset, split: Split, hidden: Rows) -> Dataset:
-    """Return the dataset without the rows of ``hidden`` users before the test.
+    """Return the dataset without the training and validation rows of ``hidden`` users.
 
-    Its fingerprint changes; the other rows stay in their part of ``split``.
+    All other rows keep their place in ``split``. The dataset has a fingerprint of its own.
     """
     impressions = dataset.impressions
-    part = np.full(len(impressions), SPLITS.index("test"))
-    part[split.train], part[split.validation] = SPLITS.index("train"), SPLITS.index("validation")
-    keep = (part == SPLITS.index("test")) | ~np.isin(impressions.user, hidden)
-    marked = replace(impressions, split=part)
-    columns = {field.name: getattr(marked, field.name) for field in fields(marked)}
+    code = np.full(len(impressions), SPLITS.index("test"))
+    code[split.train], code[split.validation] = SPLITS.index("train"), SPLITS.index("validation")
+    remains = (code == SPLITS.index("test")) | ~np.isin(impressions.user, hidden)
+    with_split = replace(impressions, split=code)
+    columns = {field.name: getattr(with_split, field.name) for field in fields(with_split)}
     remaining: dict[str, Any] = {
-        name: None if column is None else column[keep] for name, column in columns.items()
+        name: None if column is None else column[remains] for name, column in columns.items()
     }
     names = " ".join(dataset.user_ids[user] for user in hidden)
     fingerprint = hashlib.sha256(f"{dataset.fingerprint} without {names}".encode()).hexdigest()
-    return replace(dataset, impressions=replace(marked, **remaining), fingerprint=fingerprint)
+    return replace(dataset, impressions=replace(with_split, **remaining), fingerprint=fingerprint)
 
 
 def priors(dataset: Dataset, rows: Rows, seed: int) -> dict[str, Floats]:
-    """Return scores of all impressions (R,) that need no net.
+    """Return scores (R,) of all impressions that need no net, by name.
 
-    ``click rate``: of the item among training ``rows``, the mean rate for an item without any.
-    ``proxies``: P(click) by the row's proxies alone, boosted trees fitted to training rows.
+    ``click rate``: the item's rate among training ``rows``, shrunk towards the mean rate.
+    ``proxies``: the logit of a click by the row's proxies alone, from boosted trees fitted to
+    training rows; only with known proxies.
     """
     impressions = dataset.impressions
     item, label = impressions.item[rows], impressions.label[rows]
@@ -102,17 +108,17 @@ def priors(dataset: Dataset, rows: Rows, seed: int) -> dict[str, Floats]:
     scores: dict[str, Floats] = {"click rate": rate[impressions.item]}
     informative = ~np.isnan(impressions.proxies[rows]).all(axis=0)
     if informative.any():
-        some = np.random.default_rng(seed).permutation(rows)[:_FIT_ROWS]
+        fit_rows = np.random.default_rng(seed).permutation(rows)[:_FIT_ROWS]
         proxies = impressions.proxies[:, informative]
         trees = HistGradientBoostingClassifier(random_state=seed)
-        trees.fit(proxies[some], impressions.label[some])
+        trees.fit(proxies[fit_rows], impressions.label[fit_rows])
         scores["proxies"] = trees.decision_function(proxies)
     return scores
 
 
 def pool(seeds: list[tuple[Segment, ...]]) -> tuple[Segment, ...]:
-    """Pool the segments of several seeds; a segment or a score that a seed lacks is left out."""
-    tables = [{(each.side, each.name): each for each in segments} for segments in seeds]
+    """Pool the segments of several seeds; a segment or score that some seed lacks is left out."""
+    tables = [{(segment.side, segment.name): segment for segment in segments} for segments in seeds]
     pooled = []
     for side, name in tables[0]:
         if not all((side, name) in table for table in tables):
@@ -132,9 +138,9 @@ def pool(seeds: list[tuple[Segment, ...]]) -> tuple[Segment, ...]:
 
 
 def _pool_estimates(estimates: list[Estimate]) -> Estimate:
-    """Return the mean over seeds, which share their test users.
+    """Return the mean over seeds, which share their test users, with its standard error.
 
-    Its variance is that of the users, the mean of the bootstraps, and that of the seeds' mean.
+    Its variance is the sum of two: over users, the mean of the bootstrap variances, and over seeds.
     """
     means = np.array([estimate.mean for estimate in estimates])
     errors = [estimate.se for estimate in estimates]
@@ -156,13 +162,13 @@ def _measure(dataset: Dataset, config: Config, runs: RunStore, hidden: Rows) -> 
         scores = _scores(fitted, rows)
         warm_item = fitted.warm.numpy()[impressions.item[rows]]
         warm_user = trained_users[impressions.user[rows]]
-        for name, chosen in (
+        for name, in_segment in (
             ("warm items", warm_item),
             ("cold items", ~warm_item),
             ("new users", ~warm_user),
         ):
-            of_segment = {score: values[chosen] for score, values in scores.items()}
-            segments += _segment(dataset, side, name, rows[chosen], of_segment, prior, config)
+            of_segment = {score: values[in_segment] for score, values in scores.items()}
+            segments += _segment(dataset, side, name, rows[in_segment], of_segment, prior, config)
     if len(hidden):
         segments += _hidden_segments(fitted, sides, prior, config, runs, hidden)
     return _Run(segments=tuple(segments))
@@ -176,7 +182,7 @@ def _hidden_segments(
     runs: RunStore,
     hidden: Rows,
 ) -> list[Segment]:
-    """Return the rows of ``hidden`` users, scored with and without having trained on them."""
+    """Return segments of the ``hidden`` users' rows, by nets trained with and without them."""
     dataset, train_rows = fitted.dataset, fitted.split.train
     blind = replace(
         train_net(without_users(dataset, fitted.split, hidden), config, runs), dataset=dataset
@@ -213,7 +219,10 @@ def _segment(
     prior: Scores,
     config: Config,
 ) -> list[Segment]:
-    """Return the segment of ``rows`` (R,), scores (R,), priors (all rows,); none if one-sided."""
+    """Return the segment of ``rows`` (R,); an empty list if they hold one label only.
+
+    scores: values (R,) by name; prior: values of all impressions, by name.
+    """
     impressions = dataset.impressions
     label = impressions.label[rows]
     if not 0 < label.sum() < len(label):

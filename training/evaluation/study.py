@@ -1,4 +1,4 @@
-"""A study: a front over several seeds, its baselines, probes, segments and mask, as one report."""
+"""A study: a front over several seeds with baselines, probes, segments and mask, in one report."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """The parts of a study.
+    """The options of a study.
 
-    seeds: trainings to measure over. baselines: ``all``, ``none`` or names with commas.
+    seeds: number of trainings. baselines: ``all``, ``none`` or names, separated by commas.
+    probes, cold, mask: whether to measure purification probes, segments, the invariant mask.
     cold_users: the share of users that ``cold`` hides from a second training.
     """
 
@@ -45,10 +46,10 @@ class StudyOptions:
 def run(
     dataset: Dataset, config: Config, options: StudyOptions, runs: RunStore
 ) -> Report | RankingReport:
-    """Measure all parts; results that ``runs`` holds are not computed again.
+    """Return the report of a study; results in ``runs`` are not computed again.
 
-    On clicks alone, a net that needs skips has no front: its report holds the baselines. Raises
-    ConfigError for parts that the net or the data cannot have, before anything is trained.
+    On clicks alone, a net that needs skips has no front; the report then holds baselines alone.
+    Raises ConfigError before any training for options that do not fit the net or the dataset.
     """
     clicks_alone = positives_only(dataset)
     names = baseline_names(options.baselines, known_baselines(config, clicks_alone=clicks_alone))
@@ -72,7 +73,7 @@ def run(
 
 
 def front_over_seeds(dataset: Dataset, config: Config, seeds: int, runs: RunStore) -> Front:
-    """Measure the front over ``seeds`` trainings, pooled."""
+    """Return the pooled front of ``seeds`` trainings."""
     fronts = over_seeds(
         dataset,
         config,
@@ -86,20 +87,20 @@ def front_over_seeds(dataset: Dataset, config: Config, seeds: int, runs: RunStor
 
 
 def known_baselines(config: Config, *, clicks_alone: bool) -> tuple[str, ...]:
-    """Return the baselines that a net can be compared with, on clicks alone or with skips."""
+    """Return the names of the baselines of a net, on clicks alone or with skips."""
     if clicks_alone:
         return (*RANKING_BASELINES, *architecture(config.net).ablations)
     return tuple(BASELINES)
 
 
-def baseline_names(wanted: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Parse ``all``, ``none`` or names with commas; raises ConfigError for an unknown name."""
-    if wanted in ("", "none"):
+def baseline_names(selection: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """Parse ``all``, ``none`` or names separated by commas; ConfigError for an unknown name."""
+    if selection in ("", "none"):
         return ()
-    names = known if wanted == "all" else tuple(wanted.split(","))
+    names = allowed if selection == "all" else tuple(selection.split(","))
     for name in names:
-        if name not in known:
-            raise ConfigError(f"--baselines: {name!r} is not one of {', '.join(known)}")
+        if name not in allowed:
+            raise ConfigError(f"--baselines: {name!r} is not one of {', '.join(allowed)}")
     return names
 
 
@@ -111,16 +112,14 @@ def _check(
     *,
     clicks_alone: bool,
 ) -> None:
-    """Raise ConfigError for parts that cannot be measured."""
+    """Raise ConfigError for options that do not fit the net or the dataset."""
     if options.mask:
         check_learns_mask(config)
     if clicks_alone and (options.probes or options.cold):
-        raise ConfigError(
-            f"--probes and --cold: {dataset.path} holds clicks alone, which have no AUC"
-        )
+        raise ConfigError(f"--probes, --cold: {dataset.path} holds clicks alone, which have no AUC")
     if clicks_alone and not names and not architecture(config.net).learns_from_clicks_alone:
         raise ConfigError(
-            f"{dataset.path} holds clicks alone: name rankers to measure, --baselines"
+            f"{dataset.path} holds clicks alone: name rankers to measure with --baselines"
         )
     if options.cold:
         hidden_users(dataset, options.cold_users)
@@ -132,7 +131,7 @@ def _baselines(
     ablations = architecture(config.net).ablations
     if names and not positives_only(dataset) and not has_tower(config):
         log.info(
-            "baselines: net.architecture = %s has no tower for them; they use that of cp2rec",
+            "baselines use the tower of cp2rec: net.architecture = %s has none",
             config.net.architecture,
         )
     curves = {}

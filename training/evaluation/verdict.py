@@ -1,4 +1,4 @@
-"""Whether a front is real: the verdict and the diagnostic."""
+"""The verdict on a front, and the diagnostic of its dataset."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from training.arrays import Floats, Rows
 from training.data.dataset import Dataset
 from training.metrics.auc import auc
 
-_MONOTONE = 0.9  # Spearman correlation from which a front counts as monotone
-_SPAN = 0.005  # of the axis, that each end must win
+_MONOTONE = 0.9  # least |Spearman correlation| with w of a monotone front
+_SPAN = 0.005  # least gain of each end of a clear front, in the unit of the axis
 
 
 def diagnose(dataset: Dataset, logged: Rows, unbiased: Rows) -> str:
-    """Say whether each proxy tells clicks apart differently on the two axes.
+    """Return the AUC of each proxy alone on both sides, as text; ``logged``, ``unbiased`` are rows.
 
-    A front needs that: where a proxy ranks clicks equally well on both, leaving it out or in
-    moves both axes together.
+    A front needs a proxy whose AUC differs between the sides. If a proxy ranks clicks equally well
+    on both, its weight moves both sides together.
     """
     impressions = dataset.impressions
-    lines = []
+    sentences = []
     for index, proxy in enumerate(dataset.proxy_fields):
         score: Floats = impressions.proxies[:, index]
         if proxy.kind == "categorical":  # a category scores as its click rate on logged rows
@@ -31,21 +31,21 @@ def diagnose(dataset: Dataset, logged: Rows, unbiased: Rows) -> str:
             score = (clicks / np.maximum(count, 1))[code]
         aucs = []
         for rows in (logged, unbiased):
-            rows = rows[~np.isnan(score[rows])]  # that have the proxy
+            rows = rows[~np.isnan(score[rows])]  # rows with a known proxy
             aucs.append(auc(impressions.label[rows], score[rows]) if len(rows) else float("nan"))
-        lines.append(f"{proxy.name} alone: AUC {aucs[0]:.3f} logged, {aucs[1]:.3f} unbiased")
-    return "; ".join(lines) or "the dataset has no proxies, so nothing separates the two heads"
+        sentences.append(f"{proxy.name} alone: AUC {aucs[0]:.3f} logged, {aucs[1]:.3f} unbiased")
+    return "; ".join(sentences) or "the dataset has no proxies, so nothing separates the two heads"
 
 
 def verdict(
     gain: Floats, gain_se: Floats, spearman: dict[str, float]
 ) -> Literal["clear", "weak", "none"]:
-    """Judge a front by its gains (logged, unbiased), their standard errors and monotonicity.
+    """Judge a front by its gains (logged, unbiased), their standard errors and its monotonicity.
 
-    none: a gain is within 2 standard errors of nothing. clear: both gains are at least .005
-    and the front is monotone (|Spearman| >= .9 on both axes). weak: the rest.
+    none: a gain is at most 2 standard errors. clear: both gains are at least .005 and the front is
+    monotone (|Spearman| >= .9 on both sides). weak: all other fronts.
     """
-    if not (gain > 2 * gain_se).all():  # also where an error is unknown
+    if not (gain > 2 * gain_se).all():  # false also for an unknown error
         return "none"
     monotone = spearman["logged"] >= _MONOTONE and spearman["unbiased"] <= -_MONOTONE
     return "clear" if monotone and (gain >= _SPAN).all() else "weak"

@@ -1,1 +1,1 @@
-"""From a dataset to a fitted net."""
+"""Training: from a dataset and a configuration to a fitted net."""

@@ -1,4 +1,4 @@
-"""Batches of slates, sliced from tensors: no Python per row."""
+"""Batches of slates, sliced from tensors without Python per row."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from training.data.dataset import Dataset
 from training.data.storage import expect_scattered_reads, spans
 from training.nets.base import Slates, TrainingTables
 
-_BUCKET_ROWS = 2**19  # sorted at a time
+_BUCKET_ROWS = 2**19  # rows sorted at a time
 
 Records = NDArray[np.void]
 
 
 class SlateBatches:
-    """Deals the given rows in batches of slates: up to ``slate`` consecutive rows of a user.
+    """Batches of slates from impressions ``rows`` (R,), each up to ``slate`` rows of one user.
 
-    propensity (R,) in (0, 1] and offset (R,) in logits go along with ``rows`` (R,). A copy of the
-    rows, in order, goes to the dataset's storage; memory holds 8 bytes a slate, and in an epoch 8
-    more.
+    propensity (R,) in (0, 1] and offset (R,) in logits are columns of ``rows``. The dataset's
+    storage holds a sorted copy of the rows. Memory holds 8 bytes per slate, 16 during an epoch.
     """
 
     def __init__(
@@ -39,7 +38,7 @@ class SlateBatches:
         propensity: NDArray[np.floating] | None = None,
         offset: NDArray[np.floating] | None = None,
     ) -> None:
-        count = np.zeros(len(dataset.user_ids), np.int64)  # of each user's rows
+        count = np.zeros(len(dataset.user_ids), np.int64)  # (U,) rows of each user
         for span in spans(len(rows)):
             count += np.bincount(dataset.impressions.user[rows[span]], minlength=len(count))
         records = _by_user_and_time(dataset, rows, count, propensity=propensity, offset=offset)
@@ -56,31 +55,31 @@ class SlateBatches:
         return -(-(len(self._bounds) - 1) // self._batch_slates)
 
     def epoch(self, generator: torch.Generator) -> Iterator[Slates]:
-        """Yield all slates once in random order."""
-        for chosen in self.deal(generator):
-            yield self.slates(chosen)
+        """Yield all slates once, in random order."""
+        for numbers in self.deal(generator):
+            yield self.slates(numbers)
 
     def deal(self, generator: torch.Generator) -> Iterator[Tensor]:
-        """Yield the numbers (B,) of the slates of each batch: all slates once, in random order."""
+        """Yield the slate numbers (B,) of each batch: all slates once, in random order."""
         expect_scattered_reads(self._records)
         slates = len(self._bounds) - 1
         yield from torch.randperm(slates, generator=generator).split(self._batch_slates)
 
-    def rows_in(self, chosen: Tensor) -> int:
-        """Return how many rows the slates ``chosen`` (B,) hold."""
-        return int((self._bounds[chosen + 1] - self._bounds[chosen]).sum())
+    def rows_in(self, numbers: Tensor) -> int:
+        """Return the number of rows in the slates ``numbers`` (B,)."""
+        return int((self._bounds[numbers + 1] - self._bounds[numbers]).sum())
 
-    def slates(self, chosen: Tensor) -> Slates:
-        """Return the slates numbered ``chosen`` (B,)."""
+    def slates(self, numbers: Tensor) -> Slates:
+        """Return the slates ``numbers`` (B,)."""
         tables = self.tables
-        start, end = self._bounds[chosen], self._bounds[chosen + 1]  # (B,)
-        offset = torch.arange(self._slate).expand(len(chosen), -1)  # (B, L)
+        start, end = self._bounds[numbers], self._bounds[numbers + 1]  # (B,)
+        offset = torch.arange(self._slate).expand(len(numbers), -1)  # (B, L)
         valid = offset < (end - start)[:, None]
         row = (start[:, None] + offset.where(valid, 0)).flatten()  # (R,)
         item = tables.item[row].long()
         return Slates(
             user=tables.user[start].long(),
-            slate=torch.arange(len(chosen)).repeat_interleave(self._slate),
+            slate=torch.arange(len(numbers)).repeat_interleave(self._slate),
             item=item,
             modality_mask=tables.modality_mask[item],
             proxies=tables.proxies[row],
@@ -91,59 +90,62 @@ class SlateBatches:
             offset=self._offset[row],
         )
 
-    def share(self, chosen: Tensor, rank: int, processes: int) -> tuple[Tensor, float]:
-        """Return a process's part of a batch (B,), and what its mean loss weighs in the average.
+    def share(self, numbers: Tensor, rank: int, processes: int) -> tuple[Tensor, float]:
+        """Return the slate numbers of one process, and the weight of its mean loss.
 
-        Parts are contiguous and in order of rank. Weights follow the parts' rows and average to
-        one, so that the average of means over rows is the mean over the rows of the batch. A
-        process that a short batch leaves without slates gets one that weighs nothing.
+        Processes take contiguous parts of the batch ``numbers`` (B,), in order of rank. Weights are
+        proportional to the parts' rows and average to one, so that the average of the weighted
+        means is the mean over all rows of the batch. If a batch is too short to give a process a
+        slate, it takes the first one with weight 0.
         """
-        own = chosen.tensor_split(processes)[rank]
-        if len(own) == 0:
-            return chosen[:1], 0.0
-        return own, processes * self.rows_in(own) / self.rows_in(chosen)
+        process_slates = numbers.tensor_split(processes)[rank]
+        if len(process_slates) == 0:
+            return numbers[:1], 0.0
+        return process_slates, processes * self.rows_in(process_slates) / self.rows_in(numbers)
 
 
 def training_tables(dataset: Dataset, rows: Rows) -> TrainingTables:
-    """Return the dataset's tables and the given impressions as tensors."""
+    """Return the dataset's tables and its impressions ``rows`` (R,) as tensors."""
     return _tables(dataset, _records(dataset, rows))
 
 
 def warm_items(tables: TrainingTables) -> Tensor:
-    """Return whether each item (I,) has a training row; the others are cold."""
-    seen = torch.zeros(len(tables.embedding), dtype=torch.bool)
+    """Return a mask (I,) of the items with a training row; the others are cold."""
+    warm = torch.zeros(len(tables.embedding), dtype=torch.bool)
     for span in spans(len(tables.item)):
-        seen[tables.item[span].long()] = True
-    return seen
+        warm[tables.item[span].long()] = True
+    return warm
 
 
 def _by_user_and_time(
     dataset: Dataset, rows: Rows, count: Rows, **columns: NDArray[np.floating] | None
 ) -> Records:
-    """Return records of ``rows`` (R,) by user, then by time, then in the order given.
+    """Return records of ``rows`` (R,), sorted by user, then by time; ties keep their order.
 
-    ``count`` (U,) is of each user's rows. A bucket sort: a bucket takes the rows of some users,
-    about ``_BUCKET_ROWS``, and is then sorted by itself. So memory holds a bucket, and files are
-    read and written in long runs.
+    ``count`` (U,) is the number of rows of each user. A bucket sort: a bucket collects the rows of
+    consecutive users, about ``_BUCKET_ROWS``, and is then sorted. Thus memory holds one bucket at a
+    time, and files are read and written in long runs.
     """
     impressions, storage = dataset.impressions, dataset.storage
     first = count.cumsum() - count  # (U,) where a user's rows start
-    opens = np.diff(first // _BUCKET_ROWS, prepend=-1) > 0  # (U,) whether a bucket starts there
-    bucket = opens.cumsum() - 1  # (U,)
-    start = first[opens]  # (buckets,)
-    end = start.copy()  # of what a bucket holds so far
+    starts = np.diff(first // _BUCKET_ROWS, prepend=-1) > 0  # (U,) whether the user starts a bucket
+    bucket = starts.cumsum() - 1  # (U,)
+    start = first[starts]  # (buckets,)
+    end = start.copy()  # (buckets,) end of the rows collected so far
     records = storage.empty((len(rows),), _record(dataset))
     time = storage.empty((len(rows),), np.float64)
     for span in spans(len(rows)):
         order = np.argsort(bucket[impressions.user[rows[span]]], kind="stable")
-        chosen = rows[span][order]
-        told = {name: values[span][order] for name, values in columns.items() if values is not None}
-        chunk, stamps = _records(dataset, chosen, **told), impressions.timestamp[chosen]
-        home = bucket[chunk["user"]]
-        for a, z in pairwise(np.flatnonzero(np.diff(home, prepend=-1, append=-1))):
-            place = slice(end[home[a]], end[home[a]] + z - a)
-            records[place], time[place] = chunk[a:z], stamps[a:z]
-            end[home[a]] += z - a
+        ordered = rows[span][order]
+        exposure = {
+            name: values[span][order] for name, values in columns.items() if values is not None
+        }
+        chunk, stamps = _records(dataset, ordered, **exposure), impressions.timestamp[ordered]
+        row_bucket = bucket[chunk["user"]]
+        for a, z in pairwise(np.flatnonzero(np.diff(row_bucket, prepend=-1, append=-1))):
+            target = slice(end[row_bucket[a]], end[row_bucket[a]] + z - a)
+            records[target], time[target] = chunk[a:z], stamps[a:z]
+            end[row_bucket[a]] += z - a
     for a, z in zip(start, end, strict=True):
         order = np.lexsort((time[a:z], records["user"][a:z]))
         records[a:z] = records[a:z][order]
@@ -151,9 +153,9 @@ def _by_user_and_time(
 
 
 def _record(dataset: Dataset) -> np.dtype[np.void]:
-    """Return what a training row holds, side by side: a slate lies on one or two pages of a file.
+    """Return the type of a training row's record, so that a slate spans one or two pages of a file.
 
-    All fields are 4 bytes wide, so that torch can view each.
+    All fields are 4 bytes wide, so that torch can view each one.
     """
     return np.dtype(
         [
@@ -202,15 +204,15 @@ def _tables(dataset: Dataset, records: Records) -> TrainingTables:
 
 
 def _slate_bounds(count: Rows, slate: int) -> Rows:
-    """Return where slates start, and where the last one ends (slates + 1,)."""
-    slates = -(-count // slate)  # (U,) of each user
+    """Return the first row of each slate and the end of the last one (slates + 1,)."""
+    slates = -(-count // slate)  # (U,) slates of each user
     within = np.arange(slates.sum()) - np.repeat(slates.cumsum() - slates, slates)
     first = np.repeat(count.cumsum() - count, slates)
     return np.append(first + slate * within, count.sum())
 
 
 def _standardised(columns: Floats) -> Floats:
-    """Return columns (U, A) with mean 0 and deviation 1, so that units do not matter."""
+    """Return columns (U, A) with mean 0 and standard deviation 1, so that units do not matter."""
     deviation = columns.std(axis=0)
     scaled: Floats = (columns - columns.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
     return scaled

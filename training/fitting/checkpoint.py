@@ -1,4 +1,4 @@
-"""What a run has so far, in one file, replaced as a whole."""
+"""The state of an unfinished run, in one file that is replaced atomically."""
 
 from __future__ import annotations
 
@@ -16,28 +16,31 @@ from training.fitting import distributed
 class Checkpoint:
     """A file of tensors, numbers, strings and lists of them.
 
-    Of several processes each loads what the first one reads, and the first alone writes.
+    With several processes, the first one reads for all, and the first one alone writes.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def load(self) -> dict[str, Any] | None:
-        """Return what was saved last, None if nothing was; raises TrainingError if it is cut."""
+        """Return the last saved state, None if there is none.
+
+        Raises TrainingError if the file is damaged.
+        """
         path = self.path
-        saved = distributed.from_first(lambda: path.read_bytes() if path.exists() else None)
-        if saved is None:
+        content = distributed.from_first(lambda: path.read_bytes() if path.exists() else None)
+        if content is None:
             return None
         try:
-            state: dict[str, Any] = torch.load(io.BytesIO(saved), weights_only=True)
-        except Exception as error:  # a cut file raises whatever its damage happens to break
+            state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
+        except Exception as error:  # torch raises many types, depending on the damage
             raise TrainingError(
                 f"{path}: the checkpoint cannot be read; remove it to train anew"
             ) from error
         return state
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write ``state`` under another name, sync it, and move it into place."""
+        """Replace the file: write another one, sync it, and rename it."""
         if not distributed.is_first():
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,15 @@
 """Data-parallel training: ``torchrun --nproc-per-node 2 -m training train ...``.
 
-Every process holds the whole net and takes its share of each batch; gradients are averaged. The
-first process alone validates, writes and prints. With one process nothing here does anything.
-``--max-restarts`` goes on from the last checkpoint after a death; over several machines restart
-counts may come to differ between them, so give torchrun TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1.
+Each process holds the whole net and trains on its share of each batch; gradients are averaged. Only
+the first process validates, writes and prints. With one process, this module has no effect. With
+``--max-restarts``, training resumes from the last checkpoint after a process dies. On several
+machines, set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 for torchrun, since their restart counts may come
+to differ.
 
-Averages come out as on one process wherever the loss is a mean over rows. What a loss computes
-within a batch otherwise, it computes within the share of its process: the exposure term's softmax
-and CLUB's bound see the rows of the share alone, SNIPS normalises by its weights, means over slates
-weigh a slate by the rows of its share, and a sum over rows counts as the mean of the shares' sums.
+A loss that is a mean over rows averages to its value on one process. Other terms are computed
+within the share of a process: the softmax of the exposure loss and CLUB's bound use the rows of the
+share alone, SNIPS normalises by the share's weights, a mean over slates weighs a slate by the rows
+of its share, and a sum over rows becomes the mean of the shares' sums.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from training.nets.base import FrontNet, Slates
 
-# A process that dies closes its connections, which the others notice at once. These are for a
-# machine that vanishes: between steps, and while the first process works alone.
+# A process that dies closes its connections, and the others fail at once. These timeouts are for a
+# machine that vanishes: during a step, and while the first process works alone.
 _STEP_TIMEOUT = timedelta(minutes=10)
 _ALONE_TIMEOUT = timedelta(days=1)
 
@@ -37,25 +38,25 @@ T = TypeVar("T")
 
 
 class _Groups:
-    alone: dist.ProcessGroup | None = None  # where the others wait for the first
+    alone: dist.ProcessGroup | None = None  # in it the others wait for the first process
 
 
 def launched() -> bool:
-    """Return whether this is one of several processes, by torchrun's environment."""
+    """Return whether torchrun started this as one of several processes."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 @contextmanager
 def processes() -> Iterator[None]:
-    """Join the processes of this run; on leaving, all wait until the first is through."""
+    """Join the processes of this run; at the end of the block, all wait for the first one."""
     if not launched():
         yield
         return
-    # By where a tensor lies; gloo alone knows the CPU.
+    # The backend depends on a tensor's device; only gloo supports the CPU.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     store, rank, size = next(rendezvous("env://", timeout=_STEP_TIMEOUT))
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        # torchrun's store outlives a restart, with the addresses of dead processes in it.
+        # torchrun's store survives a restart and still holds the addresses of dead processes.
         attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
         store = dist.PrefixStore(attempt, store)  # type: ignore[attr-defined]  # not in the stubs
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_STEP_TIMEOUT)
@@ -71,7 +72,7 @@ def processes() -> Iterator[None]:
 
 
 def rank() -> int:
-    """Return the number of this process, from 0."""
+    """Return the rank of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -86,19 +87,19 @@ def is_first() -> bool:
 
 
 def from_first(compute: Callable[[], T]) -> T:
-    """Return what ``compute`` gives on the first process; the others wait for it."""
+    """Return the value of ``compute`` on the first process; the others wait for it."""
     if world_size() == 1:
         return compute()
-    box = [compute() if is_first() else None]
-    dist.broadcast_object_list(box, src=0, group=_Groups.alone)
-    return box[0]  # type: ignore[return-value]  # filled by the first
+    values = [compute() if is_first() else None]
+    dist.broadcast_object_list(values, src=0, group=_Groups.alone)
+    return values[0]  # type: ignore[return-value]  # set by the first process
 
 
 def parallel_loss(net: FrontNet) -> Callable[[Slates], Tensor]:
-    """Return the loss of ``net``; over several processes its gradients are averaged over them."""
+    """Return the loss of ``net``; its gradients are averaged over the processes."""
     if world_size() == 1:
         return net.loss
-    # A net may leave weights unused, the same ones at every step; its buffers are constants.
+    # A net may have unused weights, the same ones at each step; its buffers are constants.
     return DistributedDataParallel(_Loss(net), static_graph=True, forward_sync_buffers=False)
 
 

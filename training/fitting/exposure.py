@@ -1,4 +1,4 @@
-"""Exposure of training rows, for debiasing losses: propensities, and a teacher's offsets."""
+"""The exposure of training rows, for debiasing losses: propensities and a teacher's offsets."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from training.fitting.fitted_net import FittedNet
 def propensities(dataset: Dataset, rows: Rows, floor: float) -> Floats:
     """Return P(exposure) of impressions ``rows`` (R,), in [floor, 1].
 
-    As logged, where the dataset has it; else (n_i / max n)^.5 of the item's impressions among
-    ``rows``, the recipe of Saito et al., WSDM 2020.
+    The logged propensity if the dataset has it; else (n_i / max n)^.5 with n_i the item's
+    impressions among ``rows``, after Saito et al., WSDM 2020.
     """
     impressions = dataset.impressions
     if impressions.propensity is not None:
@@ -27,10 +27,10 @@ def propensities(dataset: Dataset, rows: Rows, floor: float) -> Floats:
 
 
 def exposure_offset(teacher: FittedNet, *, draws: int, seed: int) -> Floats:
-    """Return what exposure adds to the logits of the training rows (R,), by ``teacher``.
+    """Return the part of the training rows' logits (R,) that exposure explains, by ``teacher``.
 
-    Its logit at w = 1 with the row's own proxies, less the mean over ``draws`` of the logit with
-    those of random rows (backdoor averaging), centred. Our reconstruction.
+    The teacher's logit at w = 1 with the row's proxies, minus its mean over ``draws`` of the
+    proxies of random rows (backdoor adjustment), centred. Our reconstruction.
     """
     rng = np.random.default_rng(seed)
     one = np.array([1.0])
@@ -47,7 +47,7 @@ def exposure_offset(teacher: FittedNet, *, draws: int, seed: int) -> Floats:
 def shuffled_proxies(
     dataset: Dataset, rows: Rows, donors: Rows, rng: np.random.Generator
 ) -> Dataset:
-    """Return the dataset with impressions ``rows`` wearing the proxies of random ``donors``."""
+    """Return the dataset whose impressions ``rows`` have the proxies of random ``donors``."""
     proxies = dataset.impressions.proxies.copy()
     proxies[rows] = dataset.impressions.proxies[rng.choice(donors, len(rows))]
     return dataset.with_proxies(proxies)

@@ -1,4 +1,4 @@
-"""A net with the data that it was fitted to: every measurement and the export start here."""
+"""A net with the data it was fitted to. Measurements and the export use its methods."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from training.nets.base import FrontNet, with_learned
 
 TOP = 10
 USERS = 1_000
-_PAIRS = 4_000_000  # of user and item to score a tradeoff: a large catalogue gets fewer users
+_PAIRS = 4_000_000  # of a user and an item to score per tradeoff; limits users of large catalogues
 _CHUNK_ITEMS = 65_536
 _CHUNK_ROWS = 65_536
 
 
 @dataclass(frozen=True)
 class FittedNet:
-    """A net, its dataset and split, and what fitting found.
+    """A net, its dataset and split, its calibration, and the history of its training.
 
-    warm (I,) bool: items with a training row, which keep what was learned of their id; the others
-    are cold. All scores come from the modules that get exported.
+    warm (I,) bool: items with a training row. Only they keep the features learned for their id.
+    All scores come from the modules that are exported.
     """
 
     net: FrontNet
@@ -43,9 +43,9 @@ class FittedNet:
 
     @torch.inference_mode()
     def score_rows(self, rows: Rows, tradeoffs: Floats, users: Tensor | None = None) -> Floats:
-        """Return logits (T, R) of impressions ``rows``, with proxies as of each row's time.
+        """Return logits (T, R) of impressions ``rows`` (R,), with the proxies of each row's time.
 
-        ``users`` (users, U) replace the net's own user vectors.
+        tradeoffs (T,); ``users`` (users, U) replace the net's user vectors.
         """
         net, dataset = self.net, self.dataset
         net.eval()
@@ -68,7 +68,7 @@ class FittedNet:
 
     @torch.inference_mode()
     def item_states(self) -> Tensor:
-        """Return the states (I, S) of all items with their current proxies, as the service does."""
+        """Return the states (I, S) of all items with their current proxies, as in the service."""
         net, dataset = self.net, self.dataset
         net.eval()
         columns = (
@@ -85,9 +85,9 @@ class FittedNet:
 
     @torch.inference_mode()
     def user_vectors_by_history(self, users: Rows, rows: Rows) -> Tensor:
-        """Return user vectors (users, U); ``users`` are encoded by their clicks among ``rows``.
+        """Return user vectors (users, U), those of ``users`` from their clicks among ``rows``.
 
-        The service encodes a user without a record this way; without clicks, the average user.
+        The service encodes a cold user this way; no clicks give the average user.
         """
         vectors = self.net.user_vectors().clone()
         states = self.item_states()
@@ -104,7 +104,7 @@ class FittedNet:
     def rank_catalogue(self, users: Rows, tradeoffs: Floats, k: int = TOP) -> tuple[Rows, Floats]:
         """Return the best k items (T, U, K) of the catalogue, best first, and their logits.
 
-        Nothing is excluded: neither what a user clicked before nor what was never exposed.
+        No item is excluded, not even those that the user clicked or that were never exposed.
         """
         net, states = self.net, self.item_states()
         vectors = net.user_vectors()[torch.from_numpy(users)]
@@ -119,10 +119,10 @@ class FittedNet:
 
     @torch.inference_mode()
     def catalogue_scores(self) -> Callable[[float], Scores]:
-        """Return, for a tradeoff, a function from user rows (B,) to logits of all items (B, I)."""
+        """Return a function of a tradeoff: its scores, from user rows (B,) to logits (B, I)."""
         net, states, vectors = self.net, self.item_states(), self.net.user_vectors()
 
-        def at(tradeoff: float) -> Scores:
+        def at_tradeoff(tradeoff: float) -> Scores:
             w = _tensor(tradeoff)
 
             @torch.inference_mode()
@@ -131,13 +131,13 @@ class FittedNet:
 
             return score
 
-        return at
+        return at_tradeoff
 
     @torch.inference_mode()
     def log_examination(self, rows: Rows) -> Floats | None:
-        """Return log P(examined) (R,) of the positions of ``rows``; None where it is unknown.
+        """Return log P(examined) (R,) at the positions of ``rows``; None if it is unknown.
 
-        A position below all that were trained on counts as the lowest of those.
+        A position below the lowest trained one has the value of the lowest.
         """
         log_theta, position = self.net.log_examination(), self.dataset.impressions.position
         if position is None or log_theta is None:
@@ -147,7 +147,10 @@ class FittedNet:
 
 
 def sample_users(users: Rows, items: int, *, most: int = USERS) -> Rows:
-    """Return up to ``most`` of the distinct ``users``, the same ones for every training."""
+    """Return up to ``most`` of the distinct ``users``, ascending; equal for every training.
+
+    For a catalogue of many ``items`` they are fewer.
+    """
     distinct = np.unique(users)
     count = min(len(distinct), most, max(_PAIRS // items, 1))
     return np.sort(np.random.default_rng(0).choice(distinct, count, replace=False))

@@ -1,4 +1,4 @@
-"""The code of a run: its commit, and a digest of the sources that a module can reach."""
+"""The code of a run: its commit, and a digest of the sources that a module imports."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 _PACKAGES = ("training", "service")
-_LIBRARIES = ("numpy", "scikit-learn", "scipy", "torch")  # figures may change with them
+_LIBRARIES = ("numpy", "scikit-learn", "scipy", "torch")  # their versions may change figures
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A git commit; ``dirty`` where tracked files differ from it."""
+    """A git commit; ``dirty`` if tracked files differ from it."""
 
     sha: str
     dirty: bool
@@ -27,7 +27,7 @@ class Commit:
 
 @functools.cache
 def commit() -> Commit | None:
-    """Return the commit of the image or checkout that this code runs from, None without one."""
+    """Return the commit of this code's image or checkout; None if it has none."""
     described = os.environ.get("PARETORANK_COMMIT") or _describe()
     if not described:
         return None
@@ -36,7 +36,7 @@ def commit() -> Commit | None:
 
 
 def _describe() -> str:
-    """Return the commit of the checkout, followed by ``-dirty`` where files were changed."""
+    """Return the commit of the checkout, with ``-dirty`` if tracked files differ from it."""
     folder = str(Path(__file__).parent)
     command = ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
@@ -48,11 +48,11 @@ def _describe() -> str:
 
 @functools.cache
 def source_digest(module: str) -> str:
-    """Return the SHA-256 of all that a run in ``module`` depends on, as hex.
+    """Return the SHA-256, as hex, of all code that a run in ``module`` depends on.
 
-    These are the project's modules that it imports, directly or not, with their packages; the
-    packaged configurations; and the versions of the libraries that compute. Nothing else of the
-    checkout counts, so a changed README leaves results valid.
+    It covers the project's modules that ``module`` imports, directly or not, with their packages;
+    the packaged configurations; and the versions of the computing libraries. It covers no other
+    file, so a changed README leaves results valid.
     """
     digest = hashlib.sha256()
     for name, path in sorted(_reachable(module).items()):
@@ -65,7 +65,7 @@ def source_digest(module: str) -> str:
 
 
 def _reachable(module: str) -> dict[str, Path]:
-    """Return the project's modules that ``module`` imports, itself included, with their files."""
+    """Return the project's modules that ``module`` imports, including itself, with their files."""
     reached: dict[str, Path] = {}
     waiting = [module]
     while waiting:
@@ -78,7 +78,7 @@ def _reachable(module: str) -> dict[str, Path]:
 
 
 def _imports(path: Path) -> Iterator[str]:
-    """Yield every dotted name that a file may import: modules, and names that may be modules."""
+    """Yield the dotted names that a file imports: modules, and names that may be modules."""
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -93,12 +93,12 @@ def _is_module(name: str) -> bool:
         return False
     try:
         return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # a name of a module, not a module
+    except ModuleNotFoundError:  # a name inside a module
         return False
 
 
 def _source(module: str) -> Path:
     spec = importlib.util.find_spec(module)
-    assert spec is not None  # noqa: S101  # ``_is_module`` saw to it
+    assert spec is not None  # noqa: S101  # by ``_is_module``
     assert spec.origin is not None  # noqa: S101  # every package has an __init__.py
     return Path(spec.origin)

@@ -1,4 +1,4 @@
-"""The run store: a run's results and checkpoints, named by its data, options and sources."""
+"""The run store: results and checkpoints of runs, keyed by data, options, seed and sources."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class RunKey:
-    """One run: ``options`` (JSON values) on the data with this fingerprint, at one seed."""
+    """The key of a run: its ``options`` (JSON values), its seed and its data's fingerprint."""
 
     name: str
     seed: int
@@ -44,16 +44,16 @@ class RunKey:
 
 @dataclass(frozen=True)
 class RunStore:
-    """A folder of results. A result is computed once for its key and the sources that it needs.
+    """A folder of results. A result is computed once per key and digest of its sources.
 
-    The sources are those that the computing function's module can reach: results go stale with
-    the code that made them, and with no other file.
+    Its sources are those that the computing function's module imports. A change of them makes the
+    result stale; a change of any other file does not.
     """
 
     folder: Path
 
     def path(self, key: RunKey, result: str, module: str, suffix: str) -> Path:
-        """Return the file of one result that ``module`` computes: equal names, equal contents."""
+        """Return the file of the result that ``module`` computes; equal inputs give equal paths."""
         identity = [key.fingerprint, dict(key.options), source_digest(module)]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         return self.folder / f"{key.name}-{key.seed}-{digest}-{result}.{suffix}"
@@ -61,7 +61,7 @@ class RunStore:
     def result(
         self, key: RunKey, name: str, schema: type[Result], compute: Callable[[], Result]
     ) -> Result:
-        """Return the result ``name`` of a run; ``compute`` is called where it is not here yet."""
+        """Return the result ``name`` of a run, stored or else computed by ``compute``."""
         path = self.path(key, name, compute.__module__, "json")
         if not path.exists():
             log.info("%s of %s, seed %d", name, key.name, key.seed)
@@ -69,12 +69,12 @@ class RunStore:
         return schema.model_validate_json(path.read_bytes())
 
     def arrays(self, key: RunKey, name: str, compute: Callable[[], Arrays]) -> Arrays:
-        """Return the arrays ``name`` of a run; ``compute`` is called where they are not here."""
+        """Return the arrays ``name`` of a run, stored or else computed by ``compute``."""
         path = self.path(key, name, compute.__module__, "npz")
         if not path.exists():
             log.info("%s of %s, seed %d", name, key.name, key.seed)
             content = io.BytesIO()
-            np.savez(content, **compute())  # type: ignore[arg-type]  # names, not its flag
+            np.savez(content, **compute())  # type: ignore[arg-type]  # no array is named as its flag
             self._write(path, content.getvalue())
         with np.load(path) as arrays:
             return dict(arrays)
@@ -93,7 +93,7 @@ def over_seeds(
     schema: type[Result],
     measure: Callable[[Config], Result],
 ) -> list[Result]:
-    """Return the result ``name`` of ``seeds`` runs, from ``config.seed`` on."""
+    """Return the result ``name`` of ``seeds`` runs, at seeds from ``config.seed`` on."""
     results = []
     for seed in range(config.seed, config.seed + seeds):
         run = config.model_copy(update={"seed": seed})

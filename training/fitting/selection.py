@@ -1,4 +1,4 @@
-"""The selection rule of early stopping, on validation rows alone."""
+"""The selection rule of early stopping. It uses validation rows alone."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _CELL_BINS = 8
 
 
 def selection_rule(fitting: FittedNet) -> Callable[[], float]:
-    """Return the value of the net as it stands, higher being better.
+    """Return a function that computes the validation value of the net as it is; higher is better.
 
-    With skips: the mean of AUC at w = 1, and at w = 0 of the AUC of pairs that share a cell of
-    proxy bins and position, where exposure cannot tell the two apart. With clicks alone: recall
-    of validation positives at w = 1.
+    With skips: the mean of two AUCs. One is of all rows at w = 1. The other is at w = 0, of pairs
+    of rows with the same proxy bins and position, whose labels exposure cannot explain. With clicks
+    alone: recall of validation positives at w = 1.
     """
     if positives_only(fitting.dataset):
         return _recall(fitting)
@@ -31,15 +31,15 @@ def selection_rule(fitting: FittedNet) -> Callable[[], float]:
 
     def value() -> float:
         debiased, logged = fitting.score_rows(rows, np.array([0.0, 1.0]))
-        within = gauc(cell, label, debiased, weight="pairs")
-        overall = auc(label, logged)
-        return float(np.nanmean([overall, within]))
+        within_auc = gauc(cell, label, debiased, weight="pairs")
+        overall_auc = auc(label, logged)
+        return float(np.nanmean([overall_auc, within_auc]))
 
     return value
 
 
 def _exposure_cells(dataset: Dataset, rows: Rows) -> Rows:
-    """Return each row's cell (R,): rows of a cell have their proxies and position in one bin."""
+    """Return the cell (R,) of each row; rows of one cell share all bins of proxies and position."""
     impressions = dataset.impressions
     cell = np.zeros(len(rows), np.int64)
     columns = list(impressions.proxies[rows].T)

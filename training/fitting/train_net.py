@@ -1,4 +1,4 @@
-"""From a dataset and a configuration to a fitted net."""
+"""The training of one net: from a dataset and a configuration to a fitted net."""
 
 from __future__ import annotations
 
@@ -23,13 +23,17 @@ from training.fitting.selection import selection_rule
 from training.fitting.trainer import fit
 from training.nets.registry import architecture, build_net
 
-_TEACHER = "cp2rec"  # the configuration of the teacher, unless the net's options name another
+_TEACHER = "cp2rec"  # the teacher's configuration, unless the net's options name another
 
 
 def train_net(
     dataset: Dataset, config: Config, runs: RunStore, *, stop_after: int | None = None
 ) -> FittedNet:
-    """Fit the net of ``config``; a checkpoint of the same run in ``runs`` is resumed."""
+    """Return the fitted net of ``config``; a checkpoint of the same run in ``runs`` is resumed.
+
+    After ``stop_after`` evaluations the run ends early. Raises ConfigError if the net needs skips
+    and the dataset has none.
+    """
     clicks_alone = positives_only(dataset)
     if clicks_alone and not architecture(config.net).learns_from_clicks_alone:
         raise ConfigError(
@@ -65,7 +69,7 @@ def train_net(
 
 
 def _calibrated(fitted: FittedNet) -> FittedNet:
-    """Scale the exposure term and calibrate w = 1, both on validation rows."""
+    """Return the net with its exposure term scaled and w = 1 calibrated, on validation rows."""
     rows, ends = fitted.split.validation, np.array([0.0, 1.0])
     label = fitted.dataset.impressions.label[rows]
     if fitted.net.scalable:
@@ -76,26 +80,26 @@ def _calibrated(fitted: FittedNet) -> FittedNet:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The files that an interrupted run is resumed from."""
+    """The files from which an interrupted run resumes."""
 
     training: Path
     preparation: Path
 
     @classmethod
     def of(cls, dataset: Dataset, config: Config, runs: RunStore) -> Checkpoints:
-        """Return the files of one training of ``config`` on ``dataset``."""
+        """Return the files of the training of ``config`` on ``dataset``."""
         key = RunKey.of(dataset, config)
         names = ("checkpoint", "preparation")
         return cls(*(runs.path(key, name, __name__, "pt") for name in names))
 
     def remove(self) -> None:
-        """Forget the run: the next one starts anew."""
+        """Remove the files, so that the next run starts anew."""
         for path in (self.training, self.preparation):
             path.unlink(missing_ok=True)
 
 
 def _exposure(dataset: Dataset, config: Config, split: Split, runs: RunStore) -> dict[str, Floats]:
-    """Return the exposure columns (R,) that the net's loss needs, one value a training row."""
+    """Return the exposure column (R,) of the training rows that the net's loss needs, if any."""
     if config.exposure is None or config.net.exposure == "nothing":
         return {}
     if config.net.exposure == "propensity":
@@ -105,7 +109,7 @@ def _exposure(dataset: Dataset, config: Config, split: Split, runs: RunStore) ->
 
 
 def _offset(dataset: Dataset, teacher: Config, draws: int, runs: RunStore) -> Floats:
-    """Return the teacher's offsets (R,) of the training rows; equal teachers are trained once."""
+    """Return the teacher's offsets (R,) of the training rows; equal teachers train once."""
 
     def compute() -> dict[str, Floats]:
         fitted = train_net(dataset, teacher, runs)
@@ -115,7 +119,7 @@ def _offset(dataset: Dataset, teacher: Config, draws: int, runs: RunStore) -> Fl
 
 
 def _teacher(config: Config) -> Config:
-    """Return the configuration of the net whose offsets this one learns from."""
+    """Return the configuration of the teacher of ``config``."""
     if config.net.teacher is not None:
         return Config(**{**dict(config), "net": config.net.teacher, "exposure": None})
     update = {"seed": config.seed, "split": config.split}

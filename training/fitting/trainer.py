@@ -1,4 +1,4 @@
-"""The training loop: epochs of slates, early stopping on validation, checkpoints to resume from."""
+"""The training loop: epochs of slates, early stopping on validation, checkpoints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from training.nets.base import FrontNet
 
 @dataclass(frozen=True)
 class Fit:
-    """The validation values of a training: the best one, its evaluation, and all of them."""
+    """Validation values of a training: the best one, its index, their number, and all of them."""
 
     best: float
     best_evaluation: int
@@ -44,14 +44,14 @@ def fit(
     checkpoint: Path,
     stop_after: int | None = None,
 ) -> Fit:
-    """Train ``net`` in place and leave it at its best evaluation, higher being better.
+    """Train ``net`` in place; it ends with the weights of its best evaluation (higher is better).
 
-    Every evaluation writes ``checkpoint`` atomically; where it exists, training goes on from it
-    and ends at the same weights as if it had never stopped. ``stop_after`` evaluations ends a
-    run early, as an interruption would.
+    Each evaluation writes ``checkpoint`` atomically. If it exists, training resumes from it and
+    ends with the same weights as an uninterrupted run. After ``stop_after`` evaluations the run
+    ends early, as if interrupted. Raises TrainingError if the loss becomes NaN or infinite.
 
-    Of several processes each calls this and ends at the same weights; the first alone validates,
-    writes and shows progress. A checkpoint is of a run, whatever its number of processes.
+    With several processes, each one calls this and ends with the same weights; only the first
+    validates, writes and shows progress. A checkpoint resumes with any number of processes.
     """
     optimizer = torch.optim.Adam(net.parameters(), lr=options.lr, fused=True)
     steps = len(batches) * options.epochs
@@ -60,10 +60,10 @@ def fit(
         optimizer, lambda step: math.exp(decay * min(step, steps) / max(steps, 1))
     )
     state = _State(net, optimizer, schedule)
-    kept = Checkpoint(checkpoint)
-    saved = kept.load()
-    if saved is not None:
-        state.load(saved)
+    store = Checkpoint(checkpoint)
+    snapshot = store.load()
+    if snapshot is not None:
+        state.load(snapshot)
         if state.waited() >= options.patience:
             return state.finish()
     loss_of = distributed.parallel_loss(net)
@@ -80,26 +80,26 @@ def fit(
     ) as bar:
         bar.update(batches.rows * state.epoch)
         for epoch in range(state.epoch, options.epochs):
-            # One generator an epoch: the order is known without replaying earlier ones.
+            # One generator per epoch: its order does not depend on earlier epochs.
             order = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-            for index, chosen in enumerate(batches.deal(order), 1):
+            for index, numbers in enumerate(batches.deal(order), 1):
                 if epoch == state.epoch and index <= state.batch:
-                    continue  # done before the checkpoint
+                    continue  # trained before the checkpoint
                 net.train()
                 optimizer.zero_grad(set_to_none=True)
-                own, weight = batches.share(chosen, rank, processes)
-                loss = loss_of(batches.slates(own))
+                process_slates, weight = batches.share(numbers, rank, processes)
+                loss = loss_of(batches.slates(process_slates))
                 if not torch.isfinite(loss):
                     raise TrainingError(f"the loss became {loss.item()}; lower train.lr")
                 (loss * weight).backward()
                 optimizer.step()
                 schedule.step()
-                bar.update(batches.rows_in(chosen))
+                bar.update(batches.rows_in(numbers))
                 last = index == len(batches)
                 if last or (index % every == 0 and index // every < options.evaluations):
                     state.epoch, state.batch = (epoch + 1, 0) if last else (epoch, index)
                     state.note(distributed.from_first(validate))
-                    kept.save(state.snapshot())
+                    store.save(state.snapshot())
                     _seed_further_processes(seed, len(state.history))
                     bar.set_postfix(loss=f"{loss.item():.4f}", valid=f"{state.history[-1]:.4f}")
                     if state.waited() >= options.patience or len(state.history) == stop_after:
@@ -108,9 +108,9 @@ def fit(
 
 
 def _seed_further_processes(seed: int, evaluations: int) -> None:
-    """Let each process but the first draw numbers of its own, the same ones after a restart.
+    """Seed all processes but the first, each differently, and equally after a restart.
 
-    The first goes on with its own, which the checkpoint keeps.
+    The first process keeps its random state, which the checkpoint holds.
     """
     if not distributed.is_first():
         sequence = np.random.SeedSequence([seed, distributed.rank(), evaluations])
@@ -118,7 +118,7 @@ def _seed_further_processes(seed: int, evaluations: int) -> None:
 
 
 class _State:
-    """Everything that a resumed run needs to go on as if it had never stopped."""
+    """The full state of a training: a resumed run equals an uninterrupted one."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""How well scores tell clicks on one axis of a front, with errors by bootstrap over users."""
+"""Accuracy of scores on one side of a front, with errors by bootstrap over users."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ TOP = 10
 
 @dataclass(frozen=True)
 class Sample:
-    """Labels (R,) of some rows, each row's user as a group (R,) in [0, G), and redraws of users.
+    """The rows of one side, and B bootstrap redraws of their users.
 
-    weights (B, G): how often each user is drawn; the same draws serve every metric and tradeoff.
+    label (R,) 0 or 1; group (R,) in [0, G): the user of each row; weights (B, G): the number of
+    times that a redraw contains each user. All metrics and tradeoffs share the redraws.
     """
 
     label: Floats
@@ -36,35 +37,38 @@ class Sample:
     def draw(
         cls, dataset: Dataset, rows: Rows, replicates: int, rng: np.random.Generator
     ) -> Sample:
-        """Draw the users of ``rows`` anew, with replacement, ``replicates`` times."""
+        """Return the sample of ``rows`` (R,); its users are redrawn ``replicates`` times."""
         users, group = np.unique(dataset.impressions.user[rows], return_inverse=True)
         weights = rng.multinomial(len(users), np.full(len(users), 1 / len(users)), replicates)
         return cls(dataset.impressions.label[rows], group, weights.astype(np.float32))
 
     def aucs(self, score: Floats) -> NDArray[np.float64]:
-        """Return the AUC (B,) of scores (R,) in each redraw."""
+        """Return the AUC (B,) of scores (R,) in each redraw; NaN if it holds one label only."""
         return auc_replicates(self.label, score, self.group, self.weights)
 
     def auc(self, score: Floats) -> Estimate:
-        """Return the AUC of scores (R,), which must see both labels."""
+        """Return the AUC of scores (R,) with its error; the sample must hold both labels."""
         return bootstrapped(auc(self.label, score), self.aucs(score))
 
     def means(
         self, total: Floats | Rows, count: Floats | Rows, users: Rows | slice = slice(None)
     ) -> Floats:
-        """Return sums over counts (B, ...) of the totals (G, ...) of ``users`` in each redraw."""
+        """Return the ratio of summed ``total`` to summed ``count`` (B, ...) in each redraw.
+
+        total, count (G', ...) of ``users`` (G',), by default of all.
+        """
         weights = self.weights[:, users]
-        with np.errstate(invalid="ignore"):  # a draw may hold no group that counts
+        with np.errstate(invalid="ignore"):  # a redraw may contain none of these users
             return np.asarray((weights @ total).T / (weights @ count)).T
 
 
 def row_metrics(
     sample: Sample, logit: Floats, calibration: Calibration
 ) -> tuple[dict[str, Estimate], Floats]:
-    """Return what logits (R,) reach on a sample, and the AUC's replicates (B,).
+    """Return the metrics of logits (R,) on a sample by name, and the AUC's replicates (B,).
 
-    auc; logloss of the calibrated probability, in nats; and of each user's own rows, users with
-    one label left out: gauc, weighted by rows, ndcg_at_10 and recall_at_10, every user alike.
+    auc; logloss of the calibrated probability, in nats; and, within users that have both labels,
+    gauc, weighted by rows, and ndcg_at_10 and recall_at_10, each user with equal weight.
     """
     label, group = sample.label, sample.group
     scaled = scaled_logit(calibration, logit)
@@ -90,10 +94,10 @@ def row_metrics(
 def logged_metrics(
     sample: Sample, logit: Floats, calibration: Calibration, log_theta: Floats | None
 ) -> dict[str, Estimate]:
-    """Return what is told of logged rows alone.
+    """Return the metrics of the logged side alone, by name, for logits (R,).
 
-    ece: expected calibration error of the calibrated probability. auc_with_position, where
-    ``log_theta`` (R,) is known: AUC of P(click at k) = theta_k sigmoid(logit).
+    ece: expected calibration error of the calibrated probability. auc_with_position, only with
+    ``log_theta`` (R,): AUC of P(click at position k) = theta_k sigmoid(logit).
     """
     probability = expit(scaled_logit(calibration, logit))
     cell = sample.group * CALIBRATION_BINS + mass_bins(probability, CALIBRATION_BINS)

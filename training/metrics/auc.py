@@ -1,4 +1,4 @@
-"""Accuracy of scores against labels, what a ranking shows, and the geometry of a front."""
+"""AUC over all rows, within users, and in bootstrap replicates."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from training.metrics.user_rows import UserRows
 
 
 def auc(label: Floats, score: Floats) -> float:
-    """Return the probability that a click outscores a skip, ties counting half; NaN if one-sided.
+    """Return the probability that a click outscores a skip, ties counting half.
 
-    label (R,) 0 or 1, score (R,) in any unit.
+    label (R,) 0 or 1, score (R,) in any unit. NaN if all labels are equal.
     """
     clicks = int(label.sum())
     skips = len(label) - clicks
@@ -30,8 +30,8 @@ def gauc(
 ) -> float:
     """Return the mean AUC within users, weighted by their impressions (Zhu et al., KDD 2017).
 
-    Users whose labels are all alike have none and do not count; NaN if no user counts. Any other
-    grouping may stand in for users; ``pairs`` weights by pairs of a click and a skip.
+    A user whose labels are all equal is left out; NaN if no user remains. ``user`` (R,) may be any
+    grouping of the rows. ``pairs`` weights a user by its pairs of a click and a skip.
     """
     _, aucs, rows, pairs = auc_by_user(user, label, score)
     if not len(aucs):
@@ -42,9 +42,9 @@ def gauc(
 def auc_by_user(
     user: Rows, label: Floats, score: Floats
 ) -> tuple[Rows, NDArray[np.float64], Rows, NDArray[np.float64]]:
-    """Return users (G,) that have both labels, their AUC, impressions, and click-skip pairs."""
+    """Return the users (G,) with both labels, their AUC, impressions and click-skip pairs (G,)."""
     rows = UserRows.of(user, label, score)
-    # Mean rank of each run of equal scores of one user, from 1 within the user.
+    # Ranks start at 1 within a user; equal scores of a user share their mean rank.
     rank = rows.run_mean(rows.ascending + 1.0)
     clicks = np.bincount(rows.group, rows.label)
     pairs = clicks * (rows.count - clicks)
@@ -56,14 +56,14 @@ def auc_by_user(
 def auc_replicates(
     label: Floats, score: Floats, group: Rows, weights: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Return the AUC (B,) of B reweightings of the groups; weights (B, G), group (R,) in [0, G).
+    """Return the AUC (B,) under B weightings of the groups; weights (B, G), group (R,) in [0, G).
 
-    With multinomial weights over users this is the bootstrap that keeps a user's rows together.
-    A one-sided reweighting gives NaN.
+    With multinomial weights of users it is the bootstrap over users. NaN where one label has no
+    weight.
     """
     order = np.argsort(score, kind="stable")
     label, score, group = label[order].astype(np.float64), score[order], group[order]
-    last = np.flatnonzero(np.r_[score[1:] != score[:-1], True])  # of each run of ties
+    last = np.flatnonzero(np.r_[score[1:] != score[:-1], True])  # last row of each run of ties
     run = np.repeat(np.arange(len(last)), np.diff(np.r_[-1, last]))
     result = np.empty(len(weights))
     for replicate, weight in enumerate(weights):

@@ -1,4 +1,4 @@
-"""Means with their standard errors, as the contract writes them."""
+"""Means with their standard errors, in the contract's form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from training.arrays import Floats
 
 
 def mean_and_se(values: Floats) -> Estimate:
-    """Return the mean of values (S,) and its standard error, None for a single one."""
+    """Return the mean of values (S,) with its standard error, which is None for a single value."""
     return Estimate(mean=float(values.mean()), se=finite(standard_error(values)))
 
 
@@ -21,10 +21,10 @@ def standard_error(values: Floats) -> Floats:
 
 
 def bootstrapped(mean: float, replicates: Floats) -> Estimate:
-    """Return a mean with the deviation of its replicates (B,), None where one is undefined."""
+    """Return a mean with the standard deviation of its replicates (B,); None if one is NaN."""
     return Estimate(mean=mean, se=finite(replicates.std(ddof=1)))
 
 
 def finite(value: np.floating | Floats) -> float | None:
-    """Return a float, None for NaN and infinity."""
+    """Return the value as a float; None for NaN and infinity."""
     return float(value) if np.isfinite(value) else None

@@ -1,9 +1,9 @@
-"""Ranking the whole catalogue for each user: what the held-out positives of a split tell of it.
+"""Metrics of rankings of the whole catalogue, by the held-out positives of each user.
 
-The protocol is that of the multimedia line (MMSSL, Wei et al., WWW 2023; DiffMM, Jiang et al., ACM
-MM 2024) and of LightGCN before it: a user's training positives are taken out of the ranking, and
-those alone. Validation positives stay in while testing, so that figures compare with published
-ones.
+The protocol is that of LightGCN and of multimedia recommenders after it (MMSSL, Wei et al., WWW
+2023; DiffMM, Jiang et al., ACM MM 2024): a ranking leaves out the user's training positives, and no
+other item. In a test, validation positives stay in the ranking, so that figures compare with
+published ones.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TOP = 20
 AXIS, TAIL_AXIS = f"recall_at_{TOP}", f"ood_recall_at_{TOP}"
 MATCHED_RANKS = 100
 REPLICATES = 200
-_PAIRS = 4_000_000  # of user and item scored at a time
+_PAIRS = 4_000_000  # of a user and an item, scored at a time
 
 Scores = Callable[[Rows], Floats]  # users (B,) -> scores (B, I)
 HeldOut = Literal["validation", "test"]
@@ -35,9 +35,9 @@ HeldOut = Literal["validation", "test"]
 
 @dataclass(frozen=True)
 class RankingTask:
-    """Who liked what: ``positives`` of each split, (U, I) True, and training positives an item.
+    """The positives (U, I) of each split, and the number of training positives of each item.
 
-    A held-out positive that is a training positive too is left out: it can not be ranked.
+    A held-out positive that is also a training positive is left out, as rankings leave it out.
     """
 
     users: int
@@ -47,31 +47,31 @@ class RankingTask:
 
     @classmethod
     def of(cls, dataset: Dataset, split: Split) -> RankingTask:
-        """Take the clicked rows of each split; repeated ones count once."""
+        """Return the clicked pairs of user and item of each split; a repeated pair counts once."""
         users, items = len(dataset.user_ids), len(dataset.item_ids)
         impressions = dataset.impressions
-        trained = np.empty(0, np.int64)
+        train_pairs = np.empty(0, np.int64)
         positives = {}
         for name in SPLITS:
             rows = getattr(split, name)
             rows = rows[impressions.label[rows] > 0]
-            pair = np.unique(impressions.user[rows] * items + impressions.item[rows])
-            pair = pair[~np.isin(pair, trained)]
+            pairs = np.unique(impressions.user[rows] * items + impressions.item[rows])
+            pairs = pairs[~np.isin(pairs, train_pairs)]
             if name == "train":
-                trained = pair
-            place = pair // items, pair % items
-            positives[name] = csr_array((np.ones(len(pair), np.bool_), place), (users, items))
+                train_pairs = pairs
+            cells = pairs // items, pairs % items
+            positives[name] = csr_array((np.ones(len(pairs), np.bool_), cells), (users, items))
         counts = np.bincount(positives["train"].indices, minlength=items)
         return cls(users, items, positives, counts)
 
     def ranked_users(self, split_name: HeldOut) -> Rows:
-        """Return the users (U',), ascending, that have a positive in a split."""
+        """Return the users (U',), ascending, with a positive in a split."""
         return np.flatnonzero(np.diff(self.positives[split_name].indptr))
 
     def tail_items(self, split_name: HeldOut) -> Flags:
-        """Return the items (I,) with at most the median training count of a split's positives.
+        """Return a mask (I,) of the items with at most the median training count of positives.
 
-        The median is over positives, not over items: about half of the positives are theirs.
+        The median is over a split's positives, not over items: the tail holds about half of them.
         """
         counts = self.train_counts
         return np.asarray(counts <= np.median(counts[self.positives[split_name].indices]))
@@ -80,9 +80,9 @@ class RankingTask:
 def full_ranking_metrics(
     task: RankingTask, score: Scores, split_name: HeldOut, seed: int = 0
 ) -> dict[str, Estimate]:
-    """Return the means over users of ``full_ranking_by_user``, errors by bootstrap over users.
+    """Return the means over users of ``full_ranking_by_user``, with errors by bootstrap over users.
 
-    What no user has is left out. Equal seeds draw the same users.
+    A metric that is undefined for all users is left out. Equal seeds redraw the same users.
     """
     return mean_over_users(full_ranking_by_user(task, score, split_name), seed)
 
@@ -90,44 +90,45 @@ def full_ranking_metrics(
 def full_ranking_by_user(
     task: RankingTask, score: Scores, split_name: HeldOut
 ) -> dict[str, Floats]:
-    """Rank all items but a user's training positives by ``score``; equal scores by item row.
+    """Return metrics (U',) by name, one value for each of ``task.ranked_users``.
 
-    Each value is (U',), one for each of ``task.ranked_users``, NaN where it is not defined:
+    ``score`` ranks all items but the user's training positives; ties go by item row. A value is NaN
+    where it is undefined.
 
     - recall_at_20: share of the user's positives among the first 20.
     - ndcg_at_20: gain 1, discount 1 / log2(1 + place), over the ideal order of min(positives, 20)
       (Jarvelin & Kekalainen, TOIS 2002).
-    - ndcg_at_20_hit: the same over the ideal order of the hits alone, as the code of NGCF (Wang et
-      al., SIGIR 2019) has it; never below ndcg_at_20, and equal to it for a single positive.
+    - ndcg_at_20_hit: the same gain over the ideal order of the hits alone, as in the code of NGCF
+      (Wang et al., SIGIR 2019); at least ndcg_at_20, and equal to it for a single positive.
     - ood_recall_at_20: recall of the positives of ``task.tail_items``.
-    - cold_recall_at_20: recall of the positives whose item has no training positive.
-    - matched_auc: mean over the positives of the probability to outscore a negative within 100
-      ranks of popularity, ties counting half; near .5 for whatever ranks by popularity alone.
+    - cold_recall_at_20: recall of the positives on items without a training positive.
+    - matched_auc: mean over the positives of the probability that one outscores a negative within
+      100 ranks of its popularity, ties counting half; near .5 for a ranking by popularity alone.
     - arp: mean training count of the first 20.
 
     Raises TrainingError for scores that are not finite.
     """
-    parts = [
+    chunks = [
         _chunk_values(task, users, scores, split_name)
         for users, scores in _scored(task, score, task.ranked_users(split_name))
     ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
 def mean_recall(task: RankingTask, score: Scores, split_name: HeldOut) -> float:
-    """Return recall_at_20 alone, over users: what is chosen by on validation."""
+    """Return the mean of recall_at_20 over users; validation selects by it."""
     recalls = []
     for users, scores in _scored(task, score, task.ranked_users(split_name)):
-        liked = task.positives[split_name][users].toarray()
-        hit = np.take_along_axis(liked, top_k(scores, min(TOP, task.items)), axis=1)
-        recalls.append(hit.sum(axis=1) / liked.sum(axis=1))
+        is_positive = task.positives[split_name][users].toarray()
+        hit = np.take_along_axis(is_positive, top_k(scores, min(TOP, task.items)), axis=1)
+        recalls.append(hit.sum(axis=1) / is_positive.sum(axis=1))
     return float(np.concatenate(recalls).mean())
 
 
 def mean_over_users(values: dict[str, Floats], seed: int = 0) -> dict[str, Estimate]:
-    """Return the mean of each of ``values`` (U',) over users where it is defined.
+    """Return the mean of each of ``values`` (U',) over the users where it is defined.
 
-    Errors are by bootstrap over users; the same draws serve all of them.
+    Errors are by bootstrap over users; all metrics share the redraws.
     """
     users = len(next(iter(values.values())))
     rng = np.random.default_rng(seed)
@@ -137,20 +138,20 @@ def mean_over_users(values: dict[str, Floats], seed: int = 0) -> dict[str, Estim
         defined = ~np.isnan(value)
         if not defined.any():
             continue
-        with np.errstate(invalid="ignore"):  # a draw may hold no user that counts
+        with np.errstate(invalid="ignore"):  # a redraw may contain no user with a value
             means = draws @ np.where(defined, value, 0.0) / (draws @ defined)
         metrics[name] = bootstrapped(float(value[defined].mean()), means)
     return metrics
 
 
 def _scored(task: RankingTask, score: Scores, users: Rows) -> Iterator[tuple[Rows, Floats]]:
-    """Yield ``users`` by chunks with their scores (B, I), -inf for training positives."""
+    """Yield ``users`` in chunks (B,), with their scores (B, I): -inf for training positives."""
     size = max(_PAIRS // task.items, 1)
     for start in range(0, len(users), size):
         chunk = users[start : start + size]
         scores = np.array(score(chunk))
         if not np.isfinite(scores).all():
-            raise TrainingError("a score is NaN or infinite: the model has diverged")
+            raise TrainingError("a score is NaN or infinite; lower the learning rate")
         scores[task.positives["train"][chunk].toarray()] = -np.inf
         yield chunk, scores
 
@@ -158,62 +159,63 @@ def _scored(task: RankingTask, score: Scores, users: Rows) -> Iterator[tuple[Row
 def _chunk_values(
     task: RankingTask, users: Rows, scores: Floats, split_name: HeldOut
 ) -> dict[str, Floats]:
-    wanted = task.positives[split_name][users]  # (B, I)
-    liked = wanted.toarray()
+    positives = task.positives[split_name][users]  # (B, I)
+    is_positive = positives.toarray()
     top = top_k(scores, min(TOP, task.items))  # (B, K)
     row = np.arange(len(users))[:, None]
-    hit = liked[row, top]
+    hit = is_positive[row, top]
     discount = 1 / np.log2(np.arange(2, top.shape[1] + 2))
-    ideal = np.r_[0.0, np.cumsum(discount)]  # of so many hits
+    ideal = np.r_[0.0, np.cumsum(discount)]  # greatest gain, by the number of hits
     gain = hit @ discount
-    hits, total = hit.sum(axis=1), liked.sum(axis=1)
+    hits, total = hit.sum(axis=1), is_positive.sum(axis=1)
     counts = task.train_counts
-    shown = np.isfinite(scores[row, top])  # a user may have fewer items left than places
+    ranked = np.isfinite(scores[row, top])  # a user may have fewer items left than places
     return {
         f"recall_at_{TOP}": hits / total,
         f"ndcg_at_{TOP}": gain / ideal[np.minimum(total, top.shape[1])],
         f"ndcg_at_{TOP}_hit": gain / np.where(hits > 0, ideal[hits], 1.0),
-        f"ood_recall_at_{TOP}": _recall_of(task.tail_items(split_name), top, hit, liked),
-        f"cold_recall_at_{TOP}": _recall_of(counts == 0, top, hit, liked),
-        "matched_auc": _matched_auc(counts, scores, wanted, liked),
-        "arp": _ratio((counts[top] * shown).sum(axis=1), shown.sum(axis=1)),
+        f"ood_recall_at_{TOP}": _recall_of(task.tail_items(split_name), top, hit, is_positive),
+        f"cold_recall_at_{TOP}": _recall_of(counts == 0, top, hit, is_positive),
+        "matched_auc": _matched_auc(counts, scores, positives, is_positive),
+        "arp": _ratio((counts[top] * ranked).sum(axis=1), ranked.sum(axis=1)),
     }
 
 
 def top_k(scores: Floats, k: int) -> Rows:
     """Return the columns of the k greatest of ``scores`` (B, I), best first, ties by column."""
-    chosen = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
-    least = np.take_along_axis(scores, chosen, axis=1).min(axis=1, keepdims=True)
-    tied = (scores >= least).sum(axis=1) > k  # where the last place is shared, it is argpartition's
-    chosen[tied] = np.argsort(-scores[tied], axis=1, kind="stable")[:, :k]
-    chosen.sort(axis=1)
-    order = np.argsort(-np.take_along_axis(scores, chosen, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(chosen, order, axis=1)
+    columns = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
+    lowest = np.take_along_axis(scores, columns, axis=1).min(axis=1, keepdims=True)
+    tied = (scores >= lowest).sum(axis=1) > k  # argpartition breaks a tie for the last place freely
+    columns[tied] = np.argsort(-scores[tied], axis=1, kind="stable")[:, :k]
+    columns.sort(axis=1)
+    order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1)
 
 
-def _recall_of(chosen: Flags, top: Rows, hit: Flags, liked: Flags) -> Floats:
-    """Return the share (B,) of the liked items among ``chosen`` (I,) that are hit."""
-    return _ratio((hit & chosen[top]).sum(axis=1), (liked & chosen).sum(axis=1))
+def _recall_of(items: Flags, top: Rows, hit: Flags, is_positive: Flags) -> Floats:
+    """Return the share (B,) of hits among the positives in the set ``items`` (I,)."""
+    return _ratio((hit & items[top]).sum(axis=1), (is_positive & items).sum(axis=1))
 
 
-def _matched_auc(counts: Rows, scores: Floats, wanted: csr_array, liked: Flags) -> Floats:
+def _matched_auc(counts: Rows, scores: Floats, positives: csr_array, is_positive: Flags) -> Floats:
+    """Return the matched AUC (B,) of scores (B, I); counts (I,), positives (B, I) in both forms."""
     by_count = np.argsort(counts, kind="stable")
     rank = np.empty_like(by_count)
     rank[by_count] = np.arange(len(counts))
-    row, item = wanted.nonzero()
-    near = rank[item][:, None] + np.arange(-MATCHED_RANKS, MATCHED_RANKS + 1)  # (positives, W)
-    inside = (near >= 0) & (near < len(counts))
-    other = by_count[np.where(inside, near, 0)]
-    score = scores[row[:, None], other]
-    negative = inside & np.isfinite(score) & ~liked[row[:, None], other]
-    own = scores[row, item][:, None]
-    wins = np.where(negative, (own > score) + 0.5 * (own == score), 0.0).sum(axis=1)
-    auc = _ratio(wins, negative.sum(axis=1))
+    row, item = positives.nonzero()
+    ranks = rank[item][:, None] + np.arange(-MATCHED_RANKS, MATCHED_RANKS + 1)  # (positives, W)
+    inside = (ranks >= 0) & (ranks < len(counts))
+    negatives = by_count[np.where(inside, ranks, 0)]
+    score = scores[row[:, None], negatives]
+    valid = inside & np.isfinite(score) & ~is_positive[row[:, None], negatives]
+    target = scores[row, item][:, None]
+    wins = np.where(valid, (target > score) + 0.5 * (target == score), 0.0).sum(axis=1)
+    auc = _ratio(wins, valid.sum(axis=1))
     defined = ~np.isnan(auc)
     total = np.bincount(row[defined], auc[defined], len(scores))
     return _ratio(total, np.bincount(row[defined], minlength=len(scores)))
 
 
-def _ratio(part: Floats | Rows, whole: Floats | Rows) -> Floats:
-    """Return part / whole, NaN where there is nothing of which to be a part."""
-    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
+def _ratio(numerator: Floats | Rows, denominator: Floats | Rows) -> Floats:
+    """Return numerator / denominator, NaN where the denominator is 0."""
+    return np.where(denominator > 0, numerator / np.maximum(denominator, 1), np.nan)

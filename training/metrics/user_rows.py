@@ -12,10 +12,11 @@ from training.arrays import Floats, Rows
 
 @dataclass(frozen=True)
 class UserRows:
-    """Rows (R,) sorted by user, then score; a run is the rows of one user with one score.
+    """Rows (R,) sorted by user, then score. A run is the rows of one user with equal scores.
 
-    user, count (G,): users and their rows; group, ascending (R,): each row's user and its place
-    among that user's rows from 0 at the lowest score; run, run_count: each row's run, its sizes.
+    user, count (G,): the users and their numbers of rows. group (R,) in [0, G): the user of a row;
+    ascending (R,): its place among the user's rows, 0 at the lowest score; label (R,).
+    run (R,): the run of a row; run_count: the number of rows of each run.
     """
 
     user: Rows
@@ -28,7 +29,7 @@ class UserRows:
 
     @classmethod
     def of(cls, user: Rows, label: Floats, score: Floats) -> UserRows:
-        """Sort rows (R,)."""
+        """Return the rows (R,), sorted."""
         order = np.lexsort((score, user))
         user, label, score = user[order], label[order], score[order]
         new_user = np.r_[True, user[1:] != user[:-1]][: len(user)]
@@ -46,6 +47,6 @@ class UserRows:
         )
 
     def run_mean(self, values: Floats) -> NDArray[np.float64]:
-        """Return values (R,), each the mean over its run."""
+        """Return values (R,), each replaced by the mean over its run."""
         means: NDArray[np.float64] = np.bincount(self.run, values) / self.run_count
         return means[self.run]

@@ -1,1 +1,1 @@
-"""The networks. A net knows its layers and its loss, nothing of files, schedules or serving."""
+"""The networks. A net has layers and a loss; it knows no files, schedules or serving."""

@@ -1,4 +1,4 @@
-"""What every network gives to training, evaluation and export. A new model implements this."""
+"""The interface of a net. A new architecture implements it for training, evaluation and export."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Share = Annotated[float, Ge(0), Le(1)]
 class Slates:
     """A training batch of B slates, each up to L impressions of one user, flat in R = B L rows.
 
-    slate (R,) int64 which slate a row belongs to; user (B,), item (R,) int64 table rows;
-    modality_mask (R, M), proxies (R, P) NaN = unknown, label (R,) float32;
-    position (R,) int64; valid (R,) bool, False where a short slate was padded; propensity (R,)
-    of the exposure, in (0, 1]; offset (R,) logits that a teacher ascribes to exposure.
+    slate (R,) int64: the slate of a row; user (B,), item (R,) int64: table rows;
+    modality_mask (R, M); proxies (R, P), NaN = unknown; label (R,) float32; position (R,) int64;
+    valid (R,) bool: False for the padding of a short slate; propensity (R,) of the exposure, in
+    (0, 1]; offset (R,): the part of a teacher's logit that exposure explains.
     """
 
     user: Tensor
@@ -40,10 +40,10 @@ class Slates:
 
 @dataclass(frozen=True)
 class TrainingTables:
-    """What a net reads from the training rows (R,) and tables at construction.
+    """The tables and training rows that a net is built from.
 
-    embedding (I, D), modality_mask (I, M), user_attributes (U, A), user (R,), item (R,),
-    label (R,), position (R,), proxies (R, P); ``dims`` are the modalities' sizes.
+    dims: the modalities' sizes, their sum D; embedding (I, D), modality_mask (I, M),
+    user_attributes (U, A); of the training rows: user, item, label, position (R,), proxies (R, P).
     """
 
     dims: tuple[int, ...]
@@ -57,15 +57,15 @@ class TrainingTables:
     proxies: Tensor
 
     def exposures(self) -> Tensor:
-        """Return how many training rows show each item (I,)."""
+        """Return the number of training rows of each item (I,)."""
         return torch.bincount(self.item, minlength=len(self.embedding)).float()
 
 
 class ProgressStore(Protocol):
-    """Holds the state of a long preparation, so that a restart goes on from it."""
+    """Stores the state of a long preparation, so that a restarted run resumes it."""
 
     def load(self) -> dict[str, Any] | None:
-        """Return the last saved state, None if there is none."""
+        """Return the last saved state; None if there is none."""
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the saved state: tensors, numbers, strings and lists of them."""
@@ -73,7 +73,10 @@ class ProgressStore(Protocol):
 
 @dataclass(frozen=True)
 class Ablation:
-    """Changes of a net's options; with ``penalty``, c log popularity replaces its own tradeoff."""
+    """A change of a net's options to compare it with.
+
+    With ``penalty``, a penalty of c log popularity replaces the net's tradeoff.
+    """
 
     description: str
     changes: Mapping[str, Any]
@@ -84,8 +87,8 @@ class Ablation:
 class LearnedMask:
     """The invariant mask of a net: gates (D,) in [0, 1] over the content of items.
 
-    weights: lambda* of each step that learned the gates. moved: the share of clicks that each
-    reassignment of environments moved.
+    weights: lambda* of each training step of the gates. moved: the share of clicks that each
+    reassignment moved to another environment.
     """
 
     gates: Tensor
@@ -97,8 +100,8 @@ class LearnedMask:
 class NetOptions:
     """Base of every net's options, the section [net] of a configuration.
 
-    Each subclass narrows ``architecture`` to a Literal of the names that the registry lists it by:
-    a configuration chooses a net by that name.
+    Each subclass narrows ``architecture`` to a Literal of its names in the registry; a
+    configuration chooses a net by such a name.
     """
 
     architecture: str = ""
@@ -110,7 +113,7 @@ class NetOptions:
 
     @property
     def teacher(self) -> NetOptions | None:
-        """The net whose offsets ``exposure`` asks for; None: the packaged ``cp2rec``."""
+        """The options of the teacher that computes the offsets; None: the packaged ``cp2rec``."""
         return None
 
 
@@ -126,65 +129,65 @@ class Ranker(nn.Module, ABC):
         """Return logits (N,) of one user (1, U) with states (N, S); tradeoff (1,) in [0, 1]."""
 
     def all_pairs(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
-        """Return logits (B, N) of users (B, U) with states (N, S), one user after another."""
+        """Return logits (B, N) of users (B, U) with states (N, S), one user at a time."""
         return torch.stack([self(row, state, tradeoff) for row in user.split(1)])
 
 
 class FrontNet(nn.Module, ABC):
-    """A network that holds the whole front.
+    """A network that ranks at every tradeoff.
 
     ``item_encoder(embedding (N, D + D_learned), modality_mask (N, M + 1), proxies (N, P))``
-    gives states (N, S); the last modality is what the net learned per item id.
-    ``user_encoder(history (L, S))`` gives a user vector (1, U). Training, evaluation and the
-    exported graphs all go through these three modules.
+    returns states (N, S); the last modality is learned per item id.
+    ``user_encoder(history (L, S))`` returns a user vector (1, U). Training, evaluation and the
+    exported graphs all use these two modules and the ``ranker``.
     """
 
     item_encoder: nn.Module
     user_encoder: nn.Module
     ranker: Ranker
-    scalable: ClassVar[bool] = False  # whether ``scale_exposure`` does anything
+    scalable: ClassVar[bool] = False  # whether ``scale_exposure`` has an effect
 
     def prepare(self, seed: int, progress: ProgressStore) -> None:
-        """Do what must precede the training loop; a restart goes on from ``progress``."""
+        """Run any work that must precede the training loop, resumed from ``progress``."""
 
     def scale_exposure(self, factor: float) -> None:
-        """Multiply what w adds to the debiased score; w = 0 stays as it is."""
+        """Multiply the exposure term, which w weighs; scores at w = 0 do not change."""
 
     @abstractmethod
     def loss(self, batch: Slates) -> Tensor:
         """Return the training loss, a scalar."""
 
     def log_examination(self) -> Tensor | None:
-        """Return log P(examined) (K,) of every trained position; None without such a model."""
+        """Return log P(examined) (K,) of all trained positions; None without such a term."""
         return None
 
     def learned_mask(self) -> LearnedMask | None:
-        """Return the invariant mask; None for a net that learns none."""
+        """Return the invariant mask; None if the net learns none."""
         return None
 
     def without_popularity(self, state: Tensor) -> Tensor:
-        """Return states (N, S) without the learned popularity, if the net learns any."""
+        """Return states (N, S) without the learned popularity; unchanged if the net learns none."""
         return state
 
     @abstractmethod
     def common_features(self, state: Tensor) -> Tensor:
-        """Return the common features z' (N, d), purified of the proxies, within states (N, S)."""
+        """Return the common features z' (N, d) of states (N, S), purified of the proxies."""
 
     @abstractmethod
     def learned_items(self) -> Tensor:
-        """Return what was learned per item id (I, D_learned)."""
+        """Return the features learned per item id (I, D_learned)."""
 
     @abstractmethod
     def user_vectors(self) -> Tensor:
-        """Return the vectors (users, U) of all users of the training data."""
+        """Return the vectors (users, U) of all users of the dataset."""
 
 
 def with_learned(
     embedding: Tensor, modality_mask: Tensor, learned: Tensor, warm: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Append the learned modality: embedding (N, D + D_learned) and its mask (N, M + 1).
+    """Append the learned modality: return embedding (N, D + D_learned) and mask (N, M + 1).
 
-    Items that are not ``warm`` (N,) lack it.
+    Items that are not ``warm`` (N,) lack this modality.
     """
     warm = warm.to(modality_mask.dtype).unsqueeze(1)  # (N, 1)
     return torch.cat([embedding, learned * warm], 1), torch.cat([modality_mask, warm], 1)

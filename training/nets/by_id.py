@@ -1,4 +1,4 @@
-"""Recommenders of users and items known by their ids alone: BPR-MF, LightGCN, UltraGCN."""
+"""Recommenders that learn from ids alone: BPR-MF, LightGCN, UltraGCN."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _NEIGHBOURS = 10
 
 
 class BprMf(nn.Module):
-    """Matrix factorisation by pairs (Rendle et al., UAI 2009).
+    """Matrix factorisation with a pairwise loss (Rendle et al., UAI 2009).
 
-    L = mean softplus(s(u, j) - s(u, i)) + ``l2`` / 2 mean(|p_u|^2 + |q_i|^2 + |q_j|^2), of each
-    positive (u, i) and an item j drawn uniformly: a positive now and then.
+    L = mean softplus(s(u, j) - s(u, i)) + ``l2`` / 2 mean(|p_u|^2 + |q_i|^2 + |q_j|^2) over
+    positives (u, i), each with an item j drawn uniformly from all items, positives included.
     """
 
     def __init__(self, liked: csr_array, *, dim: int, l2: float) -> None:
@@ -35,17 +35,17 @@ class BprMf(nn.Module):
 
     def loss(self, user: Tensor, item: Tensor) -> Tensor:
         """Return the loss of positives ``user`` and ``item`` (B,)."""
-        other = torch.randint(len(self.items), (len(item),))
+        negative = torch.randint(len(self.items), (len(item),))
         users, items = self.factors()
-        own = users[user]
-        margin = (own * (items[item] - items[other])).sum(dim=1)
-        tables = (self.users[user], self.items[item], self.items[other])
+        user_factor = users[user]
+        margin = (user_factor * (items[item] - items[negative])).sum(dim=1)
+        tables = (self.users[user], self.items[item], self.items[negative])
         norms = sum(table.square().sum() for table in tables) / len(user)
         return softplus(-margin).mean() + 0.5 * self.l2 * norms
 
 
 class LightGcn(BprMf):
-    """The same over ids propagated along the graph of positives (He et al., SIGIR 2020).
+    """BPR-MF on factors propagated along the graph of positives (He et al., SIGIR 2020).
 
     Factors are means over 0 to ``layers`` steps of D^-1/2 A D^-1/2.
     """
@@ -61,12 +61,12 @@ class LightGcn(BprMf):
 
 
 class UltraGcn(nn.Module):
-    """LightGCN's limit as weights of a loss (Mao et al., CIKM 2021), ids alone.
+    """LightGCN's limit as weights of a loss (Mao et al., CIKM 2021), on ids alone.
 
     L = - mean (1 + b_ui) log sig(s_ui) - ``negative_weight`` mean (1 + b_uj) log sig(-s_uj)
     - ``item_weight`` mean sum_{k near i} w_ik log sig(s_uk) + ``l2`` / 2 mean(|p_u|^2 + |q_i|^2)
-    with b_ui = sqrt((d_u + 1) / (d_i + 1)) / d_u. Negatives j are drawn uniformly, ``negatives``
-    for a whole batch, so that their scores are one product.
+    with b_ui = sqrt((d_u + 1) / (d_i + 1)) / d_u. The batch shares ``negatives`` uniformly drawn
+    items j, so that their scores are one matrix product.
     """
 
     def __init__(
@@ -97,28 +97,29 @@ class UltraGcn(nn.Module):
 
     def loss(self, user: Tensor, item: Tensor) -> Tensor:
         """Return the loss of positives ``user`` and ``item`` (B,)."""
-        own, liked = self.users[user], self.items[item]
-        other = torch.randint(len(self.items), (self.negatives,))
+        user_factor, item_factor = self.users[user], self.items[item]
+        drawn = torch.randint(len(self.items), (self.negatives,))
         positive = (1 + self._of_user[user] * self._of_item[item]) * softplus(
-            -(own * liked).sum(dim=1)
+            -(user_factor * item_factor).sum(dim=1)
         )
-        beta = self._of_user[user][:, None] * self._of_item[other]  # (B, negatives)
-        negative = ((1 + beta) * softplus(own @ self.items[other].T)).mean(dim=1)
-        near = torch.einsum("bd,bkd->bk", own, self.items[self._near[item]])
-        alike = -(self._near_weight[item] * logsigmoid(near)).sum(dim=1)
-        norms = own.square().sum(dim=1) + liked.square().sum(dim=1)
+        beta = self._of_user[user][:, None] * self._of_item[drawn]  # (B, negatives)
+        negative = ((1 + beta) * softplus(user_factor @ self.items[drawn].T)).mean(dim=1)
+        neighbour_score = torch.einsum("bd,bkd->bk", user_factor, self.items[self._near[item]])
+        neighbour = -(self._near_weight[item] * logsigmoid(neighbour_score)).sum(dim=1)
+        norms = user_factor.square().sum(dim=1) + item_factor.square().sum(dim=1)
         return (
             positive
             + self.negative_weight * negative
-            + self.item_weight * alike
+            + self.item_weight * neighbour
             + 0.5 * self.l2 * norms
         ).mean()
 
 
 def _near_items(liked: csr_array) -> tuple[np.ndarray, np.ndarray]:
-    """Return the items (I, K) of each item's greatest weights, and those (I, K), 0 where none.
+    """Return the K items of greatest weight for each item (I, K), and their weights (I, K).
 
-    w_ik = G_ik / (g_i - G_ii) sqrt(g_i / g_k) with G co-occurrences and g its row sums.
+    w_ik = G_ik / (g_i - G_ii) sqrt(g_i / g_k) with G co-occurrences and g its row sums; weight 0
+    fills the places of an item with fewer than K neighbours.
     """
     table = liked.astype(np.float64)
     together = csr_array(table.T @ table)
@@ -128,11 +129,11 @@ def _near_items(liked: csr_array) -> tuple[np.ndarray, np.ndarray]:
     weight = np.zeros((len(total), _NEIGHBOURS))
     for item in np.flatnonzero(total > alone):
         span = slice(together.indptr[item], together.indptr[item + 1])
-        other, count = together.indices[span], together.data[span]
-        other, count = other[other != item], count[other != item]
-        score = count / (total[item] - alone[item]) * np.sqrt(total[item] / total[other])
+        others, count = together.indices[span], together.data[span]
+        others, count = others[others != item], count[others != item]
+        score = count / (total[item] - alone[item]) * np.sqrt(total[item] / total[others])
         best = np.argsort(-score, kind="stable")[:_NEIGHBOURS]
-        near[item, : len(best)], weight[item, : len(best)] = other[best], score[best]
+        near[item, : len(best)], weight[item, : len(best)] = others[best], score[best]
     return near, weight
 
 

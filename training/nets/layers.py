@@ -13,10 +13,11 @@ _LOGIT_OF_ONE = 30.0  # theta_0 = sigmoid(30), one in float32
 
 
 class Content(nn.Module):
-    """Standardised content of items: per modality centred and scaled to unit mean square norm.
+    """Standardised content of items: each modality centred, its mean square norm scaled to 1.
 
-    Mean and norm are those of ``exposures`` (I,): of impressions, not of items. An absent modality
-    is zero, the mean of what is shown, plus a learned vector wherever ``project`` is used.
+    Mean and norm are weighted by ``exposures`` (I,): they are those of impressions, not of items.
+    An absent modality is zero, the mean of impressions; ``filled`` and ``project`` add a learned
+    vector to it.
     """
 
     mean: Tensor
@@ -27,7 +28,7 @@ class Content(nn.Module):
         self, dims: tuple[int, ...], embedding: Tensor, modality_mask: Tensor, exposures: Tensor
     ) -> None:
         super().__init__()
-        block = torch.zeros(len(dims), sum(dims))  # (M, D): which modality a dimension belongs to
+        block = torch.zeros(len(dims), sum(dims))  # (M, D): 1 where a dimension is of a modality
         start = 0
         for row, dim in enumerate(dims):
             block[row, start : start + dim] = 1.0
@@ -37,32 +38,32 @@ class Content(nn.Module):
         mean = exposures @ (embedding * mask) / count
         square = exposures @ ((embedding - mean) * mask).square() / count
         norm = (block @ square).sqrt()  # (M,)
-        norm = norm.where(norm > 1e-6, 1.0)  # nothing to scale by
+        norm = norm.where(norm > 1e-6, 1.0)  # a constant modality stays unscaled
         self.register_buffer("mean", mean)
         self.register_buffer("scale", (1.0 / norm) @ block)
         self.register_buffer("block", block)
         self.missing = nn.Parameter(torch.zeros(sum(dims)))
 
     def forward(self, embedding: Tensor, modality_mask: Tensor) -> Tensor:
-        """Return content (N, D) of embedding (N, D), zero where modality_mask (N, M) is."""
+        """Return content (N, D) of embedding (N, D), zero where modality_mask (N, M) is zero."""
         return (embedding - self.mean) * self.scale * (modality_mask @ self.block)
 
     def filled(self, content: Tensor, modality_mask: Tensor) -> Tensor:
-        """Return content (N, D) with the learned vectors where a modality lacks."""
+        """Return content (N, D) with learned vectors in place of absent modalities."""
         return content + (1.0 - modality_mask) @ (self.block * self.missing)
 
     def project(self, layer: nn.Linear, content: Tensor, modality_mask: Tensor) -> Tensor:
-        """Return ``layer`` of content (N, D) with the learned vectors where a modality lacks."""
+        """Return ``layer(filled(content))`` (N, d) of content (N, D), without filling each row."""
         missing = F.linear(self.block * self.missing, layer.weight)  # (M, d)
         projected: Tensor = layer(content) + (1.0 - modality_mask) @ missing
         return projected
 
 
 class ProxyBins(nn.Module):
-    """Embeds confounding proxies: quantile bins of the training rows, and one bin for unknown.
+    """Embeds confounding proxies by quantile bins of the training rows, and one bin for unknown.
 
-    Bins make any monotone transform, such as log1p, irrelevant. During training a proxy is
-    dropped to its unknown bin with probability ``dropout``.
+    With bins, a monotone transform of a proxy, such as log1p, changes nothing. In training, a
+    proxy falls into its unknown bin with probability ``dropout``.
     """
 
     edges: Tensor
@@ -79,8 +80,8 @@ class ProxyBins(nn.Module):
         self.unknown = bins
 
     def forward(self, proxies: Tensor) -> Tensor:
-        """Return the sum of bin embeddings (N, dim) of raw proxies (N, P)."""
-        above = proxies.unsqueeze(2) > self.edges  # (N, P, bins - 1); NaN is above nothing
+        """Return the sum over proxies of their bins' embeddings (N, dim), of raw proxies (N, P)."""
+        above = proxies.unsqueeze(2) > self.edges  # (N, P, bins - 1); NaN is above no edge
         unknown = torch.isnan(proxies)
         if self.training and self.dropout > 0:
             unknown = unknown | (torch.rand_like(proxies) < self.dropout)
@@ -90,7 +91,7 @@ class ProxyBins(nn.Module):
 
 
 class Examination(nn.Module):
-    """P(click at position k) = theta_k sigmoid(logit), theta_0 = 1: scores never see k."""
+    """P(click at position k) = theta_k sigmoid(logit), theta_0 = 1: no score depends on k."""
 
     def __init__(self, positions: int) -> None:
         super().__init__()
@@ -118,7 +119,7 @@ class Examination(nn.Module):
 def _quantile_edges(proxies: Tensor, bins: int) -> Tensor:
     """Return distinct inner quantiles (P, bins - 1) of proxies (R, P), padded with infinity.
 
-    Exact over all rows, with a copy of one column at a time: about 6 bytes a row.
+    Exact over all rows. Copies one column at a time: about 6 bytes per row.
     """
     levels = torch.linspace(0, 1, bins + 1)[1:-1]
     edges = torch.full((proxies.shape[1], bins - 1), torch.inf)
@@ -127,8 +128,8 @@ def _quantile_edges(proxies: Tensor, bins: int) -> Tensor:
         ordered = values[~np.isnan(values)]
         if len(ordered):
             ranks = (levels * (len(ordered) - 1)).long().numpy()
-            ordered.partition([*ranks, len(ordered) - 1])  # in place, at these ranks alone
+            ordered.partition([*ranks, len(ordered) - 1])  # in place; sorts these ranks only
             cuts = torch.from_numpy(np.unique(ordered[ranks]))
-            cuts = cuts[cuts < ordered[-1]]  # an edge at the maximum would bin nothing apart
+            cuts = cuts[cuts < ordered[-1]]  # no value exceeds the maximum: its bin would be empty
             edges[column, : len(cuts)] = cuts
     return edges

@@ -1,4 +1,4 @@
-"""Every architecture and what it can do. A new one adds its entry here, and a configuration."""
+"""All architectures and their capabilities. A new one adds its entry here and a configuration."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from training.nets.painvrl.net import Painvrl
 
 @dataclass(frozen=True)
 class Architecture:
-    """A net and its capabilities, which ``train`` and ``evaluate`` ask for and nothing else.
+    """A net and its capabilities: all that ``train`` and ``evaluate`` need to know of it.
 
-    options: the class of its section ``[net]``, and ``net`` its constructor.
-    learns_from_clicks_alone: whether it can be trained on a log without skips.
-    unpurified: returns its options without purification, None where they have none already.
-    learns_mask: whether it learns an invariant mask under its options.
-    ablations: variants of its options that ``evaluate`` compares it with on clicks alone, by name.
-    configurable: whether a configuration may name it; a baseline's net is made in code.
+    options: the class of its section ``[net]``. net: its constructor.
+    learns_from_clicks_alone: whether it can train on a log without skips.
+    unpurified: returns its options without purification; None if they already have none.
+    learns_mask: whether it learns an invariant mask under given options.
+    ablations: variants of its options, by name; ``evaluate`` compares them on clicks alone.
+    configurable: whether a configuration may name it; code alone creates a baseline's net.
     """
 
     options: type[NetOptions]
@@ -65,7 +65,7 @@ def configurable() -> tuple[str, ...]:
 
 
 def architecture(options: NetOptions) -> Architecture:
-    """Return the entry of ``options``."""
+    """Return the registry entry of ``options``."""
     return ARCHITECTURES[options.architecture]
 
 

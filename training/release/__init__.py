@@ -1,1 +1,1 @@
-"""From a fitted net to what serves: the artifact, its records in Redis."""
+"""From a fitted net to serving: the artifact, and its records in Redis."""

@@ -1,4 +1,4 @@
-"""What a model shows, kept in its artifact for the service to hold its traffic against."""
+"""The bias reference of an artifact: the exposure of its model offline, to compare traffic with."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from training.metrics.exposure import percentile_rank
 
 TRADEOFFS = np.linspace(0, 1, 11)
 USERS = 300
-_DRAWS = 50  # windows that the expected Gini coefficient is the mean of
+_DRAWS = 50  # windows averaged for the expected Gini coefficient
 
 
 def bias_reference(fitted: FittedNet) -> BiasReference:
-    """Rank the whole catalogue for up to 300 users of the test rows, at tenths of the tradeoff."""
+    """Return the reference: the catalogue ranked for up to 300 test users, at 11 tradeoffs."""
     dataset, split, calibration = fitted.dataset, fitted.split, fitted.calibration
     users = sample_users(dataset.impressions.user[split.test], len(dataset.item_ids), most=USERS)
     top, logits = fitted.rank_catalogue(users, TRADEOFFS)  # (T, U, K)
@@ -35,12 +35,14 @@ def bias_reference(fitted: FittedNet) -> BiasReference:
 
 
 def expected_gini(lists: Rows, items: int) -> float:
-    """Return the Gini coefficient that a window of places has on average over draws of users.
+    """Return the expected Gini coefficient of exposure in one window of the exposure monitor.
 
-    ``lists`` (U, K) are what each user is shown. Users are drawn with replacement, as requests
-    come, until the window is full: the coefficient falls with the number of places.
+    lists (U, K): the items shown to each user. The mean over windows of ``BiasReference.WINDOW``
+    places, each filled by users drawn with replacement. The size of the window matters, since the
+    coefficient falls with the number of places.
     """
     rng = np.random.default_rng(0)
     count = BiasReference.WINDOW // TOP
-    drawn = (lists[rng.integers(len(lists), size=count)] for _ in range(_DRAWS))
-    return float(np.mean([gini(np.bincount(each.ravel(), minlength=items)) for each in drawn]))
+    windows = (lists[rng.integers(len(lists), size=count)] for _ in range(_DRAWS))
+    exposures = (np.bincount(window.ravel(), minlength=items) for window in windows)
+    return float(np.mean([gini(counts) for counts in exposures]))

@@ -1,4 +1,4 @@
-"""From a trained net to an artifact: graphs, golden inputs, proof of parity, manifest."""
+"""From a fitted net to an artifact: graphs, golden inputs, proof of parity, manifest."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from training.fitting.provenance import commit
 from training.nets.base import FrontNet, with_learned
 
 OPSET = 20
-PARITY_TOLERANCE = 1e-5  # logits; float32 sums in another order
+PARITY_TOLERANCE = 1e-5  # in logits; the graphs sum float32 in another order
 LEARNED_MODALITY = "id"
 ITEMS = "items.parquet"
 USERS = "users.parquet"
@@ -70,9 +70,10 @@ def export_artifact(
     repository: Repository,
     name: str,
 ) -> Artifact:
-    """Write, prove and add a new version of ``name``; raises ExportError where parity fails.
+    """Export a new version of ``name``, prove its parity, and add it to the repository.
 
-    Nothing appears in the repository unless torch, the graphs and the service's own path agree.
+    Raises ExportError unless torch, the graphs and the service give equal scores; the repository
+    then stays as it was.
     """
     net, dataset, code = fitted.net, fitted.dataset, commit()
     net.eval()
@@ -120,10 +121,10 @@ def export_artifact(
 
 @torch.inference_mode()
 def make_golden(fitted: FittedNet) -> Golden:
-    """Compute logits of a spread of items for one user with torch, at several tradeoffs.
+    """Return golden inputs, and torch's logits (T, N) of items for one user.
 
-    Some rows are stripped of what they have, so that missing modalities, cold items and unknown
-    proxies are covered whatever the data.
+    Items are evenly spaced in the dataset. Some rows lose their modalities, learned features or
+    proxies, so that the golden inputs cover these cases for any dataset.
     """
     net, dataset = fitted.net, fitted.dataset
     rows = np.linspace(0, len(dataset.item_ids) - 1, _GOLDEN_ITEMS).astype(np.int64)
@@ -158,7 +159,7 @@ def make_golden(fitted: FittedNet) -> Golden:
 
 
 def prove_parity(folder: Path, golden: Golden) -> None:
-    """Compare each ONNX graph in ``folder`` with torch's golden results; raises ExportError."""
+    """Raise ExportError unless each ONNX graph in ``folder`` gives the golden results of torch."""
     run = {
         name: ort.InferenceSession(folder / f"{name}.onnx", providers=["CPUExecutionProvider"]).run
         for name in ("item_encoder", "user_encoder", "ranker")
@@ -182,12 +183,12 @@ def prove_parity(folder: Path, golden: Golden) -> None:
 
 
 def write_learned(fitted: FittedNet, folder: Path) -> None:
-    """Write what publishing needs and no graph holds: learned item parts and user vectors."""
+    """Write the learned features of warm items and all user vectors, for publishing."""
     net, dataset = fitted.net, fitted.dataset
     with torch.inference_mode():
         warm = fitted.warm.numpy()
         learned = net.learned_items().numpy()[warm]
-        items = [item_id for item_id, w in zip(dataset.item_ids, warm, strict=True) if w]
+        items = [item_id for item_id, flag in zip(dataset.item_ids, warm, strict=True) if flag]
         pl.DataFrame({"item_id": items, "learned": learned}).write_parquet(folder / ITEMS)
         users = {"user_id": dataset.user_ids, "vector": net.user_vectors().numpy()}
         pl.DataFrame(users).write_parquet(folder / USERS)
@@ -218,8 +219,8 @@ def _export_graphs(net: FrontNet, dataset: Dataset, folder: Path) -> dict[Any, G
         module, inputs = examples[name]
         shapes = tuple(
             {
-                axis: torch.export.Dim.DYNAMIC
-                for axis, size in enumerate(t.shape)
+                dimension: torch.export.Dim.DYNAMIC
+                for dimension, size in enumerate(t.shape)
                 if size in ("N", "L")
             }
             for t in graph.inputs
@@ -244,18 +245,18 @@ def _export_graphs(net: FrontNet, dataset: Dataset, folder: Path) -> dict[Any, G
 def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the graph without the exporter's traces: module names, source lines and paths.
 
-    They say where the net was defined, so equal nets would give unequal files.
+    With them, equal nets defined in different places would give different files.
     """
     graph = model.graph
-    parts = (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info)
-    for part in (*parts, *graph.initializer, *model.functions):
-        del part.metadata_props[:]
+    owners = (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info)
+    for owner in (*owners, *graph.initializer, *model.functions):
+        del owner.metadata_props[:]
     return model
 
 
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Silence the exporter's own deprecation warnings and its notes on every graph pass."""
+    """Silence the exporter's deprecation warnings and its notes on each graph pass."""
     loggers = [logging.getLogger(name) for name in ("onnx_ir", "onnxscript", "torch.onnx")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -269,14 +270,14 @@ def _quiet_exporter() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _agree(what: str, got: Array, expected: Array) -> None:
-    worst = float(np.abs(got - expected).max())
+def _agree(graph: str, actual: Array, expected: Array) -> None:
+    worst = float(np.abs(actual - expected).max())
     if not worst <= PARITY_TOLERANCE:  # also NaN
-        raise ExportError(f"{what}: ONNX and torch differ by {worst:.2e}, over {PARITY_TOLERANCE}")
+        raise ExportError(f"{graph}: ONNX and torch differ by {worst:.2e}, over {PARITY_TOLERANCE}")
 
 
 def _prove_service(folder: Path) -> None:
-    """Let the service itself verify the artifact, in a process of its own."""
+    """Raise ExportError unless the service, in a process of its own, accepts the artifact."""
     command = [sys.executable, "-m", "service", "--check", str(folder)]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own
     if checked.returncode:
@@ -284,7 +285,7 @@ def _prove_service(folder: Path) -> None:
 
 
 def _spaces(name: str, dataset: Dataset, files: dict[str, str]) -> Spaces:
-    """Name the key spaces: vectors by the model's content, proxies by the dataset's."""
+    """Return the key spaces: named by a hash of the encoders and vectors, and of the proxies."""
     model = hashlib.sha256(
         "".join(files[f"{g}.onnx"] for g in ("item_encoder", "user_encoder")).encode()
     )

@@ -1,4 +1,4 @@
-"""Writing a model's user and item records to Redis: in batches, resumable, idempotent."""
+"""Publishing: writes the user and item records of a model to Redis, resumable and idempotent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from training.errors import PublishError
 from training.release.export import ITEMS, USERS
 
 BATCH = 1000
-_STREAM_LENGTH = 10_000  # entries; each names up to BATCH ids; who missed some re-reads all
+# Entries of a change stream, of up to BATCH ids each. A service that missed one re-reads all items.
+_STREAM_LENGTH = 10_000
 _TIMEOUT_S = 10.0
 
 Floats = NDArray[np.float32]
@@ -37,7 +38,7 @@ Client = redis.Redis | redis.RedisCluster
 
 @dataclass(frozen=True)
 class Published:
-    """How many records are in the store, and how many this call wrote and removed."""
+    """The numbers of users and items in the store, and of records written and removed."""
 
     users: int
     items: int
@@ -56,11 +57,11 @@ def publish(
 ) -> Published:
     """Write proxies, items and users of ``artifact``, and announce changed items to services.
 
-    The catalogue becomes the items of ``dataset``, also ones the model never saw: others leave
-    it. Users are those the model was trained on. Batches already written with the same content
-    are skipped, so an interrupted call can be run again and an equal one writes nothing;
-    ``fresh`` writes all of it again. Raises PublishError where the dataset does not fit the
-    model or Redis does not answer.
+    The catalogue becomes the items of ``dataset``, cold ones included; all other items leave it.
+    Users are those of the model's training. A batch that is already stored with equal content is
+    skipped, so an interrupted call can be repeated, and a repeated one writes nothing; ``fresh``
+    writes all batches again. Raises PublishError if the dataset does not fit the model, or Redis
+    fails.
     """
     _check_fits(artifact, dataset)
     keys = Keys(namespace, artifact.manifest.spaces)
@@ -87,7 +88,7 @@ class _Publisher:
         embedding, mask = item_values(artifact, dataset)
         users = pl.read_parquet(artifact.path / USERS)
         spaces = self._keys.spaces
-        # Proxies before items before users: what a reader finds is complete.
+        # Proxies first, users last: a reader that finds a record finds all that it refers to.
         self._write(
             "proxies",
             spaces.proxies,
@@ -116,43 +117,46 @@ class _Publisher:
         return Published(len(users), len(dataset.item_ids), self._written, removed)
 
     def _remove_others(self, item_ids: Sequence[str]) -> int:
-        """Take items that the dataset lacks out of the catalogue; return how many."""
-        kept = {item_id.encode() for item_id in item_ids}
-        gone = [item for item in self._client.sscan_iter(self._keys.catalog) if item not in kept]
-        for start in range(0, len(gone), self._batch):
-            members = gone[start : start + self._batch]
-            chunk = [member.decode(errors="replace") for member in members]  # anyone may add some
+        """Remove the items that the dataset lacks from the catalogue; return their number."""
+        current = {item_id.encode() for item_id in item_ids}
+        catalog = self._client.sscan_iter(self._keys.catalog)
+        removed = [member for member in catalog if member not in current]
+        for start in range(0, len(removed), self._batch):
+            members = removed[start : start + self._batch]
+            # A member that another program added need not be UTF-8.
+            ids = [member.decode(errors="replace") for member in members]
             pipeline = self._client.pipeline(transaction=True)
             pipeline.srem(self._keys.catalog, *members)
             if isinstance(self._client, redis.RedisCluster):
-                self._client.delete(*self._keys.items(chunk))
+                self._client.delete(*self._keys.items(ids))
             else:
-                pipeline.delete(*self._keys.items(chunk))
-            self._announce(pipeline, self._keys.item_changes, chunk)
+                pipeline.delete(*self._keys.items(ids))
+            self._announce(pipeline, self._keys.item_changes, ids)
             pipeline.execute()
-        return len(gone)
+        return len(removed)
 
     def _write(
         self,
-        what: str,
+        kind: str,
         space: str,
         ids: list[str],
         keys: Callable[[Sequence[str]], list[str]],
         records: Callable[[slice], list[bytes]],
         announce: Callable[[redis.client.Pipeline, Sequence[str]], None] | None = None,
     ) -> None:
-        """Write the records of ``ids``; a batch and the mark that it is done go in as one.
+        """Write the records of ``ids``, in batches.
 
-        In a cluster records lie apart: they are written first, the announcement and the mark then.
+        A batch, its announcement and the mark that it is written are one transaction. In a cluster,
+        where records are on several nodes, announcement and mark follow the records.
         """
         marks = self._keys.published(space)
-        with tqdm(total=len(ids), desc=f"publish {what}", unit=" rows", unit_scale=True) as bar:
+        with tqdm(total=len(ids), desc=f"publish {kind}", unit=" rows", unit_scale=True) as bar:
             for start in range(0, len(ids), self._batch):
                 rows = slice(start, min(start + self._batch, len(ids)))
                 chunk = ids[rows]
                 names = keys(chunk)
                 packed = records(rows)
-                mark = f"{what}:{start}"
+                mark = f"{kind}:{start}"
                 if not self._holds(marks, mark, names, packed):
                     pipeline = self._client.pipeline(transaction=True)
                     batch = dict(zip(names, packed, strict=True))
@@ -168,7 +172,7 @@ class _Publisher:
                 bar.update(len(chunk))
 
     def _holds(self, marks: str, mark: str, names: Sequence[str], packed: Sequence[bytes]) -> bool:
-        """Return whether this batch was written with this content and is still there."""
+        """Return whether the store holds this batch with equal content."""
         if self._fresh or self._client.hget(marks, mark) != _digest(names, packed).encode():
             return False
         return self._client.exists(*names) == len(names)
@@ -182,33 +186,35 @@ class _Publisher:
 
 
 def item_values(artifact: Artifact, dataset: Dataset) -> tuple[Floats, NDArray[np.uint64]]:
-    """Return packed embeddings (I, D) and mask bits (I,): content, then what was learned."""
+    """Return embeddings (I, D + D_learned) and mask bits (I,): content, then learned features."""
     learned_table = pl.read_parquet(artifact.path / ITEMS)
     row_of = {item_id: row for row, item_id in enumerate(learned_table["item_id"])}
     rows = np.fromiter((row_of.get(i, -1) for i in dataset.item_ids), np.int64)
-    known = rows >= 0
+    warm = rows >= 0
     dim = artifact.manifest.modalities[-1].dim
     learned = np.zeros((len(rows), dim), np.float32)
-    learned[known] = learned_table["learned"].to_numpy()[rows[known]]
+    learned[warm] = learned_table["learned"].to_numpy()[rows[warm]]
     embedding = np.concatenate([dataset.embedding, learned], axis=1)
-    return embedding, mask_bits(np.column_stack([dataset.modality_mask, known]))
+    return embedding, mask_bits(np.column_stack([dataset.modality_mask, warm]))
 
 
 def _check_fits(artifact: Artifact, dataset: Dataset) -> None:
     manifest = artifact.manifest
-    wanted = [(m.name, m.dim) for m in manifest.modalities if not m.learned]
-    given = [(m.name, m.dim) for m in dataset.modalities]
-    if wanted != given:
+    expected = [(m.name, m.dim) for m in manifest.modalities if not m.learned]
+    modalities = [(m.name, m.dim) for m in dataset.modalities]
+    if expected != modalities:
         raise PublishError(
-            f"{artifact.label} was trained on modalities {wanted}, --data has {given}"
+            f"{artifact.label} was trained on modalities {expected}, --data has {modalities}"
         )
     if manifest.proxies != dataset.proxy_fields:
         names = [proxy.name for proxy in manifest.proxies]
-        raise PublishError(f"{artifact.label} was trained on proxies {names}, --data has others")
+        raise PublishError(
+            f"{artifact.label} was trained on proxies {names}, --data has other proxies"
+        )
 
 
 def connect(url: str) -> Client:
-    """Return a client of the store that ``url`` names, see ``store_url``; raises ValueError."""
+    """Return a client of the store at ``url`` (see ``store_url``); ValueError for a bad one."""
     store = parse(url)
     options: dict[str, Any] = {
         "protocol": 2,
@@ -217,16 +223,16 @@ def connect(url: str) -> Client:
     }
     if store.kind == "server":
         return redis.Redis.from_url(store.url, **options)
-    given = dict(parse_url(store.url))
-    for name in ("host", "port", "connection_class"):  # sentinels and nodes tell
-        given.pop(name, None)
-    given |= {"ssl": True} if store.tls else {}
+    url_options = dict(parse_url(store.url))
+    for name in ("host", "port", "connection_class"):  # of one server; the client finds them
+        url_options.pop(name, None)
+    url_options |= {"ssl": True} if store.tls else {}
     if store.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in store.nodes]
-        return redis.RedisCluster(startup_nodes=nodes, **{**options, **given})
-    tls = {name: value for name, value in given.items() if name.startswith("ssl")}
+        return redis.RedisCluster(startup_nodes=nodes, **{**options, **url_options})
+    tls = {name: value for name, value in url_options.items() if name.startswith("ssl")}
     sentinel = Sentinel(store.nodes, sentinel_kwargs={"socket_timeout": _TIMEOUT_S, **tls})
-    primary: redis.Redis = sentinel.master_for(store.primary, **{**options, **given})
+    primary: redis.Redis = sentinel.master_for(store.primary, **{**options, **url_options})
     return primary
 
 

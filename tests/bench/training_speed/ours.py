@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from training.fitting.scoring import score_rows
 
 from tests.bench.training_speed.config import bench_config
 from tests.bench.training_speed.protocol import Meter, read_task

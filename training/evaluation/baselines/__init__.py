@@ -1,1 +1,1 @@
-"""What a front is compared with."""
+"""Baselines of a front: other ways to trade accuracy for bias."""

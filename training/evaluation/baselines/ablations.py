@@ -1,4 +1,4 @@
-"""Curves of a net without one of its parts, compared with its front, on clicks alone."""
+"""Ablations on clicks alone: curves of the net without one of its parts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GRID = np.linspace(0.0, 1.0, 11)
 
 
 class _Run(BaseModel):
-    """One seed: estimates at each tradeoff, by name."""
+    """The metrics of one seed, by name, at each tradeoff."""
 
     points: tuple[dict[str, Estimate], ...]
 
@@ -32,7 +32,7 @@ class _Run(BaseModel):
 def measure_ablation(
     name: str, dataset: Dataset, config: Config, seeds: int, runs: RunStore
 ) -> Curve:
-    """Measure one ablation of the architecture over ``seeds`` trainings, with its hypervolume."""
+    """Return the curve of one ablation of the architecture, over ``seeds`` trainings."""
     ablation = architecture(config.net).ablations[name]
     net = replace(config.net, **ablation.changes)
     results = over_seeds(
@@ -65,6 +65,9 @@ def measure_ablation(
 def _measure(ablation: Ablation, dataset: Dataset, config: Config, runs: RunStore) -> _Run:
     fitted = train_net(dataset, config, runs)
     task = RankingTask.of(dataset, fitted.split)
-    at = fitted.catalogue_scores()
-    scores = penalised(task, at(1.0)) if ablation.penalty else (at(float(w)) for w in _GRID)
+    score_at = fitted.catalogue_scores()
+    if ablation.penalty:
+        scores = penalised(task, score_at(1.0))
+    else:
+        scores = (score_at(float(w)) for w in _GRID)
     return _Run(points=tuple(full_ranking_metrics(task, score, "test") for score in scores))

@@ -1,7 +1,7 @@
 """Baselines on clicks alone: rankers of the whole catalogue.
 
-Options are chosen at the first seed by recall on validation; test positives only report. Equal
-trainings are shared.
+Validation recall at the first seed chooses their options; test positives only report. Equal
+trainings run once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from training.nets.by_id import BprMf, LightGcn, UltraGcn
 
 REFERENCE = (0.0, 0.0)
 _GRID = np.linspace(0.0, 1.0, 11)
-_STRENGTHS = np.r_[0.0, 2.0 ** np.arange(-5, 2.5, 0.5)]  # in deviations of scores
+_STRENGTHS = np.r_[0.0, 2.0 ** np.arange(-5, 2.5, 0.5)]  # of a penalty, in units of ``penalised``
 
 Options = Mapping[str, Any]
 
@@ -48,20 +48,20 @@ log = logging.getLogger(__name__)
 
 
 class _Run(BaseModel):
-    """One seed of one baseline: estimates at each tradeoff, by name."""
+    """The metrics of one seed, by name, at each tradeoff."""
 
     points: tuple[dict[str, Estimate], ...]
 
 
 class _Choice(BaseModel):
-    """Validation recall of one set of options."""
+    """The validation recall of one set of options."""
 
     recall: float
 
 
 @dataclass(frozen=True)
 class Untrained:
-    """A ranker without training: ``fit(task, **options)``, and the options to choose among."""
+    """A ranker without training: ``fit(task, **options)``; ``grid``: the options to choose from."""
 
     name: str
     fit: Callable[..., Scores]
@@ -70,7 +70,10 @@ class Untrained:
 
 @dataclass(frozen=True)
 class Trained:
-    """A ranker to train: ``net(positives, **options)``, at the rate ``lr`` of its options."""
+    """A trained ranker: ``net(positives, **options)``, except ``lr``, which is its learning rate.
+
+    ``grid``: the options to choose from.
+    """
 
     name: str
     net: Callable[..., BprMf | UltraGcn]
@@ -79,7 +82,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class RankingBaseline:
-    """A ranker as a point at w = 1; ``penalised``, less popularity, as a curve."""
+    """A ranker as a point at w = 1, or as a curve: ``penalised`` by popularity where w < 1."""
 
     description: str
     ranker: Untrained | Trained
@@ -87,30 +90,31 @@ class RankingBaseline:
 
     @property
     def tradeoffs(self) -> tuple[float, ...]:
-        """The tradeoffs of its points."""
+        """The tradeoffs at which it is measured."""
         return tuple(_GRID.tolist()) if self.penalised else (1.0,)
 
 
 def measure_ranking_baseline(
     name: str, dataset: Dataset, config: Config, seeds: int, runs: RunStore
 ) -> Curve:
-    """Measure one baseline over ``seeds`` from ``config.seed`` on, with its split.
+    """Return the curve of one baseline over ``seeds`` from ``config.seed`` on.
 
-    Where neither training nor split depends on a seed, one is enough and errors are unknown.
+    ``config`` also gives the shares of the split. If neither training nor split depends on the
+    seed, one seed is measured, and errors are None.
     """
     baseline = RANKING_BASELINES[name]
     bench = _Bench(baseline, dataset, config, runs)
     options = bench.choose()
     varies = isinstance(baseline.ranker, Trained) or dataset.impressions.split is None
-    wanted = range(config.seed, config.seed + (seeds if varies else 1))
-    measured = [bench.run(name, options, seed).points for seed in wanted]
+    seed_range = range(config.seed, config.seed + (seeds if varies else 1))
+    seed_points = [bench.run(name, options, seed).points for seed in seed_range]
     metrics = [
-        {key: np.array([run[t][key].mean for run in measured]) for key in point}
-        for t, point in enumerate(measured[0])
-    ]  # a point: values (S,) by name
+        {key: np.array([run[t][key].mean for run in seed_points]) for key in point}
+        for t, point in enumerate(seed_points[0])
+    ]  # for each tradeoff: values (S,) by name
     areas = [
         hypervolume([(point[AXIS].mean, point[TAIL_AXIS].mean) for point in run], REFERENCE)
-        for run in measured
+        for run in seed_points
     ]
     points = tuple({key: mean_and_se(values) for key, values in m.items()} for m in metrics)
     return Curve(
@@ -126,7 +130,7 @@ def measure_ranking_baseline(
 
 @dataclass(frozen=True)
 class _Bench:
-    """One baseline on one dataset."""
+    """One baseline on one dataset: the choice of its options, and its runs."""
 
     baseline: RankingBaseline
     dataset: Dataset
@@ -134,13 +138,13 @@ class _Bench:
     runs: RunStore
 
     def choose(self) -> Options:
-        """Return the options with the greatest recall on validation at the first seed."""
+        """Return the options with the greatest validation recall at the first seed."""
         grid, seed = self.baseline.ranker.grid, self.config.seed
         recalls = [self._recall(options, seed) for options in grid]
         return grid[int(np.argmax(recalls))]
 
     def run(self, name: str, options: Options, seed: int) -> _Run:
-        """Return the test estimates of one seed."""
+        """Return the test metrics of one seed."""
         return self.runs.result(
             self._key(options, seed), name, _Run, lambda: self._measure(options, seed)
         )
@@ -164,7 +168,7 @@ class _Bench:
         return RankingTask.of(self.dataset, split)
 
     def _scores(self, options: Options, seed: int) -> Scores:
-        """Fit the ranker; equal trainings are fitted once."""
+        """Return the scores of the fitted ranker; equal trainings run once."""
         task, ranker = self._task(seed), self.baseline.ranker
         if isinstance(ranker, Untrained):
             return ranker.fit(task, **options)
@@ -185,10 +189,10 @@ class _Bench:
 
 
 def penalised(task: RankingTask, score: Scores) -> Iterator[Scores]:
-    """Yield s - (1 - w) c log(1 + n) at each w, with c of the greatest hypervolume on validation.
+    """Yield the scores s - (1 - w) c log(1 + n) at each w, n the items' training counts.
 
-    c is a multiple of the scores' deviation over that of log(1 + n); both sides between measured
-    strengths are interpolated.
+    c is the strength of the greatest validation hypervolume, in units of the ratio of the standard
+    deviations of s and log(1 + n). Between the measured strengths, both sides are interpolated.
     """
     log_count = np.log1p(task.train_counts)
     unit = score(task.ranked_users("validation")[:256]).std() / log_count.std()
@@ -217,7 +221,7 @@ def penalised(task: RankingTask, score: Scores) -> Iterator[Scores]:
 
 
 def _grid(**choices: tuple[Any, ...]) -> tuple[Options, ...]:
-    """Return all combinations."""
+    """Return all combinations of ``choices``, as options."""
     return tuple(
         dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())
     )

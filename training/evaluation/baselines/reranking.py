@@ -1,10 +1,10 @@
-"""Baselines of a front with skips: other ways to trade logged accuracy for less bias.
+"""Baselines with skips: other ways to trade logged accuracy for less bias.
 
-Each is measured as a point or, where it has a knob, as a curve, trained on the same rows for as
-many epochs. Most are built on the tower of the decomposed model, with its content, histories,
-priors and exposure term, so that the comparison is of ways to trade (``nets/cp2rec/rivals.py``).
-Those named ``dcn-`` are built on CP2Rec's published main model, at the learning rate of its own
-configuration. Equal trainings are shared.
+A baseline is a point, or a curve if it has a parameter to vary. All train on the same rows for the
+same number of epochs. Most share the tower of the decomposed net, with its content, histories,
+priors and exposure loss, so that only the ways to trade differ (``nets/cp2rec/rivals.py``). Those
+named ``dcn-`` use CP2Rec's published net with the learning rate of its own configuration. Equal
+trainings run once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Score = Callable[[FittedNet, Rows], Floats]
 
 
 class _Run(BaseModel):
-    """AUCs of one training of a baseline, by tradeoff."""
+    """The AUCs of one training, by tradeoff."""
 
     logged: tuple[float, ...]
     unbiased: tuple[float, ...]
@@ -48,45 +48,48 @@ class _Run(BaseModel):
 
 @dataclass(frozen=True)
 class Baseline:
-    """How a baseline is trained and scored.
+    """The training and scoring of a baseline.
 
-    trainings: changes of net options, each trained apart. score: the scores (T', R) of one of
-    them; together they are the points at ``tradeoffs`` (T,).
+    trainings: changes of the net's options, one per training. score: returns the scores (T', R) of
+    one training; those of all trainings together are the points at ``tradeoffs`` (T,).
     """
 
     description: str
     score: Score
     tradeoffs: tuple[float, ...]
     trainings: tuple[Mapping[str, str | float], ...] = ({},)
-    published: bool = False  # on CP2Rec's published main model
-    blind: bool = False  # trained and scored with all proxies unknown
+    published: bool = False  # uses CP2Rec's published net
+    blind: bool = False  # trains and scores with all proxies unknown
 
 
 def measure_baseline(
     name: str, dataset: Dataset, config: Config, seeds: int, runs: RunStore
 ) -> Curve:
-    """Measure one baseline over ``seeds`` from ``config.seed`` on, with its split and epochs."""
+    """Return the curve of one baseline over ``seeds`` from ``config.seed`` on.
+
+    ``config`` also gives split, epochs and, if it has one, the tower.
+    """
     baseline = BASELINES[name]
     if baseline.blind:
         dataset = _without_proxies(dataset)
-    measured = []
+    seed_runs = []
     for seed in range(config.seed, config.seed + seeds):
         seeded = config.model_copy(update={"seed": seed})
         results = [
             _result(name, dataset, _config(baseline, changes, seeded), runs)
             for changes in baseline.trainings
         ]
-        measured.append(
+        seed_runs.append(
             _Run(
                 logged=tuple(x for result in results for x in result.logged),
                 unbiased=tuple(x for result in results for x in result.unbiased),
             )
         )
-    logged = np.array([run.logged for run in measured])  # (S, T)
-    unbiased = np.array([run.unbiased for run in measured])
+    logged = np.array([run.logged for run in seed_runs])  # (S, T)
+    unbiased = np.array([run.unbiased for run in seed_runs])
     areas = [
         hypervolume(list(zip(run.logged, run.unbiased, strict=True)), config.front.reference)
-        for run in measured
+        for run in seed_runs
     ]
     return Curve(
         description=baseline.description,
@@ -98,7 +101,7 @@ def measure_baseline(
 
 
 def has_tower(config: Config) -> bool:
-    """Return whether baselines are built on the tower of ``config``, else on that of ``cp2rec``."""
+    """Return whether baselines use the tower of ``config``; else they use that of ``cp2rec``."""
     return isinstance(config.net, Cp2recOptions)
 
 
@@ -112,7 +115,7 @@ def _result(name: str, dataset: Dataset, config: Config, runs: RunStore) -> _Run
 
 
 def _config(baseline: Baseline, changes: Mapping[str, Any], config: Config) -> Config:
-    """Return the configuration that one training of a baseline runs with."""
+    """Return the configuration of one training of a baseline."""
     published = load_config("cp2rec-paper")
     update = {"seed": config.seed, "split": config.split}
     if baseline.published:
@@ -137,7 +140,7 @@ def _measure(baseline: Baseline, fitted: FittedNet) -> _Run:
 
 
 def _head(w: float) -> Score:
-    """Return scores at one tradeoff: of two-headed nets, one head."""
+    """Return the scoring function at one tradeoff; 0 and 1 are the heads of a two-headed net."""
     return lambda fitted, rows: fitted.score_rows(rows, np.array([w]))
 
 
@@ -146,7 +149,7 @@ def _mix(fitted: FittedNet, rows: Rows) -> Floats:
 
 
 def _backdoor(fitted: FittedNet, rows: Rows) -> Floats:
-    """(1 - w) mean_k f(c_k, z) + w f(c, z), c_k the proxies of random training rows."""
+    """Return (1 - w) mean_k f(c_k, z) + w f(c, z), c_k the proxies of random training rows."""
     logged = _head(1.0)(fitted, rows)  # (1, R)
     rng = np.random.default_rng(fitted.fit.evaluations)
     average = np.zeros_like(logged)
@@ -157,7 +160,10 @@ def _backdoor(fitted: FittedNet, rows: Rows) -> Floats:
 
 
 def _penalty(fitted: FittedNet, rows: Rows) -> Floats:
-    """F - (1 - w) log(1 + n_i), n_i the item's training clicks; no logged data can tune it."""
+    """Return f - (1 - w) log(1 + n_i), n_i the item's training clicks.
+
+    The penalty has no weight, since logged rows alone could not tune it.
+    """
     impressions, train = fitted.dataset.impressions, fitted.split.train
     clicks = np.bincount(
         impressions.item[train], impressions.label[train], minlength=len(fitted.dataset.item_ids)
@@ -176,7 +182,7 @@ def _pda(fitted: FittedNet, rows: Rows) -> Floats:
 
 
 def _without_proxies(dataset: Dataset) -> Dataset:
-    """Return the dataset with every proxy unknown, under a fingerprint of its own."""
+    """Return the dataset with all proxies unknown. It has a fingerprint of its own."""
     blind = dataset.with_proxies(np.full_like(dataset.impressions.proxies, np.nan))
     fingerprint = hashlib.sha256(f"{dataset.fingerprint} without proxies".encode()).hexdigest()
     return replace(blind, fingerprint=fingerprint)

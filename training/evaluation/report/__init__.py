@@ -1,1 +1,1 @@
-"""Reports as data, tables and plots."""
+"""Reports: as data, as tables, as plots."""

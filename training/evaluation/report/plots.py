@@ -29,9 +29,9 @@ _CURVES = [(marker, f"C{color}") for marker in ".x" for color in range(1, 10)]  
 def plot_front(
     fronts: Sequence[Front], path: Path, *, title: str, curves: Mapping[str, Curve] | None = None
 ) -> None:
-    """Draw fronts with 2 standard errors, and baselines, as a PNG of the two axes.
+    """Write a PNG of fronts, with bars of 2 standard errors, and of baselines: both sides.
 
-    Beside them, where it was measured, how popular the items are that each tradeoff shows.
+    A second plot shows the popularity of the items shown, by tradeoff, if all fronts measured it.
     """
     shown = all(_SHOWN in point.shown for front in fronts for point in front.points)
     figure = Figure(figsize=(11, 4.8) if shown else (6.4, 4.8), layout="constrained")
@@ -46,7 +46,7 @@ def plot_front(
 
 
 def plot_curves(curves: Mapping[str, Curve], path: Path, *, title: str) -> None:
-    """Draw the baselines of a full ranking as a PNG of its two axes, without a front."""
+    """Write a PNG of the baselines of a full ranking, both sides, without a front."""
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -69,10 +69,10 @@ def _draw_fronts(axes: Axes, fronts: Sequence[Front], title: str) -> None:
             label=f"{front.dataset}, seeds {', '.join(map(str, front.seeds))}",
             **_STYLE,
         )
-        for point, px, py in zip(front.points, x, y, strict=True):
+        for point, logged, unbiased in zip(front.points, x, y, strict=True):
             if point.tradeoff in _LABELLED:
                 axes.annotate(
-                    f"w = {point.tradeoff:g}", (px.mean, py.mean),
+                    f"w = {point.tradeoff:g}", (logged.mean, unbiased.mean),
                     textcoords="offset points", xytext=(6, 6), fontsize=9,
                     bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.7},
                 )  # fmt: skip
@@ -104,5 +104,5 @@ def _draw_shown(axes: Axes, fronts: Sequence[Front]) -> None:
         )
     axes.set_xlabel("tradeoff w")
     axes.set_ylabel("mean popularity percentile (50: the median item)")
-    axes.set_title("What is shown: top 10 of the whole catalogue", fontsize=9)
+    axes.set_title("Items shown: top 10 of the whole catalogue", fontsize=9)
     axes.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""What a report holds beside a front: baselines, purification probes, cold items and users."""
+"""The data of a report: a front, baselines, probes of purification, segments and a mask."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ class _Frozen(BaseModel):
 
 
 class Curve(_Frozen):
-    """One baseline over several seeds; a point is a curve of length one.
+    """One baseline over several seeds, at one or more tradeoffs (T,).
 
-    ``logged`` and ``unbiased`` are the two axes of the front beside it. Of a full ranking also all
-    that was measured at each tradeoff, by name, and the ``options`` that validation chose.
+    logged, unbiased (T,): the metric that spans the front, on both sides. hypervolume: the area
+    they dominate. For full rankings, points (T,): all metrics by name, and options: those that
+    validation chose.
     """
 
     description: str
@@ -30,11 +31,12 @@ class Curve(_Frozen):
 
 
 class Probe(_Frozen):
-    """How well a linear probe reads one proxy off what a net holds of an item, over seeds.
+    """The accuracy of a linear probe that predicts one proxy from a net's features, over seeds.
 
-    ``r2``: of the proxy's percentile rank, 0 where nothing can be read. ``auc``: of being above
-    the median, or of a category against the others; .5 where nothing can be read. ``difference``
-    is without purification less with it, paired by seed; ``content`` reads the raw embeddings.
+    measure: ``r2`` of the proxy's percentile rank, 0 if the features do not predict it; or ``auc``
+    of a proxy above its median, or of one category against the others, .5 if they do not.
+    purified, unpurified: from the common features of nets with and without purification.
+    difference: unpurified - purified, paired by seed. content: from the raw embeddings.
     """
 
     proxy: str
@@ -46,9 +48,10 @@ class Probe(_Frozen):
 
 
 class Segment(_Frozen):
-    """AUC on a part of the test rows, by what scored them: ``w = 0``, ..., and priors.
+    """AUC on a named part of the test rows of one side, over seeds.
 
-    Counts are means over seeds. Errors are of the users, drawn anew, and of the seeds.
+    rows, clicks, users, items: counts, as means over seeds. auc: by score, which is the net at a
+    tradeoff, such as ``w = 0``, or a prior. Errors cover redraws of the users and the seeds.
     """
 
     side: Literal["logged", "unbiased"]
@@ -61,12 +64,14 @@ class Segment(_Frozen):
 
 
 class Mask(_Frozen):
-    """What PaInvRL's mask does, over seeds.
+    """PaInvRL's invariant mask and its effect on rankings, over seeds.
 
-    open: mean gate by modality, in [0, 1]. overlap: share of the top 10 of the whole catalogue
-    that w = 0 and w = 1 have in common, and ``content_overlap`` were variant content all that w
-    moved. weight: lambda* over the steps that learned the gates, ``weights`` its means by tenths;
-    ``moved``: the share of clicks that each reassignment of environments moved, of the first seed.
+    open: mean gate of each modality, in [0, 1].
+    overlap: share of the top 10 of the whole catalogue that w = 0 and w = 1 have in common.
+    content_overlap: the same share without learned popularity, so that w weighs content alone.
+    weight, weight_deviation: mean and standard deviation of lambda* over the steps of the mask.
+    weights: mean lambda* in each tenth of the steps.
+    moved: the share of clicks that each reassignment of environments moved, at the first seed.
     """
 
     open: dict[str, Estimate]
@@ -79,7 +84,7 @@ class Mask(_Frozen):
 
 
 class Report(Front):
-    """A front and what it was compared with: ``results/<dataset>/<name>.json``."""
+    """A front with its comparisons: the content of ``results/<dataset>/<name>.json``."""
 
     baselines: dict[str, Curve]
     purification: tuple[Probe, ...] = ()
@@ -88,7 +93,7 @@ class Report(Front):
 
 
 class RankingReport(_Frozen):
-    """Baselines on data of clicks alone, without a front beside them."""
+    """Baselines on clicks alone, without a front."""
 
     dataset: str
     seeds: tuple[int, ...]

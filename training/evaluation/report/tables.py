@@ -15,13 +15,13 @@ from training.evaluation.report.schema import (
     Segment,
 )
 
-_TAIL = "ood_recall_at_20"  # a curve's name for recall_at_20 on the unbiased side
+_TAIL = "ood_recall_at_20"  # in the points of a curve: recall_at_20 on the unbiased side
 _DIGITS = {metric.name: metric.digits for metric in FRONT_METRICS}
 _DEFAULT_DIGITS = 4
 
 
 def report_tables(report: Report | RankingReport) -> str:
-    """Return all tables of a report, a blank line between them."""
+    """Return all tables of a report, separated by blank lines."""
     if isinstance(report, RankingReport):
         return ranking_table(report.baselines)
     tables = [front_table(report)]
@@ -39,9 +39,9 @@ def report_tables(report: Report | RankingReport) -> str:
 
 
 def front_table(front: Front) -> str:
-    """Return the front as Markdown tables, with hypervolume, verdict and diagnostic below.
+    """Return a front as Markdown tables, followed by its hypervolume, verdict and diagnostic.
 
-    Their columns are the metrics of ``FRONT_METRICS`` that were measured.
+    Their columns are the metrics of ``FRONT_METRICS`` that the front contains.
     """
     lines = []
     for table in TABLES:
@@ -80,7 +80,7 @@ def _row(point: FrontPoint, columns: Sequence[tuple[str, FrontMetric]]) -> str:
 
 
 def _cell(estimate: Estimate | None, digits: int = _DEFAULT_DIGITS) -> str:
-    """Return mean and standard error; nothing for what was not measured."""
+    """Return mean and standard error; an empty cell for None."""
     if estimate is None:
         return ""
     error = "" if estimate.se is None else f" ± {estimate.se:.{digits}f}"
@@ -88,7 +88,7 @@ def _cell(estimate: Estimate | None, digits: int = _DEFAULT_DIGITS) -> str:
 
 
 def probe_table(probes: Sequence[Probe]) -> str:
-    """Return the linear probes of each proxy, as Markdown."""
+    """Return the linear probes of all proxies as a Markdown table."""
     lines = [
         "| proxy | linear probe | purified | without purification | difference | content alone |",
         "|" + " --- |" * 6,
@@ -101,7 +101,7 @@ def probe_table(probes: Sequence[Probe]) -> str:
 
 
 def mask_table(mask: Mask) -> str:
-    """Return an invariant mask and its effect on rankings, as Markdown."""
+    """Return an invariant mask and its effect on rankings as a Markdown table."""
     lines = ["| mask | value |", "| --- | --- |"]
     lines += [f"| open gates, {name} | {_cell(share, 3)} |" for name, share in mask.open.items()]
     lines += [
@@ -119,7 +119,7 @@ def mask_table(mask: Mask) -> str:
 
 
 def segment_table(segments: Sequence[Segment]) -> str:
-    """Return the AUC of each segment of the test rows, as Markdown."""
+    """Return the AUC of all segments of the test rows as a Markdown table."""
     names = list(dict.fromkeys(name for segment in segments for name in segment.auc))
     lines = [
         "| side | segment | rows | clicks | users | items | " + " | ".join(names) + " |",
@@ -134,7 +134,7 @@ def segment_table(segments: Sequence[Segment]) -> str:
 
 
 def baseline_table(front: Front, curves: Mapping[str, Curve]) -> str:
-    """Return the ends of the front, then of each baseline, with hypervolumes, as Markdown."""
+    """Return the ends and hypervolumes of the front and of all baselines as a Markdown table."""
     front_curve = Curve(
         description="this model",
         tradeoffs=tuple(point.tradeoff for point in front.points),
@@ -158,7 +158,7 @@ def baseline_table(front: Front, curves: Mapping[str, Curve]) -> str:
 
 
 def ranking_table(curves: Mapping[str, Curve]) -> str:
-    """Return each ranker of whole catalogues at the ends of its curve, as Markdown."""
+    """Return the metrics of full rankings at the ends of all curves as a Markdown table."""
     measured = {name for curve in curves.values() for point in curve.points for name in point}
     ordered = [metric.name for metric in FRONT_METRICS if metric.table == "full ranking"]
     names = [name for name in (*ordered, _TAIL, "arp") if name in measured]

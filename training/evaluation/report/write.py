@@ -1,4 +1,4 @@
-"""A report as files: JSON and a plot."""
+"""The files of a report: JSON and a plot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from training.evaluation.report.schema import RankingReport, Report
 
 
 def write_report(report: Report | RankingReport, folder: Path, name: str) -> Path:
-    """Write ``name.json`` and ``name.png`` into ``folder``; return their path without suffix."""
+    """Write ``name.json`` and ``name.png`` to ``folder``; return their path without the suffix."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     title = f"{name} on {report.dataset}"

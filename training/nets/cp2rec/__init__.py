@@ -1,1 +1,1 @@
-"""CP2Rec: the decomposed model, learned interactions, and rivals on the same tower."""
+"""CP2Rec: the decomposed net, the net with learned interactions, and rivals on the same tower."""

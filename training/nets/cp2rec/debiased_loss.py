@@ -16,10 +16,11 @@ def debiased_loss(
 ) -> Tensor:
     """Return L_U of logits (R,) under propensities theta in (0, 1].
 
-    ips: BCE / theta, for both labels (Schnabel et al., ICML 2016); snips: its self-normalised form
-    (Swaminathan & Joachims, NIPS 2015); pos: only clicks are weighted; rel: the squared Rel-MF
-    loss (Saito et al., WSDM 2020), y / theta (1 - p)^2 + (1 - y / theta) p^2. The first two leave
-    P(click | features) where it is, so they debias only what the features cannot tell.
+    ips: BCE / theta, for both labels (Schnabel et al., ICML 2016). snips: its self-normalised form
+    (Swaminathan & Joachims, NIPS 2015). pos: BCE / theta of clicks, BCE of skips. rel: the squared
+    Rel-MF loss (Saito et al., WSDM 2020), y / theta (1 - p)^2 + (1 - y / theta) p^2. ips and snips
+    have the same optimum as BCE wherever the features determine P(click), so they debias only
+    effects that the features cannot explain.
     """
     weight = batch.valid / batch.propensity
     bce = F.binary_cross_entropy_with_logits(logit, batch.label, reduction="none")

@@ -1,9 +1,9 @@
-"""CP2Rec in front mode with the ``decomposed`` main model: one network, any tradeoff.
+"""CP2Rec as a decomposed score: one network for every tradeoff.
 
 Liu et al., "Prior-Guided Accuracy-Bias Tradeoff Learning for CTR Prediction in Multimedia
 Recommendation", ACM MM 2023, split features into confounding proxies c and common features z,
-purify z of c, and serve one debiased head. The decomposition below, which holds both heads and
-everything between them, is our own:
+purify z of c, and rank by one debiased head. The decomposition below is ours. It contains both
+heads and all mixes of them:
 
     p_u = P_u + A y_u + H [mean content of clicked, mean content of exposed]
     q_i = W x_i + V_i                                      x_i: content
@@ -11,10 +11,9 @@ everything between them, is our own:
     s_w = m + w (exp(l_u) r_1.c_i + r_2.c_i)                       c_i: embedded proxies
     P(click at position k) = theta_k sigmoid(s_1),  theta_0 = 1    examination
 
-Position enters the likelihood alone, never a score. Means are sums / (n + 5) of content less its
-mean over exposed rows, and leave out the slate that is being predicted. A user without a record
-is p_u = H' [mean content of clicked]: a share of the slates, drawn anew in each batch, is predicted
-as if their users were such, so that a history alone serves well too.
+Position enters the likelihood, but no score. Means are sums / (n + 5) of centred content, without
+the slate that is being predicted. A cold user has p_u = H' [mean content of clicked]. In each batch
+a random share of the slates is predicted as if their users were cold, so that H' learns too.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ Deviation = Annotated[float, Gt(0)]
 
 @dataclass(frozen=True)
 class Cp2recOptions(NetOptions):
-    """Sizes, loss weights and prior standard deviations; see the training config for defaults."""
+    """Sizes, loss weights and prior standard deviations, explained in ``configs/cp2rec.toml``."""
 
     architecture: Literal["decomposed"] = "decomposed"
     dim: Size = 32
@@ -61,7 +60,7 @@ class Cp2recOptions(NetOptions):
 
 
 def without_purification(options: Cp2recOptions) -> Cp2recOptions | None:
-    """Return the options without purification, None where they have none already."""
+    """Return the options without purification; None if they already have none."""
     if not options.orthogonality_weight:
         return None
     return replace(options, orthogonality_weight=0.0)
@@ -85,21 +84,21 @@ class ItemEncoder(nn.Module):
         self.readout = nn.Linear(d, 2, bias=False)
 
     def forward(self, embedding: Tensor, modality_mask: Tensor, proxies: Tensor) -> Tensor:
-        """Encode; the last modality is [V_i, b_i], zero for an item never trained on."""
+        """Return states (N, S); the last modality is [V_i, b_i], masked out for a cold item."""
         raw, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
-        mask, known = modality_mask[:, :-1], modality_mask[:, -1:]
+        mask, warm = modality_mask[:, :-1], modality_mask[:, -1:]
         content = self.content(raw, mask)
-        common = self.common(content, mask, learned * known)
-        pull = self.readout(self.proxy(proxies))  # (N, 2)
-        return torch.cat([common, pull, self.clicked(content)], 1)  # (N, S)
+        common = self.common(content, mask, learned * warm)
+        exposure = self.readout(self.proxy(proxies))  # (N, 2)
+        return torch.cat([common, exposure, self.clicked(content)], 1)  # (N, S)
 
     def common(self, content: Tensor, mask: Tensor, learned: Tensor) -> Tensor:
-        """Return [q, bias] (N, d + 1) of content (N, D) and what was learned per id."""
+        """Return [q, bias] (N, d + 1) of content (N, D) and features learned per id (N, d + 1)."""
         return self.content.project(self.factor, content, mask) + learned
 
 
 class UserEncoder(nn.Module):
-    """User vector (1, d + 2) = [p, b + mu, exp(l)] of someone known by clicked items alone."""
+    """User vector (1, d + 2) = [p, b + mu, exp(l)] of a cold user, from clicked items."""
 
     def __init__(self, dim: int, mu: nn.Parameter, conformity: nn.Parameter) -> None:
         super().__init__()
@@ -108,7 +107,7 @@ class UserEncoder(nn.Module):
         self.conformity = conformity
 
     def forward(self, history: Tensor) -> Tensor:
-        """Encode states (L, S) of clicked items; L = 0 gives the average user."""
+        """Return the vector of states (L, S) of clicked items; L = 0 gives the average user."""
         length = torch.ones_like(history[:, :1]).sum(0, keepdim=True)  # (1, 1)
         content = history[:, self.dim + 3 :].sum(0, keepdim=True)  # (1, d)
         p = content / (length + HISTORY_PRIOR)
@@ -123,7 +122,10 @@ class DecomposedRanker(Ranker):
         self.dim = dim
 
     def direction(self, user: Tensor, tradeoff: Tensor) -> Tensor:
-        """Return what a state (S,) is multiplied with: (B, S) for users (B, U)."""
+        """Return the direction (B, S) of users (B, U).
+
+        Its dot product with a state, plus the user's bias, is the logit.
+        """
         p, conformity = user[:, : self.dim], user[:, self.dim + 1 :]
         w = tradeoff.view(1, 1) * torch.ones_like(conformity)  # (B, 1)
         return torch.cat([p, torch.ones_like(w), w * conformity, w, torch.zeros_like(p)], 1)
@@ -142,7 +144,7 @@ class DecomposedRanker(Ranker):
 
 
 class Cp2recDecomposed(FrontNet):
-    """The net and its likelihood."""
+    """The decomposed net and its likelihood."""
 
     scalable = True
 
@@ -180,14 +182,14 @@ class Cp2recDecomposed(FrontNet):
             self._histories = Histories(self._content, tables)
 
     def loss(self, batch: Slates) -> Tensor:
-        """Return NLL + exposure term + purification (COS) + priors."""
+        """Return NLL + exposure loss + purification (COS) + priors, a scalar."""
         options, encoder = self.options, self.item_encoder
         content = self._content[batch.item]  # (R, D)
         learned = torch.cat([self.item_factor(batch.item), self.item_bias(batch.item)], 1)
         common = encoder.common(content, batch.modality_mask, learned)  # (R, d + 1)
         c = encoder.proxy(batch.proxies)  # (R, d)
-        new = torch.rand(len(batch.user)) < options.new_share  # (B,)
-        user = self.slate_users(batch, content, new)  # (B, U)
+        cold = torch.rand(len(batch.user)) < options.new_share  # (B,)
+        user = self.slate_users(batch, content, cold)  # (B, U)
         state = torch.cat([common, encoder.readout(c), torch.zeros_like(c)], 1)  # (R, S)
         q, p = common[:, : options.dim], user[:, : options.dim]
         loss = self.likelihood(user[batch.slate], state, batch) + self._log_prior()
@@ -201,7 +203,7 @@ class Cp2recDecomposed(FrontNet):
         return loss
 
     def common_features(self, state: Tensor) -> Tensor:
-        """Return q (N, d), which the user's vector meets, of states (N, S)."""
+        """Return q (N, d) of states (N, S)."""
         return state[:, : self.options.dim]
 
     def likelihood(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
@@ -215,32 +217,32 @@ class Cp2recDecomposed(FrontNet):
         return self.examination.log_theta()
 
     def learned_items(self) -> Tensor:
-        """Return [V_i, b_i] of all items, (I, d + 1)."""
+        """Return [V_i, b_i] (I, d + 1) of all items."""
         return torch.cat([self.item_factor.weight, self.item_bias.weight], 1)
 
     def user_vectors(self) -> Tensor:
-        """Return [p_u, b_u + mu, exp(l_u)] of all users, (users, d + 2)."""
+        """Return [p_u, b_u + mu, exp(l_u)] (users, d + 2) of all users."""
         return self._user_vectors(torch.arange(len(self._user_attributes)))
 
     @torch.no_grad()
     def scale_exposure(self, factor: float) -> None:
-        """Multiply what w adds to the debiased score; w = 0 stays as it is."""
+        """Multiply the exposure term, which w weighs; scores at w = 0 do not change."""
         self.item_encoder.readout.weight.mul_(factor)
 
-    def slate_users(self, batch: Slates, content: Tensor, new: Tensor) -> Tensor:
-        """Return user vectors (B, U), each blind to its slate; ``content`` (R, D) is the rows'.
+    def slate_users(self, batch: Slates, content: Tensor, cold: Tensor) -> Tensor:
+        """Return user vectors (B, U), whose histories leave out the slate to be predicted.
 
-        Users where ``new`` (B,) are known by their clicks alone, as ``user_encoder`` knows them.
+        content (R, D) of the rows; cold (B,) bool: users whose vector is that of ``user_encoder``.
         """
         left_out = SlateHistory.of(content, batch)
-        known = self._user_vectors(batch.user, left_out)
+        warm = self._user_vectors(batch.user, left_out)
         clicked, _ = self._histories.means(batch.user, left_out)  # (B, D)
         p = self.item_encoder.clicked(clicked)
         rest = torch.stack([self.mu, self.conformity.exp()]).expand(len(p), -1)  # (B, 2)
-        return torch.where(new[:, None], torch.cat([p, rest], 1), known)
+        return torch.where(cold[:, None], torch.cat([p, rest], 1), warm)
 
     def _user_vectors(self, user: Tensor, left_out: SlateHistory | None = None) -> Tensor:
-        """Return vectors (B, U) of user rows (B,), their history less ``left_out``."""
+        """Return vectors (B, U) of users (B,), without ``left_out`` in their histories."""
         clicked, exposed = self._histories.means(user, left_out)  # (B, D) each
         attributes = self._user_attributes[user] @ self.attributes  # (B, d + 1)
         p = (
@@ -253,17 +255,17 @@ class Cp2recDecomposed(FrontNet):
         return torch.cat([p, bias, (self.conformity + self.user_conformity(user)).exp()], 1)
 
     def _exposure_loss(self, p: Tensor, q: Tensor, batch: Slates) -> Tensor:
-        """Return the mean of -log softmax_j(gamma p_u.q_j) over what each slate exposed.
+        """Return the mean over rows of -log softmax_j(gamma p_u.q_j) of the exposed item.
 
-        j runs over everything exposed in the batch, so that popularity cancels.
+        j runs over all rows of the batch, so that popularity cancels.
         """
         scores = self.log_gamma.exp() * p @ q.transpose(0, 1)  # (B, R)
         scores = scores.masked_fill(~batch.valid, -torch.inf)
-        chosen = scores.logsumexp(1)[batch.slate] - scores[batch.slate, torch.arange(len(q))]
-        return chosen[batch.valid].mean()
+        losses = scores.logsumexp(1)[batch.slate] - scores[batch.slate, torch.arange(len(q))]
+        return losses[batch.valid].mean()
 
     def _log_prior(self) -> Tensor:
-        """Return the Gaussian priors of the id terms, per training row."""
+        """Return -log of the Gaussian priors of the id terms, per training row."""
         options = self.options
         terms = (
             (self.item_factor.weight, options.item_factor_sd),
@@ -271,5 +273,5 @@ class Cp2recDecomposed(FrontNet):
             (self.user_bias.weight, options.user_bias_sd),
             (self.user_conformity.weight, options.conformity_sd),
         )
-        total = sum((w.square().sum() / (2 * sd**2) for w, sd in terms), torch.zeros(()))
+        total = sum((term.square().sum() / (2 * sd**2) for term, sd in terms), torch.zeros(()))
         return total / self._rows

@@ -1,4 +1,4 @@
-"""What users were shown and clicked, as sums of item content: constants of a net."""
+"""Users' clicks and exposures as sums of item content; a net does not train them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor
 
 from training.nets.base import Slates, TrainingTables
 
-HISTORY_PRIOR = 5.0  # impressions: means are sums / (n + 5), so that short histories count less
-_CHUNK_ROWS = 2**18  # counted at a time: training rows may exceed memory
+HISTORY_PRIOR = 5.0  # impressions; means are sums / (n + 5), which shrinks short histories
+_CHUNK_ROWS = 2**18  # rows summed at a time: all training rows may exceed memory
 
 
 @dataclass(frozen=True)
 class SlateHistory:
-    """Each slate's own part of its user's history: sums (B, D) and counts (B, 1)."""
+    """The share of each slate in its user's history: sums (B, D) and counts (B, 1)."""
 
     clicked: Tensor
     clicks: Tensor
@@ -24,7 +24,7 @@ class SlateHistory:
 
     @classmethod
     def of(cls, content: Tensor, batch: Slates) -> SlateHistory:
-        """Sum the content (R, D) of each slate's valid rows."""
+        """Return the sums of content (R, D) over each slate's valid rows."""
         slates = len(batch.user)
         valid = batch.valid.view(slates, -1).float()  # (B, L)
         weight = torch.stack([batch.label.view(slates, -1) * valid, valid], 1)  # (B, 2, L)
@@ -34,7 +34,7 @@ class SlateHistory:
 
 
 class Histories:
-    """Sums over the training rows, given the items' content (I, D)."""
+    """Sums over the training rows of the items' content (I, D), by user."""
 
     def __init__(self, content: Tensor, tables: TrainingTables) -> None:
         users = len(tables.user_attributes)
@@ -43,14 +43,17 @@ class Histories:
         self._clicks = torch.zeros(users, 1)
         self._exposures = torch.zeros(users, 1)
         columns = (tables.user, tables.item, tables.label)
-        for part in zip(*(column.split(_CHUNK_ROWS) for column in columns), strict=True):
-            user, item, label = part
+        for chunk in zip(*(column.split(_CHUNK_ROWS) for column in columns), strict=True):
+            user, item, label = chunk
             clicked = label > 0.5
             _add(self._clicked, self._clicks, user[clicked], item[clicked], content)
             _add(self._exposed, self._exposures, user, item, content)
 
     def means(self, user: Tensor, left_out: SlateHistory | None = None) -> tuple[Tensor, Tensor]:
-        """Return mean content (B, D) that users (B,) clicked and were shown, ``left_out`` apart."""
+        """Return the mean content (B, D) of clicks and of exposures of users (B,).
+
+        ``left_out`` is subtracted from both histories.
+        """
         clicked, clicks = self._clicked[user], self._clicks[user]
         exposed, exposures = self._exposed[user], self._exposures[user]
         if left_out is not None:
@@ -67,5 +70,5 @@ def _add(sums: Tensor, counts: Tensor, user: Tensor, item: Tensor, content: Tens
         (len(sums), len(content)),
         check_invariants=False,
     )
-    sums.addmm_(pairs, content)  # row by row, as one product over all rows would
+    sums.addmm_(pairs, content)  # adds row by row: chunks give the same sums to the bit
     counts[:, 0] += torch.bincount(user, minlength=len(sums))

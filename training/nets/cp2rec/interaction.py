@@ -1,16 +1,23 @@
-"""CP2Rec with a main model that learns its interactions: NCF or DCN, as published or as a front.
+"""CP2Rec with learned interactions, by NCF or DCN: as published, or as a front.
 
-From Liu et al., ACM MM 2023: confounding proxies c and common features z, both projected to d
-and normalised (the paper leaves their widths open); purifiers COS, PROJ and SOLVE that keep z' of
-c; refined proxies c' = sigma(W c + b); one shared main model f with two heads, y_B = f([c, z'])
-and y_U = f([c', z']); gamma L_B + L_U + beta L_O with L_U of the inverse-propensity kind.
+From Liu et al., ACM MM 2023:
 
-Ours: the modes. ``paper`` trains that and, since the paper serves y_U only, serves the mix
-(1 - w) s_U + w s_B. ``front`` takes w as an input: c_w = (1 - w) c' + w c, hidden layers
-modulated by w (FiLM, Perez et al., AAAI 2018, from zero), and trains by a counterfactual offset:
-BCE(s_w + (1 - w) o, y), where o is what a teacher says exposure added to the row's logit.
-``backdoor`` trains y_B alone, no teacher, and serves (1 - w) mean_k f([c_k, z']) + w f([c, z'])
-with the proxies c_k of ``donors`` training rows: backdoor adjustment (Pearl), mixed.
+- confounding proxies c and common features z, both projected to d and normalised (the paper leaves
+  their widths open);
+- purifiers COS, PROJ and SOLVE, which make z' of z and c;
+- refined proxies c' = sigma(W c + b);
+- one shared model f with two heads, y_B = f([c, z']) and y_U = f([c', z']);
+- the loss gamma L_B + L_U + beta L_O, L_U an inverse-propensity loss.
+
+Ours are the modes:
+
+- ``paper`` trains this loss. It ranks by the mix (1 - w) s_U + w s_B; the paper, by y_U alone.
+- ``front`` takes w as an input: c_w = (1 - w) c' + w c, and hidden layers modulated by w (FiLM,
+  Perez et al., AAAI 2018; its weights start at zero). It trains by a counterfactual offset:
+  BCE(s_w + (1 - w) o, y), o the part of the row's logit that exposure explains by a teacher.
+- ``backdoor`` trains y_B alone, without a teacher. It ranks by (1 - w) mean_k f([c_k, z'])
+  + w f([c, z']) with the proxies c_k of ``donors`` training rows: a mix with Pearl's backdoor
+  adjustment.
 """
 
 from __future__ import annotations
@@ -31,7 +38,7 @@ from training.nets.layers import Examination
 
 
 class Cp2recInteraction(FrontNet):
-    """The net and its losses. ``batch.propensity`` and ``batch.offset`` feed L_U and the front."""
+    """The net and its losses. L_U uses ``batch.propensity``, mode ``front`` ``batch.offset``."""
 
     def __init__(self, tables: TrainingTables, options: InteractionOptions) -> None:
         super().__init__()
@@ -58,12 +65,12 @@ class Cp2recInteraction(FrontNet):
             self._histories = Histories(self._content, tables)
 
     def loss(self, batch: Slates) -> Tensor:
-        """Return the mode's loss + purification + weight decay of the ids."""
+        """Return the mode's loss + purification + weight decay of the id embeddings, a scalar."""
         options, encoder = self.options, self.item_encoder
         content = self._content[batch.item]  # (R, D)
-        known = (torch.rand(len(batch.item), 1) >= options.id_dropout).float()
+        warm = (torch.rand(len(batch.item), 1) >= options.id_dropout).float()
         learned = self.item_id(batch.item)
-        z, c = encoder.features(content, batch.modality_mask, learned * known, batch.proxies)
+        z, c = encoder.features(content, batch.modality_mask, learned * warm, batch.proxies)
         state = torch.cat([encoder.encode(z, c), torch.zeros_like(z)], 1)  # (R, 4d)
         user = self._user_vectors(batch.user, SlateHistory.of(content, batch))[batch.slate]
         mode_loss = self._front_loss if options.mode == "front" else self._paper_loss
@@ -83,7 +90,7 @@ class Cp2recInteraction(FrontNet):
         return self.examination.log_theta()
 
     def learned_items(self) -> Tensor:
-        """Return the id embeddings (I, d)."""
+        """Return the id embeddings (I, d) of all items."""
         weight: Tensor = self.item_id.weight
         return weight
 
@@ -102,13 +109,13 @@ class Cp2recInteraction(FrontNet):
         return vectors
 
     def _front_loss(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
-        """Return BCE(s_w + (1 - w) o, y) with w drawn per row: a quarter 0, a quarter 1."""
+        """Return BCE(s_w + (1 - w) o, y); each row draws w: 0 and 1 with probability 1/4 each."""
         w = (2.0 * torch.rand(len(state)) - 0.5).clamp(0.0, 1.0)
         logit = self.ranker.pairwise(user, state, w)
         return self._likelihood(logit + (1.0 - w) * batch.offset, batch)
 
     def _paper_loss(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
-        """Return L_U + gamma L_B; L_B alone without debiasing."""
+        """Return L_U + gamma L_B, or L_B alone if ``debias`` is none or the mode is backdoor."""
         if self.options.debias == "none" or self.options.mode == "backdoor":
             return self._likelihood(self.ranker.biased(user, state), batch)
         debiased, biased = self.ranker.heads(user, state)

@@ -1,4 +1,4 @@
-"""The modules of CP2Rec with learned interactions."""
+"""Options and modules of CP2Rec with learned interactions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.nets.layers import Content, ProxyBins
 
 @dataclass(frozen=True)
 class InteractionOptions(NetOptions):
-    """Sizes and loss weights; see the training configs for defaults."""
+    """Sizes and loss weights, explained in ``configs/cp2rec-front.toml``."""
 
     architecture: Literal["ncf", "dcn"] = "dcn"
     mode: Literal["paper", "front", "backdoor"] = "front"
@@ -42,9 +42,9 @@ class InteractionOptions(NetOptions):
 
 
 def without_purifier(options: InteractionOptions) -> InteractionOptions | None:
-    """Return the options without purification, None where they have none already.
+    """Return the options without purification; None if they already have none.
 
-    PROJ purifies by itself; COS and SOLVE by their loss, which may have no weight.
+    PROJ purifies in the forward pass, COS and SOLVE by a loss, whose weight may be 0.
     """
     learned = options.purifier != "none" and options.orthogonality_weight > 0
     if options.purifier != "proj" and not learned:
@@ -53,7 +53,7 @@ def without_purifier(options: InteractionOptions) -> InteractionOptions | None:
 
 
 class Purifier(nn.Module):
-    """Takes out of z what the proxies c know of it; ``loss`` is the paper's L_O."""
+    """Removes from z the information of the proxies c; ``loss`` is the paper's L_O."""
 
     def __init__(self, kind: Literal["cos", "proj", "solve", "none"], dim: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Purifier(nn.Module):
         return z - share * c
 
     def loss(self, z: Tensor, c: Tensor) -> Tensor:
-        """Return L_O, a scalar; for SOLVE also the likelihood that fits its estimate q(c | z)."""
+        """Return L_O, a scalar; for SOLVE also the loss that fits its estimate q(c | z)."""
         if self.kind == "cos":
             return F.cosine_similarity(z, c, dim=1).abs().mean()
         if self.estimate is not None:
@@ -79,8 +79,8 @@ class Purifier(nn.Module):
 class ConditionalGaussian(nn.Module):
     """q(c | z), for CLUB's upper bound of mutual information (Cheng et al., ICML 2020).
 
-    The paper fits q in alternation with the net; here both steps share an iteration: the bound
-    sees q's weights as constants, and the likelihood sees c and z as constants.
+    The paper alternates between fitting q and the net. Here one iteration does both: the bound
+    takes q's weights as constants, the likelihood takes c and z as constants.
     """
 
     def __init__(self, dim: int) -> None:
@@ -95,24 +95,24 @@ class ConditionalGaussian(nn.Module):
         return self.mean(z), self.log_variance(z)
 
     def nll(self, z: Tensor, c: Tensor) -> Tensor:
-        """Return the mean of -log q(c | z), constants left out."""
+        """Return the mean of -log q(c | z), a scalar, without constants."""
         mean, log_variance = self(z)
         loss: Tensor = ((c - mean).square() / log_variance.exp() + log_variance).sum(1).mean() / 2
         return loss
 
     def bound(self, z: Tensor, c: Tensor) -> Tensor:
-        """Return mean_i [log q(c_i | z_i) - mean_j log q(c_j | z_i)]; q itself learns nothing."""
+        """Return mean_i [log q(c_i | z_i) - mean_j log q(c_j | z_i)]; no gradient reaches q."""
         constants = {name: weight.detach() for name, weight in self.named_parameters()}
         mean, log_variance = torch.func.functional_call(self, constants, (z,))
-        # mean_j |c_j - m|^2 = |mean c - m|^2 + Var c, per dimension: no pairs are formed.
-        own = (c - mean).square()
-        others = (c.mean(0) - mean).square() + c.var(0, unbiased=False)
-        bound: Tensor = ((others - own) / log_variance.exp()).sum(1).mean() / 2
+        # mean_j |c_j - m|^2 = |mean c - m|^2 + Var c per dimension, without forming pairs.
+        matched = (c - mean).square()
+        shuffled = (c.mean(0) - mean).square() + c.var(0, unbiased=False)
+        bound: Tensor = ((shuffled - matched) / log_variance.exp()).sum(1).mean() / 2
         return bound
 
 
 class ItemEncoder(nn.Module):
-    """State (N, 4d) of an item: z', c, c' and its history content."""
+    """State (N, 4d) of an item: z', c, c' and the content that histories sum."""
 
     def __init__(self, tables: TrainingTables, options: InteractionOptions) -> None:
         super().__init__()
@@ -134,11 +134,11 @@ class ItemEncoder(nn.Module):
         self.clicked = nn.Linear(D, d, bias=False)
 
     def forward(self, embedding: Tensor, modality_mask: Tensor, proxies: Tensor) -> Tensor:
-        """Encode; the last modality is the id embedding, zero for an item never trained on."""
+        """Return states (N, 4d); the last modality is the id embedding, 0 for a cold item."""
         raw, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
-        mask, known = modality_mask[:, :-1], modality_mask[:, -1:]
+        mask, warm = modality_mask[:, :-1], modality_mask[:, -1:]
         content = self.content(raw, mask)
-        z, c = self.features(content, mask, learned * known, proxies)
+        z, c = self.features(content, mask, learned * warm, proxies)
         return torch.cat([self.encode(z, c), self.clicked(content)], 1)  # (N, 4d)
 
     def encode(self, z: Tensor, c: Tensor) -> Tensor:
@@ -149,28 +149,31 @@ class ItemEncoder(nn.Module):
     def features(
         self, content: Tensor, mask: Tensor, learned: Tensor, proxies: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return z before purification, and c, (N, d) each, of content (N, D)."""
+        """Return z before purification and c, (N, d) each.
+
+        content (N, D), mask (N, M), proxies (N, P); learned (N, d), zero for a cold item.
+        """
         projected = self.mix(self.content.project(self.project, content, mask))
         return self.norm_z(projected + learned), self.embed_proxies(proxies)
 
 
 class UserEncoder(nn.Module):
-    """User vector (1, d) of someone known by clicked items alone."""
+    """User vector (1, d) of a cold user, from clicked items."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = dim
 
     def forward(self, history: Tensor) -> Tensor:
-        """Encode states (L, 4d) of clicked items; L = 0 gives the average user."""
+        """Return the vector of states (L, 4d) of clicked items; L = 0 gives the average user."""
         length = torch.ones_like(history[:, :1]).sum(0, keepdim=True)  # (1, 1)
         return history[:, 3 * self.dim :].sum(0, keepdim=True) / (length + HISTORY_PRIOR)
 
 
 class InteractionRanker(Ranker):
-    """f([u, z', c_w]), its hidden layers modulated by w; or the mix that the mode serves.
+    """f([u, z', c_w]) with hidden layers modulated by w, or the mode's mix of two such logits.
 
-    ``embed_proxies`` makes c (K, d) of the raw proxies (K, P) of donors; ``backdoor`` alone asks.
+    Only ``backdoor`` uses ``embed_proxies``, for c (K, d) of the raw proxies (K, P) of ``donors``.
     """
 
     donors: Tensor
@@ -181,7 +184,7 @@ class InteractionRanker(Ranker):
         super().__init__()
         self.embed_proxies = embed_proxies if options.mode == "backdoor" else None
         self.register_buffer("donors", donors)
-        self.dim, self.mode, self.main = options.dim, options.mode, options.architecture
+        self.dim, self.mode, self.architecture = options.dim, options.mode, options.architecture
         width, hidden = 3 * options.dim, options.hidden
         self.first = nn.Linear(width, hidden)
         self.second = nn.Linear(hidden, hidden)
@@ -196,14 +199,14 @@ class InteractionRanker(Ranker):
             self.out.bias.copy_(prior)
 
     def forward(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
-        """Return logits (N,), as ``pairwise`` does, with all but the states folded beforehand."""
+        """Return logits (N,), equal to those of ``pairwise``, by weights that fold user and w."""
         w = tradeoff.view(1, 1)
         one, zero = torch.ones_like(w), torch.zeros_like(w)
         if self.embed_proxies is not None:
             c = self.embed_proxies(self.donors)  # (K, d)
             donors = [self._folded(user, state, w, zero, zero, c[k : k + 1]) for k in range(len(c))]
-            own = self._folded(user, state, w, one, zero)
-            return (1.0 - tradeoff) * torch.stack(donors).mean(0) + tradeoff * own
+            biased = self._folded(user, state, w, one, zero)
+            return (1.0 - tradeoff) * torch.stack(donors).mean(0) + tradeoff * biased
         if self.mode == "paper":
             debiased = self._folded(user, state, w, zero, one)
             biased = self._folded(user, state, w, one, zero)
@@ -215,20 +218,20 @@ class InteractionRanker(Ranker):
         user: Tensor,
         state: Tensor,
         w: Tensor,
-        own: Tensor,
-        refined: Tensor,
-        given: Tensor | None = None,
+        proxy_weight: Tensor,
+        refined_weight: Tensor,
+        donor: Tensor | None = None,
     ) -> Tensor:
-        """Return the logits (N,) of ``_logit`` for c_w = own c + refined c' + given.
+        """Return the logits (N,) of ``_logit``; c_w = proxy_weight c + refined_weight c' + donor.
 
-        user (1, d), w, own and refined (1, 1), given (1, d). The first layer, the cross layers
-        and the last one's product part are all linear in x = [u, z, c_w]: one product of the
-        states with weights made for this user and w. A cross layer only scales x: layer k turns
-        x a into x (a (1 + v_k x) + b_k), so that the last one needs no more than x's projections.
+        user, donor (1, d); w, proxy_weight, refined_weight (1, 1). The first layer, the cross
+        layers and the product part of the last layer are linear in x = [u, z, c_w]: one product of
+        the states with weights for this user and w computes them all. A cross layer only scales x,
+        layer k from a x to (a (1 + v_k x) + b_k) x, so the last layer needs projections of x alone.
         """
         hidden, d = self.second.in_features, self.dim
         last = self.out.weight[:, hidden:]
-        if self.main == "ncf":
+        if self.architecture == "ncf":
             layers = []
             last = torch.cat([torch.zeros_like(user), last * user, torch.zeros_like(user)], 1)
         else:
@@ -236,11 +239,11 @@ class InteractionRanker(Ranker):
         weight = torch.cat([self.first.weight, *(layer.weight for layer in layers), last])
         of_user, of_z, of_c = weight.split(d, dim=1)  # (H + L + 1, d) each
         fixed = user @ of_user.transpose(0, 1)
-        if given is not None:
-            fixed = fixed + given @ of_c.transpose(0, 1)
-        weight = torch.cat([of_z, own * of_c, refined * of_c], 1)  # (H + L + 1, 3d)
-        first, rest = weight[:hidden], weight[hidden:]
-        bias, fixed_rest = fixed[:, :hidden] + self.first.bias, fixed[:, hidden:]
+        if donor is not None:
+            fixed = fixed + donor @ of_c.transpose(0, 1)
+        weight = torch.cat([of_z, proxy_weight * of_c, refined_weight * of_c], 1)  # (H + L + 1, 3d)
+        first, product_weight = weight[:hidden], weight[hidden:]
+        bias, product_bias = fixed[:, :hidden] + self.first.bias, fixed[:, hidden:]
         second, second_bias = self.second.weight, self.second.bias
         if self.film is not None:
             film = self.film(w).chunk(4, dim=1)  # (1, H) each
@@ -250,13 +253,13 @@ class InteractionRanker(Ranker):
         x = state[:, : 3 * d]
         h = F.relu(F.linear(x, first, bias.squeeze(0)))  # (N, H)
         h = F.relu(F.linear(h, second, second_bias))
-        along = rest @ x.transpose(0, 1) + fixed_rest.transpose(0, 1)  # (L + 1, N)
+        projection = product_weight @ x.transpose(0, 1) + product_bias.transpose(0, 1)  # (L + 1, N)
         scale: Tensor | float = 1.0
         for k, layer in enumerate(layers):
-            scale = scale * (1.0 + along[k]) + layer.bias
-        # Rows on the left: a product of a table with a vector runs far slower.
+            scale = scale * (1.0 + projection[k]) + layer.bias
+        # The vector on the left: a product of a table with a vector runs far slower.
         deep = self.out.weight[:, :hidden] @ h.transpose(0, 1)  # (1, N)
-        logit: Tensor = deep.squeeze(0) + self.out.bias + scale * along[-1]
+        logit: Tensor = deep.squeeze(0) + self.out.bias + scale * projection[-1]
         return logit
 
     def pairwise(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
@@ -273,7 +276,7 @@ class InteractionRanker(Ranker):
 
     def _average(self, user: Tensor, z: Tensor) -> Tensor:
         """Return the mean logit (R,) over the donors' proxies."""
-        assert self.embed_proxies is not None  # noqa: S101  # asked in this mode alone
+        assert self.embed_proxies is not None  # noqa: S101  # mode "backdoor" alone calls this
         c = self.embed_proxies(self.donors)  # (K, d)
         one = torch.ones(1, 1)
         logits = [self._logit(user, z, c[k].expand(len(z), -1), one) for k in range(len(c))]
@@ -294,19 +297,19 @@ class InteractionRanker(Ranker):
         x = torch.cat([user, z, c], 1)  # (R, 3d)
         h = F.relu(self._modulate(self.first(x), w, 0))
         h = F.relu(self._modulate(self.second(h), w, 2))
-        if self.main == "ncf":
-            product = user * z  # He et al., WWW 2017: generalised matrix factorisation
+        if self.architecture == "ncf":
+            product = user * z  # generalised matrix factorisation: He et al., WWW 2017
         else:
             product = x
-            for layer in self.cross:  # Wang et al., ADKDD 2017
+            for layer in self.cross:  # cross network: Wang et al., ADKDD 2017
                 product = x * layer(product) + product
         logit: Tensor = self.out(torch.cat([h, product], 1)).squeeze(1)
         return logit
 
-    def _modulate(self, h: Tensor, w: Tensor, part: int) -> Tensor:
-        """Return FiLM of h (R, H) by w; ``part`` is the first of the layer's two chunks."""
+    def _modulate(self, h: Tensor, w: Tensor, chunk: int) -> Tensor:
+        """Return h (R, H) after FiLM by w; ``chunk`` is the first of the layer's two chunks."""
         if self.film is None:
             return h
         film = self.film(w).chunk(4, dim=1)  # (1 or R, H) each
-        modulated: Tensor = h * (1.0 + film[part]) + film[part + 1]
+        modulated: Tensor = h * (1.0 + film[chunk]) + film[chunk + 1]
         return modulated

@@ -1,7 +1,7 @@
-"""What CP2Rec's front is compared with, on the same tower: other losses, other scores.
+"""Rivals of CP2Rec: other losses and scores on the same tower.
 
-Every rival has the decomposed model's parameters, content, histories, priors and exposure term;
-only how a click is explained differs. With m the debiased score and s_1 the logged one:
+A rival has the parameters, content, histories, priors and exposure loss of the decomposed net; only
+its model of a click differs. With m the debiased score and s_1 the logged one:
 
     ips, snips, pos, rel   L_U(m) + gamma L_B(s_1): CP2Rec's two heads, an inverse-propensity loss
     single                 BCE(s_1 + (1 - w) o, y), o a teacher's offset: trained for one w
@@ -9,10 +9,10 @@ only how a click is explained differs. With m the debiased score and s_1 the log
     macr                   P(click) = sigmoid(m sigmoid(a_i) sigmoid(a_u)), a linear in q_i or p_u
 
 pda follows Zhang et al., "Causal Intervention for Leveraging Popularity Bias in Recommendation",
-SIGIR 2021, ELU'(m) = ELU(m) + 1, here with a learned exponent and a click likelihood in place of
-their pairwise one; it serves the exponent w g. macr follows Wei et al., "Model-Agnostic
-Counterfactual Reasoning for Eliminating Popularity Bias", KDD 2021; it serves
-(m - (1 - w) c) sigmoid(a_i) sigmoid(a_u).
+SIGIR 2021, with ELU'(m) = ELU(m) + 1. Ours are a learned exponent g and a click likelihood instead
+of a pairwise one. At tradeoff w it ranks with the exponent w g. macr follows Wei et al.,
+"Model-Agnostic Counterfactual Reasoning for Eliminating Popularity Bias", KDD 2021. At tradeoff w
+it ranks by (m - (1 - w) c) sigmoid(a_i) sigmoid(a_u).
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from training.nets.base import NetOptions, Slates, TrainingTables
 from training.nets.cp2rec.debiased_loss import debiased_loss
 from training.nets.cp2rec.decomposed import Cp2recDecomposed, Cp2recOptions, DecomposedRanker
 
-MACR_C = 2.0  # what macr subtracts at w = 0; nothing logged can tune it
-_MACR_HEADS = 1e-3  # weight of the item's and the user's own click losses, of the published size
+MACR_C = 2.0  # macr's c; logged data alone cannot tune it
+_MACR_HEADS = 1e-3  # weight of the losses of the item and the user head, of the published size
 
 Objective = Literal["ips", "snips", "pos", "rel", "single", "pda", "macr"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RivalOptions(NetOptions):
-    """Which rival, on which tower; ``tradeoff`` is the w that ``single`` is trained for."""
+    """The rival's objective and its tower; ``tradeoff`` is the w that ``single`` trains for."""
 
     architecture: Literal["rival"] = "rival"
     objective: Objective
@@ -47,17 +47,17 @@ class RivalOptions(NetOptions):
 
     @property
     def exposure(self) -> Literal["propensity", "offset"]:
-        """Offsets for a model of one tradeoff, propensities for the others."""
+        """Offsets for ``single``, propensities for the others."""
         return "offset" if self.objective == "single" else "propensity"
 
     @property
     def teacher(self) -> NetOptions:
-        """The tower that rivals share."""
+        """The options of the tower, which also trains the teacher."""
         return self.tower
 
 
 class MacrRanker(DecomposedRanker):
-    """(m - (1 - w) c) sigmoid(a_i) sigmoid(a_u); for evaluation, not for export."""
+    """(m - (1 - w) c) sigmoid(a_i) sigmoid(a_u); ``pairwise`` alone computes it: no export."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
@@ -71,13 +71,13 @@ class MacrRanker(DecomposedRanker):
     def pairwise(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
         """Return logits (R,)."""
         match = super().pairwise(user, state, torch.zeros(1))
-        item, person = self.heads(user, state)
-        gate = torch.sigmoid(item) * torch.sigmoid(person)
+        item_head, user_head = self.heads(user, state)
+        gate = torch.sigmoid(item_head) * torch.sigmoid(user_head)
         return (match - (1.0 - tradeoff) * MACR_C) * gate
 
 
 class Cp2recRival(Cp2recDecomposed):
-    """A rival's net and loss. ``batch.propensity`` and ``batch.offset`` feed the first two rows."""
+    """A rival's net and loss; ``single`` uses ``batch.offset``, ips to rel ``batch.propensity``."""
 
     scalable = False
     log_clicks: Tensor
@@ -99,8 +99,8 @@ class Cp2recRival(Cp2recDecomposed):
         if objective == "single":
             return self._examined(logged + (1.0 - self.rival.tradeoff) * batch.offset, batch)
         if objective == "macr":
-            item, person = cast(MacrRanker, self.ranker).heads(user, state)
-            heads = self._examined(item, batch) + self._examined(person, batch)
+            item_head, user_head = cast(MacrRanker, self.ranker).heads(user, state)
+            heads = self._examined(item_head, batch) + self._examined(user_head, batch)
             return self._examined(logged, batch) + _MACR_HEADS * heads
         debiased = self.ranker.pairwise(user, state, zero)
         if objective == "pda":

@@ -1,1 +1,1 @@
-"""PaInvRL: the net, and the invariant mask that it is given."""
+"""PaInvRL: the search for the invariant mask, and the net that uses it."""

@@ -1,4 +1,4 @@
-"""PaInvRL without one of its parts, and plain penalties on the same net."""
+"""PaInvRL without one of its parts, and with a popularity penalty in place of its tradeoff."""
 
 from __future__ import annotations
 

@@ -1,10 +1,15 @@
-"""Environments of clicks: what PaInvRL's first module infers, and cheaper ones that are given.
+"""Environments of clicks: inferred by PaInvRL's first module, or fixed by a simple rule.
 
-After InvRL (Du et al., "Invariant Representation Learning for Multimedia Recommendation", ACM MM
-2022), whose loop PaInvRL takes over: every click gets a random label; a net is trained on the
-clicks of each label, charged for the features held invariant; every click moves to the net that
-scores it highest; until at most 1 % of the clicks move. Ours: scores are standardised within each
-net, and a label that is all but empty is drawn anew.
+The inference is that of InvRL (Du et al., "Invariant Representation Learning for Multimedia
+Recommendation", ACM MM 2022), which PaInvRL adopts:
+
+1. Every click gets a random environment.
+2. Each environment trains a net on its clicks; the loss penalises weight on invariant features.
+3. Every click moves to the environment whose net scores it highest.
+4. Steps 2 and 3 repeat until at most 1 % of the clicks move.
+
+Ours: scores are standardised within each net, and an environment with less than 1 % of the clicks
+takes random ones.
 """
 
 from __future__ import annotations
@@ -25,22 +30,22 @@ _STEPS = 30
 _BATCH = 1024  # of each environment
 _NEGATIVES = 256
 _LR = 0.05
-_SHRINKAGE = 500.0  # keeps a net from knowing the clicks it was given by heart
-_CHARGE = 0.1  # for weight on invariant features
+_SHRINKAGE = 500.0  # of user factors: without it a net memorises its own clicks
+_INVARIANT_PENALTY = 0.1  # for weight on invariant features
 _SETTLED = 0.01  # share of clicks that may still move
-_SMALLEST = 0.01  # share of clicks below which a label is drawn anew
+_SMALLEST = 0.01  # share of clicks below which an environment takes random ones
 
 
 @dataclass(frozen=True)
 class Clicks:
-    """Clicked training rows: user, item (R,) int64, ordered by user, then by time."""
+    """Clicked training rows: user, item (R,) int64, in order of user, then of time."""
 
     user: Tensor
     item: Tensor
 
     @classmethod
     def of(cls, tables: TrainingTables) -> Clicks:
-        """Take the clicked rows of the training tables."""
+        """Return the clicked rows of the training tables."""
         clicked = tables.label > 0.5
         return cls(tables.user[clicked].long(), tables.item[clicked].long())
 
@@ -51,10 +56,10 @@ def given_environments(
     environments: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Return a label (R,) in [0, E) for each click, by what is known of it beforehand.
+    """Return the environment (R,) in [0, E) of each click by a rule, without training.
 
-    popularity: quantiles of the item's clicks, as many clicks in each. time: E slices of each
-    user's own clicks, in order. random: what both are compared with.
+    popularity: quantiles of the clicks on the item, with equally many clicks each. time: E equal
+    slices of each user's clicks, in order. random: the control for both.
     """
     if kind == "random":
         return torch.randint(environments, (len(clicks.user),), generator=generator)
@@ -75,24 +80,25 @@ def reassign(
     environments: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, float]:
-    """Return the label (R,) whose net scores each click highest, and the share that moved.
+    """Return the environment (R,) whose net scores each click highest, and the share that moved.
 
-    content (I, D) of all items; gates (D,) in [0, 1], 1 for what is held invariant.
+    content (I, D) of all items; gates (D,) in [0, 1], 1 for an invariant feature; label (R,) the
+    environments so far.
     """
     scores = _scores(content, gates, clicks, label, environments, generator)  # (E, R)
     spread = scores.std(1, keepdim=True).clamp(min=1e-6)
-    found = ((scores - scores.mean(1, keepdim=True)) / spread).argmax(0)
-    moved = float((found != label).float().mean())
+    reassigned = ((scores - scores.mean(1, keepdim=True)) / spread).argmax(0)
+    moved = float((reassigned != label).float().mean())
     for environment in range(environments):
-        if (found == environment).float().mean() < _SMALLEST:
-            drawn = torch.rand(len(found), generator=generator) < 1.0 / environments
-            found = found.masked_fill(drawn, environment)
+        if (reassigned == environment).float().mean() < _SMALLEST:
+            drawn = torch.rand(len(reassigned), generator=generator) < 1.0 / environments
+            reassigned = reassigned.masked_fill(drawn, environment)
             moved = 1.0
-    return found, moved
+    return reassigned, moved
 
 
 def settled(moved: float) -> bool:
-    """Return whether so small a share of moved clicks ends the search."""
+    """Return whether the share of clicks that moved is small enough to stop."""
     return moved <= _SETTLED
 
 
@@ -104,41 +110,41 @@ def _scores(
     environments: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Train E nets, each on its own clicks; return their scores (E, R) of all clicks.
+    """Train one net per environment on its clicks; return their scores (E, R) of all clicks.
 
-    s_e = (a_e + P_eu).(W_e x_i): what the environment does to all users, and a little of each.
+    s_e = (a_e + P_eu).(W_e x_i) with a_e shared by all users and P_eu shrunk towards 0.
     """
     users, D = int(clicks.user.max()) + 1, content.shape[1]
     shared = torch.randn(environments, 1, _DIM, generator=generator)
-    person = torch.zeros(environments, users, _DIM)
+    user_factor = torch.zeros(environments, users, _DIM)
     weight = torch.randn(environments, D, _DIM, generator=generator) * D**-0.5
-    parameters = [shared, person, weight]
+    parameters = [shared, user_factor, weight]
     optimizer = torch.optim.Adam([p.requires_grad_() for p in parameters], lr=_LR)
-    of_label = [(label == e).nonzero().flatten() for e in range(environments)]
+    rows_of = [(label == e).nonzero().flatten() for e in range(environments)]
     for _ in range(_STEPS):
         negative = torch.randint(len(content), (_NEGATIVES,), generator=generator)
-        shrinkage = _SHRINKAGE * person.square().sum() / len(label)
-        loss = shrinkage + _CHARGE * (weight * gates[:, None]).square().sum()
-        for e, rows in enumerate(of_label):
+        shrinkage = _SHRINKAGE * user_factor.square().sum() / len(label)
+        loss = shrinkage + _INVARIANT_PENALTY * (weight * gates[:, None]).square().sum()
+        for e, rows in enumerate(rows_of):
             if not len(rows):
                 continue
             batch = rows[torch.randint(len(rows), (_BATCH,), generator=generator)]
-            p = shared[e] + person[e, clicks.user[batch]]
-            liked, others = content[clicks.item[batch]] @ weight[e], content[negative] @ weight[e]
-            loss = loss + click_loss(p, liked, others)
+            user = shared[e] + user_factor[e, clicks.user[batch]]
+            item, others = content[clicks.item[batch]] @ weight[e], content[negative] @ weight[e]
+            loss = loss + click_loss(user, item, others)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
     with torch.no_grad():
         encoded = content @ weight
-        scores: Tensor = ((shared + person)[:, clicks.user] * encoded[:, clicks.item]).sum(2)
+        scores: Tensor = ((shared + user_factor)[:, clicks.user] * encoded[:, clicks.item]).sum(2)
         return scores
 
 
-def click_loss(person: Tensor, liked: Tensor, others: Tensor) -> Tensor:
-    """Return the mean of -log softmax of clicks (B,) among their item and the ``others``.
+def click_loss(user: Tensor, item: Tensor, others: Tensor) -> Tensor:
+    """Return the mean of -log softmax of each clicked item among itself and the ``others``.
 
-    person and liked (B, d): who clicked what; others (N, d).
+    user, item (B, d) vectors of the clicks; others (N, d) vectors of uniformly drawn items.
     """
-    own = (person * liked).sum(1)  # (B,)
-    return F.softplus((person @ others.transpose(0, 1)).logsumexp(1) - own).mean()
+    clicked_logit = (user * item).sum(1)  # (B,)
+    return F.softplus((user @ others.transpose(0, 1)).logsumexp(1) - clicked_logit).mean()

@@ -1,13 +1,14 @@
 """The invariant mask: PaInvRL's second module, a gate in [0, 1] for each content feature.
 
-A gate is clamp(mu + .5 + noise, 0, 1), stochastic as in InvRL (Yamada et al., ICML 2020). Two
-losses shape mu, weighed by the least norm of their normalised gradients (``training.nets.pareto``):
-the mean of the environments' losses L_e, and what shows that an environment matters:
+A gate m is clamp(mu + .5 + noise, 0, 1), stochastic as in InvRL (Yamada et al., ICML 2020). Two
+losses train mu: the mean of the environments' losses L_e, and a penalty on differences between
+environments. Their weights are those of the least-norm mix of both gradients, scaled
+(``training.nets.pareto``).
 
     variance   sum ((Var_e grad_W L_e) m)^2                  as in InvRL's code
-    irm        sum_e (d L_e(s w) / d w at w = 1)^2           IRMv1 (Arjovsky et al., 2019)
+    irm        sum_e (d L_e(a s) / d a at a = 1)^2           IRMv1 (Arjovsky et al., 2019), s scores
 
-Environments that share their clicks give no variance, whatever the gates.
+Environments with the same clicks have no variance, whatever the gates.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ _DIM = 32
 _BATCH = 512  # of each environment
 _NEGATIVES = 256
 _LR = 0.01
-_NOISE = 0.25  # standard deviation of a gate in training
-_WARM_UP = 20  # steps that train the net alone
+_NOISE = 0.25  # standard deviation of a gate's noise in training
+_WARM_UP = 20  # steps that train the net but not the gates
 
 
 @dataclass(frozen=True)
 class MaskOptions:
-    """How gates are learned; ``regulariser`` weighs InvRL's cost of an open gate."""
+    """How gates are learned; ``regulariser`` is the weight of InvRL's cost of open gates."""
 
     steps: int
     penalty: PenaltyKind
@@ -53,17 +54,17 @@ def learn_gates(
 ) -> Iterator[tuple[Tensor, float]]:
     """Yield mu (D,) and lambda*, the weight of the environments' mean loss, after each step.
 
-    content (I, D) of all items, label (R,) in [0, E) of the clicks. The net that the gates are
-    learned with is P_u.(W (m x_i)), a fresh one.
+    content (I, D) of all items; label (R,) in [0, E): the environment of each click. The gates
+    train together with a new net P_u.(W (m x_i)).
     """
     net = MaskedNet(content, clicks, generator)
     mu = mu.clone().requires_grad_()
     optimizer = torch.optim.Adam([mu], lr=_LR)
     erm_scale, penalty_scale = GradientScale(), GradientScale()
-    of_label = [(label == e).nonzero().flatten() for e in range(environments) if (label == e).any()]
+    rows_of = [(label == e).nonzero().flatten() for e in range(environments) if (label == e).any()]
     for step in range(_WARM_UP + options.steps):
         gates = open_gates(mu + _NOISE * torch.randn(len(mu), generator=generator))
-        losses = net.losses(gates, of_label)  # (E,)
+        losses = net.losses(gates, rows_of)  # (E,)
         if step >= _WARM_UP:
             cost = losses.mean() + options.regulariser * gate_cost(mu)
             penalty = net.penalty(losses, gates, options.penalty)
@@ -77,28 +78,29 @@ def learn_gates(
 
 
 class MaskedNet:
-    """P_u.(W (m x_i)), fresh: what the gates are learned with."""
+    """P_u.(W (m x_i)): the net that the gates train with."""
 
     def __init__(self, content: Tensor, clicks: Clicks, generator: torch.Generator) -> None:
         self._content, self._clicks, self._generator = content, clicks, generator
         users = int(clicks.user.max()) + 1
-        self._person = 0.1 * torch.randn(users, _DIM, generator=generator)
+        self._user_factor = 0.1 * torch.randn(users, _DIM, generator=generator)
         self._weight = torch.randn(content.shape[1], _DIM, generator=generator)
         self._weight *= content.shape[1] ** -0.5
-        self._scale = torch.ones((), requires_grad=True)  # what IRMv1 differentiates by
-        parameters = [self._person.requires_grad_(), self._weight.requires_grad_()]
+        self._scale = torch.ones((), requires_grad=True)  # of the scores; for IRMv1's derivative
+        parameters = [self._user_factor.requires_grad_(), self._weight.requires_grad_()]
         self._optimizer = torch.optim.Adam(parameters, lr=_LR)
 
-    def losses(self, gates: Tensor, of_label: list[Tensor]) -> Tensor:
-        """Return the loss (E,) of each environment on a batch of its clicks ``of_label``."""
-        draw = self._generator
-        negative = torch.randint(len(self._content), (_NEGATIVES,), generator=draw)
+    def losses(self, gates: Tensor, rows_of: list[Tensor]) -> Tensor:
+        """Return each environment's loss (E,) on a batch of its rows; rows_of holds E tensors."""
+        generator = self._generator
+        negative = torch.randint(len(self._content), (_NEGATIVES,), generator=generator)
         others = self._encoded(negative, gates)
         losses = []
-        for rows in of_label:
-            batch = rows[torch.randint(len(rows), (_BATCH,), generator=draw)]
-            liked = self._encoded(self._clicks.item[batch], gates)
-            losses.append(click_loss(self._person[self._clicks.user[batch]], liked, others))
+        for rows in rows_of:
+            batch = rows[torch.randint(len(rows), (_BATCH,), generator=generator)]
+            clicked = self._encoded(self._clicks.item[batch], gates)
+            user = self._user_factor[self._clicks.user[batch]]
+            losses.append(click_loss(user, clicked, others))
         return torch.stack(losses)
 
     def _encoded(self, item: Tensor, gates: Tensor) -> Tensor:
@@ -107,18 +109,18 @@ class MaskedNet:
 
     def penalty(self, losses: Tensor, gates: Tensor, kind: PenaltyKind) -> Tensor:
         """Return the penalty, a scalar, of losses (E,) under gates (D,)."""
-        of = self._weight if kind == "variance" else self._scale
+        variable = self._weight if kind == "variance" else self._scale
         gradients = torch.stack(
-            [torch.autograd.grad(loss, of, create_graph=True)[0] for loss in losses]
+            [torch.autograd.grad(loss, variable, create_graph=True)[0] for loss in losses]
         )
         return (
             variance_penalty(gradients, gates) if kind == "variance" else gradients.square().sum()
         )
 
     def learn(self, loss: Tensor) -> None:
-        """Take a step of the net alone."""
+        """Take one step of the net; the gates stay as they are."""
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward(inputs=[self._person, self._weight])
+        loss.backward(inputs=[self._user_factor, self._weight])
         self._optimizer.step()
 
 
@@ -133,16 +135,16 @@ def open_gates(mu: Tensor) -> Tensor:
 
 
 def gate_cost(mu: Tensor) -> Tensor:
-    """Return the mean chance that a gate is open at all, InvRL's regulariser."""
-    chance: Tensor = torch.special.ndtr((mu + 0.5) / _NOISE)
-    return chance.mean()
+    """Return the mean probability that a gate is above 0, InvRL's regulariser."""
+    probability: Tensor = torch.special.ndtr((mu + 0.5) / _NOISE)
+    return probability.mean()
 
 
 def served_gates(mu: Tensor, kind: GateKind) -> Tensor:
-    """Return the gates (D,) that split the content for good.
+    """Return the final gates (D,), which split content into its invariant and variant part.
 
-    soft: as they are. half: the upper half of them open, the others shut; gates that trained
-    freely all drift to .5, where a mask tells nothing apart.
+    soft: the gates as trained. half: 1 for the greater half, 0 for the others; all soft gates
+    drift towards .5, where the two parts are alike.
     """
     if kind == "soft":
         return open_gates(mu)

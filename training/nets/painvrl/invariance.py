@@ -1,4 +1,4 @@
-"""PaInvRL's outer loop: environments, then the mask they ask for, in turns."""
+"""PaInvRL's outer loop: rounds of inferring environments, then learning their mask."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from training.nets.painvrl.environments import (
 )
 from training.nets.painvrl.gates import MaskOptions, learn_gates, open_gates
 
-_PASSES = 5  # of reassignment a round, at most
+_PASSES = 5  # reassignments per round, at most
 
 
 @dataclass
 class Invariance:
-    """What the loop found so far, after ``rounds`` of it.
+    """The state of the loop after ``rounds`` rounds.
 
-    mu (D,), see ``gates``; label (R,) the environment of each click; ``moved``: the
-    share of clicks that each reassignment moved; ``weights``: lambda* of each step of the mask.
+    mu (D,), see ``gates``; label (R,) the environment of each click; ``moved``: the share of
+    clicks that each reassignment moved; ``weights``: lambda* of each step of the mask.
     """
 
     mu: Tensor
@@ -47,33 +47,34 @@ def find_invariance(
     seed: int,
     progress: ProgressStore,
 ) -> Invariance:
-    """Run the loop on content (I, D), going on from ``progress``, which each round updates.
+    """Run the loop on content (I, D); each round saves its state to ``progress``.
 
-    Each round draws from a generator of its own, so that a resumed run ends at the same mask.
+    A state in ``progress`` is resumed. Each round has its own random generator, so that a resumed
+    run ends at the same mask.
     """
     saved = progress.load()
-    found = Invariance(**saved) if saved else _start(content, clicks, kind, environments, seed)
+    invariance = Invariance(**saved) if saved else _start(content, clicks, kind, environments, seed)
     with tqdm(total=rounds * options.steps, desc="mask", unit=" steps", mininterval=0.5) as bar:
-        bar.update(found.rounds * options.steps)
-        while found.rounds < rounds:
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + found.rounds + 1)
+        bar.update(invariance.rounds * options.steps)
+        while invariance.rounds < rounds:
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + invariance.rounds + 1)
             if kind == "inferred":
-                _identify(found, content, clicks, environments, generator, bar)
+                _identify(invariance, content, clicks, environments, generator, bar)
             steps = learn_gates(
-                content, clicks, found.label, environments, found.mu, options, generator
+                content, clicks, invariance.label, environments, invariance.mu, options, generator
             )
             for mu, weight in steps:
-                found.mu = mu
-                found.weights.append(weight)
+                invariance.mu = mu
+                invariance.weights.append(weight)
                 bar.update()
             bar.set_postfix(weight=f"{weight:.2f}")
-            found.rounds += 1
-            progress.save(vars(found))
-    return found
+            invariance.rounds += 1
+            progress.save(vars(invariance))
+    return invariance
 
 
 def _identify(
-    found: Invariance,
+    invariance: Invariance,
     content: Tensor,
     clicks: Clicks,
     environments: int,
@@ -81,10 +82,10 @@ def _identify(
     bar: Any,
 ) -> None:
     for _ in range(_PASSES):
-        found.label, moved = reassign(
-            content, open_gates(found.mu), clicks, found.label, environments, generator
+        invariance.label, moved = reassign(
+            content, open_gates(invariance.mu), clicks, invariance.label, environments, generator
         )
-        found.moved.append(moved)
+        invariance.moved.append(moved)
         bar.set_postfix(moved=f"{moved:.3f}")
         if settled(moved):
             return
@@ -94,6 +95,6 @@ def _start(
     content: Tensor, clicks: Clicks, kind: EnvironmentKind, environments: int, seed: int
 ) -> Invariance:
     generator = torch.Generator().manual_seed(seed * 1_000_003)
-    given = "random" if kind == "inferred" else kind
-    label = given_environments(given, clicks, environments, generator)
+    rule = "random" if kind == "inferred" else kind
+    label = given_environments(rule, clicks, environments, generator)
     return Invariance(mu=torch.zeros(content.shape[1]), label=label)

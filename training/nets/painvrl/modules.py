@@ -18,7 +18,7 @@ from training.nets.painvrl.gates import GateKind, PenaltyKind
 
 @dataclass(frozen=True)
 class PainvrlOptions(NetOptions):
-    """Sizes, modules and loss weights; see the training configs for defaults and meaning."""
+    """Sizes, modules and loss weights; see the training configurations for their meaning."""
 
     architecture: Literal["painvrl"] = "painvrl"
     base: Literal["lightgcn", "ultragcn"] = "lightgcn"
@@ -62,32 +62,35 @@ class ItemEncoder(nn.Module):
         self.register_buffer("gates", torch.ones(D))
 
     def forward(self, embedding: Tensor, modality_mask: Tensor, proxies: Tensor) -> Tensor:  # noqa: ARG002  # popularity is learned
-        """Encode; the last modality is [V_i, b_i], zero for an item never trained on."""
+        """Return states (N, S); the last modality is [V_i, b_i], masked out for a cold item."""
         raw, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
-        mask, known = modality_mask[:, :-1], modality_mask[:, -1:]
+        mask, warm = modality_mask[:, :-1], modality_mask[:, -1:]
         content = self.content.filled(self.content(raw, mask), mask)
-        return self.state(*self.halves(content), learned, known)
+        return self.state(*self.halves(content), learned, warm)
 
     def halves(self, content: Tensor) -> tuple[Tensor, Tensor]:
-        """Return invariant and variant representations (N, d) of content (N, D)."""
+        """Return the invariant and the variant representation (N, d) of content (N, D)."""
         invariant = self.weight(content * self.gates)
         variant = self.weight(content * (1.0 - self.gates))
         return invariant, variant if self.convert else torch.zeros_like(variant)
 
-    def state(self, invariant: Tensor, variant: Tensor, learned: Tensor, known: Tensor) -> Tensor:
-        """Return states (N, S) of both halves (N, d), [V, b] and whether that is known (N, 1)."""
+    def state(self, invariant: Tensor, variant: Tensor, learned: Tensor, warm: Tensor) -> Tensor:
+        """Return states (N, S) of both halves (N, d) of the content.
+
+        learned (N, V + 1) is [V, b]; warm (N, 1) is 1 for a warm item, 0 for a cold one.
+        """
         invariant, variant = self.share * invariant, self.share * variant
-        own = learned[:, :-1] * known
-        bias = learned[:, -1:] * known + self.new_bias * (1.0 - known)
+        common = learned[:, :-1] * warm
+        bias = learned[:, -1:] * warm + self.new_bias * (1.0 - warm)
         if not self.shared:
-            return torch.cat([own, invariant, variant, bias], 1)
-        own = own + invariant
-        norm = (own + variant).norm(dim=1, keepdim=True).clamp(min=1e-6)
-        return torch.cat([own / norm, variant / norm, bias], 1)
+            return torch.cat([common, invariant, variant, bias], 1)
+        common = common + invariant
+        norm = (common + variant).norm(dim=1, keepdim=True).clamp(min=1e-6)
+        return torch.cat([common / norm, variant / norm, bias], 1)
 
 
 class UserEncoder(nn.Module):
-    """User vector (1, U) of someone known by clicked items alone."""
+    """User vector (1, U) of a cold user, from clicked items."""
 
     def __init__(self, user_dim: int, dim: int, norm: float | None) -> None:
         super().__init__()
@@ -97,55 +100,59 @@ class UserEncoder(nn.Module):
         nn.init.normal_(self.taste.bias, std=0.01)
 
     def forward(self, history: Tensor) -> Tensor:
-        """Encode states (L, S) of clicked items; L = 0 gives the average user."""
+        """Return the vector of states (L, S) of clicked items; L = 0 gives the average user."""
         count = torch.ones_like(history[:, :1]).sum(0, keepdim=True)  # (1, 1)
         return self.encode(self.whole(history).sum(0, keepdim=True), count)
 
     def whole(self, state: Tensor) -> Tensor:
-        """Return states (N, S) as a user at t = 1 meets them, (N, U), popularity apart."""
+        """Return invariant plus variant features (N, U) of states (N, S), without popularity."""
         d = self.dim
-        own, variant = state[:, : self.user_dim], state[:, self.user_dim : self.user_dim + d]
-        return torch.cat([own[:, :-d], own[:, -d:] + variant], 1)
+        common, variant = state[:, : self.user_dim], state[:, self.user_dim : self.user_dim + d]
+        return torch.cat([common[:, :-d], common[:, -d:] + variant], 1)
 
     def encode(self, total: Tensor, count: Tensor) -> Tensor:
-        """Return vectors (B, U) of the sums (B, U) over so many items (B, 1)."""
+        """Return user vectors (B, U) of sums (B, U) over ``count`` (B, 1) items."""
         return self.scaled(self.taste(total / (count + 1.0)))
 
     def scaled(self, vector: Tensor) -> Tensor:
-        """Give vectors (B, U) the norm that all users have, if all have one."""
+        """Return vectors (B, U) scaled to ``norm``; unchanged where it is None."""
         if self.norm is None:
             return vector
         return F.normalize(vector, dim=1, eps=1e-6) * self.norm
 
 
 class PainvrlRanker(Ranker):
-    """s_t: one dot product of a state with [U_id, U_c, t U_c, t].
+    """One dot product of a state with [U_id, U_c, v U_c, v], v the weight of the variant part.
 
-    As served, t runs from ``kept`` to 1: further down the accuracy on logged traffic is soon gone.
+    v = ``kept`` + (1 - ``kept``) w. At w = 0 it is ``kept``, not 0: below ``kept``, accuracy on
+    logged traffic falls fast.
     """
 
     def __init__(self, dim: int, kept: float) -> None:
         super().__init__()
         self.dim, self.kept = dim, kept
 
-    def direction(self, user: Tensor, t: Tensor) -> Tensor:
-        """Return what a state (S,) is multiplied with: (B, S), t (1,) or (B, 1)."""
-        t = t.view(-1, 1) * torch.ones_like(user[:, :1])  # (B, 1)
-        return torch.cat([user, t * user[:, -self.dim :], t], 1)
+    def direction(self, user: Tensor, variant_weight: Tensor) -> Tensor:
+        """Return the direction (B, S): its dot product with a state is the logit.
 
-    def served(self, user: Tensor, tradeoff: Tensor) -> Tensor:
+        variant_weight (1,) or (B, 1).
+        """
+        v = variant_weight.view(-1, 1) * torch.ones_like(user[:, :1])  # (B, 1)
+        return torch.cat([user, v * user[:, -self.dim :], v], 1)
+
+    def at_tradeoff(self, user: Tensor, tradeoff: Tensor) -> Tensor:
         """Return the direction (B, S) at a tradeoff (1,)."""
         return self.direction(user, self.kept + (1.0 - self.kept) * tradeoff)
 
     def pairwise(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
         """Return logits (R,)."""
-        return (self.served(user, tradeoff) * state).sum(1)
+        return (self.at_tradeoff(user, tradeoff) * state).sum(1)
 
     def forward(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
         """Return logits (N,)."""
         return self.all_pairs(user, state, tradeoff).squeeze(0)
 
     def all_pairs(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
-        """Return logits (B, N), of the whole catalogue as one matrix product."""
+        """Return logits (B, N) as one matrix product."""
         # The direction on the left: a product of a table with a vector runs far slower.
-        return self.served(user, tradeoff) @ state.transpose(0, 1)
+        return self.at_tradeoff(user, tradeoff) @ state.transpose(0, 1)

@@ -1,21 +1,25 @@
-"""PaInvRL: one score whose every environment-dependent part carries the tradeoff.
+"""PaInvRL: the tradeoff weighs the part of the score that depends on the environment.
 
 Huang et al., "Pareto Invariant Representation Learning for Multimedia Recommendation", ACM MM
-2023, known to us by its abstract: three modules, iterated, that infer environments, generate an
-invariant mask by Pareto-weighted IRM and ERM losses, and convert item content into invariant and
-variant representations that are summed with weights. Where the abstract is silent we follow the
-public code of InvRL (Du et al., ACM MM 2022). The mask is found before the training loop
-(``training.nets.painvrl.invariance``); this net is the third module. Ours is the score:
+2023; we have only its abstract. It describes three modules, iterated: they infer environments,
+generate an invariant mask from Pareto-weighted IRM and ERM losses, and convert item content into
+invariant and variant representations, summed with weights. The rest follows the public code of
+InvRL (Du et al., ACM MM 2022). The mask is learned before the training loop
+(``training.nets.painvrl.invariance``); this net is the third module. The score is ours:
 
-    s_t = U_id.V_i + U_c.(W (m x_i)) + t [ U_c.(W ((1 - m) x_i)) + b_i ]        x_i: content
+    s_w = U_id.V_i + U_c.(W (m x_i)) + v [ U_c.(W ((1 - m) x_i)) + b_i ]        x_i: content
+    v   = kept + (1 - kept) w                                                   0 <= kept < 1
 
-the learned popularity b_i beside the variant content, and both ends trained. It is one dot
-product of [U_id, U_c, t U_c, t] with a state of the item: any t, nothing encoded anew.
+v, ``variant_weight`` in the code, is the weight of the variant part: variant content and the
+learned popularity b_i. Both ends are trained. The score is one dot product of [U_id, U_c, v U_c, v]
+with the item's state, so that no tradeoff needs another encoding.
 
-Bases. ``ultragcn``: UltraGCN's losses (Mao et al., CIKM 2021) on these very terms. ``lightgcn``:
-U_id and U_c are one vector, users and items are propagated along clicks and normalised, the loss
-is a softmax over the catalogue. What the other layers bring an item belongs to V_i, and the scale
-that normalises is that of t = 1, so that the sum stays a sum.
+Two bases:
+
+- ``ultragcn``: UltraGCN's losses (Mao et al., CIKM 2021) on these terms.
+- ``lightgcn``: U_id and U_c are one vector, users and items are propagated along clicks and
+  normalised, and the loss is a softmax over the catalogue. V_i includes all that propagation adds
+  to an item. An item is normalised at v = 1 whatever v is, so that the score stays linear in v.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ from training.nets.painvrl.propagation import Propagation
 
 
 class Painvrl(FrontNet):
-    """The net and its losses, which see clicks alone: a skip counts as an item not clicked."""
+    """The net and its losses. They use clicks alone: a skip counts as an item not clicked."""
 
     def __init__(self, tables: TrainingTables, options: PainvrlOptions) -> None:
         super().__init__()
@@ -66,7 +70,7 @@ class Painvrl(FrontNet):
         self.invariance: Invariance | None = None
 
     def prepare(self, seed: int, progress: ProgressStore) -> None:
-        """Find the invariant mask; without one all content is invariant."""
+        """Learn the invariant mask. With ``gates = "none"`` all content is invariant."""
         options = self.options
         if options.gates == "none":
             return
@@ -85,31 +89,33 @@ class Painvrl(FrontNet):
         self.item_encoder.gates.copy_(served_gates(self.invariance.mu, options.gates))
 
     def loss(self, batch: Slates) -> Tensor:
-        """Return the base's loss of the batch's clicks, each slate at one of both served ends.
+        """Return the base's mean loss of the batch's clicks, each slate at w = 0 or at w = 1.
 
-        At the lower end the popularity of training clicks stands in for what t would add, so that
-        the debiased score need not learn it. Some slates are of users known by half of their
-        clicks, and some items stand as nobody had clicked them, so that new ones are served well.
+        At w = 0 the log popularity of training clicks is added to the score, times 1 - v: it
+        replaces the missing share of b, so that the debiased score need not learn popularity. A
+        share ``new_share`` of the slates trains cold users, from half of the slate's clicks, and
+        the same share of the items trains cold items.
         """
         options, slates = self.options, len(batch.user)
         clicked = batch.valid & (batch.label > 0.5)  # (R,)
         user, learned, halves = self._propagated()
-        known = (torch.rand(len(learned), 1) >= options.new_share).float()
-        state = self.item_encoder.state(*halves, learned, known)  # (I, S)
-        new = torch.rand(slates) < options.new_share  # (B,)
-        told = clicked & new[batch.slate] & (torch.rand(len(clicked)) < 0.5)
-        history = self._histories(state, batch, told, slates)
-        vectors = torch.where(new[:, None], history, self.user_encoder.scaled(user[batch.user]))
+        warm = (torch.rand(len(learned), 1) >= options.new_share).float()
+        state = self.item_encoder.state(*halves, learned, warm)  # (I, S)
+        cold = torch.rand(slates) < options.new_share  # (B,)
+        in_history = clicked & cold[batch.slate] & (torch.rand(len(clicked)) < 0.5)
+        history = self._histories(state, batch, in_history, slates)
+        vectors = torch.where(cold[:, None], history, self.user_encoder.scaled(user[batch.user]))
         debiased = torch.rand(slates, 1) < options.debiased_share
-        t = torch.where(debiased, options.kept, 1.0)  # (B, 1)
-        direction = torch.cat([self.ranker.direction(vectors, t), 1.0 - t], 1)  # (B, S + 1)
+        variant_weight = torch.where(debiased, options.kept, 1.0)  # (B, 1)
+        direction = self.ranker.direction(vectors, variant_weight)
+        direction = torch.cat([direction, 1.0 - variant_weight], 1)  # (B, S + 1)
         state = torch.cat([state, self._log_popularity[:, None]], 1)  # (I, S + 1)
-        rows = (clicked & ~told).nonzero().flatten()
+        rows = (clicked & ~in_history).nonzero().flatten()
         base_loss = self._softmax_loss if self.shared else self._ultragcn_loss
         return base_loss(direction, state, batch, rows).sum() / max(len(rows), 1)
 
     def learned_mask(self) -> LearnedMask | None:
-        """Return the gates (D,) that all modalities' content meets, None without a mask."""
+        """Return the gates (D,) over the content of all modalities; None without a mask."""
         if self.invariance is None:
             return None
         weights, moved = tuple(self.invariance.weights), tuple(self.invariance.moved)
@@ -120,22 +126,22 @@ class Painvrl(FrontNet):
         return torch.cat([state[:, :-1], torch.zeros_like(state[:, -1:])], 1)
 
     def common_features(self, state: Tensor) -> Tensor:
-        """Return what t leaves alone (N, U) of states (N, S)."""
+        """Return the part (N, U) of states (N, S) that the tradeoff does not weigh."""
         return state[:, : self.user_encoder.user_dim]
 
     def learned_items(self) -> Tensor:
-        """Return [V_i, b_i] of all items (I, V + 1), propagation included."""
+        """Return [V_i, b_i] (I, V + 1) of all items, after propagation."""
         return self._propagated()[1]
 
     def user_vectors(self) -> Tensor:
-        """Return the vectors (users, U) of all users; of those without clicks the average one."""
+        """Return the vectors (users, U) of all users; the average vector for one without clicks."""
         vectors = self.user_encoder.scaled(self._propagated()[0])
-        nothing = torch.zeros(1, vectors.shape[1])
-        average = self.user_encoder.encode(nothing, torch.zeros(1, 1))
+        no_clicks = torch.zeros(1, vectors.shape[1])
+        average = self.user_encoder.encode(no_clicks, torch.zeros(1, 1))
         return torch.where(self._user_count[:, None] > 0, vectors, average)
 
     def _propagated(self) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """Return users (users, U), [V, b] (I, V + 1), and both halves of the content (I, d)."""
+        """Return user vectors (users, U), [V, b] (I, V + 1) and both content halves (I, d)."""
         encoder = self.item_encoder
         halves = encoder.halves(encoder.content.filled(self._content, self._mask))
         user, item = self.user_factor.weight, self.item_factor.weight
@@ -148,39 +154,39 @@ class Painvrl(FrontNet):
             bias = torch.zeros_like(bias)
         return user, torch.cat([item, bias], 1), halves
 
-    def _histories(self, state: Tensor, batch: Slates, told: Tensor, slates: int) -> Tensor:
-        """Return vectors (B, U) of users known by the rows ``told`` (R,) of their slate."""
-        whole = self.user_encoder.whole(state[batch.item[told]])
-        total = torch.zeros(slates, whole.shape[1]).index_add(0, batch.slate[told], whole)
-        count = torch.bincount(batch.slate[told], minlength=slates)[:, None].float()
+    def _histories(self, state: Tensor, batch: Slates, in_history: Tensor, slates: int) -> Tensor:
+        """Return user vectors (B, U) from the rows of each slate that are ``in_history`` (R,)."""
+        whole = self.user_encoder.whole(state[batch.item[in_history]])
+        total = torch.zeros(slates, whole.shape[1]).index_add(0, batch.slate[in_history], whole)
+        count = torch.bincount(batch.slate[in_history], minlength=slates)[:, None].float()
         return self.user_encoder.encode(total, count)
 
     def _softmax_loss(
         self, direction: Tensor, state: Tensor, batch: Slates, rows: Tensor
     ) -> Tensor:
-        """Return -log softmax (R',) over the catalogue, or over a uniform sample of it."""
+        """Return -log softmax (R',) over the catalogue or, if it is large, a uniform sample."""
         items, sampled = len(state), self.options.candidates
         slate = batch.slate[rows]
-        own = (direction[slate] * state[batch.item[rows]]).sum(1)
+        clicked_logit = (direction[slate] * state[batch.item[rows]]).sum(1)
         if items <= sampled:
-            return (direction @ state.transpose(0, 1)).logsumexp(1)[slate] - own
-        some = torch.randint(items, (sampled,))
-        others = (direction @ state[some].transpose(0, 1)).logsumexp(1)[slate]
-        return torch.logaddexp(others + math.log(items / sampled), own) - own
+            return (direction @ state.transpose(0, 1)).logsumexp(1)[slate] - clicked_logit
+        sample = torch.randint(items, (sampled,))
+        others = (direction @ state[sample].transpose(0, 1)).logsumexp(1)[slate]
+        return torch.logaddexp(others + math.log(items / sampled), clicked_logit) - clicked_logit
 
     def _ultragcn_loss(
         self, direction: Tensor, state: Tensor, batch: Slates, rows: Tensor
     ) -> Tensor:
-        """Return UltraGCN's L_C + L_O (R',), w_1 = w_3 = 0 and w_2 = w_4 = 1, and weight decay."""
+        """Return UltraGCN's L_C + L_O (R',) and weight decay; its w_1 = w_3 = 0, w_2 = w_4 = 1."""
         options, slate, item = self.options, batch.slate[rows], batch.item[rows]
-        some = torch.randint(len(state), (min(options.candidates, len(state)),))
-        own = (direction[slate] * state[item]).sum(1)
-        others = direction @ state[some].transpose(0, 1)  # (B, N)
+        sample = torch.randint(len(state), (min(options.candidates, len(state)),))
+        clicked_logit = (direction[slate] * state[item]).sum(1)
+        others = direction @ state[sample].transpose(0, 1)  # (B, N)
         degree = self._user_count[batch.user].clamp(min=1.0)  # (B,)
         of_user = (degree + 1.0).sqrt() / degree
         of_item = (self._item_count + 1.0).rsqrt()
-        positive = of_user[slate] * of_item[item] * F.softplus(-own)
-        negative = of_user * (F.softplus(others) * of_item[some]).mean(1)  # (B,)
+        positive = of_user[slate] * of_item[item] * F.softplus(-clicked_logit)
+        negative = of_user * (F.softplus(others) * of_item[sample]).mean(1)  # (B,)
         factors = torch.cat([self.item_factor(item), self.user_factor(batch.user[slate])], 1)
         loss: Tensor = positive + options.negative_weight * negative[slate]
         return loss + options.l2 * factors.square().sum(1)

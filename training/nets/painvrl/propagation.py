@@ -1,4 +1,4 @@
-"""LightGCN's propagation over who clicked what (He et al., SIGIR 2020)."""
+"""LightGCN's propagation along the graph of clicks (He et al., SIGIR 2020)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from training.nets.painvrl.environments import Clicks
 
 
 class Propagation:
-    """Means over layers 0 to L of embeddings that travel along clicks; a constant of a net."""
+    """The mean over layers 0 to L of embeddings propagated along clicks; it learns nothing."""
 
     def __init__(self, clicks: Clicks, users: int, items: int, layers: int) -> None:
         self.layers = layers
-        pairs = torch.stack([clicks.user, clicks.item]).unique(
-            dim=1
-        )  # a repeated click counts once
+        # A repeated click counts once.
+        pairs = torch.stack([clicks.user, clicks.item]).unique(dim=1)
         user, item = pairs
         degree = torch.bincount(user, minlength=users), torch.bincount(item, minlength=items)
         weight = (degree[0][user] * degree[1][item]).float().rsqrt()
@@ -26,7 +25,7 @@ class Propagation:
         self._to_items = csr_array(self._to_users.T)
 
     def __call__(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
-        """Return users (U, d) and items (I, d) after propagation of what they were."""
+        """Return the propagated embeddings of users (U, d) and items (I, d)."""
         user_sum, item_sum = user, item
         for _ in range(self.layers):
             user, item = (
@@ -43,7 +42,7 @@ def _product(matrix: csr_array, transpose: csr_array, dense: Tensor) -> Tensor:
 
 
 class _Product(torch.autograd.Function):
-    """Sparse times dense by scipy, on one core 1.7 times as fast as torch's own product."""
+    """Sparse times dense by scipy: 1.7 times as fast as torch's product on one core."""
 
     @staticmethod
     def forward(ctx: Any, matrix: csr_array, transpose: csr_array, dense: Tensor) -> Tensor:

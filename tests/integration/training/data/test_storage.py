@@ -16,10 +16,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from tests.datasets import make_dataset
-from training.cli.app import app
 from training.config import load_config
 from training.data.dataset import Dataset, open_dataset
 from training.data.split import split_rows

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from training.cli.cli import app
 from typer.testing import CliRunner
 
-from training.cli.cli import app
 from training.errors import TrainingError
 
 
