@@ -18,4 +18,4 @@ def make_dataset() -> MakeDataset:
 @pytest.fixture
 def dataset() -> Dataset:
     """240 impressions, 180 of them logged, of 12 users and 10 items."""
-    return datasets.make_dataset()
+    return tests.datasets.make_dataset()
