@@ -17,18 +17,18 @@ DIM, PROXIES = 8, 5
 
 @pytest.mark.parametrize("tradeoff", [0.0, 0.37, 1.0])
 @pytest.mark.parametrize("cross_layers", [1, 2, 4])
-@pytest.mark.parametrize("main", ["ncf", "dcn"])
+@pytest.mark.parametrize("architecture", ["ncf", "dcn"])
 @pytest.mark.parametrize("mode", ["paper", "front", "backdoor"])
 @torch.inference_mode()
 def test_the_folded_ranker_is_the_trained_one(
     mode: Literal["paper", "front", "backdoor"],
-    main: Literal["ncf", "dcn"],
+    architecture: Literal["ncf", "dcn"],
     cross_layers: int,
     tradeoff: float,
 ) -> None:
     torch.manual_seed(5)
     options = InteractionOptions(
-        mode=mode, main=main, dim=DIM, hidden=16, cross_layers=cross_layers
+        mode=mode, architecture=architecture, dim=DIM, hidden=16, cross_layers=cross_layers
     )
     donors = torch.randn(options.donors, PROXIES)
     ranker = InteractionRanker(options, torch.tensor(0.3), nn.Linear(PROXIES, DIM), donors)

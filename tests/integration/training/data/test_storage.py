@@ -11,6 +11,7 @@ import sys
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,7 +24,8 @@ from training.data.dataset import Dataset, open_dataset
 from training.data.split import split_rows
 from training.data.storage import Storage
 from training.errors import TrainingError
-from training.fitting.batches import SlateBatches, known_items
+from training.fitting.batches import SlateBatches, warm_items
+from training.fitting.runs import RunStore
 from training.fitting.train_net import train_net
 from training.nets.layers import ProxyBins
 
@@ -57,10 +59,12 @@ def test_a_model_trained_from_disk_is_the_one_trained_from_memory(
     toy_dataset: Dataset, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = load_config("cp2rec", overrides=("train.epochs=1", "train.evaluations=1"))
-    expected = train_net(toy_dataset, config, tmp_path / "memory")
+    expected = train_net(toy_dataset, config, RunStore(tmp_path / "memory"))
 
     cut_small(monkeypatch, 1234)
-    trained = train_net(open_dataset(toy_dataset.path, scratch), config, tmp_path / "disk")
+    trained = train_net(
+        open_dataset(toy_dataset.path, scratch), config, RunStore(tmp_path / "disk")
+    )
 
     assert trained.fit == expected.fit
     assert trained.calibration == expected.calibration
@@ -86,7 +90,7 @@ def test_a_model_trained_from_disk_is_the_one_trained_from_memory(
 def test_a_split_does_not_depend_on_storage(
     scratch: Path,
     monkeypatch: pytest.MonkeyPatch,
-    columns: dict[str, np.ndarray],
+    columns: dict[str, Any],
     chunk_rows: int,
 ) -> None:
     dataset = make_dataset(**columns)
@@ -147,6 +151,7 @@ def test_a_killed_process_leaves_nothing(toy_dataset: Dataset, scratch: Path) ->
     script = f"""
 import os, signal
 from pathlib import Path
+from typing import Any
 from training.data import impressions, storage
 from training.data.dataset import open_dataset
 
@@ -224,7 +229,7 @@ def bytes_a_row(folders: list[Path], scratch: Path | None) -> float:
         split = split_rows(dataset, validation=0.05, test=0.1, seed=0)
         batches = SlateBatches(dataset, split.train, slate=16, batch_slates=128)
         ProxyBins(batches.tables.proxies, bins=8, dim=4, dropout=0.0)
-        known_items(batches.tables)
+        warm_items(batches.tables)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         rows.append(len(dataset.impressions))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from training.cli.cli import app
 from typer.testing import CliRunner
 
+from training.cli.app import app
 from training.errors import TrainingError
 
 
@@ -21,7 +21,7 @@ def test_commands_take_the_folder_to_work_in(
         opened.append(folders)
         raise TrainingError("enough")
 
-    monkeypatch.setattr("training.cli.cli.open_dataset", refuse)
+    monkeypatch.setattr(f"training.cli.{command[0]}.open_dataset", refuse)
     for options in ([], ["--scratch", "fast/disk"]):
         CliRunner().invoke(app, [*command, "--data", "clicks", *options])
 

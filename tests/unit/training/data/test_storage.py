@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.datasets import MakeDataset
-from training.fitting.batches import known_items, training_tables
+from training.fitting.batches import training_tables, warm_items
 from training.nets.cp2rec.histories import Histories
 
 
@@ -17,7 +17,7 @@ def test_what_nets_count_over_rows_does_not_depend_on_chunks(
     dataset = make_dataset()
     tables = training_tables(dataset, np.arange(0, 240, 2))
     users = torch.arange(12)
-    whole, items = Histories(tables.embedding, tables).means(users), known_items(tables)
+    whole, items = Histories(tables.embedding, tables).means(users), warm_items(tables)
 
     monkeypatch.setattr("training.data.storage.CHUNK_ROWS", 11)
     monkeypatch.setattr("training.nets.cp2rec.histories._CHUNK_ROWS", 11)
@@ -25,4 +25,4 @@ def test_what_nets_count_over_rows_does_not_depend_on_chunks(
         Histories(tables.embedding, tables).means(users), whole, strict=True
     ):
         assert torch.equal(chunked, expected)
-    assert torch.equal(known_items(tables), items)
+    assert torch.equal(warm_items(tables), items)
