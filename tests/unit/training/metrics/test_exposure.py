@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -9,7 +7,6 @@ from service.contract.manifest import Estimate
 from training.metrics.exposure import (
     average_popularity,
     coverage,
-    gini,
     percentile_rank,
     shown_metrics,
     tail_share,
@@ -41,7 +38,6 @@ def test_popularity_tail_and_coverage_by_hand() -> None:
     assert average_popularity(shown, popularity).tolist() == [70.0, 53.5, 23.5]
     # Percentile ranks are 90, 30, 70, 10, 50: the tail is all but item 0.
     assert tail_share(shown, popularity).tolist() == [0.5, 0.5, 1.0]
-    assert tail_share(shown, popularity, 0.6).tolist() == [0.0, 0.5, 0.5]
     assert coverage(shown, 5) == 3 / 5
 
 
@@ -50,22 +46,3 @@ def test_items_of_one_popularity_are_in_the_tail_together() -> None:
 
     # Seven zeros rank 35 on average, the others 85.
     assert tail_share(np.arange(10)[:, None], popularity).tolist() == [1.0] * 7 + [0.0] * 3
-
-
-@pytest.mark.parametrize(
-    ("amount", "expected"),
-    [([2, 2, 2], 0.0), ([0, 0, 0, 9], 3 / 4), ([1, 3], 1 / 4), ([5], 0.0)],
-)
-def test_gini_by_hand(amount: list[int], expected: float) -> None:
-    assert gini(np.array(amount)) == pytest.approx(expected)
-
-
-def test_gini_is_half_the_relative_mean_difference() -> None:
-    amount = np.random.default_rng(0).lognormal(size=50)
-
-    difference = np.abs(amount[:, None] - amount).mean()
-    assert gini(amount) == pytest.approx(difference / (2 * amount.mean()))
-
-
-def test_gini_of_nothing_is_nan() -> None:
-    assert math.isnan(gini(np.zeros(3)))
