@@ -11,6 +11,7 @@ import sys
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -86,7 +87,7 @@ def test_a_model_trained_from_disk_is_the_one_trained_from_memory(
 def test_a_split_does_not_depend_on_storage(
     scratch: Path,
     monkeypatch: pytest.MonkeyPatch,
-    columns: dict[str, np.ndarray],
+    columns: dict[str, Any],
     chunk_rows: int,
 ) -> None:
     dataset = make_dataset(**columns)
@@ -147,6 +148,7 @@ def test_a_killed_process_leaves_nothing(toy_dataset: Dataset, scratch: Path) ->
     script = f"""
 import os, signal
 from pathlib import Path
+from typing import Any
 from training.data import impressions, storage
 from training.data.dataset import open_dataset
 
