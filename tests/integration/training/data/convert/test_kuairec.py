@@ -73,7 +73,7 @@ def test_proxies_are_those_of_the_day_before(kuairec: Path, tmp_path: Path) -> N
         ],
         rtol=1e-6,
     )
-    np.testing.assert_allclose(  # the last day known
+    np.testing.assert_allclose(  # those of the last day
         dataset.proxies, [[7, 7, 7, 0.7, 1], fifth_on_6, none], rtol=1e-6
     )
 

@@ -52,7 +52,7 @@ def test_the_folder_opens_as_a_dataset_of_the_size_asked_for(toy: Feed) -> None:
 def test_the_size_of_blocks_does_not_change_a_byte(
     toy: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the clicks drawn nor their order, the layout of the files or the plot."""
+    """Clicks, their order, the layout of the files and the plot stay the same."""
     monkeypatch.setattr(log, "BLOCK_ROWS", 30 * SLATE)
     simulate(tmp_path / "toy", seed=3, impressions=IMPRESSIONS)
     assert files(tmp_path / "toy") == files(toy.folder)
