@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
 import training.evaluation.probes
 import training.evaluation.segments
 from tests.conftest import World
-from tests.e2e.conftest import training as run_training
 from training.arrays import Rows
+from training.cli.app import app
 from training.evaluation.probes import measure_probes
 from training.evaluation.report.schema import Report, Segment
 from training.evaluation.segments import measure_segments
@@ -76,19 +77,20 @@ def test_no_hidden_users_on_request(world: World, runs: RunStore) -> None:
 
 
 def test_the_command_prints_and_writes_them(world: World, tmp_path: Path) -> None:
-    printed = run_training(
-        "evaluate", "quick", "--data", str(world.dataset.path), "--seeds", "2", "--set",
-        "train.epochs=1", "--set", "front.bootstrap=20", "--probes", "--cold", cwd=tmp_path,
-    )  # fmt: skip
+    folders = ("--build", str(tmp_path / "build"), "--results", str(tmp_path / "results"))
+    settings = ("--set", "train.epochs=1", "--set", "front.bootstrap=20")
+    options = ("--data", str(world.dataset.path), "--seeds", "2", "--probes", "--cold")
+    done = CliRunner().invoke(app, ["evaluate", "quick", *options, *settings, *folders])
 
+    assert done.exit_code == 0, done.output
     report = Report.model_validate_json(
         (tmp_path / "results" / world.dataset.description.name / "quick.json").read_bytes()
     )
     first = report.points[0]
-    assert "shown arp" in printed
+    assert "shown arp" in done.output
     assert 0 < first.shown["popularity_percentile"].mean < 100
     assert first.logged["auc_with_position"].mean > first.logged["auc"].mean
     assert {probe.proxy for probe in report.purification} == {"popularity", "age_days"}
-    assert "| popularity | R2 of its rank | " in printed
-    assert "| unbiased | hidden users: by history | " in printed
+    assert "| popularity | R2 of its rank | " in done.output
+    assert "| unbiased | hidden users: by history | " in done.output
     assert {segment.side for segment in report.segments} == {"logged", "unbiased"}
