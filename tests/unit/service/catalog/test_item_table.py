@@ -46,7 +46,9 @@ def test_a_scan_reads_constant_rows_until_its_end() -> None:
     table.drop(["b"])
     _put(table, ["newer"], 4.0)
     assert pool.held is not None
-    scanned = {pool.item_ids[row]: pool.states[row, 0] for row in np.flatnonzero(pool.held)}
+    scanned = {
+        pool.item_ids[row]: pool.states[row, 0] for row in np.flatnonzero(pool.held).tolist()
+    }
     assert scanned == {"a": 1.0, "b": 1.0, "c": 1.0}
     assert pool.count == 3
     assert _values(table, ["a", "c", "new", "newer"]) == [2.0, 1.0, 2.0, 4.0]
