@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SERVICE_VENV := .venv-service
+WORKERS ?= auto
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
@@ -26,8 +27,8 @@ demo: setup ## Simulate, train, serve and rank; PORT=... to choose, ONCE=1 to ex
 serve: setup ## Serve what is in models/; settings: .venv/bin/python -m service --help
 	@$(BIN)/python -m service
 
-test: setup redis $(SERVICE_VENV)/.done ## Run all tests, against a real Redis
-	$(BIN)/python -m pytest tests --ignore tests/bench
+test: setup redis $(SERVICE_VENV)/.done ## Run all tests, against a real Redis; WORKERS= processes, one a core
+	$(BIN)/python -m pytest tests --ignore tests/bench -n $(WORKERS) --dist loadfile
 
 check: format lint types imports unit ## Format, lint, types, import rules, unit and contract tests
 
@@ -44,7 +45,7 @@ imports: setup
 	$(BIN)/lint-imports
 
 unit: setup
-	$(BIN)/python -m pytest -q tests/unit tests/contract
+	$(BIN)/python -m pytest -q tests/unit tests/contract -n $(WORKERS) --dist loadfile
 
 docs: setup ## Build the documentation in build/docs
 	$(BIN)/python docs/tools/reference.py --check

@@ -40,7 +40,7 @@ def _is_loading(path: object, mode: object) -> bool:
     name = path.decode() if isinstance(path, bytes) else str(path)
     if isinstance(mode, str) and _WRITING & set(mode):
         return name.startswith("/dev/") or name.endswith(".pyc") or "__pycache__" in name
-    return name.startswith(_READABLE) or name.startswith(_PACKAGES)
+    return name.startswith((*_READABLE, *_PACKAGES)) or ".egg-info" in name
 
 
 _watch = _Watch()
@@ -50,7 +50,8 @@ sys.addaudithook(_watch)
 @pytest.fixture(autouse=True)
 def no_input_or_output() -> Iterator[None]:
     """Fail a test that opens files, connects, or starts a process."""
-    _watch.seen = seen = []
+    seen: list[str] = []
+    _watch.seen = seen
     yield
     _watch.seen = None
     assert not seen, f"a unit test did input or output: {seen[:3]}; move it to tests/integration"
