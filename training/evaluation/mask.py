@@ -36,7 +36,7 @@ class _Run(BaseModel):
 def check_learns_mask(config: Config) -> None:
     """Raise ConfigError unless the net of ``config`` learns a mask."""
     if not architecture(config.net).learns_mask(config.net):
-        raise ConfigError("--mask: the net of this configuration learns no mask")
+        raise ConfigError("--mask: this configuration learns no mask")
 
 
 def measure_mask(dataset: Dataset, config: Config, seeds: int, runs: RunStore) -> Mask:

@@ -116,10 +116,12 @@ def _check(
     if options.mask:
         check_learns_mask(config)
     if clicks_alone and (options.probes or options.cold):
-        raise ConfigError(f"--probes, --cold: {dataset.path} holds clicks alone, which have no AUC")
+        raise ConfigError(
+            f"--probes and --cold: {dataset.path} holds clicks alone, which have no AUC"
+        )
     if clicks_alone and not names and not architecture(config.net).learns_from_clicks_alone:
         raise ConfigError(
-            f"{dataset.path} holds clicks alone: name rankers to measure with --baselines"
+            f"{dataset.path} holds clicks alone: name rankers to measure, --baselines"
         )
     if options.cold:
         hidden_users(dataset, options.cold_users)
