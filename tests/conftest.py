@@ -18,10 +18,13 @@ from training.data.dataset import Dataset, open_dataset
 from training.data.simulate.simulate import simulate
 from training.demo.local_redis import private_redis
 from training.fitting.fitted_net import FittedNet
+from training.fitting.provenance import commit
 from training.fitting.runs import RunStore
 from training.pipeline import train
 
 torch.set_num_threads(1)
+
+WORLD_COMMIT = "5" * 40  # that the code of the world's artifact was at, with changes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -70,7 +73,11 @@ def world(toy_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Wor
     config = load_config("cp2rec", overrides=("train.epochs=2", "front.bootstrap=20"))
     repository = Repository(folder)
     runs = RunStore(folder / ".runs")
-    artifact, trained = train(toy_dataset, config, repository, "toy", runs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARETORANK_COMMIT", f"{WORLD_COMMIT}-dirty")
+        commit.cache_clear()
+        artifact, trained = train(toy_dataset, config, repository, "toy", runs)
+        commit.cache_clear()
     return World(toy_dataset, config, artifact, trained, repository)
 
 

@@ -46,6 +46,7 @@ def measure_mask(dataset: Dataset, config: Config, seeds: int, runs: RunStore) -
         dataset, config, seeds, runs, "mask", _Run, lambda run: _measure(dataset, run, runs)
     )
     weights = np.array([run.weights for run in results])  # (S, steps)
+    tenths = np.array_split(weights, min(_TENTHS, weights.shape[1]), axis=1)
     return Mask(
         open={
             name: mean_and_se(np.array([run.open[name] for run in results]))
@@ -55,7 +56,7 @@ def measure_mask(dataset: Dataset, config: Config, seeds: int, runs: RunStore) -
         content_overlap=mean_and_se(np.array([run.content_overlap for run in results])),
         weight=mean_and_se(weights.mean(axis=1)),
         weight_deviation=mean_and_se(weights.std(axis=1)),
-        weights=tuple(float(tenth.mean()) for tenth in np.array_split(weights, _TENTHS, axis=1)),
+        weights=tuple(float(tenth.mean()) for tenth in tenths),
         moved=results[0].moved,
     )
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
+from service.contract.front_metrics import FRONT_METRICS, Side
 from service.contract.manifest import Calibration, Estimate
-from tests.fitted_nets import fitted_net
+from tests.datasets import make_clicks
+from tests.fitted_nets import fitted_net, fitted_painvrl
 from training.config import FrontOptions
 from training.data.dataset import Dataset
 from training.evaluation.measure import measure_front
@@ -15,6 +17,7 @@ from training.fitting.fitted_net import FittedNet
 
 OPTIONS = FrontOptions(points=3, reference=(0.5, 0.5), bootstrap=20)
 CALIBRATION = Calibration(slope=0.5, intercept=-0.25, meaning="test")
+SIDES: tuple[Side, ...] = ("logged", "unbiased", "shown")
 
 
 @pytest.fixture
@@ -107,3 +110,26 @@ def test_an_error_that_few_users_cannot_give_is_unknown(fitted: FittedNet) -> No
     assert front.gain["unbiased"].se is None
     assert front.hypervolume.se is None
     assert front.verdict == "none"
+
+
+def test_fronts_give_the_listed_metrics_and_no_others(fitted: FittedNet) -> None:
+    of_skips = measure_front(fitted, OPTIONS, seed=0)
+    of_clicks = measure_front(fitted_painvrl(make_clicks()), OPTIONS, seed=0)
+
+    measured = {
+        (side, name)
+        for front in (of_skips, of_clicks)
+        for point in front.points
+        for side in SIDES
+        for name in getattr(point, side)
+    }
+
+    assert measured == {(side, metric.name) for metric in FRONT_METRICS for side in metric.sides}
+
+
+def test_only_clicks_alone_are_ranked_in_full(fitted: FittedNet) -> None:
+    full_ranking = {metric.name for metric in FRONT_METRICS if metric.table == "full ranking"}
+
+    (first, *_) = measure_front(fitted, OPTIONS, seed=0).points
+
+    assert not full_ranking & (first.logged.keys() | first.unbiased.keys())
