@@ -153,9 +153,10 @@ def _check_make(words: list[str]) -> None:
 
 
 def _check_training(words: list[str], source: Command) -> None:
-    command = CLI.commands[words[0]]
-    if len(words) == 1 and not source.block:  # a sentence that names the command
+    if len(words) <= 1 and not source.block:  # a sentence that names the program or a command
+        assert set(words) <= set(CLI.commands)
         return
+    command = CLI.commands[words[0]]
     arguments = command.make_context(words[0], words[1:]).params
     if "overrides" in arguments and arguments["model"] not in EXAMPLES.get(source.page, ()):
         config = arguments["config"] and ROOT / arguments["config"]
