@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from service.contract.front_metrics import FRONT_METRICS, Side
+from service.contract.front_metrics import FRONT_METRICS, Group
 from service.contract.manifest import Calibration, Estimate
 from tests.datasets import make_clicks
 from tests.fitted_nets import fitted_net, fitted_painvrl
@@ -17,7 +17,7 @@ from training.fitting.fitted_net import FittedNet
 
 OPTIONS = FrontOptions(points=3, reference=(0.5, 0.5), bootstrap=20)
 CALIBRATION = Calibration(slope=0.5, intercept=-0.25, meaning="test")
-SIDES: tuple[Side, ...] = ("logged", "unbiased", "shown")
+SIDES: tuple[Group, ...] = ("logged", "unbiased", "shown")
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_fronts_give_the_listed_metrics_and_no_others(fitted: FittedNet) -> None
         for name in getattr(point, side)
     }
 
-    assert measured == {(side, metric.name) for metric in FRONT_METRICS for side in metric.sides}
+    assert measured == {(side, metric.name) for metric in FRONT_METRICS for side in metric.groups}
 
 
 def test_only_clicks_alone_are_ranked_in_full(fitted: FittedNet) -> None:
