@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ _WRITING = set("wax+")
 
 
 class _Watch:
-    """Notes the input and output of the test that runs."""
+    """Notes the input and output of the test that runs, not that of servers in other threads."""
 
     def __init__(self) -> None:
         self.seen: list[str] | None = None
+        self.thread = threading.get_ident()
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self.seen is None:
+        if self.seen is None or threading.get_ident() != self.thread:
             return
         if event in _FORBIDDEN and not any(probe in str(arguments[0]) for probe in _PROBES):
             self.seen.append(f"{event} {arguments[0]}")
@@ -51,7 +53,7 @@ sys.addaudithook(_watch)
 def no_input_or_output() -> Iterator[None]:
     """Fail a test that opens files, connects, or starts a process."""
     seen: list[str] = []
-    _watch.seen = seen
+    _watch.seen, _watch.thread = seen, threading.get_ident()
     yield
     _watch.seen = None
     assert not seen, f"a unit test did input or output: {seen[:3]}; move it to tests/integration"
