@@ -46,7 +46,7 @@ def test_ablations_are_those_of_the_architecture() -> None:
 @pytest.mark.parametrize(
     ("model", "options", "problem"),
     [
-        ("cp2rec", StudyOptions(), "toy holds clicks alone: name rankers to measure, --baselines"),
+        ("cp2rec", StudyOptions(), r"^toy holds clicks alone.*--baselines"),
         (
             "cp2rec",
             StudyOptions(baselines="unmasked"),
@@ -54,8 +54,16 @@ def test_ablations_are_those_of_the_architecture() -> None:
             r"ultragcn, lightgcn, penalty$",
         ),
         ("painvrl", StudyOptions(baselines="plain"), "'plain' is not one of popularity, item-knn"),
-        ("painvrl", StudyOptions(probes=True), "--probes and --cold: toy holds clicks alone"),
-        ("painvrl", StudyOptions(cold=True), "--probes and --cold: toy holds clicks alone"),
+        (
+            "painvrl",
+            StudyOptions(probes=True),
+            r"--probes.*--cold: toy holds clicks alone, which have no AUC",
+        ),
+        (
+            "painvrl",
+            StudyOptions(cold=True),
+            r"--probes.*--cold: toy holds clicks alone, which have no AUC",
+        ),
     ],
 )
 def test_clicks_alone_are_refused_before_anything_is_trained(
@@ -69,7 +77,7 @@ def test_clicks_alone_are_refused_before_anything_is_trained(
     ("model", "options", "problem"),
     [
         ("painvrl", StudyOptions(baselines="unmasked"), "'unmasked' is not one of plain, no-proxy"),
-        ("cp2rec", StudyOptions(mask=True), "--mask: this configuration learns no mask"),
+        ("cp2rec", StudyOptions(mask=True), r"^--mask: .*this configuration learns no mask"),
         ("cp2rec", StudyOptions(cold=True, cold_users=0.01), "--cold-users: 0.01 of 12 users"),
     ],
 )
@@ -83,5 +91,5 @@ def test_options_are_refused_before_anything_is_trained(
 def test_a_net_without_gates_has_no_mask() -> None:
     config = load_config("painvrl", overrides=("net.gates=none",))
 
-    with pytest.raises(ConfigError, match="--mask: this configuration learns no mask"):
+    with pytest.raises(ConfigError, match=r"^--mask: .*this configuration learns no mask"):
         run(make_clicks(), config, StudyOptions(mask=True), Untouched(Path("unused")))
