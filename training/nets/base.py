@@ -143,6 +143,8 @@ class FrontNet(nn.Module, ABC):
     user_encoder: nn.Module
     ranker: Ranker
     scalable: ClassVar[bool] = False  # whether ``scale_exposure`` does anything
+    kept_exposure: float = 0.0  # share in [0, 1) of what exposure adds that stays in at w = 0
+    debiased_reads_proxies: bool = False  # whether w = 0 reads an item's proxies, in any form
 
     def prepare(self, seed: int, progress: ProgressStore) -> None:
         """Do what must precede the training loop; a restart goes on from ``progress``."""
@@ -165,6 +167,14 @@ class FrontNet(nn.Module, ABC):
     def without_popularity(self, state: Tensor) -> Tensor:
         """Return states (N, S) without the learned popularity, if the net learns any."""
         return state
+
+    @abstractmethod
+    def without_exposure(self, state: Tensor) -> Tensor:
+        """Return states (N, S) without what exposure adds to the score.
+
+        With b their score at w = 0, the score of ``state`` is b + kept_exposure (s_1 - b) at w = 0
+        and s_1 at w = 1. Where nothing is kept, both are equal at w = 0, to the bit.
+        """
 
     @abstractmethod
     def common_features(self, state: Tensor) -> Tensor:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.nets.cp2rec.interaction_layers import ConditionalGaussian, Purifier
+from training.nets.cp2rec.purifier import ConditionalGaussian, Purifier
 
 
 def test_projection_leaves_nothing_of_the_proxies() -> None:
