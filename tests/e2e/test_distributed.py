@@ -95,7 +95,7 @@ class Run:
 
     def finish(self, process: subprocess.Popen[str]) -> tuple[str, str]:
         """Wait for a run that must end well; return its output and its errors."""
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors[-4000:]
         return output, errors
 
@@ -106,7 +106,7 @@ class Run:
 
     def kill_worker(self, rank: int) -> int:
         """Kill a process after the next evaluation; return the number of evaluations before it."""
-        before, deadline = self.evaluations(), time.monotonic() + 60
+        before, deadline = self.evaluations(), time.monotonic() + 240
         while self.evaluations() == before:
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -191,7 +191,7 @@ def test_killed_workers_change_nothing(unbroken: Run, dataset: Dataset, tmp_path
     with run.started(*command, restarts=1) as process:
         assert run.kill_worker(rank=0) == 0
         assert run.kill_worker(rank=1) >= 1  # of the processes that torchrun started anew
-        process.communicate(timeout=30)  # the other one does not wait for ever
+        process.communicate(timeout=120)  # the other process does not wait for ever
         assert process.returncode != 0
         assert run.processes() == []
     assert 2 <= run.evaluations() < EVALUATIONS

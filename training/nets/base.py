@@ -146,6 +146,8 @@ class FrontNet(nn.Module, ABC):
     user_encoder: nn.Module
     ranker: Ranker
     scalable: ClassVar[bool] = False  # whether ``scale_exposure`` has an effect
+    kept_exposure: float = 0.0  # share in [0, 1) of the exposure term that w = 0 keeps
+    debiased_reads_proxies: bool = False  # whether scores at w = 0 read proxies, in any form
 
     def prepare(self, seed: int, progress: ProgressStore) -> None:
         """Run any work that must precede the training loop, resumed from ``progress``."""
@@ -168,6 +170,14 @@ class FrontNet(nn.Module, ABC):
     def without_popularity(self, state: Tensor) -> Tensor:
         """Return states (N, S) without the learned popularity; unchanged if the net learns none."""
         return state
+
+    @abstractmethod
+    def without_exposure(self, state: Tensor) -> Tensor:
+        """Return states (N, S) without the exposure term.
+
+        With b their score at w = 0, the score of ``state`` is b + kept_exposure (s_1 - b) at w = 0
+        and s_1 at w = 1. If nothing is kept, both are equal at w = 0, to the bit.
+        """
 
     @abstractmethod
     def common_features(self, state: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ def export_artifact(
     net, dataset, code = fitted.net, fitted.dataset, commit()
     net.eval()
     with repository.staging(name) as folder:
-        signatures = _export_graphs(net, dataset, folder)
+        signatures = export_graphs(net, dataset, folder)
         golden = make_golden(fitted)
         golden.save(folder / GOLDEN)
         prove_parity(folder, golden)
@@ -194,7 +194,8 @@ def write_learned(fitted: FittedNet, folder: Path) -> None:
         pl.DataFrame(users).write_parquet(folder / USERS)
 
 
-def _export_graphs(net: FrontNet, dataset: Dataset, folder: Path) -> dict[Any, Graph]:
+def export_graphs(net: FrontNet, dataset: Dataset, folder: Path) -> dict[Any, Graph]:
+    """Write the three ONNX graphs of ``net`` to ``folder``; return their signatures by name."""
     learned = net.learned_items().shape[1]
     embedding = dataset.embedding.shape[1] + learned
     modalities = len(dataset.modalities) + 1

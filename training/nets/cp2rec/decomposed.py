@@ -202,6 +202,12 @@ class Cp2recDecomposed(FrontNet):
             loss = loss + options.orthogonality_weight * cosine[batch.valid].mean()
         return loss
 
+    def without_exposure(self, state: Tensor) -> Tensor:
+        """Return states (N, S) with r_1.c and r_2.c of 0."""
+        d = self.options.dim
+        pull = torch.zeros_like(state[:, d + 1 : d + 3])
+        return torch.cat([state[:, : d + 1], pull, state[:, d + 3 :]], 1)
+
     def common_features(self, state: Tensor) -> Tensor:
         """Return q (N, d) of states (N, S)."""
         return state[:, : self.options.dim]

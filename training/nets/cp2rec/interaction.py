@@ -43,6 +43,7 @@ class Cp2recInteraction(FrontNet):
     def __init__(self, tables: TrainingTables, options: InteractionOptions) -> None:
         super().__init__()
         self.options = options
+        self.debiased_reads_proxies = options.refined or options.purifier == "proj"
         d = options.dim
         items, users = len(tables.embedding), len(tables.user_attributes)
         self.item_encoder: ItemEncoder = ItemEncoder(tables, options)
@@ -80,6 +81,11 @@ class Cp2recInteraction(FrontNet):
             loss = loss + options.orthogonality_weight * purification
         ids: Tensor = learned.square().sum() + self.user_id(batch.user).square().sum()
         return loss + options.l2 * ids
+
+    def without_exposure(self, state: Tensor) -> Tensor:
+        """Return states (N, S) with c of 0; the refined proxies c' belong to w = 0."""
+        z, c, refined, history = state.split(self.options.dim, dim=1)
+        return torch.cat([z, torch.zeros_like(c), refined, history], 1)
 
     def common_features(self, state: Tensor) -> Tensor:
         """Return z' (N, d) of states (N, S)."""

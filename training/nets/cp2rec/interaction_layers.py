@@ -37,6 +37,11 @@ class InteractionOptions(NetOptions):
     l2: Weight = 1e-6
 
     @property
+    def refined(self) -> bool:
+        """Whether w = 0 sees refined proxies c'; ``backdoor`` averages over proxies instead."""
+        return self.refine and self.mode != "backdoor"
+
+    @property
     def exposure(self) -> Literal["propensity", "offset"]:
         """Offsets for the front, propensities for the published losses."""
         return "offset" if self.mode == "front" else "propensity"
@@ -70,8 +75,7 @@ class ItemEncoder(nn.Module):
             ProxyBins(tables.proxies, options.proxy_bins, d, options.proxy_dropout),
             nn.LayerNorm(d),
         )
-        refined = options.refine and options.mode != "backdoor"
-        self.refine = nn.Linear(d, d) if refined else None
+        self.refine = nn.Linear(d, d) if options.refined else None
         self.purify = Purifier(options.purifier, d)
         self.clicked = nn.Linear(D, d, bias=False)
 

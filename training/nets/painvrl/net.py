@@ -44,6 +44,7 @@ class Painvrl(FrontNet):
     def __init__(self, tables: TrainingTables, options: PainvrlOptions) -> None:
         super().__init__()
         self.options = options
+        self.kept_exposure = options.kept
         self.shared = options.base == "lightgcn"
         d, items, users = options.dim, len(tables.embedding), len(tables.user_attributes)
         user_dim = d if self.shared else 2 * d
@@ -120,6 +121,11 @@ class Painvrl(FrontNet):
             return None
         weights, moved = tuple(self.invariance.weights), tuple(self.invariance.moved)
         return LearnedMask(self.item_encoder.gates, weights, moved)
+
+    def without_exposure(self, state: Tensor) -> Tensor:
+        """Return states (N, S) without variant content and popularity: all that carries t."""
+        user_dim = self.user_encoder.user_dim
+        return torch.cat([state[:, :user_dim], torch.zeros_like(state[:, user_dim:])], 1)
 
     def without_popularity(self, state: Tensor) -> Tensor:
         """Return states (N, S) whose learned popularity b is 0."""

@@ -98,6 +98,26 @@ def test_the_ends_of_paper_are_its_two_heads_exactly(dataset: Dataset, architect
     assert (debiased - biased).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("options", EVERY)
+def test_each_end_reads_its_own_proxies_alone(
+    dataset: Dataset, options: InteractionOptions
+) -> None:
+    net = make_net(dataset, options)
+    with torch.no_grad():
+        state = net.item_encoder(*inputs(net, dataset))
+        user = net.user_vectors()[2:3]
+        d = options.dim
+        for w, unread in ((0.0, slice(d, 2 * d)), (1.0, slice(2 * d, 3 * d))):  # c, then c'
+            changed = state.clone()
+            changed[:, unread] += 1.0
+            tradeoff = torch.tensor([w])
+            score = net.ranker(user, state, tradeoff)
+            assert torch.equal(net.ranker(user, changed, tradeoff), score)
+            rows = user.expand(len(state), -1)
+            score = net.ranker.pairwise(rows, state, tradeoff)
+            assert torch.equal(net.ranker.pairwise(rows, changed, tradeoff), score)
+
+
 def test_backdoor_averages_over_the_proxies_of_donors(dataset: Dataset) -> None:
     net = make_net(dataset, replace(OPTIONS, mode="backdoor", donors=3))
     rows = batches(dataset).tables.proxies

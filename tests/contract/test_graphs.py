@@ -1,0 +1,89 @@
+"""The three graphs of every registered architecture compute what torch does, at every size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tests.contract.architectures import LoggedRows, small
+from training.nets.base import FrontNet
+from training.nets.registry import configurable
+from training.release.export import PARITY_TOLERANCE, export_graphs
+
+TRADEOFFS = (0.0, 0.37, 1.0)
+
+
+class Graphs:
+    """A net and its three graphs, as the service would run them."""
+
+    def __init__(self, net: FrontNet, rows: LoggedRows, folder: Path) -> None:
+        self.net, self.rows = net, rows
+        self._inputs = {}
+        self._sessions = {}
+        for name, graph in export_graphs(net, rows.dataset, folder).items():
+            path, providers = folder / f"{name}.onnx", ["CPUExecutionProvider"]
+            self._sessions[name] = ort.InferenceSession(path, providers=providers)
+            self._inputs[name] = [tensor.name for tensor in graph.inputs]
+
+    def run(self, name: str, *inputs: Tensor) -> NDArray[np.float32]:
+        """Return the output of one graph."""
+        feed = dict(zip(self._inputs[name], (x.numpy() for x in inputs), strict=True))
+        (output,) = self._sessions[name].run(None, feed)
+        return np.asarray(output)
+
+
+@pytest.fixture(scope="module", params=configurable())
+def graphs(
+    request: pytest.FixtureRequest,
+    logged_rows: LoggedRows,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Graphs:
+    net = logged_rows.net(small(request.param))
+    return Graphs(net, logged_rows, tmp_path_factory.mktemp("graphs"))
+
+
+def assert_same(output: NDArray[np.float32], expected: Tensor) -> None:
+    assert output.shape == tuple(expected.shape)
+    assert np.isfinite(output).all()
+    np.testing.assert_allclose(output, expected.numpy(), rtol=0, atol=PARITY_TOLERANCE)
+
+
+@pytest.mark.parametrize("count", [1, 3, 65])
+@torch.inference_mode()
+def test_items_and_scores_at_any_number_of_candidates(graphs: Graphs, count: int) -> None:
+    net = graphs.net
+    embedding, mask, proxies = (x[:count].clone() for x in graphs.rows.inputs(net))
+    proxies[0] = torch.nan
+    if count > 2:
+        embedding[2], mask[2] = 0.0, 0.0  # neither content nor id
+
+    state = net.item_encoder(embedding, mask, proxies)
+
+    assert_same(graphs.run("item_encoder", embedding, mask, proxies), state)
+    user = net.user_vectors()[3:4]
+    for tradeoff in TRADEOFFS:
+        w = torch.tensor([tradeoff])
+        assert_same(graphs.run("ranker", user, state, w), net.ranker(user, state, w))
+
+
+@pytest.mark.parametrize("length", [0, 1, 5])
+@torch.inference_mode()
+def test_users_at_any_length_of_history(graphs: Graphs, length: int) -> None:
+    history = graphs.rows.states(graphs.net)[:length]
+
+    assert_same(graphs.run("user_encoder", history), graphs.net.user_encoder(history))
+
+
+@torch.inference_mode()
+def test_equal_candidates_get_equal_scores_wherever_they_stand(graphs: Graphs) -> None:
+    repeated = graphs.rows.states(graphs.net)[11:12].repeat(65, 1)
+
+    for user in graphs.net.user_vectors()[:5].split(1):
+        logits = graphs.run("ranker", user, repeated, torch.tensor([0.37]))
+        assert len(np.unique(logits)) == 1
