@@ -61,7 +61,8 @@ def test_arrays_are_computed_once_and_read_back_equal_to_the_bit(runs: RunStore)
     for arrays in (first, again):
         assert set(arrays) == {"x", "y"}
         np.testing.assert_array_equal(arrays["x"], np.arange(3) / 3 + 1)
-        assert (arrays["y"].dtype, arrays["y"].tolist()) == (np.int32, [1])
+        assert arrays["y"].dtype == np.int32
+        assert arrays["y"].tolist() == [1]
 
 
 @pytest.mark.parametrize(

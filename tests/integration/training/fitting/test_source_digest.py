@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import pytest
 
 from tests.integration.training.fitting.source_tree import SourceTree
@@ -76,7 +78,6 @@ def test_a_new_packaged_configuration_invalidates(tree: SourceTree, before: str)
 def test_another_version_of_torch_invalidates(
     tree: SourceTree, before: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    version = provenance.version
     monkeypatch.setattr(
         provenance, "version", lambda library: "9" if library == "torch" else version(library)
     )
