@@ -146,7 +146,7 @@ def test_the_command_writes_table_and_plot(folder: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ([], "name rankers to measure, --baselines"),
+        ([], "holds clicks alone: name rankers to measure"),
         (["--baselines", "plain"], "'plain' is not one of popularity, item-knn"),
         (["--cold"], "holds clicks alone, which have no AUC"),
     ],

@@ -23,6 +23,7 @@ def before(tree: SourceTree) -> str:
     [
         "training/fitting/train_net.py",  # itself
         "training/fitting/trainer.py",  # imported
+        "training/fitting/distributed.py",  # imported as a name of its package
         "training/metrics/auc.py",  # imported by an imported one
         "training/nets/painvrl/gates.py",  # of an architecture that the registry lists
         "training/nets/__init__.py",  # the package of an imported one

@@ -71,12 +71,12 @@ def test_short_slates_are_padded_and_marked(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(6, users=2, user=user, timestamp=np.arange(6.0))
     (batch,) = epoch(SlateBatches(numbered(dataset), np.arange(6), slate=4, batch_slates=8))
 
-    found = {
+    slates = {
         (int(batch.user[slate]), *batch.position[rows].tolist()): batch.valid[rows].tolist()
         for slate in range(3)
         for rows in [batch.slate == slate]
     }
-    assert found == {
+    assert slates == {
         (0, 0, 1, 2, 3): [True] * 4,
         (0, 4, 4, 4, 4): [True, False, False, False],
         (1, 5, 5, 5, 5): [True, False, False, False],
@@ -123,9 +123,9 @@ def test_shares_together_are_the_batch_of_one_process(
     assert len(dealt) == len(whole)
     for batch, chosen in zip(whole, dealt, strict=True):
         shares = [batches.share(chosen, rank, processes) for rank in range(processes)]
-        own = [batches.slates(part) for part, weight in shares if weight > 0]
+        dealt_slates = [batches.slates(chosen) for chosen, weight in shares if weight > 0]
         for name in ("user", "item", "label", "position", "valid", "propensity", "offset"):
-            together = torch.cat([getattr(part, name) for part in own])
+            together = torch.cat([getattr(slates, name) for slates in dealt_slates])
             assert torch.equal(together, getattr(batch, name)), name
         sizes = [len(part) if weight > 0 else 0 for part, weight in shares]
         assert max(sizes) - min(sizes) <= 1
@@ -140,9 +140,9 @@ def test_the_average_of_weighted_means_is_the_mean_of_the_batch(
         batch = batches.slates(chosen)
         means = 0.0
         for rank in range(processes):
-            own, weight = batches.share(chosen, rank, processes)
-            part = batches.slates(own)
-            means += weight * float(part.position[part.valid].double().mean())
+            share, weight = batches.share(chosen, rank, processes)
+            slates = batches.slates(share)
+            means += weight * float(slates.position[slates.valid].double().mean())
         expected = float(batch.position[batch.valid].double().mean())
         assert means / processes == pytest.approx(expected)
         assert batches.rows_in(chosen) == int(batch.valid.sum())
@@ -150,8 +150,8 @@ def test_the_average_of_weighted_means_is_the_mean_of_the_batch(
 
 def test_one_process_has_the_whole_batch_at_a_weight_of_exactly_one(batches: SlateBatches) -> None:
     for chosen in batches.deal(torch.Generator().manual_seed(0)):
-        own, weight = batches.share(chosen, 0, 1)
-        assert torch.equal(own, chosen)
+        share, weight = batches.share(chosen, 0, 1)
+        assert torch.equal(share, chosen)
         assert weight == 1.0
 
 

@@ -27,20 +27,21 @@ def test_with_skips_it_is_the_mean_of_auc_and_of_auc_at_equal_exposure(
     make_dataset: MakeDataset,
 ) -> None:
     # Equal exposure: one value of every proxy, and the position is 0 or 1.
-    position = np.arange(240) % 2
-    proxies = np.full((240, 3), np.nan, np.float32)
+    rng = np.random.default_rng(0)
+    position = np.arange(2400) % 2
+    proxies = np.full((2400, 3), np.nan, np.float32)
     proxies[:, 2] = 1.0
-    fitted = fitted_net(make_dataset(position=position, proxies=proxies))
+    label = (rng.random(2400) < np.where(position == 0, 0.5, 0.1)).astype(np.float32)
+    fitted = fitted_net(make_dataset(2400, position=position, proxies=proxies, label=label))
     rows = fitted.split.validation
-    label = fitted.dataset.impressions.label[rows]
     debiased, logged = fitted.score_rows(rows, np.array([0.0, 1.0]))
 
     value = selection_rule(fitted)()
 
     cells = [position[rows] == place for place in (0, 1)]
-    within = [roc_auc_score(label[cell], debiased[cell]) for cell in cells]
-    pairs = [int(label[cell].sum() * (1 - label[cell]).sum()) for cell in cells]
-    by_hand = (roc_auc_score(label, logged) + np.average(within, weights=pairs)) / 2
+    within = [roc_auc_score(label[rows][cell], debiased[cell]) for cell in cells]
+    pairs = [int(label[rows][cell].sum() * (1 - label[rows][cell]).sum()) for cell in cells]
+    by_hand = (roc_auc_score(label[rows], logged) + np.average(within, weights=pairs)) / 2
     assert value == pytest.approx(by_hand, abs=1e-9)
 
 

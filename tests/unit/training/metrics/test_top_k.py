@@ -51,5 +51,5 @@ def test_ndcg_agrees_with_scikit_learn_user_by_user(
 def test_no_user_with_both_labels_has_no_top() -> None:
     for label in (np.array([1.0, 1.0, 0.0]), np.empty(0)):
         rows = np.arange(len(label), dtype=np.float64)
-        found = top_k_by_user(np.array([0, 0, 1])[: len(label)], label, rows, 10)
-        assert [len(values) for values in found] == [0, 0, 0]
+        columns = top_k_by_user(np.array([0, 0, 1])[: len(label)], label, rows, 10)
+        assert [len(values) for values in columns] == [0, 0, 0]
