@@ -7,12 +7,15 @@ from tqdm import tqdm
 
 from service.contract.manifest import Estimate, Front, FrontPoint
 from training.arrays import Floats
-from training.config import FrontOptions
+from training.config import Config, FrontOptions
+from training.data.dataset import Dataset
 from training.data.split import positives_only, training_clicks, unbiased_rows
-from training.evaluation.front import one_front
+from training.evaluation.front import one_front, pool_fronts
 from training.evaluation.ranking_front import measure_ranking_front
 from training.evaluation.verdict import diagnose
 from training.fitting.fitted_net import FittedNet, sample_users
+from training.fitting.runs import RunStore, over_seeds
+from training.fitting.train_net import train_net
 from training.metrics.accuracy import Sample, logged_metrics, row_metrics
 from training.metrics.exposure import shown_metrics
 
@@ -65,3 +68,17 @@ def measure_front(fitted: FittedNet, options: FrontOptions, seed: int) -> Front:
         seed=seed,
         dataset=dataset,
     )
+
+
+def front_over_seeds(dataset: Dataset, config: Config, seeds: int, runs: RunStore) -> Front:
+    """Return the pooled front of ``seeds`` trainings."""
+    fronts = over_seeds(
+        dataset,
+        config,
+        seeds,
+        runs,
+        "front",
+        Front,
+        lambda run: measure_front(train_net(dataset, run, runs), run.front, run.seed),
+    )
+    return pool_fronts(fronts, config.front)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from service.contract.manifest import Front
 from training.config import Config
 from training.data.dataset import Dataset
 from training.data.split import positives_only
@@ -13,14 +12,12 @@ from training.errors import ConfigError
 from training.evaluation.baselines.ablations import measure_ablation
 from training.evaluation.baselines.full_ranking import RANKING_BASELINES, measure_ranking_baseline
 from training.evaluation.baselines.reranking import BASELINES, has_tower, measure_baseline
-from training.evaluation.front import pool_fronts
 from training.evaluation.mask import check_learns_mask, measure_mask
-from training.evaluation.measure import measure_front
+from training.evaluation.measure import front_over_seeds
 from training.evaluation.probes import measure_probes
 from training.evaluation.report.schema import Curve, RankingReport, Report
 from training.evaluation.segments import hidden_users, measure_segments
-from training.fitting.runs import RunStore, over_seeds
-from training.fitting.train_net import train_net
+from training.fitting.runs import RunStore
 from training.nets.registry import architecture
 
 log = logging.getLogger(__name__)
@@ -70,20 +67,6 @@ def run(
         segments=segments,
         mask=measure_mask(*study) if options.mask else None,
     )
-
-
-def front_over_seeds(dataset: Dataset, config: Config, seeds: int, runs: RunStore) -> Front:
-    """Return the pooled front of ``seeds`` trainings."""
-    fronts = over_seeds(
-        dataset,
-        config,
-        seeds,
-        runs,
-        "front",
-        Front,
-        lambda run: measure_front(train_net(dataset, run, runs), run.front, run.seed),
-    )
-    return pool_fronts(fronts, config.front)
 
 
 def known_baselines(config: Config, *, clicks_alone: bool) -> tuple[str, ...]:
