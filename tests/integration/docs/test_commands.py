@@ -43,6 +43,12 @@ RUN_BY = {
     "make check": ".ci/run",
     "make test": ".ci/run",
     "make docs": "test_site.py",
+    "python -m pytest tests/contract -k mine": "test_architectures.py",
+    "python -m training train --model mine --data DIR": "test_new_net.py",
+    "python -m training evaluate first --model mine --data DIR --baselines all --probes --cold": (
+        "test_new_net.py"
+    ),
+    "python -m training publish mine --data DIR": "test_new_net.py",
     "python -m service": "test_coat.py",
     "python -m training prepare coat --source DIR --out data/coat": "test_coat.py",
     "python -m training simulate --source TIKTOK_DIR --out data/tiktok-0.8 --policy-weight 0.8 "
