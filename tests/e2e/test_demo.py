@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import processes_that_know
+from training.demo.demo import run_demo
+from training.errors import TrainingError
 
-COMMAND = [sys.executable, "-m", "training", "demo", "--once"]
 
-
-def _demo(build: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def _demo(build: Path, port: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "training", "demo", "--once"]
     return subprocess.run(
-        [*COMMAND, "--build", str(build), *options],
+        [*command, "--build", str(build), "--port", str(port)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -23,17 +27,23 @@ def _demo(build: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_demo_ranks_at_three_tradeoffs_and_leaves_nothing_running(tmp_path: Path) -> None:
+def _places(output: str) -> list[tuple[str, str]]:
+    """Return the places of a printed table, and the titles and scores in each."""
+    return re.findall(r"^ ?(\d+)  (.+)$", output, re.MULTILINE)
+
+
+def test_the_demo_ranks_at_three_tradeoffs_and_leaves_nothing_running(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     build = tmp_path / "demo"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        refused = _demo(build, "--port", str(port))
-        assert refused.returncode == 2
-        assert f"error: port {port} is taken; name another: make demo PORT=" in refused.stderr
-    first = _demo(build, "--port", str(port))
+        with pytest.raises(TrainingError, match=f"port {port} is taken; name another: make demo"):
+            run_demo(build, port=port, once=True)
+    first = _demo(build, port)
     assert first.returncode == 0, first.stderr[-4000:]
     assert re.search(r"tradeoff 0 +tradeoff 0.5 +tradeoff 1\n", first.stdout)
-    places = re.findall(r"^ ?(\d+)  (.+)$", first.stdout, re.MULTILINE)
+    places = _places(first.stdout)
     assert [int(place) for place, _ in places] == list(range(1, 11))
     columns = [re.findall(r"(\S.*?) (0\.\d{3})", row) for _, row in places]
     assert all(len(row) == 3 for row in columns)
@@ -45,7 +55,7 @@ def test_the_demo_ranks_at_three_tradeoffs_and_leaves_nothing_running(tmp_path: 
     assert f"http://127.0.0.1:{port}/docs" in first.stdout
     assert processes_that_know(str(build)) == []
 
-    again = _demo(build, "--port", str(port))
-    assert again.returncode == 0, again.stderr[-4000:]
-    assert "model of an earlier run" in again.stderr
-    assert [row for _, row in places] == re.findall(r"^ ?\d+  (.+)$", again.stdout, re.MULTILINE)
+    with caplog.at_level(logging.INFO):
+        run_demo(build, port=port, once=True)
+    assert "model of an earlier run" in caplog.text
+    assert _places(capfd.readouterr().out) == places

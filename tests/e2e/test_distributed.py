@@ -30,7 +30,7 @@ from training.metrics.auc import auc
 # Batches of 33 do not halve; short slates make the halves uneven, and the last batch is short.
 SETTINGS = (
     *("train.epochs=4", "train.evaluations=3", "train.patience=99", "train.batch_slates=33"),
-    "front.bootstrap=20",
+    *("front.bootstrap=20", "front.points=3"),
 )
 # Without noise and with means over rows alone: the net leaves weights of the exposure term unused.
 EXACT = (

@@ -75,7 +75,7 @@ def test_a_bad_setting_is_named(variable: str, value: str) -> None:
     assert done.stderr.startswith(f"{variable}: Input should be")
 
 
-def test_a_taken_port_is_told_with_its_mend() -> None:
+def test_a_taken_port_is_named_with_its_mend() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = _run(sys.executable, "-m", "service", RANK_PORT=str(taken.getsockname()[1]))
     assert done.returncode == 1
