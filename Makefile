@@ -3,6 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVICE_VENV := .venv-service
 WORKERS ?= auto
+# The groups are set by tests/conftest.py; in order, so that the long tests begin first.
+PARALLEL = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
@@ -28,7 +30,7 @@ serve: setup ## Serve what is in models/; settings: .venv/bin/python -m service 
 	@$(BIN)/python -m service
 
 test: setup redis $(SERVICE_VENV)/.done ## Run all tests, against a real Redis; WORKERS= processes, one a core
-	$(BIN)/python -m pytest tests --ignore tests/bench -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest tests --ignore tests/bench $(PARALLEL)
 
 check: format lint types imports unit ## Format, lint, types, import rules, unit and contract tests
 
@@ -45,7 +47,7 @@ imports: setup
 	$(BIN)/lint-imports
 
 unit: setup
-	$(BIN)/python -m pytest -q tests/unit tests/contract -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -q tests/unit tests/contract $(PARALLEL)
 
 docs: setup ## Build the documentation in build/docs
 	$(BIN)/python docs/tools/reference.py --check

@@ -97,18 +97,3 @@ def test_evaluate_pools_seeds_and_does_none_twice(tmp_path: Path) -> None:
     ]
     assert front.points[0].logged["auc"].mean == pytest.approx(sum(one) / 3)
     assert report.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_mistake_is_named_in_a_line(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match=r"error: nowhere/dataset.toml: is missing"):
-        training("train", "--model", "cp2rec", "--data", "nowhere", cwd=tmp_path)
-    with pytest.raises(AssertionError, match=r"error: configuration: train.epochs: Input should"):
-        training(
-            *("train", "--model", "cp2rec", "--data", "x", "--set", "train.epochs=0"), cwd=tmp_path
-        )
-    with pytest.raises(AssertionError, match=r"error: models/Bad Name: 'Bad Name' is no name"):
-        training(*("train", "--model", "cp2rec", "--data", "x", "--name", "Bad Name"), cwd=tmp_path)
-    with pytest.raises(AssertionError, match=r"aliases.json: 'Prod' is no alias"):
-        training("publish", "cp2rec", "--data", "x", "--alias", "Prod", cwd=tmp_path)
-    with pytest.raises(AssertionError, match=r"error: models/cp2rec: no such model"):
-        training("publish", "cp2rec", "--data", "x", cwd=tmp_path)
