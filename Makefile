@@ -26,7 +26,7 @@ setup: $(VENV)/.done ## Make .venv with everything, from the lock
 demo: setup ## Simulate, train, serve and rank; PORT=... to choose, ONCE=1 to exit after the rankings
 	@$(BIN)/python -m training demo $(if $(PORT),--port $(PORT)) $(if $(ONCE),--once)
 
-serve: setup ## Serve what is in models/; settings: .venv/bin/python -m service --help
+serve: setup ## Serve the models in models/; settings: .venv/bin/python -m service --help
 	@$(BIN)/python -m service
 
 test: setup redis $(SERVICE_VENV)/.done ## Run all tests, against a real Redis; WORKERS= processes, one a core
@@ -68,7 +68,7 @@ redis: setup ## Find a Redis server, or install one where this is root on Debian
 images: ## Build the images that docker-compose.yml names; WHEELS_DIR=, TORCH_INDEX= for PyTorch
 	$(STAMPS) docker compose --profile '*' build
 
-sbom: $(SERVICE_VENV)/.done ## List what the service runs on, as CycloneDX, in build/sbom
+sbom: $(SERVICE_VENV)/.done ## List the packages of service and training as CycloneDX, in build/sbom
 	@mkdir -p build/sbom
 	@test -x build/sbom/tools/bin/cyclonedx-py || ($(PYTHON) -m venv build/sbom/tools \
 		&& build/sbom/tools/bin/pip install -q cyclonedx-bom==7.5.0)
@@ -81,10 +81,10 @@ test-stack: setup ## Build, start, kill and stop the stack; STACK_EXEC= how to r
 	$(STAMPS) STACK=1 $(STACK_EXEC) $(BIN)/python -m pytest tests/stack
 	@cat build/stack/report.json
 
-bench: setup redis $(HOTPATH:%=build/bench/%-venv/.done) ## Measure the hot path beside what others would build; BENCH= more options
+bench: setup redis $(HOTPATH:%=build/bench/%-venv/.done) ## Compare the hot path with other servers; BENCH= more options
 	$(BIN)/python -m tests.bench.hotpath $(BENCH)
 
-bench-training: setup build/bench/recbole-venv/.done build/bench/fuxictr-venv/.done ## Measure training beside RecBole and FuxiCTR; BENCH=, RANKING= more options
+bench-training: setup build/bench/recbole-venv/.done build/bench/fuxictr-venv/.done ## Compare training with RecBole and FuxiCTR; BENCH=, RANKING= more options
 	$(BIN)/python -m tests.bench.training_speed $(BENCH)
 	$(BIN)/python -m tests.bench.ranking_speed $(RANKING)
 
@@ -114,7 +114,7 @@ $(VENV)/.done: requirements.lock pyproject.toml
 	@touch $@
 
 $(SERVICE_VENV)/.done: requirements-service.lock pyproject.toml
-	@echo "setting up $(SERVICE_VENV): what the service runs on, without PyTorch"
+	@echo "setting up $(SERVICE_VENV): the service's packages, without PyTorch"
 	@$(PYTHON) -m venv $(SERVICE_VENV)
 	@$(SERVICE_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
 		-r requirements-service.lock

@@ -1,7 +1,7 @@
 """The service's exceptions and the HTTP status of each.
 
 4xx: the request is at fault. 503: the service is at fault, and a retry may succeed. 500: the
-service is at fault, for an unknown reason; the answer shows the request id and nothing else.
+service is at fault, for an unknown reason; the answer contains nothing but the request id.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class NotReadyError(RankError):
 
 
 class OverloadedError(RankError):
-    """The queue of such requests is full."""
+    """The queue for full scans is full."""
 
     status = 503
     code = "overloaded"

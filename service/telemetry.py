@@ -23,7 +23,7 @@ STATUSES = (200, 404, 413, 422, 499, 500, 503)
 
 @dataclass(frozen=True)
 class MetricDoc:
-    """One metric as ``docs/metrics.md`` documents it."""
+    """One metric, as documented in ``docs/reference/metrics.md``."""
 
     name: str
     kind: str

@@ -67,7 +67,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     },
 )
 async def rank(request: Request) -> Response:
-    """Rank the candidates, or the whole catalogue, at the request's place on the front."""
+    """Rank the candidates, or the whole catalogue, at the request's tradeoff."""
     answer = await _answer(request.scope, await request.body())
     return Response(answer, media_type="application/json")
 
@@ -78,10 +78,10 @@ def add_schemas(document: dict[str, Any]) -> None:
 
 
 class FastPath:
-    """ASGI application that answers ``POST /rank`` and passes all else on to FastAPI.
+    """ASGI application that answers ``POST /rank``; FastAPI answers all other requests.
 
-    FastAPI's layers cost more than ranking a hundred items does. FastAPI serves the route above
-    where the path does not match exactly, such as under a root path.
+    FastAPI's layers cost more than ranking a hundred items. FastAPI serves ``rank`` if the path
+    does not match exactly, for example under a root path.
     """
 
     def __init__(self, fastapi: ASGIApp, middleware: Callable[[ASGIApp], ASGIApp]) -> None:

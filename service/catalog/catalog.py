@@ -96,12 +96,12 @@ class Catalog:
                 logged_s = time.monotonic()
                 log.info("%s: %d of %d items encoded", self._label, len(self), total)
         self._table.drop_stale()
-        self._position = position  # only now: a preload that fails half way starts again
+        self._position = position  # only now: a preload that fails in between starts again
         self._followed.set_to_current_time()
         self._report(total)
 
     async def follow(self) -> None:
-        """Read changed items again, for ever; after a gap, read the whole catalogue again."""
+        """Read changed items again, without end; after a gap, read the whole catalogue again."""
         while True:
             try:
                 changes = await self._store.changes(self._keys, self._position)

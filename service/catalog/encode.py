@@ -49,8 +49,8 @@ def encode_items(
 ) -> Encoded:
     """Decode and encode the records of N items.
 
-    An item is valid if its record is, and if the encoder makes a finite state of it. An item
-    without a valid proxy record is encoded with unknown proxies (NaN).
+    An item is valid if its record is valid and its state is finite. An item without a valid proxy
+    record is encoded with unknown proxies (NaN).
     """
     manifest = encoder.artifact.manifest
     items = decode(records, manifest.embedding_dim)
@@ -69,7 +69,7 @@ def encode_items(
             telemetry.corrupt_records.labels(record).inc(count)
             first = item_ids[int(corrupt.argmax())]
             log.warning(
-                "%s: %d corrupt %s records, the first that of item %r; publish again with --fresh",
+                "%s: %d corrupt %s records, the first for item %r; publish again with --fresh",
                 *(encoder.artifact.label, count, record, first),
             )
     return Encoded(valid, states, (items.mask[valid] & np.uint64(manifest.learned_mask)) == 0)

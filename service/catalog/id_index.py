@@ -17,10 +17,10 @@ Rows = NDArray[np.int64]
 class IdIndex:
     """Maps each id to a row. The row of a removed id is reused once it is released.
 
-    A dict of a million strings misses the processor's cache several times an id, which costs more
-    than the ranking. Here a lookup is a few array operations at any size, because it reads no
-    string: an id is known by its 64-bit hash, which Python salts anew in every process. Of two
-    ids with one hash, the second is refused (probability about 3e-8 among a million ids).
+    A dict of a million strings misses the CPU cache several times per id, which costs more than the
+    ranking. Here a lookup reads no string: its key is the id's 64-bit hash, which Python salts anew
+    in every process. At any size a lookup is a few array operations. Of two ids with one hash, the
+    second is refused (probability about 3e-8 among a million ids).
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class IdIndex:
         return rows
 
     def remove(self, item_ids: Sequence[str]) -> Rows:
-        """Remove ids and return their rows (<= N,), which are not reused until released."""
+        """Remove ids and return their rows, at most N; they are not reused until released."""
         slots = self._slots(_hashes(list(dict.fromkeys(item_ids))))
         slots = slots[self._row[slots] >= 0]
         rows = self._row[slots].astype(np.int64)
@@ -108,7 +108,7 @@ class IdIndex:
         while pending.size:
             target = slots[pending]
             empty = self._row[target] == MISSING
-            self._row[target[empty]] = rows[pending[empty]]  # of two rows for one slot, one stays
+            self._row[target[empty]] = rows[pending[empty]]  # of two rows for a slot, one remains
             stored = self._row[target] == rows[pending]
             self._hash[target[stored]] = hashes[pending[stored]]
             pending = pending[~stored]

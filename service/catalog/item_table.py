@@ -1,4 +1,4 @@
-"""Item states as one array in memory, which changes while rankings read it."""
+"""Item states as one array in memory, safe to change while rankings read it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from service.catalog.id_index import MISSING, IdIndex, Rows
 
 TILE_ROWS = 64  # the scorer multiplies whole tiles of states
-# Of an item without its state: the id, its entries in lists and index, flags. Measured with ids
-# of 13 letters.
+# Memory of an item beyond its state: id, entries in lists and index, flags. Measured with ids of
+# 13 letters.
 OVERHEAD_BYTES = 160
-_EVICTED_SHARE = 64  # one item in so many is evicted at a time
+_EVICTED_SHARE = 64  # at least 1 / 64 of the items are evicted at a time
 
 Flags = NDArray[np.bool_]
 Array = NDArray[np.float32]
@@ -139,7 +139,7 @@ class ItemTable:
         self._fresh[:] = False
 
     def stale(self, item_ids: Sequence[str]) -> list[str]:
-        """Return the ids, of distinct ones, that are unknown or stale."""
+        """Return those of the distinct ids that are unknown or stale."""
         rows = self._index.rows(item_ids)
         fresh = self._fresh[rows] & (rows != MISSING)
         return [item_ids[n] for n in np.flatnonzero(~fresh).tolist()]

@@ -17,7 +17,7 @@ from service.contract.manifest import Manifest
 MANIFEST = "manifest.json"
 GRAPHS = ("item_encoder", "user_encoder", "ranker")
 GOLDEN = "golden.npz"
-BIAS_REFERENCE = "bias_reference.npz"  # optional: old artifacts have none
+BIAS_REFERENCE = "bias_reference.npz"  # optional
 REQUIRED = (*(f"{graph}.onnx" for graph in GRAPHS), GOLDEN, "front.json")
 
 Array = NDArray[np.float32]

@@ -14,8 +14,8 @@ MAX_ID_CHARS = 128
 class Keys:
     """The keys of one model under one namespace.
 
-    Items and proxies have a change stream each, because models that use the same proxies share
-    them: they are written and announced once.
+    Items and proxies have separate change streams: models with the same proxies share these, so
+    that they are written and announced once.
 
     A cluster spreads records over its nodes by their whole key. The other keys of a namespace are
     in one slot, by the tag in braces, so that one transaction can write several of them.

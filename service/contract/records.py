@@ -8,7 +8,7 @@ One layout serves all three, little-endian, so that many records decode as one N
     2       2     reserved, 0
     4       4     number of values
     8       8     mask: bit i set = modality i present (items); 0 otherwise
-    16      8     reserved, 0; readers ignore it, because old records hold a time here
+    16      8     reserved, 0; readers ignore it, because old records have a time here
     24      -     the values
 
 An item's values are all modalities in manifest order, zeros where one is absent. A proxy record's

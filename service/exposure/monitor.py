@@ -1,4 +1,4 @@
-"""The exposure monitor: exposure bias by model, tradeoff and pool, as the front measures it."""
+"""The exposure monitor: exposure bias by model, tradeoff and pool, with the front's measures."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ TENTHS = tuple(f"{tenth / 10:.1f}" for tenth in range(11))
 WHOLE = "catalogue"
 POOLS = ("candidates", WHOLE)
 _TOP, _WINDOW = BiasReference.TOP, BiasReference.WINDOW
-_BATCH = 256  # rankings counted at once: one at a time, counting would cost as much as ranking
-_FEWEST_SCORES = 100  # of a window that reports a drift
-_WINDOWED = "exposure_gini"  # depends on the number of places: the reference has that of a window
+_BATCH = 256  # rankings counted at once; counting them singly would cost as much as ranking
+_FEWEST_SCORES = 100  # smaller windows report no drift
+_WINDOWED = "exposure_gini"  # depends on the number of places; the reference has it for a window
 
 Floats = NDArray[np.floating]
 Hashes = NDArray[np.int64]
@@ -99,7 +99,7 @@ class _Popularity:
     def __init__(self, reference: BiasReference) -> None:
         hashes = np.fromiter(map(hash, reference.item_ids), np.int64, len(reference.item_ids))
         order = np.argsort(hashes)
-        # A last entry for searches that end behind all hashes.
+        # One more entry, for searches that end after all hashes.
         self._hashes = np.append(hashes[order], 0)
         self._percentile = np.append(reference.click_percentile[order], np.float32(0))
 

@@ -44,12 +44,12 @@ class Registry:
         self._repository = Repository(settings.models_dir)
         self._models: dict[str, LoadedModel] = {}
         self._aliases: dict[str, str] = {}  # name@alias -> name@version
-        self._failures: dict[str, str] = {}  # name@version or name -> why it does not serve
+        self._failures: dict[str, str] = {}  # name@version or name -> reason why it does not serve
         self._pause_s: dict[str, float] = {}  # name@version -> pause after its next failure
         self._retry_at: dict[str, float] = {}  # name@version -> monotonic time of its next load
 
     async def watch(self) -> None:
-        """Follow the repository for ever. No error ends it: the models in memory keep serving."""
+        """Follow the repository without end. After any error the models in memory keep serving."""
         while True:
             try:
                 await self.refresh()
@@ -140,7 +140,7 @@ class Registry:
         return f"no model in {self._settings.models_dir} has an alias: train and publish one"
 
     def _read_aliases(self) -> dict[str, Aliases]:
-        """Return the aliases of each model; runs in a thread and touches the disk alone."""
+        """Return the aliases of each model; runs in a thread, reads only the disk."""
         aliases: dict[str, Aliases] = {}
         for name in self._repository.names():
             try:
@@ -165,7 +165,7 @@ class Registry:
         return wanted
 
     async def _load(self, label: str) -> None:
-        """Load a version and let it serve, or note why it cannot and when to try again."""
+        """Load a version and let it serve; if it fails, note the reason and the next attempt."""
         try:
             model = await self._loaded(label)
         except (ArtifactError, StoreError) as error:
@@ -220,7 +220,7 @@ class Registry:
         return scorer
 
     def _fail(self, label: str, error: Exception) -> None:
-        """Note why a version or a model does not serve; log it once."""
+        """Note the reason why a version or a model does not serve; log it once."""
         if self._failures.get(label) != str(error):
             log.error("%s does not serve: %s", label, error)
         self._failures[label] = str(error)

@@ -20,8 +20,8 @@ Columns = dict[str, Any]  # the fields of ``ItemColumns``, in its order
 class RankedPool(Struct, frozen=True):  # made for each request: a dataclass costs 1 us more
     """A pool with logits (N,) at one tradeoff, and the items that an answer shows.
 
-    ``best`` (K,) are rows of the pool, best first, and ``scores`` (K,) theirs. The ``missing`` ids
-    follow them.
+    ``best`` (K,) are rows of the pool, best first, and ``scores`` (K,) their scores. The
+    ``missing`` ids follow them.
     """
 
     pool: Pool

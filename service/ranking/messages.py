@@ -114,7 +114,7 @@ class RankResponse(Struct, kw_only=True):
     degraded: Annotated[
         list[Degraded],
         Meta(
-            description="Empty for a ranking with everything it should have. unknown_user: no "
+            description="Empty unless the ranking is degraded. unknown_user: no "
             "record and no usable history, ranked for an average user. store_unavailable: Redis "
             "did not answer, ranked from memory. deadline: `deadline_ms` ran out before Redis "
             "answered. corrupt_record: the user's record was refused. overloaded: too many "
@@ -135,7 +135,7 @@ def request_schema() -> dict[str, Any]:
 def response_schemas(ref_template: str) -> dict[str, Any]:
     """Return the JSON schemas of ``RankResponse`` and its parts, by name.
 
-    ``ref_template`` says how a schema refers to another, with ``{name}`` in place of its name.
+    ``ref_template`` is the reference of a schema, with ``{name}`` in place of its name.
     """
     _, schemas = msgspec.json.schema_components([RankResponse], ref_template=ref_template)
     return schemas

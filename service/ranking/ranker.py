@@ -29,7 +29,7 @@ _NO_REASONS: Reasons = frozenset()
 class Ranker:
     """Ranks candidates, or the whole catalogue, for a user at the request's tradeoff.
 
-    A stage that goes on without something it should have had returns its reasons with its result.
+    A stage whose result lacks something returns the reasons for it with the result.
     """
 
     def __init__(
@@ -100,9 +100,9 @@ class Ranker:
         return vector, reasons
 
     async def _user_record(self, ranking: Ranking) -> tuple[NDArray[np.float32] | None, Reasons]:
-        """Return the user vector (1, U) of the record, or None and why there is none.
+        """Return the user vector (1, U) of the record, or None and the reason.
 
-        A user of whom the store holds no record is unknown.
+        A user without a record in the store is unknown.
         """
         model, user_id = ranking.model, ranking.request.user_id
         try:
@@ -120,9 +120,10 @@ class Ranker:
     async def _cold_user(
         self, ranking: Ranking, reasons: Reasons
     ) -> tuple[NDArray[np.float32], Reasons]:
-        """Return the user vector (1, U) of the history, which makes a user known, or the average.
+        """Return the user vector (1, U) of the history, or that of the average user.
 
-        ``reasons`` say why the record gave none.
+        ``reasons`` are those of the failed read of the record. A user with a usable history is not
+        unknown.
         """
         model = ranking.model
         rows, history_reasons = await self._rows(ranking, ranking.request.history)

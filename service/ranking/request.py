@@ -1,4 +1,4 @@
-"""One request while it is ranked, and where its time goes."""
+"""One request while it is ranked, and its clock."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Clock:
 
 
 class Ranking(Struct, frozen=True):  # made for each request: a dataclass costs 1 us more
-    """One request with the model and the tradeoff in [0, 1] that it resolves to, and its clock."""
+    """One request with its model, its tradeoff in [0, 1] and its clock."""
 
     model: LoadedModel
     request: RankRequest

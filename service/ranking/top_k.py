@@ -1,4 +1,4 @@
-"""The best of many logits, without sorting those that are not shown."""
+"""The rows of the highest logits, without sorting the others."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def top_k(logits: Array, item_ids: Sequence[str], k: int) -> NDArray[np.int64]:
         rows = np.flatnonzero(logits >= _kth_highest(logits, min(k, len(logits))))
         logits = logits[rows]
     negated = -logits
-    # One more than is shown, to see a tie at the last place.
+    # One more than k, to detect a tie at the last place.
     order = negated.argpartition(k)[: k + 1] if k < len(negated) else np.arange(len(negated))
     order = order[negated[order].argsort()]
     ordered = negated[order]
     if (ordered[1:] == ordered[:-1]).any():
-        # Everything at the k-th logit stays in until ids have broken the tie.
+        # All rows with the k-th logit remain until ids have broken the tie.
         order = np.flatnonzero(negated <= ordered[:k].max(initial=-np.inf))
         tied = (order if rows is None else rows[order]).tolist()
         keys = list(zip(negated[order].tolist(), (item_ids[row] for row in tied), strict=True))
@@ -54,8 +54,8 @@ def _ties_before(logits: Array, item_ids: Sequence[str], row: int) -> int:
 def _kth_highest(logits: Array, k: int) -> np.float32:
     """Return the k-th highest of ``logits`` (N,), k <= N.
 
-    A sample gives a bound that very likely at least k logits reach, and few more. If fewer reach
-    it, all logits are partitioned.
+    A sample gives a bound. Very likely at least k logits reach it, and not many more. If fewer
+    reach it, all logits are partitioned.
     """
     highest = logits
     if len(logits) >= _FEWEST_SAMPLED:

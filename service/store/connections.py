@@ -1,4 +1,4 @@
-"""Clients of the store by URL: one server, a cluster, or a primary that sentinels know."""
+"""Clients of the store by URL: one server, a cluster, or a primary watched by sentinels."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def connect(url: str, connections: int, connect_s: float, answer_s: float | None
     if store.kind == "server":
         return Redis.from_pool(BlockingConnectionPool.from_url(store.url, **limits, **options))
     url_options: dict[str, Any] = dict(parse_url(store.url))
-    for name in ("host", "port", "connection_class"):  # the sentinels know the primary's
+    for name in ("host", "port", "connection_class"):  # sentinels name the primary's
         url_options.pop(name, None)
     url_options |= {"ssl": True} if store.tls else {}
     tls = {name: value for name, value in url_options.items() if name.startswith("ssl")}

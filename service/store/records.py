@@ -54,8 +54,8 @@ class RedisStore:
         self._is_cluster = isinstance(self._redis, RedisCluster)
         # A read of users has one timeout: redis-py would start a task and timers for each part.
         self._untimed = connect(url, settings.store_connections, self.timeout_s, None)
-        # Idle connections for reads of users. The pool has lent them out; connections beyond
-        # ``_most_idle`` are released to it, which wakes a read that waits for one.
+        # Idle connections for reads of users; the pool counts them as in use. Connections beyond
+        # ``_most_idle`` go back to the pool, which wakes a read that waits for one.
         self._idle: list[Any] = []
         self._most_idle = settings.store_connections // 2
         self._users = SharedReads(self._mget_users, settings.store_queue)
@@ -124,7 +124,7 @@ class RedisStore:
             return items[1], proxies[1]
 
     async def changes(self, keys: Keys, position: tuple[str, str]) -> Changes:
-        """Return the changes behind ``position``; wait about a second where there are none."""
+        """Return the changes after ``position``; wait about a second if there are none."""
         streams = (keys.item_changes, keys.proxy_changes)
         with self._reading("changes"):
             reply = await self._streams.xread(
@@ -151,7 +151,7 @@ class RedisStore:
         return Changes(tuple(item_ids), (items, proxies), gap, oldest_ms)
 
     async def _mget_users(self, names: Sequence[str]) -> list[bytes | None]:
-        """Read on an idle connection: to lend one from the pool costs as much as the read.
+        """Read on an idle connection: taking one from the pool costs as much as the read.
 
         A connection that fails is released to the pool. If the server had closed it while idle,
         the read is repeated through the pool, which connects again. A cluster's client manages its
