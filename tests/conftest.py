@@ -41,7 +41,7 @@ class World:
     dataset: Dataset
     config: Config
     artifact: Artifact
-    trained: FittedNet
+    fitted: FittedNet
     repository: Repository
 
 
@@ -76,9 +76,9 @@ def world(toy_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Wor
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PARETORANK_COMMIT", f"{WORLD_COMMIT}-dirty")
         commit.cache_clear()
-        artifact, trained = train(toy_dataset, config, repository, "toy", runs)
+        artifact, fitted = train(toy_dataset, config, repository, "toy", runs)
         commit.cache_clear()
-    return World(toy_dataset, config, artifact, trained, repository)
+    return World(toy_dataset, config, artifact, fitted, repository)
 
 
 LEARNED_INTERACTIONS = {
@@ -101,5 +101,5 @@ def interaction_world(
     config = load_config(model, overrides=tuple(overrides))
     repository = Repository(folder)
     runs = RunStore(folder / ".runs")
-    artifact, trained = train(toy_dataset, config, repository, "toy", runs)
-    return World(toy_dataset, config, artifact, trained, repository)
+    artifact, fitted = train(toy_dataset, config, repository, "toy", runs)
+    return World(toy_dataset, config, artifact, fitted, repository)

@@ -78,7 +78,7 @@ class Config(_Frozen):
 
     @model_validator(mode="after")
     def _debiasing_needs_exposure(self) -> Self:
-        if self.net.exposure != "nothing" and self.exposure is None:
+        if self.net.exposure != "none" and self.exposure is None:
             raise ValueError(
                 f"net.architecture = {self.net.architecture} needs a section [exposure]"
             )

@@ -11,7 +11,7 @@ from training.data.dataset import Dataset
 from training.data.split import positives_only
 from training.fitting.fitted_net import FittedNet
 from training.metrics.auc import auc, gauc
-from training.metrics.full_ranking import AXIS, RankingTask, full_ranking_by_user
+from training.metrics.full_ranking import RECALL, RankingTask, full_ranking_by_user
 
 _CELL_BINS = 8
 
@@ -59,6 +59,6 @@ def _recall(fitting: FittedNet) -> Callable[[], float]:
 
     def value() -> float:
         score = fitting.catalogue_scores()(1.0)
-        return float(np.mean(full_ranking_by_user(task, score, "validation")[AXIS]))
+        return float(np.mean(full_ranking_by_user(task, score, "validation")[RECALL]))
 
     return value

@@ -100,7 +100,7 @@ class Checkpoints:
 
 def _exposure(dataset: Dataset, config: Config, split: Split, runs: RunStore) -> dict[str, Floats]:
     """Return the exposure column (R,) of the training rows that the net's loss needs, if any."""
-    if config.exposure is None or config.net.exposure == "nothing":
+    if config.exposure is None or config.net.exposure == "none":
         return {}
     if config.net.exposure == "propensity":
         floor = config.exposure.propensity_floor

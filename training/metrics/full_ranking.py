@@ -24,7 +24,7 @@ from training.errors import TrainingError
 from training.metrics.estimates import bootstrapped
 
 TOP = 20
-AXIS, TAIL_AXIS = f"recall_at_{TOP}", f"ood_recall_at_{TOP}"
+RECALL, TAIL_RECALL = f"recall_at_{TOP}", f"ood_recall_at_{TOP}"
 MATCHED_RANKS = 100
 REPLICATES = 200
 _PAIRS = 4_000_000  # of a user and an item, scored at a time

@@ -107,9 +107,9 @@ class NetOptions:
     architecture: str = ""
 
     @property
-    def exposure(self) -> Literal["nothing", "propensity", "offset"]:
+    def exposure(self) -> Literal["none", "propensity", "offset"]:
         """The column of ``Slates`` that the loss needs in addition to the labels."""
-        return "nothing"
+        return "none"
 
     @property
     def teacher(self) -> NetOptions | None:

@@ -15,7 +15,7 @@ from training.evaluation.report.schema import Curve
 from training.fitting.runs import RunStore, over_seeds
 from training.fitting.train_net import train_net
 from training.metrics.estimates import mean_and_se
-from training.metrics.full_ranking import AXIS, TAIL_AXIS, RankingTask, full_ranking_metrics
+from training.metrics.full_ranking import RECALL, TAIL_RECALL, RankingTask, full_ranking_metrics
 from training.metrics.hypervolume import hypervolume
 from training.nets.base import Ablation
 from training.nets.registry import architecture
@@ -49,14 +49,16 @@ def measure_ablation(
         for t, point in enumerate(results[0].points)
     )
     areas = [
-        hypervolume([(p[AXIS].mean, p[TAIL_AXIS].mean) for p in run.points], config.front.reference)
+        hypervolume(
+            [(p[RECALL].mean, p[TAIL_RECALL].mean) for p in run.points], config.front.reference
+        )
         for run in results
     ]
     return Curve(
         description=ablation.description,
         tradeoffs=tuple(_GRID.tolist()),
-        logged=tuple(point[AXIS] for point in points),
-        unbiased=tuple(point[TAIL_AXIS] for point in points),
+        logged=tuple(point[RECALL] for point in points),
+        unbiased=tuple(point[TAIL_RECALL] for point in points),
         hypervolume=mean_and_se(np.array(areas)),
         points=points,
     )

@@ -27,8 +27,8 @@ from training.fitting.by_id import factor_scores, fit_by_id
 from training.fitting.runs import Arrays, RunKey, RunStore
 from training.metrics.estimates import mean_and_se
 from training.metrics.full_ranking import (
-    AXIS,
-    TAIL_AXIS,
+    RECALL,
+    TAIL_RECALL,
     RankingTask,
     Scores,
     full_ranking_by_user,
@@ -113,15 +113,15 @@ def measure_ranking_baseline(
         for t, point in enumerate(seed_points[0])
     ]  # for each tradeoff: values (S,) by name
     areas = [
-        hypervolume([(point[AXIS].mean, point[TAIL_AXIS].mean) for point in run], REFERENCE)
+        hypervolume([(point[RECALL].mean, point[TAIL_RECALL].mean) for point in run], REFERENCE)
         for run in seed_points
     ]
     points = tuple({key: mean_and_se(values) for key, values in m.items()} for m in metrics)
     return Curve(
         description=baseline.description,
         tradeoffs=baseline.tradeoffs,
-        logged=tuple(point[AXIS] for point in points),
-        unbiased=tuple(point[TAIL_AXIS] for point in points),
+        logged=tuple(point[RECALL] for point in points),
+        unbiased=tuple(point[TAIL_RECALL] for point in points),
         hypervolume=mean_and_se(np.array(areas)),
         points=points,
         options=dict(options),
@@ -206,7 +206,7 @@ def penalised(task: RankingTask, score: Scores) -> Iterator[Scores]:
     sides = []
     for strength in _STRENGTHS:
         values = full_ranking_by_user(task, less(strength), "validation")
-        sides.append([np.nanmean(values[AXIS]), np.nanmean(values[TAIL_AXIS])])
+        sides.append([np.nanmean(values[RECALL]), np.nanmean(values[TAIL_RECALL])])
     logged, tail = np.array(sides).T
 
     def area(c: float) -> float:

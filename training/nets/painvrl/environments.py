@@ -50,7 +50,7 @@ class Clicks:
         return cls(tables.user[clicked].long(), tables.item[clicked].long())
 
 
-def given_environments(
+def fixed_environments(
     kind: Literal["popularity", "time", "random"],
     clicks: Clicks,
     environments: int,

@@ -140,7 +140,7 @@ def gate_cost(mu: Tensor) -> Tensor:
     return probability.mean()
 
 
-def served_gates(mu: Tensor, kind: GateKind) -> Tensor:
+def final_gates(mu: Tensor, kind: GateKind) -> Tensor:
     """Return the final gates (D,), which split content into its invariant and variant part.
 
     soft: the gates as trained. half: 1 for the greater half, 0 for the others; all soft gates

@@ -32,7 +32,7 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from training.nets.base import FrontNet, LearnedMask, ProgressStore, Slates, TrainingTables
 from training.nets.painvrl.environments import Clicks
-from training.nets.painvrl.gates import MaskOptions, served_gates
+from training.nets.painvrl.gates import MaskOptions, final_gates
 from training.nets.painvrl.invariance import Invariance, find_invariance
 from training.nets.painvrl.modules import ItemEncoder, PainvrlOptions, PainvrlRanker, UserEncoder
 from training.nets.painvrl.propagation import Propagation
@@ -87,7 +87,7 @@ class Painvrl(FrontNet):
             seed,
             progress,
         )
-        self.item_encoder.gates.copy_(served_gates(self.invariance.mu, options.gates))
+        self.item_encoder.gates.copy_(final_gates(self.invariance.mu, options.gates))
 
     def loss(self, batch: Slates) -> Tensor:
         """Return the base's mean loss of the batch's clicks, each slate at w = 0 or at w = 1.

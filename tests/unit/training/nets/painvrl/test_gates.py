@@ -7,10 +7,10 @@ from tests.unit.training.nets.planted import two_environments
 from training.nets.painvrl.gates import (
     MaskedNet,
     MaskOptions,
+    final_gates,
     gate_cost,
     learn_gates,
     open_gates,
-    served_gates,
     variance_penalty,
 )
 
@@ -92,5 +92,5 @@ def test_gates_are_clamped_and_cost_what_may_be_open() -> None:
 def test_served_gates_are_the_upper_half_or_as_they_are() -> None:
     mu = torch.tensor([0.1, -0.2, 0.3, 0.0, 0.2])
 
-    assert served_gates(mu, "half").tolist() == [1.0, 0.0, 1.0, 0.0, 1.0]
-    torch.testing.assert_close(served_gates(mu, "soft"), mu + 0.5)
+    assert final_gates(mu, "half").tolist() == [1.0, 0.0, 1.0, 0.0, 1.0]
+    torch.testing.assert_close(final_gates(mu, "soft"), mu + 0.5)
