@@ -53,7 +53,7 @@ def document() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    """Give the URL of a real Redis server of this test run; each test has its own namespace."""
+    """Yield the URL of a real Redis server for all tests; each test has its own namespace."""
     with private_redis() as url:
         yield url
 

@@ -55,7 +55,7 @@ def test_both_ends_belong_to_the_curve(variant: Variant) -> None:
         assert jump < 0.01 * step
 
 
-def test_the_debiased_score_reads_proxies_only_where_the_net_says_so(
+def test_the_debiased_score_reads_proxies_only_where_the_net_declares_it(
     variant: Variant, logged_rows: LoggedRows
 ) -> None:
     net = variant.net

@@ -138,7 +138,7 @@ def test_a_score_does_not_depend_on_its_neighbours(
     np.testing.assert_allclose(scorer.score(user, states[:count], 0.5), together, atol=1e-6)
 
 
-def test_the_golden_inputs_cover_what_may_be_absent(world: World) -> None:
+def test_the_golden_inputs_cover_absent_modalities_and_proxies(world: World) -> None:
     golden = world.artifact.golden()
     lacking = (golden.modality_mask == 0).any(axis=0)
     assert lacking.all(), "some modality is never absent"
@@ -239,7 +239,7 @@ def test_a_logit_that_is_not_a_number_fails_parity(world: World) -> None:
         prove_parity(world.artifact.path, golden)
 
 
-def test_the_manifest_describes_what_is_there(world: World) -> None:
+def test_the_manifest_describes_the_artifact(world: World) -> None:
     manifest = world.artifact.manifest
     assert set(manifest.files) == {
         path.name for path in world.artifact.path.iterdir() if path.name != "manifest.json"

@@ -42,9 +42,7 @@ def _remove_unseen(deployment: Deployment, item_id: str) -> None:
     pipeline.execute()
 
 
-def test_published_records_hold_what_the_model_learned(
-    deployment: Deployment, world: World
-) -> None:
+def test_published_records_hold_the_learned_features(deployment: Deployment, world: World) -> None:
     user_id, item_ids = world.dataset.user_ids[2], world.dataset.item_ids[:50]
     raw: Any = deployment.redis.get(deployment.keys.user(user_id))
     vector = decode([raw], world.artifact.manifest.user_dim).values

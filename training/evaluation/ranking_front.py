@@ -13,7 +13,7 @@ from tqdm import tqdm
 from service.contract.manifest import Estimate, Front, FrontPoint
 from training.arrays import Floats
 from training.config import FrontOptions
-from training.data.split import training_clicks
+from training.data.split import POPULARITY_SHIFT, training_clicks
 from training.evaluation.front import one_front
 from training.fitting.fitted_net import FittedNet, sample_users
 from training.metrics.exposure import shown_metrics
@@ -25,8 +25,6 @@ from training.metrics.full_ranking import (
     full_ranking_by_user,
     mean_over_users,
 )
-
-UNBIASED_KIND = "popularity<=median"
 
 
 def measure_ranking_front(
@@ -55,7 +53,7 @@ def measure_ranking_front(
     count = len(by_user[0][RECALL])
     draws = rng.multinomial(count, np.full(count, 1 / count), options.bootstrap)  # (B, U')
     replicates = [
-        np.stack([_drawn(values[name], draws) for values in by_user], axis=1)
+        np.stack([_redrawn_means(values[name], draws) for values in by_user], axis=1)
         for name in (RECALL, TAIL_RECALL)
     ]
     return one_front(
@@ -63,7 +61,7 @@ def measure_ranking_front(
         replicates,
         axis=RECALL,
         options=options,
-        unbiased_kind=UNBIASED_KIND,
+        unbiased_kind=POPULARITY_SHIFT,
         diagnostic=_diagnose(task, split_name),
         seed=seed,
         dataset=dataset,
@@ -79,8 +77,8 @@ def _point(
     return FrontPoint(tradeoff=tradeoff, logged=metrics, unbiased={RECALL: tail}, shown=shown)
 
 
-def _drawn(value: Floats, draws: NDArray[np.int64]) -> Floats:
-    """Return the means (B,) of value (U',) over redrawn users (B, U'), without undefined values."""
+def _redrawn_means(value: Floats, draws: NDArray[np.int64]) -> Floats:
+    """Return the means (B,) of value (U',) over redraws of the users (B, U'), NaN left out."""
     defined = ~np.isnan(value)
     return np.asarray((draws @ np.where(defined, value, 0.0)) / (draws @ defined))
 

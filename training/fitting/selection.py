@@ -17,11 +17,11 @@ _CELL_BINS = 8
 
 
 def selection_rule(fitting: FittedNet) -> Callable[[], float]:
-    """Return a function that computes the validation value of the net as it is; higher is better.
+    """Return a function that computes the validation value of the current net; higher is better.
 
-    With skips: the mean of two AUCs. One is of all rows at w = 1. The other is at w = 0, of pairs
-    of rows with the same proxy bins and position, whose labels exposure cannot explain. With clicks
-    alone: recall of validation positives at w = 1.
+    With skips: the mean of two AUCs. The first is over all rows at w = 1. The second, at w = 0,
+    compares only rows with the same proxy bins and position: exposure cannot explain why their
+    labels differ. With clicks alone: recall of validation positives at w = 1.
     """
     if positives_only(fitting.dataset):
         return _recall(fitting)

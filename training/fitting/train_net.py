@@ -23,7 +23,7 @@ from training.fitting.selection import selection_rule
 from training.fitting.trainer import fit
 from training.nets.registry import architecture, build_net
 
-_TEACHER = "cp2rec"  # the teacher's configuration, unless the net's options name another
+_TEACHER = "cp2rec"  # the teacher's configuration, unless the options of the net hold one
 
 
 def train_net(

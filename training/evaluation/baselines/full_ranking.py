@@ -1,7 +1,7 @@
 """Baselines on clicks alone: rankers of the whole catalogue.
 
-Validation recall at the first seed chooses their options; test positives only report. Equal
-trainings run once.
+Validation recall at the first seed selects their options; test positives serve the report alone.
+Equal trainings run once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ from training.nets.by_id import BprMf, LightGcn, UltraGcn
 
 _REFERENCE = (0.0, 0.0)  # corner of the hypervolume
 _GRID = np.linspace(0.0, 1.0, 11)
-_STRENGTHS = np.r_[0.0, 2.0 ** np.arange(-5, 2.5, 0.5)]  # of a penalty, in units of ``penalised``
+_STRENGTHS = np.r_[
+    0.0, 2.0 ** np.arange(-5, 2.5, 0.5)
+]  # of the penalty; ``penalised`` defines the unit
 
 Options = Mapping[str, Any]
 
@@ -53,7 +55,7 @@ class _Choice(BaseModel):
 
 @dataclass(frozen=True)
 class Untrained:
-    """A ranker without training: ``fit(task, **options)``; ``grid``: the options to choose from."""
+    """A ranker without training: ``fit(task, **options)``; ``grid``: its sets of options."""
 
     name: str
     fit: Callable[..., Scores]
@@ -62,9 +64,9 @@ class Untrained:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained ranker: ``net(positives, **options)``, except ``lr``, which is its learning rate.
+    """A trained ranker: ``net(positives, **options)``; ``grid``: its sets of options.
 
-    ``grid``: the options to choose from.
+    The option ``lr`` is the learning rate and does not reach the net.
     """
 
     name: str
@@ -74,7 +76,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class RankingBaseline:
-    """A ranker as a point at w = 1, or as a curve: ``penalised`` by popularity where w < 1."""
+    """A ranker: a point at w = 1 or, with ``penalised``, a curve with a popularity penalty."""
 
     description: str
     ranker: Untrained | Trained
@@ -91,7 +93,7 @@ def measure_ranking_baseline(
 ) -> Curve:
     """Return the curve of one baseline over ``seeds`` from ``config.seed`` on.
 
-    ``config`` also gives the shares of the split. If neither training nor split depends on the
+    The shares of the split come from ``config``. If neither training nor split depends on the
     seed, one seed is measured, and errors are None.
     """
     baseline = RANKING_BASELINES[name]
@@ -167,8 +169,8 @@ class _Experiment:
 def penalised(task: RankingTask, score: Scores) -> Iterator[Scores]:
     """Yield the scores s - (1 - w) c log(1 + n) at each w, n the items' training counts.
 
-    c is the strength of the greatest validation hypervolume, in units of the ratio of the standard
-    deviations of s and log(1 + n). Between the measured strengths, both sides are interpolated.
+    c is the strength with the greatest validation hypervolume; its unit is the standard deviation
+    of s over that of log(1 + n). Both sides are interpolated between the measured strengths.
     """
     log_count = np.log1p(task.train_counts)
     unit = score(task.ranked_users("validation")[:256]).std() / log_count.std()
@@ -194,8 +196,8 @@ def penalised(task: RankingTask, score: Scores) -> Iterator[Scores]:
         )
         return hypervolume(list(points), _REFERENCE)
 
-    best = max(_STRENGTHS, key=area)
-    return (with_penalty((1 - w) * best) for w in _GRID)
+    best_strength = max(_STRENGTHS, key=area)
+    return (with_penalty((1 - w) * best_strength) for w in _GRID)
 
 
 def _grid(**choices: tuple[Any, ...]) -> tuple[Options, ...]:
