@@ -135,9 +135,10 @@ class FittedNet:
 
     @torch.inference_mode()
     def log_examination(self, rows: Rows) -> Floats | None:
-        """Return log P(examined) (R,) at the positions of ``rows``; None without positions or term.
+        """Return log P(examined) (R,) at the positions of ``rows``.
 
-        Positions further down than all trained ones have the value of the last trained one.
+        None if the dataset has no positions or the net no such term. Positions further down than
+        all trained ones have the value of the last trained one.
         """
         log_theta, position = self.net.log_examination(), self.dataset.impressions.position
         if position is None or log_theta is None:

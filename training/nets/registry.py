@@ -1,4 +1,7 @@
-"""All architectures and their capabilities. A new one adds its entry here and a configuration."""
+"""All architectures and their capabilities.
+
+A new one adds its module, its entry here and its configuration.
+"""
 
 from __future__ import annotations
 
