@@ -44,7 +44,7 @@ class World:
     dataset: Dataset
     config: Config
     artifact: Artifact
-    trained: FittedNet
+    fitted: FittedNet
     repository: Repository
 
 
@@ -56,7 +56,7 @@ def document() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    """Give the URL of a real Redis server of this test run; each test has its own namespace."""
+    """Yield the URL of a real Redis server for all tests; each test has its own namespace."""
     with private_redis() as url:
         yield url
 
@@ -79,9 +79,9 @@ def world(toy_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Wor
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PARETORANK_COMMIT", f"{WORLD_COMMIT}-dirty")
         commit.cache_clear()
-        artifact, trained = train(toy_dataset, config, repository, "toy", runs)
+        artifact, fitted = train(toy_dataset, config, repository, "toy", runs)
         commit.cache_clear()
-    return World(toy_dataset, config, artifact, trained, repository)
+    return World(toy_dataset, config, artifact, fitted, repository)
 
 
 LEARNED_INTERACTIONS = {
@@ -104,5 +104,5 @@ def interaction_world(
     config = load_config(model, overrides=tuple(overrides))
     repository = Repository(folder)
     runs = RunStore(folder / ".runs")
-    artifact, trained = train(toy_dataset, config, repository, "toy", runs)
-    return World(toy_dataset, config, artifact, trained, repository)
+    artifact, fitted = train(toy_dataset, config, repository, "toy", runs)
+    return World(toy_dataset, config, artifact, fitted, repository)

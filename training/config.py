@@ -40,7 +40,7 @@ class TrainOptions(_Frozen):
 
 
 class SplitOptions(_Frozen):
-    """Shares of the logged rows that validate and test."""
+    """Shares of the logged rows for validation and test."""
 
     validation: float = Field(gt=0, lt=0.5)
     test: float = Field(gt=0, lt=0.5)
@@ -78,7 +78,7 @@ class Config(_Frozen):
 
     @model_validator(mode="after")
     def _debiasing_needs_exposure(self) -> Self:
-        if self.net.exposure != "nothing" and self.exposure is None:
+        if self.net.exposure != "none" and self.exposure is None:
             raise ValueError(
                 f"net.architecture = {self.net.architecture} needs a section [exposure]"
             )
@@ -94,11 +94,11 @@ class RivalConfig(Config):
 def _packaged() -> dict[str, dict[str, Any]]:
     """Return the complete packaged configurations by name: those that name an architecture.
 
-    The others are partial, to lay over one by --config.
+    The others are partial: --config lays them over a complete one.
     """
     files = resources.files("training.configs").iterdir()
-    text = {f.name[:-5]: f.read_text() for f in files if f.name.endswith(".toml")}
-    tables = {name: tomllib.loads(text[name]) for name in sorted(text)}
+    texts = {f.name[:-5]: f.read_text() for f in files if f.name.endswith(".toml")}
+    tables = {name: tomllib.loads(texts[name]) for name in sorted(texts)}
     return {name: table for name, table in tables.items() if "architecture" in table.get("net", {})}
 
 
@@ -127,7 +127,7 @@ def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...]
     except ValidationError as error:
         problem = error.errors()[0]
         # Pydantic puts the chosen architecture into the location of an error.
-        option = ".".join(str(part) for part in problem["loc"] if part not in configurable())
+        option = ".".join(str(key) for key in problem["loc"] if key not in configurable())
         raise ConfigError(f"configuration: {option}: {problem['msg']}") from error
 
 

@@ -1,4 +1,4 @@
-"""Writes the dashboards' JSON: ``python -m docker.grafana``; with ``--check``, compares it.
+"""Writes the JSON of the dashboards; with ``--check``, compares it: ``python -m docker.grafana``.
 
 In a healthy stack every query has a value, if only zero: an empty panel is a fault.
 """
@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent / "dashboards"
 
 def files() -> dict[str, str]:
     """Return the text of each dashboard's JSON by the name of its file."""
-    return {f"{each.uid}.json": json.dumps(each.json(), indent=2) + "\n" for each in DASHBOARDS}
+    return {f"{board.uid}.json": json.dumps(board.json(), indent=2) + "\n" for board in DASHBOARDS}
 
 
 def write(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Writes rules and alerts of the local stack as a PrometheusRule; run it after changing them.
+"""Writes the local stack's rules and alerts as a PrometheusRule; run it after changing them.
 
 ``python -m docker.kubernetes.prometheusrule``
 """

@@ -44,7 +44,7 @@ class Feed:
         """Return the body of one request."""
         draw = self._random
         body: dict[str, Any] = {"user_id": draw.choices(self._users, self._user_weights)[0]}
-        if draw.random() < 0.05:  # a user who has just signed up
+        if draw.random() < 0.05:  # a new user
             body["user_id"] = f"new-{draw.randrange(10_000)}"
             body["history"] = self._some_items(draw.choice((0, 3, 10)))
         if draw.random() < 0.8:  # the others are full scans
@@ -113,16 +113,16 @@ async def drive(client: httpx.AsyncClient, feed: Feed, stop: asyncio.Event) -> C
     latencies: list[float] = []
 
     async def send() -> None:
-        sent = time.perf_counter()
+        start_s = time.perf_counter()
         try:
-            answer = await client.post("/rank", json=feed.request())
+            response = await client.post("/rank", json=feed.request())
         except httpx.TransportError as error:
             outcomes[type(error).__name__] += 1
             return
-        outcomes[str(answer.status_code)] += 1
-        latencies.append(time.perf_counter() - sent)
-        if answer.status_code == 200:
-            outcomes.update(f"degraded: {reason}" for reason in answer.json()["degraded"])
+        outcomes[str(response.status_code)] += 1
+        latencies.append(time.perf_counter() - start_s)
+        if response.status_code == 200:
+            outcomes.update(f"degraded: {reason}" for reason in response.json()["degraded"])
 
     start = reported = time.monotonic()
     for _ in itertools.count():

@@ -128,7 +128,7 @@ class LoggedRows:
 
     @torch.no_grad()
     def states(self, net: FrontNet, proxies: Tensor | None = None) -> Tensor:
-        """Return the states (I, S) of all items, with other ``proxies`` (I, P) where given."""
+        """Return the states (I, S) of all items, with ``proxies`` (I, P) or their own."""
         embedding, mask, current = self.inputs(net)
         state: Tensor = net.item_encoder(embedding, mask, current if proxies is None else proxies)
         return state

@@ -55,7 +55,7 @@ def test_both_ends_belong_to_the_curve(variant: Variant) -> None:
         assert jump < 0.01 * step
 
 
-def test_the_debiased_score_reads_proxies_only_where_the_net_says_so(
+def test_the_debiased_score_reads_proxies_only_where_the_net_declares_it(
     variant: Variant, logged_rows: LoggedRows
 ) -> None:
     net = variant.net
@@ -199,7 +199,7 @@ def test_tables_have_a_row_for_each_item_user_and_position(
         assert (examination <= 0).all()
 
 
-def test_what_a_loss_reads_of_exposure_is_declared(
+def test_a_net_declares_the_exposure_that_its_loss_reads(
     variant: Variant, logged_rows: LoggedRows
 ) -> None:
     net, batch = variant.net, logged_rows.batch()
@@ -208,9 +208,9 @@ def test_what_a_loss_reads_of_exposure_is_declared(
         "offset": replace(batch, offset=batch.offset + 1),
     }
 
-    def loss(of: str) -> float:
+    def loss(column: str) -> float:
         torch.manual_seed(2)
-        return net.loss(others.get(of, batch)).item()
+        return net.loss(others.get(column, batch)).item()
 
     for column in others:
-        assert loss(column) == loss("nothing") or variant.options.exposure == column
+        assert loss(column) == loss("neither") or variant.options.exposure == column

@@ -1,4 +1,4 @@
-"""Every registry entry is true to its word: what it says an architecture can do, it does."""
+"""The capabilities that a registry entry declares are those of the architecture."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_unpurified_options_purify_nothing(variant: Variant) -> None:
     assert entry.unpurified(bare) is None
 
 
-def test_a_mask_is_learned_where_the_entry_says_so(
+def test_a_mask_is_learned_where_the_entry_declares_it(
     variant: Variant, logged_rows: LoggedRows
 ) -> None:
     mask = variant.net.learned_mask()
@@ -91,7 +91,7 @@ def test_ablations_change_options_that_there_are(name: str, logged_rows: LoggedR
         assert ablation.description
 
 
-def test_a_scalable_net_scales_what_the_tradeoff_adds(
+def test_a_scalable_net_scales_the_term_of_the_tradeoff(
     variant: Variant, logged_rows: LoggedRows
 ) -> None:
     net = copy.deepcopy(variant.net)

@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 
 from service.contract.front_metrics import FRONT_METRICS, Group
 from tests.conftest import World
-from training.metrics.full_ranking import TAIL_AXIS, RankingTask, full_ranking_by_user
+from training.metrics.full_ranking import TAIL_RECALL, RankingTask, full_ranking_by_user
 
 GROUPS: tuple[Group, ...] = ("logged", "unbiased", "shown")
 
@@ -32,4 +32,4 @@ def test_a_full_ranking_holds_the_listed_metrics() -> None:
     values = full_ranking_by_user(task, lambda users: np.zeros((len(users), 30)), "test")
 
     listed = {metric.name for metric in FRONT_METRICS if metric.table == "full ranking"}
-    assert set(values) - {TAIL_AXIS, "arp"} == listed
+    assert set(values) - {TAIL_RECALL, "arp"} == listed

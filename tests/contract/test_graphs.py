@@ -1,4 +1,4 @@
-"""The three graphs of every registered architecture compute what torch does, at every size."""
+"""The three graphs of every registered architecture give torch's results, at every size."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def _service_states(world: World, scorer: Scorer) -> np.ndarray:
 
 def test_states_agree_with_torch_for_every_item(world: World, scorer: Scorer) -> None:
     states = _service_states(world, scorer)
-    expected = item_states(world.trained, world.dataset).numpy()
+    expected = item_states(world.fitted, world.dataset).numpy()
     np.testing.assert_allclose(states, expected, atol=1e-5)
     assert states.shape == (len(world.dataset.item_ids), world.artifact.manifest.state_dim)
 
@@ -62,11 +62,11 @@ def test_states_agree_with_torch_for_every_item(world: World, scorer: Scorer) ->
 @pytest.mark.parametrize("tradeoff", TRADEOFFS)
 def test_logits_agree_with_torch(world: World, scorer: Scorer, tradeoff: float) -> None:
     states = _service_states(world, scorer)
-    users = world.trained.net.user_vectors().detach()
-    torch_states = item_states(world.trained, world.dataset)
+    users = world.fitted.net.user_vectors().detach()
+    torch_states = item_states(world.fitted, world.dataset)
     for row in (0, 7, 31):
         with torch.inference_mode():
-            expected = world.trained.net.ranker(
+            expected = world.fitted.net.ranker(
                 users[row : row + 1], torch_states, torch.tensor([tradeoff])
             )
         logits = scorer.score(users[row : row + 1].numpy(), states, tradeoff)
@@ -75,7 +75,7 @@ def test_logits_agree_with_torch(world: World, scorer: Scorer, tradeoff: float) 
 
 def test_both_ends_are_the_two_heads_exactly(world: World, scorer: Scorer) -> None:
     states = _service_states(world, scorer)
-    user = world.trained.net.user_vectors().detach().numpy()[4:5]
+    user = world.fitted.net.user_vectors().detach().numpy()[4:5]
     options = world.config.net
     assert isinstance(options, Cp2recOptions)
     dim = options.dim
@@ -93,11 +93,11 @@ def test_learned_interactions_agree_with_torch(interaction_world: World, tradeof
     scorer = Scorer(interaction_world.artifact)
     scorer.replay()
     states = _service_states(interaction_world, scorer)
-    users = interaction_world.trained.net.user_vectors().detach()[5:6]
+    users = interaction_world.fitted.net.user_vectors().detach()[5:6]
     with torch.inference_mode():
-        expected = interaction_world.trained.net.ranker(
+        expected = interaction_world.fitted.net.ranker(
             users,
-            item_states(interaction_world.trained, interaction_world.dataset),
+            item_states(interaction_world.fitted, interaction_world.dataset),
             torch.tensor([tradeoff]),
         )
     np.testing.assert_allclose(
@@ -111,7 +111,7 @@ def test_learned_interactions_agree_with_torch(interaction_world: World, tradeof
 def test_the_user_encoder_takes_any_history(world: World, scorer: Scorer, length: int) -> None:
     history = _service_states(world, scorer)[:length]
     with torch.inference_mode():
-        expected = world.trained.net.user_encoder(torch.from_numpy(history))
+        expected = world.fitted.net.user_encoder(torch.from_numpy(history))
     user = scorer.encode_user(history)
     assert user.shape == (1, world.artifact.manifest.user_dim)
     np.testing.assert_allclose(user, expected.numpy(), atol=1e-5)
@@ -122,7 +122,7 @@ def test_equal_items_get_equal_logits_wherever_they_stand(
     world: World, scorer: Scorer, count: int
 ) -> None:
     states = np.repeat(_service_states(world, scorer)[11:12], count, axis=0)
-    for user in world.trained.net.user_vectors().detach().numpy()[:12]:
+    for user in world.fitted.net.user_vectors().detach().numpy()[:12]:
         logits = scorer.score(user[None], states, 0.37)
         assert logits.shape == (count,)
         assert len(np.unique(logits)) == 1
@@ -133,12 +133,12 @@ def test_a_score_does_not_depend_on_its_neighbours(
     world: World, scorer: Scorer, count: int
 ) -> None:
     states = _service_states(world, scorer)
-    user = world.trained.net.user_vectors().detach().numpy()[:1]
+    user = world.fitted.net.user_vectors().detach().numpy()[:1]
     together = scorer.score(user, states, 0.5)[:count]
     np.testing.assert_allclose(scorer.score(user, states[:count], 0.5), together, atol=1e-6)
 
 
-def test_the_golden_inputs_cover_what_may_be_absent(world: World) -> None:
+def test_the_golden_inputs_cover_absent_modalities_and_proxies(world: World) -> None:
     golden = world.artifact.golden()
     lacking = (golden.modality_mask == 0).any(axis=0)
     assert lacking.all(), "some modality is never absent"
@@ -221,7 +221,7 @@ def test_parity_that_fails_leaves_no_version_behind(
     assert reference is not None
     with pytest.raises(ExportError, match=r"ranker at tradeoff 0.5: ONNX and torch differ"):
         export_artifact(
-            world.trained,
+            world.fitted,
             world.artifact.manifest.front,
             reference,
             world.config,
@@ -233,13 +233,13 @@ def test_parity_that_fails_leaves_no_version_behind(
 
 
 def test_a_logit_that_is_not_a_number_fails_parity(world: World) -> None:
-    golden = make_golden(world.trained)
+    golden = make_golden(world.fitted)
     golden.logits[0, 0] = np.nan
     with pytest.raises(ExportError, match="ranker at tradeoff 0"):
         prove_parity(world.artifact.path, golden)
 
 
-def test_the_manifest_describes_what_is_there(world: World) -> None:
+def test_the_manifest_describes_the_artifact(world: World) -> None:
     manifest = world.artifact.manifest
     assert set(manifest.files) == {
         path.name for path in world.artifact.path.iterdir() if path.name != "manifest.json"

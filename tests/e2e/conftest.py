@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def training(*arguments: str, cwd: Path, timeout_s: float = 240) -> str:
-    """Run ``python -m training`` and return what it printed."""
+    """Run ``python -m training`` and return its output."""
     done = subprocess.run(
         [sys.executable, "-m", "training", *arguments],
         cwd=cwd,
@@ -61,7 +61,7 @@ def write_clicks(
 
 def processes_that_know(text: str) -> list[int]:
     """Return the processes whose command line or environment mentions ``text``."""
-    found = []
+    processes = []
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit() or int(folder.name) == os.getpid():
             continue
@@ -70,5 +70,5 @@ def processes_that_know(text: str) -> list[int]:
         except OSError:  # ended meanwhile, or not ours
             continue
         if text.encode() in said:
-            found.append(int(folder.name))
-    return found
+            processes.append(int(folder.name))
+    return processes

@@ -173,7 +173,7 @@ def test_metrics_are_those_of_one_process_within_seed_noise(
     assert min(result) > 0.6
 
 
-def test_without_noise_two_processes_learn_what_one_learns(
+def test_without_noise_two_processes_learn_the_same_as_one(
     unbroken: Run, dataset: Dataset, tmp_path: Path
 ) -> None:
     result = unbroken.trained(EXACT)

@@ -26,7 +26,7 @@ def test_every_row_is_warm_or_cold(world: World, runs: RunStore) -> None:
     measured = measure_segments(world.dataset, world.config, 1, runs, 0.2)
     segments: dict[tuple[str, str], Segment] = {(each.side, each.name): each for each in measured}
 
-    split = world.trained.split
+    split = world.fitted.split
     for side, rows in (("logged", split.test), ("unbiased", split.unbiased)):
         warm, cold = segments[side, "warm items"], segments[side, "cold items"]
         assert warm.rows + cold.rows == len(rows)
@@ -47,7 +47,7 @@ def test_every_row_is_warm_or_cold(world: World, runs: RunStore) -> None:
 
 def warm_items(world: World, rows: Rows) -> Rows:
     items = world.dataset.impressions.item[rows]
-    warm: NDArray[np.bool_] = world.trained.warm.numpy()
+    warm: NDArray[np.bool_] = world.fitted.warm.numpy()
     return items[warm[items]]
 
 

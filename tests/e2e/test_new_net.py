@@ -49,7 +49,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def commands(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let commands run in the copy, and import from it alone."""
+    """Make commands run in the copy and import from it alone."""
     monkeypatch.setenv("PYTHONPATH", str(checkout))
     return checkout
 
@@ -71,7 +71,7 @@ def artifact(commands: Path, dataset: Dataset) -> Artifact:
 
 
 def sources(root: Path) -> dict[Path, bytes]:
-    """Return all files of the packages by their path, without what Python compiles."""
+    """Return all files of the packages by their path, without compiled ones."""
     return {
         path.relative_to(root): path.read_bytes()
         for package in PACKAGES

@@ -21,7 +21,7 @@ USERS, ITEMS = 60, 120
 
 @pytest.fixture(scope="module")
 def clicks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two tastes of 60 items each, told apart by the image, some items far more popular."""
+    """Two tastes of 60 items each, which the image separates; some items are far more popular."""
     rng = np.random.default_rng(1)
     popular = 1 / np.arange(1, 61)
     pairs = [

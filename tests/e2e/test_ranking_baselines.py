@@ -84,7 +84,7 @@ def test_options_are_chosen_on_validation(clicks: Dataset, config: Config, tmp_p
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let trainings be few and short."""
+    """Make trainings few and short."""
     monkeypatch.setattr("training.fitting.by_id.EPOCHS", 40)
     monkeypatch.setattr("training.fitting.by_id.BATCH_ROWS", 100)
     for name in ("bpr-mf", "lightgcn", "ultragcn", "penalty"):

@@ -164,7 +164,7 @@ def test_several_names_need_one_to_be_named(deployment: Deployment, world: World
         assert service.rank(user_id=user_id)["model"] == "toy@1"
 
 
-def test_exposure_of_traffic_is_near_what_was_measured_offline(
+def test_exposure_of_traffic_is_near_the_offline_reference(
     deployment: Deployment, world: World
 ) -> None:
     at = 'model="toy@1",pool="catalogue",tradeoff="0.0"'

@@ -25,19 +25,19 @@ def painvrl_world(
     folder = tmp_path_factory.mktemp("models")
     config = load_config(request.param, overrides=TINY)
     repository = Repository(folder)
-    artifact, trained = train(toy_dataset, config, repository, "toy", RunStore(folder / ".runs"))
-    return World(toy_dataset, config, artifact, trained, repository)
+    artifact, fitted = train(toy_dataset, config, repository, "toy", RunStore(folder / ".runs"))
+    return World(toy_dataset, config, artifact, fitted, repository)
 
 
 def test_the_service_ranks_as_torch_does(
     painvrl_world: World, redis_url: str, tmp_path: Path
 ) -> None:
-    dataset, trained = painvrl_world.dataset, painvrl_world.trained
+    dataset, fitted = painvrl_world.dataset, painvrl_world.fitted
     with deploy(painvrl_world, redis_url, tmp_path / "models").serve() as running:
         for tradeoff in (0.0, 0.4, 1.0):
             body = {"user_id": dataset.user_ids[2], "tradeoff": tradeoff, "top_k": 1000}
             answer = running.client.post("/rank", json=body).json()
-            expected, logits = torch_ranking(trained, dataset, 2, tradeoff)
+            expected, logits = torch_ranking(fitted, dataset, 2, tradeoff)
             assert_same_ranking([item["item_id"] for item in answer["items"]], expected, logits)
         history = dataset.item_ids[:3]
         new = {"user_id": "new", "history": history, "candidates": dataset.item_ids[:5]}

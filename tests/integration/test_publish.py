@@ -42,20 +42,18 @@ def _remove_unseen(deployment: Deployment, item_id: str) -> None:
     pipeline.execute()
 
 
-def test_published_records_hold_what_the_model_learned(
-    deployment: Deployment, world: World
-) -> None:
+def test_published_records_hold_the_learned_features(deployment: Deployment, world: World) -> None:
     user_id, item_ids = world.dataset.user_ids[2], world.dataset.item_ids[:50]
     raw: Any = deployment.redis.get(deployment.keys.user(user_id))
     vector = decode([raw], world.artifact.manifest.user_dim).values
-    expected = world.trained.net.user_vectors()[2:3].detach().numpy()
+    expected = world.fitted.net.user_vectors()[2:3].detach().numpy()
     np.testing.assert_array_equal(vector, expected)
     records: Any = deployment.redis.mget(deployment.keys.items(item_ids))
     items = decode(records, world.artifact.manifest.embedding_dim)
     content = world.dataset.embedding.shape[1]
     np.testing.assert_array_equal(items.values[:, :content], world.dataset.embedding[:50])
-    known = world.trained.warm.numpy()[:50]
-    learned = world.trained.net.learned_items().detach().numpy()[:50] * known[:, None]
+    warm = world.fitted.warm.numpy()[:50]
+    learned = world.fitted.net.learned_items().detach().numpy()[:50] * warm[:, None]
     np.testing.assert_array_equal(items.values[:, content:], learned)
     proxies: Any = deployment.redis.mget(deployment.keys.proxies(item_ids))
     values = decode(proxies, len(world.dataset.proxy_fields), allow_nan=True).values

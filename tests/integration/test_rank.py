@@ -25,7 +25,7 @@ TRADEOFFS = (0.0, 0.25, 0.5, 0.75, 1.0)
 @pytest.mark.parametrize("tradeoff", TRADEOFFS)
 def test_ranking_equals_torch_id_for_id(service: Running, world: World, tradeoff: float) -> None:
     user = 3
-    expected, logits = torch_ranking(world.trained, world.dataset, user, tradeoff)
+    expected, logits = torch_ranking(world.fitted, world.dataset, user, tradeoff)
     answer = service.rank(
         user_id=world.dataset.user_ids[user], tradeoff=tradeoff, top_k=len(expected)
     )
@@ -44,7 +44,7 @@ def test_learned_interactions_are_served_by_the_same_service(
     dataset = interaction_world.dataset
     with deploy(interaction_world, redis_url, tmp_path / "models").serve() as service:
         for tradeoff in TRADEOFFS:
-            expected, logits = torch_ranking(interaction_world.trained, dataset, 3, tradeoff)
+            expected, logits = torch_ranking(interaction_world.fitted, dataset, 3, tradeoff)
             got = service.ids(user_id=dataset.user_ids[3], tradeoff=tradeoff, top_k=1000)
             assert_same_ranking(got, expected, logits)
         answer = service.rank(user_id="nobody", history=dataset.item_ids[:3])
@@ -101,8 +101,8 @@ def test_excluding_every_candidate_leaves_nothing(service: Running, world: World
 
 def test_unknown_user_gets_the_average_users_ranking(service: Running, world: World) -> None:
     with torch.inference_mode():
-        average = world.trained.net.user_encoder(torch.zeros(0, world.artifact.manifest.state_dim))
-    expected, logits = torch_ranking(world.trained, world.dataset, average, 0.0)
+        average = world.fitted.net.user_encoder(torch.zeros(0, world.artifact.manifest.state_dim))
+    expected, logits = torch_ranking(world.fitted, world.dataset, average, 0.0)
     before = service.metric('rank_cold_users_total{source="average"}')
     answer = service.rank(user_id="nobody-knows-me", tradeoff=0.0, top_k=1000)
     assert_same_ranking([item["item_id"] for item in answer["items"]], expected, logits)
@@ -112,10 +112,10 @@ def test_unknown_user_gets_the_average_users_ranking(service: Running, world: Wo
 
 def test_unknown_user_is_known_by_history(service: Running, world: World) -> None:
     history = world.dataset.item_ids[10:14]
-    state = item_states(world.trained, world.dataset)[10:14]
+    state = item_states(world.fitted, world.dataset)[10:14]
     with torch.inference_mode():
-        user = world.trained.net.user_encoder(state)
-    expected, logits = torch_ranking(world.trained, world.dataset, user, 0.5)
+        user = world.fitted.net.user_encoder(state)
+    expected, logits = torch_ranking(world.fitted, world.dataset, user, 0.5)
     answer = service.rank(user_id="nobody", history=[*history, "never-heard-of"], top_k=1000)
     assert_same_ranking([item["item_id"] for item in answer["items"]], expected, logits)
     assert answer["degraded"] == []
@@ -165,7 +165,7 @@ def test_an_item_lacking_a_modality_is_ranked(service: Running, world: World) ->
     incomplete = np.flatnonzero(~world.dataset.modality_mask.all(axis=1))
     item_id = world.dataset.item_ids[incomplete[0]]
     (item,) = service.rank(user_id=world.dataset.user_ids[0], candidates=[item_id])["items"]
-    assert item["status"] == ("ok" if world.trained.warm[incomplete[0]] else "cold")
+    assert item["status"] == ("ok" if world.fitted.warm[incomplete[0]] else "cold")
     assert item["score"] is not None
 
 
@@ -177,15 +177,15 @@ def test_an_item_never_trained_on_is_cold(deployment: Deployment, world: World) 
     ]
     (record,) = encode(values, np.array([1], np.uint64))
     deployment.redis.set(deployment.keys.items(["brand-new"])[0], record)
-    known = int(torch.nonzero(world.trained.warm)[0])
+    warm = int(torch.nonzero(world.fitted.warm)[0])
     with deployment.serve() as service:
         items = service.rank(
             user_id=world.dataset.user_ids[0],
-            candidates=["brand-new", world.dataset.item_ids[known]],
+            candidates=["brand-new", world.dataset.item_ids[warm]],
         )["items"]
     assert {item["item_id"]: item["status"] for item in items} == {
         "brand-new": "cold",
-        world.dataset.item_ids[known]: "ok",
+        world.dataset.item_ids[warm]: "ok",
     }
 
 

@@ -20,7 +20,7 @@ _WRITING = set("wax+")
 
 
 class _Watch:
-    """Notes the input and output of the test that runs, not that of servers in other threads."""
+    """Records the input and output of the running test; servers in other threads do not count."""
 
     def __init__(self) -> None:
         self.seen: list[str] | None = None

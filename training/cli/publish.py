@@ -66,5 +66,5 @@ def promote(
 
 def _promote(repository: Repository, name: str, version: int, alias: str) -> None:
     previous = repository.promote(name, version, alias)
-    before = "" if previous is None else f" (was {name}@{previous})"
-    typer.echo(f"{name}@{alias} is now {name}@{version}{before}")
+    change = "" if previous is None else f" (was {name}@{previous})"
+    typer.echo(f"{name}@{alias} is now {name}@{version}{change}")

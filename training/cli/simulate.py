@@ -22,7 +22,7 @@ def simulate(
         int | None, typer.Option(min=1, help="Logged impressions to aim at.")
     ] = None,
     policy_weight: Annotated[
-        float, typer.Option(min=0, help="How much the logging policy knows of the truth.")
+        float, typer.Option(min=0, help="Weight of the truth in the logging policy.")
     ] = 0.8,
     taste_dim: Annotated[
         int | None,

@@ -88,7 +88,7 @@ def open_dataset(folder: Path, scratch: Path | None = None) -> Dataset:
             item_proxies=proxies,
             storage=storage,
         ),
-        fingerprint=_fingerprint(folder, description),  # last: by now every file exists
+        fingerprint=_fingerprint(folder, description),  # last: the checks above name a missing file
         storage=storage,
     )
 

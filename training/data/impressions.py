@@ -26,8 +26,8 @@ class Impressions:
 
     label (R,) 0 or 1; timestamp (R,) in any unit that grows with time, constant where unknown;
     proxies (R, P) as of the row's time, NaN where unknown; uniform (R,) True for uniformly exposed
-    rows; position (R,) 0 = top, or None where not logged; propensity (R,) in (0, 1], or None where
-    not logged; split (R,) index in ``SPLITS``, or None where training chooses the split.
+    rows; position (R,) 0 = top, or None if not logged; propensity (R,) in (0, 1], or None if not
+    logged; split (R,) index in ``SPLITS``, or None if the folder has no split.
     """
 
     user: Rows
@@ -56,15 +56,15 @@ def read_impressions(
     """Read ``path`` into arrays of ``storage``; other memory does not grow with the rows.
 
     ``user_ids`` (U,) and ``item_ids`` (I,) are those of the dataset's tables; ``item_proxies``
-    (I, P) stand in for proxies without a column of their own. Raises DatasetError naming column
-    and first bad row.
+    (I, P) replace proxies for which the impressions have no column. Raises DatasetError naming
+    column and first bad row.
     """
     table = pl.scan_parquet(path)
     rows = int(read(path, table.select(pl.len())).item())
     if not rows:
         raise DatasetError(path, "has no rows")
     row_numbers = {"user_id": _numbered(user_ids), "item_id": _numbered(item_ids)}
-    whole: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for span in spans(rows):
         # Not collect_batches: it holds whole row groups, and some writers make a single one.
         chunk = read(path, table.slice(span.start, span.stop - span.start))
@@ -77,10 +77,10 @@ def read_impressions(
             raise DatasetError(path, error.problem, column=error.column, row=row) from error
         for name, values in vars(columns).items():
             if values is not None:
-                if name not in whole:
-                    whole[name] = storage.empty((rows, *values.shape[1:]), values.dtype)
-                whole[name][span] = values
-    return replace(columns, **whole)
+                if name not in arrays:
+                    arrays[name] = storage.empty((rows, *values.shape[1:]), values.dtype)
+                arrays[name][span] = values
+    return replace(columns, **arrays)
 
 
 def _checked(

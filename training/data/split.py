@@ -1,4 +1,4 @@
-"""Splitting impressions: rows that train, rows that choose a model, rows that report."""
+"""Splits impressions into rows for training, for validation and for measurement."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from training.errors import DatasetError
 _NAMES = (*SPLITS, "unbiased")  # the fields of Split; a row's code is its index here
 _UNBIASED = _NAMES.index("unbiased")
 
+POPULARITY_SHIFT = "popularity<=median"  # the kind of an unbiased side without uniform exposure
+
 _Codes = NDArray[np.uint8]
 
 
@@ -23,8 +25,8 @@ _Codes = NDArray[np.uint8]
 class Split:
     """Row numbers of the impressions, ascending.
 
-    ``train`` rows fit the net; ``validation`` rows choose its epoch and calibrate it; ``test`` and
-    ``unbiased`` (uniformly exposed) rows only report.
+    train: rows that fit the net. validation: rows that select its weights and calibrate it. test,
+    unbiased (uniformly exposed): rows for measurement alone.
     """
 
     train: Rows
@@ -66,13 +68,13 @@ def positives_only(dataset: Dataset) -> bool:
 def unbiased_rows(dataset: Dataset, split: Split) -> tuple[Rows, str]:
     """Return the rows of the unbiased side, ascending, and their kind.
 
-    Uniformly exposed rows where the dataset has them. Without any, a shift of the logged test:
-    its rows whose item has at most the median training count of a test row.
+    Uniformly exposed rows if the dataset has any. Else a popularity shift: the logged test rows
+    whose item has at most the median training count of a test row.
     """
     if len(split.unbiased):
         return split.unbiased, dataset.description.unbiased_kind
     count = _per_item(dataset, split.train)[dataset.impressions.item[split.test]]
-    return split.test[count <= np.median(count)], "popularity<=median"
+    return split.test[count <= np.median(count)], POPULARITY_SHIFT
 
 
 def training_clicks(dataset: Dataset, split: Split) -> Floats:
@@ -101,7 +103,7 @@ def _codes(impressions: Impressions, shares: list[float], seed: int, storage: St
 def _time_cuts(
     impressions: Impressions, shares: list[float], storage: Storage
 ) -> NDArray[np.float64] | None:
-    """Return the times up to which ``shares`` of the logged rows reach; None without times."""
+    """Return the quantiles of the logged rows' times at ``shares``; None without times."""
     count = len(impressions) - int(np.count_nonzero(impressions.uniform))
     if impressions.split is not None or not count:
         return None
@@ -135,7 +137,7 @@ def _one_sided(label: Floats, rows: Rows) -> bool:
 
 
 def _per_item(dataset: Dataset, rows: Rows, weight: Floats | None = None) -> Floats:
-    """Return how many of ``rows`` show each item (I,), or the sums of their ``weight`` (R,)."""
+    """Return the number of ``rows`` of each item (I,) or, with ``weight`` (R,), its sum."""
     total = np.zeros(len(dataset.item_ids))
     for span in spans(len(rows)):
         chunk = rows[span]

@@ -23,8 +23,8 @@ CHUNK_ROWS = 2**19  # rows that are read, counted or sorted at once: tens of MiB
 class Storage:
     """Makes arrays in memory or, with ``folder``, arrays mapped from files there.
 
-    The files have no names: the system removes each with the last array over it, however the
-    process ends. None is left half-written, stale or to clean up.
+    The files have no names: the system removes a file with the last array that maps it, however the
+    process ends. None remains to be cleaned up.
     """
 
     folder: Path | None = None
@@ -52,7 +52,7 @@ MEMORY = Storage()
 
 
 def expect_scattered_reads(array: NDArray[Any]) -> None:
-    """Turn off read-ahead in an array of a ``Storage``: a few rows would cost megabytes each."""
+    """Turn off read-ahead in an array of a ``Storage``: each scattered row would read megabytes."""
     if isinstance(array.base, mmap.mmap):
         array.base.madvise(mmap.MADV_RANDOM)
 

@@ -77,7 +77,7 @@ def write_dataset(
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raise DatasetError where ``folder`` is a file or holds any: a dataset would mix with them."""
+    """Raise DatasetError where ``folder`` is a file or is not empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DatasetError(folder, "exists and is not empty; name another --out or remove it")
 

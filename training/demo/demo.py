@@ -169,8 +169,8 @@ def _ended_by_sigterm() -> Iterator[None]:
     def leave(signum: int, _frame: FrameType | None) -> None:
         sys.exit(128 + signum)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    previous = signal.signal(signal.SIGTERM, leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)

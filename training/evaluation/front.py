@@ -30,8 +30,8 @@ def one_front(
 ) -> Front:
     """Return the front of one training, spanned by the metric ``axis``.
 
-    replicates: its values (B, T) on the logged side, then on the unbiased side; a row is one redraw
-    of the users, the same at every tradeoff.
+    replicates: the values (B, T) of ``axis`` on the logged and on the unbiased side. A row is one
+    redraw of the users, the same at every tradeoff.
     """
     center = _curve(points, "logged", axis), _curve(points, "unbiased", axis)
     return _front(

@@ -12,14 +12,13 @@ from training.config import Config
 from training.data.dataset import Dataset
 from training.errors import ConfigError
 from training.evaluation.report.schema import Mask
-from training.fitting.fitted_net import FittedNet, sample_users
+from training.fitting.fitted_net import TOP, FittedNet, sample_users
 from training.fitting.runs import RunStore, over_seeds
 from training.fitting.train_net import train_net
 from training.metrics.estimates import mean_and_se
 from training.nets.base import Ranker
 from training.nets.registry import architecture
 
-_TOP = 10
 _TENTHS = 10
 
 
@@ -85,10 +84,10 @@ def _describe(fitted: FittedNet) -> _Run:
 
 
 def _overlap(ranker: Ranker, users: Tensor, states: Tensor) -> float:
-    """Return the mean share of the top 10 that both ends of the front share."""
+    """Return the mean share of the top 10 that both ends of the front have in common."""
     ends: list[NDArray[np.int64]] = [
-        ranker.all_pairs(users, states, torch.tensor([w])).topk(_TOP, 1).indices.numpy()
+        ranker.all_pairs(users, states, torch.tensor([w])).topk(TOP, 1).indices.numpy()
         for w in (0.0, 1.0)
     ]
     common = [len(np.intersect1d(*rows)) for rows in zip(*ends, strict=True)]
-    return float(np.mean(common)) / _TOP
+    return float(np.mean(common)) / TOP

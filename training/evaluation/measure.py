@@ -23,8 +23,8 @@ from training.metrics.exposure import shown_metrics
 def measure_front(fitted: FittedNet, options: FrontOptions, seed: int) -> Front:
     """Return the front: accuracy on both sides and the top 10 shown, at evenly spaced tradeoffs.
 
-    Errors are by bootstrap over users; the metrics are those of ``FRONT_METRICS``. Clicks alone
-    have no AUC; their front is that of ``measure_ranking_front``.
+    Errors are by bootstrap over users; ``FRONT_METRICS`` lists the metrics. Clicks alone have no
+    AUC: ``measure_ranking_front`` measures their front.
     """
     if positives_only(fitted.dataset):
         return measure_ranking_front(fitted, options, seed)

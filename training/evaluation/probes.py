@@ -24,7 +24,7 @@ from training.metrics.estimates import mean_and_se
 from training.metrics.exposure import percentile_rank
 from training.nets.registry import architecture
 
-_ITEMS = 50  # with fewer, a probe has no meaning
+_LEAST_ITEMS = 50  # with fewer, a probe has no meaning
 _SPLITS = ShuffleSplit(n_splits=5, test_size=0.3, random_state=0)
 _ALPHAS = np.logspace(-2, 4, 13)
 
@@ -32,7 +32,7 @@ Values = dict[str, float]  # by "PROXY MEASURE"
 
 
 class _Run(BaseModel):
-    """Probes of one seed: of the net's common features, and of raw content."""
+    """Probes of one seed, on the net's common features and on raw content."""
 
     common: Values
     content: Values
@@ -86,7 +86,7 @@ def probe(features: Floats, proxies: Floats, fields: tuple[Proxy, ...]) -> Value
     for proxy, column in zip(fields, proxies.T, strict=True):
         has_proxy = ~np.isnan(column)
         x, value = features[has_proxy], column[has_proxy]
-        if len(value) < _ITEMS or np.ptp(value) == 0:
+        if len(value) < _LEAST_ITEMS or np.ptp(value) == 0:
             continue
         if proxy.kind == "categorical":
             targets = [(value == code).astype(np.float64) for code in np.unique(value)]

@@ -13,20 +13,18 @@ from tqdm import tqdm
 from service.contract.manifest import Estimate, Front, FrontPoint
 from training.arrays import Floats
 from training.config import FrontOptions
-from training.data.split import training_clicks
+from training.data.split import POPULARITY_SHIFT, training_clicks
 from training.evaluation.front import one_front
 from training.fitting.fitted_net import FittedNet, sample_users
 from training.metrics.exposure import shown_metrics
 from training.metrics.full_ranking import (
-    AXIS,
-    TAIL_AXIS,
+    RECALL,
+    TAIL_RECALL,
     HeldOut,
     RankingTask,
     full_ranking_by_user,
     mean_over_users,
 )
-
-UNBIASED_KIND = "popularity<=median"
 
 
 def measure_ranking_front(
@@ -52,18 +50,18 @@ def measure_ranking_front(
         for w, values, lists in zip(tradeoffs, by_user, top, strict=True)
     )
     rng = np.random.default_rng(seed)
-    count = len(by_user[0][AXIS])
+    count = len(by_user[0][RECALL])
     draws = rng.multinomial(count, np.full(count, 1 / count), options.bootstrap)  # (B, U')
     replicates = [
-        np.stack([_drawn(values[name], draws) for values in by_user], axis=1)
-        for name in (AXIS, TAIL_AXIS)
+        np.stack([_redrawn_means(values[name], draws) for values in by_user], axis=1)
+        for name in (RECALL, TAIL_RECALL)
     ]
     return one_front(
         points,
         replicates,
-        axis=AXIS,
+        axis=RECALL,
         options=options,
-        unbiased_kind=UNBIASED_KIND,
+        unbiased_kind=POPULARITY_SHIFT,
         diagnostic=_diagnose(task, split_name),
         seed=seed,
         dataset=dataset,
@@ -74,13 +72,13 @@ def _point(
     tradeoff: float, values: dict[str, Floats], shown: dict[str, Estimate], seed: int
 ) -> FrontPoint:
     metrics = mean_over_users(values, seed)
-    tail = metrics.pop(TAIL_AXIS)
+    tail = metrics.pop(TAIL_RECALL)
     metrics.pop("arp")  # ``shown`` holds the arp of the first 10
-    return FrontPoint(tradeoff=tradeoff, logged=metrics, unbiased={AXIS: tail}, shown=shown)
+    return FrontPoint(tradeoff=tradeoff, logged=metrics, unbiased={RECALL: tail}, shown=shown)
 
 
-def _drawn(value: Floats, draws: NDArray[np.int64]) -> Floats:
-    """Return the means (B,) of value (U',) over redrawn users (B, U'), without undefined values."""
+def _redrawn_means(value: Floats, draws: NDArray[np.int64]) -> Floats:
+    """Return the means (B,) of value (U',) over redraws of the users (B, U'), NaN left out."""
     defined = ~np.isnan(value)
     return np.asarray((draws @ np.where(defined, value, 0.0)) / (draws @ defined))
 

@@ -43,8 +43,8 @@ def measure_segments(
 ) -> tuple[Segment, ...]:
     """Return the segments of the test rows, over ``seeds`` trainings.
 
-    Cold items and new users have no training row. In addition, a second training leaves out
-    ``hidden_share`` of the users; their test rows are scored from their history, and without it.
+    Cold items and new users have no training row. A second training leaves out ``hidden_share`` of
+    the users. It scores their test rows with and without their history.
     """
     hidden = hidden_users(dataset, hidden_share)
     results = over_seeds(
@@ -62,7 +62,7 @@ def measure_segments(
 def hidden_users(dataset: Dataset, share: float) -> Rows:
     """Return ``share`` of the users of logged rows, the same ones for each training.
 
-    Raises ConfigError if that is no user, or all of them.
+    Raises ConfigError if a positive share comes to no user, or to all.
     """
     impressions = dataset.impressions
     users = np.unique(impressions.user[~impressions.uniform])
@@ -94,11 +94,11 @@ def without_users(dataset: Dataset, split: Split, hidden: Rows) -> Dataset:
 
 
 def priors(dataset: Dataset, rows: Rows, seed: int) -> dict[str, Floats]:
-    """Return scores (R,) of all impressions that need no net, by name.
+    """Return scores (R,) of all impressions, computed without a net, by name.
 
     ``click rate``: the item's rate among training ``rows``, shrunk towards the mean rate.
     ``proxies``: the logit of a click by the row's proxies alone, from boosted trees fitted to
-    training rows; only with known proxies.
+    training rows; absent if all proxies are unknown.
     """
     impressions = dataset.impressions
     item, label = impressions.item[rows], impressions.label[rows]
@@ -117,7 +117,7 @@ def priors(dataset: Dataset, rows: Rows, seed: int) -> dict[str, Floats]:
 
 
 def pool(seeds: list[tuple[Segment, ...]]) -> tuple[Segment, ...]:
-    """Pool the segments of several seeds; a segment or score that some seed lacks is left out."""
+    """Pool the segments of several seeds; leave out a segment or score that one of them lacks."""
     tables = [{(segment.side, segment.name): segment for segment in segments} for segments in seeds]
     pooled = []
     for side, name in tables[0]:
@@ -146,9 +146,9 @@ def _pool_estimates(estimates: list[Estimate]) -> Estimate:
     errors = [estimate.se for estimate in estimates]
     if None in errors:
         return Estimate(mean=float(means.mean()))
-    of_users = np.mean(np.square(np.array(errors, np.float64)))
-    of_seeds = means.var(ddof=1) / len(means) if len(means) > 1 else 0.0
-    return Estimate(mean=float(means.mean()), se=float(np.sqrt(of_users + of_seeds)))
+    user_variance = np.mean(np.square(np.array(errors, np.float64)))
+    seed_variance = means.var(ddof=1) / len(means) if len(means) > 1 else 0.0
+    return Estimate(mean=float(means.mean()), se=float(np.sqrt(user_variance + seed_variance)))
 
 
 def _measure(dataset: Dataset, config: Config, runs: RunStore, hidden: Rows) -> _Run:
@@ -167,8 +167,10 @@ def _measure(dataset: Dataset, config: Config, runs: RunStore, hidden: Rows) -> 
             ("cold items", ~warm_item),
             ("new users", ~warm_user),
         ):
-            of_segment = {score: values[in_segment] for score, values in scores.items()}
-            segments += _segment(dataset, side, name, rows[in_segment], of_segment, prior, config)
+            segment_scores = {score: values[in_segment] for score, values in scores.items()}
+            segments += _segment(
+                dataset, side, name, rows[in_segment], segment_scores, prior, config
+            )
     if len(hidden):
         segments += _hidden_segments(fitted, sides, prior, config, runs, hidden)
     return _Run(segments=tuple(segments))

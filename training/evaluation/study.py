@@ -55,17 +55,17 @@ def run(
         seeds = tuple(range(config.seed, config.seed + options.seeds))
         curves = _baselines(dataset, config, names, options.seeds, runs)
         return RankingReport(dataset=dataset.description.name, seeds=seeds, baselines=curves)
-    study = dataset, config, options.seeds, runs
-    front = front_over_seeds(*study)
+    arguments = dataset, config, options.seeds, runs
+    front = front_over_seeds(*arguments)
     baselines = _baselines(dataset, config, names, options.seeds, runs)
-    purification = measure_probes(*study) if options.probes else ()
-    segments = measure_segments(*study, options.cold_users) if options.cold else ()
+    purification = measure_probes(*arguments) if options.probes else ()
+    segments = measure_segments(*arguments, options.cold_users) if options.cold else ()
     return Report(
         **front.model_dump(),
         baselines=baselines,
         purification=purification,
         segments=segments,
-        mask=measure_mask(*study) if options.mask else None,
+        mask=measure_mask(*arguments) if options.mask else None,
     )
 
 

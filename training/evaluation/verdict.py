@@ -15,7 +15,7 @@ _SPAN = 0.005  # least gain of each end of a clear front, in the unit of the axi
 
 
 def diagnose(dataset: Dataset, logged: Rows, unbiased: Rows) -> str:
-    """Return the AUC of each proxy alone on both sides, as text; ``logged``, ``unbiased`` are rows.
+    """Return a text with the AUC of each proxy alone on rows ``logged`` and rows ``unbiased``.
 
     A front needs a proxy whose AUC differs between the sides. If a proxy ranks clicks equally well
     on both, its weight moves both sides together.

@@ -12,7 +12,7 @@ from training.metrics.full_ranking import RankingTask, Scores, mean_recall
 from training.nets.by_id import BprMf, UltraGcn
 
 BATCH_ROWS = 4096
-EPOCHS = 200
+EPOCHS = 200  # at most
 EVERY = 5  # epochs per evaluation
 PATIENCE = 4  # evaluations without a new best before training stops
 

@@ -32,10 +32,10 @@ def calibrate(label: Floats, logit: Floats) -> Calibration:
 def exposure_scale(label: Floats, debiased: Floats, logged: Floats) -> float:
     """Return the multiple of the exposure term that ranks held-out logged rows best.
 
-    The term is logged - debiased; label, debiased and logged (R,). The multiple is that of the
-    greatest AUC in [0, 2], in steps of .05, and 1 if there is no term. Popularity learned on past
-    days tends to predict less on later ones; with the term scaled, logged accuracy peaks at w = 1.
-    Our reconstruction.
+    The term is logged - debiased; label, debiased and logged (R,). Returns the multiple in [0, 2],
+    in steps of .05, with the greatest AUC; 1 if there is no term. Popularity learned on past days
+    tends to predict less on later ones; with the term scaled, logged accuracy peaks at w = 1. Our
+    reconstruction.
     """
     label, debiased = label[:_CALIBRATION_ROWS], debiased[:_CALIBRATION_ROWS]
     term = logged[:_CALIBRATION_ROWS] - debiased

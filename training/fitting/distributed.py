@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class _Groups:
-    alone: dist.ProcessGroup | None = None  # in it the others wait for the first process
+    alone: dist.ProcessGroup | None = None  # for waits while the first process works alone
 
 
 def launched() -> bool:

@@ -27,19 +27,19 @@ def propensities(dataset: Dataset, rows: Rows, floor: float) -> Floats:
 
 
 def exposure_offset(teacher: FittedNet, *, draws: int, seed: int) -> Floats:
-    """Return the part of the training rows' logits (R,) that exposure explains, by ``teacher``.
+    """Return the part of ``teacher``'s logits (R,) on its training rows that exposure explains.
 
-    The teacher's logit at w = 1 with the row's proxies, minus its mean over ``draws`` of the
-    proxies of random rows (backdoor adjustment), centred. Our reconstruction.
+    That part is the logit at w = 1 with the row's proxies, minus its mean over ``draws`` random
+    replacements of the proxies (backdoor adjustment), centred. Our reconstruction.
     """
     rng = np.random.default_rng(seed)
-    one = np.array([1.0])
+    logged_end = np.array([1.0])
     dataset, rows = teacher.dataset, teacher.split.train
-    logged = teacher.score_rows(rows, one)[0]
+    logged = teacher.score_rows(rows, logged_end)[0]
     average = np.zeros_like(logged)
     for _ in range(draws):
         shuffled = shuffled_proxies(dataset, rows, rows, rng)
-        average += replace(teacher, dataset=shuffled).score_rows(rows, one)[0] / draws
+        average += replace(teacher, dataset=shuffled).score_rows(rows, logged_end)[0] / draws
     offset = logged - average
     return np.asarray(offset - offset.mean())
 

@@ -19,9 +19,9 @@ from training.fitting.trainer import NOT_FITTED, Fit
 from training.metrics.full_ranking import Scores
 from training.nets.base import FrontNet, with_learned
 
-TOP = 10
-USERS = 1_000
-_PAIRS = 4_000_000  # of a user and an item to score per tradeoff; limits users of large catalogues
+TOP = 10  # items shown
+USERS = 1_000  # sampled users, at most
+_PAIRS = 4_000_000  # pairs of user and item to score per tradeoff; limits users of large catalogues
 _CHUNK_ITEMS = 65_536
 _CHUNK_ROWS = 65_536
 
@@ -68,7 +68,7 @@ class FittedNet:
 
     @torch.inference_mode()
     def item_states(self) -> Tensor:
-        """Return the states (I, S) of all items with their current proxies, as in the service."""
+        """Return the states (I, S) of all items with their current proxies, as the service does."""
         net, dataset = self.net, self.dataset
         net.eval()
         columns = (
@@ -135,9 +135,10 @@ class FittedNet:
 
     @torch.inference_mode()
     def log_examination(self, rows: Rows) -> Floats | None:
-        """Return log P(examined) (R,) at the positions of ``rows``; None if it is unknown.
+        """Return log P(examined) (R,) at the positions of ``rows``.
 
-        A position below the lowest trained one has the value of the lowest.
+        None if the dataset has no positions or the net no such term. Positions further down than
+        all trained ones have the value of the last trained one.
         """
         log_theta, position = self.net.log_examination(), self.dataset.impressions.position
         if position is None or log_theta is None:
@@ -147,9 +148,9 @@ class FittedNet:
 
 
 def sample_users(users: Rows, items: int, *, most: int = USERS) -> Rows:
-    """Return up to ``most`` of the distinct ``users``, ascending; equal for every training.
+    """Return up to ``most`` of the distinct ``users``, ascending, the same ones for every training.
 
-    For a catalogue of many ``items`` they are fewer.
+    A catalogue of very many ``items`` gets fewer users, so that the number of pairs stays bounded.
     """
     distinct = np.unique(users)
     count = min(len(distinct), most, max(_PAIRS // items, 1))

@@ -28,11 +28,11 @@ class Commit:
 @functools.cache
 def commit() -> Commit | None:
     """Return the commit of this code's image or checkout; None if it has none."""
-    described = os.environ.get("PARETORANK_COMMIT") or _describe()
-    if not described:
+    description = os.environ.get("PARETORANK_COMMIT") or _describe()
+    if not description:
         return None
-    sha = described.removesuffix("-dirty")
-    return Commit(sha, dirty=sha != described)
+    sha = description.removesuffix("-dirty")
+    return Commit(sha, dirty=sha != description)
 
 
 def _describe() -> str:
@@ -40,10 +40,10 @@ def _describe() -> str:
     folder = str(Path(__file__).parent)
     command = ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        described = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # fixed words
+        process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # fixed words
     except FileNotFoundError:
         return ""
-    return described.stdout.strip()
+    return process.stdout.strip()
 
 
 @functools.cache
@@ -67,13 +67,13 @@ def source_digest(module: str) -> str:
 def _reachable(module: str) -> dict[str, Path]:
     """Return the project's modules that ``module`` imports, including itself, with their files."""
     reached: dict[str, Path] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
+    pending = [module]
+    while pending:
+        name = pending.pop()
         if name in reached or not _is_module(name):
             continue
         reached[name] = _source(name)
-        waiting += [name.rpartition(".")[0], *_imports(reached[name])]
+        pending += [name.rpartition(".")[0], *_imports(reached[name])]
     return reached
 
 

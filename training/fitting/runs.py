@@ -44,16 +44,16 @@ class RunKey:
 
 @dataclass(frozen=True)
 class RunStore:
-    """A folder of results. A result is computed once per key and digest of its sources.
+    """A folder of results; each is computed once for a key and its sources.
 
-    Its sources are those that the computing function's module imports. A change of them makes the
-    result stale; a change of any other file does not.
+    The sources of a result are the module of the computing function and all that it imports
+    (``source_digest``). A change of these makes the result stale; no other change does.
     """
 
     folder: Path
 
     def path(self, key: RunKey, result: str, module: str, suffix: str) -> Path:
-        """Return the file of the result that ``module`` computes; equal inputs give equal paths."""
+        """Return the file of a result that ``module`` computes; equal inputs give equal paths."""
         identity = [key.fingerprint, dict(key.options), source_digest(module)]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         return self.folder / f"{key.name}-{key.seed}-{digest}-{result}.{suffix}"
@@ -101,6 +101,6 @@ def over_seeds(
         def compute(run: Config = run) -> Result:
             return measure(run)
 
-        compute.__module__ = measure.__module__
+        compute.__module__ = measure.__module__  # whose sources the result depends on
         results.append(runs.result(RunKey.of(dataset, run), name, schema, compute))
     return results

@@ -11,17 +11,17 @@ from training.data.dataset import Dataset
 from training.data.split import positives_only
 from training.fitting.fitted_net import FittedNet
 from training.metrics.auc import auc, gauc
-from training.metrics.full_ranking import AXIS, RankingTask, full_ranking_by_user
+from training.metrics.full_ranking import RECALL, RankingTask, full_ranking_by_user
 
 _CELL_BINS = 8
 
 
 def selection_rule(fitting: FittedNet) -> Callable[[], float]:
-    """Return a function that computes the validation value of the net as it is; higher is better.
+    """Return a function that computes the validation value of the current net; higher is better.
 
-    With skips: the mean of two AUCs. One is of all rows at w = 1. The other is at w = 0, of pairs
-    of rows with the same proxy bins and position, whose labels exposure cannot explain. With clicks
-    alone: recall of validation positives at w = 1.
+    With skips: the mean of two AUCs. The first is over all rows at w = 1. The second, at w = 0,
+    compares only rows with the same proxy bins and position: exposure cannot explain why their
+    labels differ. With clicks alone: recall of validation positives at w = 1.
     """
     if positives_only(fitting.dataset):
         return _recall(fitting)
@@ -59,6 +59,6 @@ def _recall(fitting: FittedNet) -> Callable[[], float]:
 
     def value() -> float:
         score = fitting.catalogue_scores()(1.0)
-        return float(np.mean(full_ranking_by_user(task, score, "validation")[AXIS]))
+        return float(np.mean(full_ranking_by_user(task, score, "validation")[RECALL]))
 
     return value

@@ -23,7 +23,7 @@ from training.fitting.selection import selection_rule
 from training.fitting.trainer import fit
 from training.nets.registry import architecture, build_net
 
-_TEACHER = "cp2rec"  # the teacher's configuration, unless the net's options name another
+_TEACHER = "cp2rec"  # the teacher's configuration, unless the options of the net hold one
 
 
 def train_net(
@@ -100,7 +100,7 @@ class Checkpoints:
 
 def _exposure(dataset: Dataset, config: Config, split: Split, runs: RunStore) -> dict[str, Floats]:
     """Return the exposure column (R,) of the training rows that the net's loss needs, if any."""
-    if config.exposure is None or config.net.exposure == "nothing":
+    if config.exposure is None or config.net.exposure == "none":
         return {}
     if config.net.exposure == "propensity":
         floor = config.exposure.propensity_floor

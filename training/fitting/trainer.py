@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from training.config import TrainOptions
@@ -18,7 +19,7 @@ from training.errors import TrainingError
 from training.fitting import distributed
 from training.fitting.batches import SlateBatches
 from training.fitting.checkpoint import Checkpoint
-from training.nets.base import FrontNet
+from training.nets.base import FrontNet, Slates
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,7 @@ def fit(
     With several processes, each one calls this and ends with the same weights; only the first
     validates, writes and shows progress. A checkpoint resumes with any number of processes.
     """
-    optimizer = torch.optim.Adam(net.parameters(), lr=options.lr, fused=True)
-    steps = len(batches) * options.epochs
-    decay = math.log(options.lr_final / options.lr)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: math.exp(decay * min(step, steps) / max(steps, 1))
-    )
-    state = _State(net, optimizer, schedule)
+    state = _State(net, options, steps=len(batches) * options.epochs)
     store = Checkpoint(checkpoint)
     snapshot = store.load()
     if snapshot is not None:
@@ -67,7 +62,6 @@ def fit(
         if state.waited() >= options.patience:
             return state.finish()
     loss_of = distributed.parallel_loss(net)
-    rank, processes = distributed.rank(), distributed.world_size()
     _seed_further_processes(seed, len(state.history))
     every = max(1, len(batches) // options.evaluations)
     with tqdm(
@@ -79,32 +73,49 @@ def fit(
         disable=not distributed.is_first(),
     ) as bar:
         bar.update(batches.rows * state.epoch)
-        for epoch in range(state.epoch, options.epochs):
-            # One generator per epoch: its order does not depend on earlier epochs.
-            order = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-            for index, numbers in enumerate(batches.deal(order), 1):
-                if epoch == state.epoch and index <= state.batch:
-                    continue  # trained before the checkpoint
-                net.train()
-                optimizer.zero_grad(set_to_none=True)
-                process_slates, weight = batches.share(numbers, rank, processes)
-                loss = loss_of(batches.slates(process_slates))
-                if not torch.isfinite(loss):
-                    raise TrainingError(f"the loss became {loss.item()}; lower train.lr")
-                (loss * weight).backward()
-                optimizer.step()
-                schedule.step()
-                bar.update(batches.rows_in(numbers))
-                last = index == len(batches)
-                if last or (index % every == 0 and index // every < options.evaluations):
-                    state.epoch, state.batch = (epoch + 1, 0) if last else (epoch, index)
-                    state.note(distributed.from_first(validate))
-                    store.save(state.snapshot())
-                    _seed_further_processes(seed, len(state.history))
-                    bar.set_postfix(loss=f"{loss.item():.4f}", valid=f"{state.history[-1]:.4f}")
-                    if state.waited() >= options.patience or len(state.history) == stop_after:
-                        return state.finish()
+        for epoch, index, numbers in _remaining_batches(batches, state, options.epochs, seed):
+            loss = _step(state, loss_of, batches, numbers)
+            bar.update(batches.rows_in(numbers))
+            last = index == len(batches)
+            if not last and (index % every or index // every >= options.evaluations):
+                continue
+            state.epoch, state.batch = (epoch + 1, 0) if last else (epoch, index)
+            state.record(distributed.from_first(validate))
+            store.save(state.snapshot())
+            _seed_further_processes(seed, len(state.history))
+            bar.set_postfix(loss=f"{loss.item():.4f}", valid=f"{state.history[-1]:.4f}")
+            if state.waited() >= options.patience or len(state.history) == stop_after:
+                break
     return state.finish()
+
+
+def _remaining_batches(
+    batches: SlateBatches, state: _State, epochs: int, seed: int
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Yield the batches after the checkpoint: epoch, index from 1, and slate numbers (B,)."""
+    first_epoch, trained_batches = state.epoch, state.batch
+    for epoch in range(first_epoch, epochs):
+        # One generator per epoch: its order does not depend on earlier epochs.
+        order = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        for index, numbers in enumerate(batches.deal(order), 1):
+            if epoch > first_epoch or index > trained_batches:
+                yield epoch, index, numbers
+
+
+def _step(
+    state: _State, loss_of: Callable[[Slates], Tensor], batches: SlateBatches, numbers: Tensor
+) -> Tensor:
+    """Take a step on this process's share of the slates ``numbers`` (B,); return its mean loss."""
+    state.net.train()
+    state.optimizer.zero_grad(set_to_none=True)
+    process_slates, weight = batches.share(numbers, distributed.rank(), distributed.world_size())
+    loss = loss_of(batches.slates(process_slates))
+    if not torch.isfinite(loss):
+        raise TrainingError(f"the loss became {loss.item()}; lower train.lr")
+    (loss * weight).backward()
+    state.optimizer.step()
+    state.schedule.step()
+    return loss
 
 
 def _seed_further_processes(seed: int, evaluations: int) -> None:
@@ -120,36 +131,39 @@ def _seed_further_processes(seed: int, evaluations: int) -> None:
 class _State:
     """The full state of a training: a resumed run equals an uninterrupted one."""
 
-    def __init__(
-        self,
-        net: FrontNet,
-        optimizer: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LambdaLR,
-    ) -> None:
-        self._net, self._optimizer, self._schedule = net, optimizer, schedule
+    def __init__(self, net: FrontNet, options: TrainOptions, steps: int) -> None:
+        self.net = net
+        self.optimizer = torch.optim.Adam(net.parameters(), lr=options.lr, fused=True)
+        decay = math.log(options.lr_final / options.lr)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: math.exp(decay * min(step, steps) / max(steps, 1))
+        )
         self._best: dict[str, Any] = copy.deepcopy(net.state_dict())
         self.epoch, self.batch = 0, 0
         self.history: list[float] = []
 
-    def note(self, value: float) -> None:
+    def record(self, value: float) -> None:
+        """Add the value of an evaluation; copy the weights if it is the best so far."""
         if not self.history or value > max(self.history):
-            self._best = copy.deepcopy(self._net.state_dict())
+            self._best = copy.deepcopy(self.net.state_dict())
         self.history.append(value)
 
     def waited(self) -> int:
+        """Return the number of evaluations since the best one."""
         return len(self.history) - 1 - self.history.index(max(self.history))
 
     def finish(self) -> Fit:
-        self._net.load_state_dict(self._best)
+        """Restore the best weights."""
+        self.net.load_state_dict(self._best)
         best = max(self.history)
         return Fit(best, self.history.index(best), len(self.history), tuple(self.history))
 
     def snapshot(self) -> dict[str, Any]:
         return {
-            "net": self._net.state_dict(),
+            "net": self.net.state_dict(),
             "best": self._best,
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
             "random": torch.get_rng_state(),
             "epoch": self.epoch,
             "batch": self.batch,
@@ -157,10 +171,10 @@ class _State:
         }
 
     def load(self, saved: dict[str, Any]) -> None:
-        self._net.load_state_dict(saved["net"])
+        self.net.load_state_dict(saved["net"])
         self._best = saved["best"]
-        self._optimizer.load_state_dict(saved["optimizer"])
-        self._schedule.load_state_dict(saved["schedule"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
         torch.set_rng_state(saved["random"])
         self.epoch, self.batch = saved["epoch"], saved["batch"]
         self.history = saved["history"]

@@ -51,7 +51,7 @@ def average_popularity(shown: Rows, popularity: Floats) -> NDArray[np.float64]:
 def tail_share(shown: Rows, popularity: Floats) -> NDArray[np.float64]:
     """Return the share (U,) of each user's list ``shown`` (U, K) that is in the tail.
 
-    The tail is that of ``measures.in_tail`` by ``popularity`` (I,), in any unit.
+    ``measures.in_tail`` defines the tail; ``popularity`` (I,) in any unit.
     """
     return np.asarray(in_tail(percentile_rank(popularity))[shown].mean(axis=1))
 

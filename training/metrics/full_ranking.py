@@ -24,10 +24,10 @@ from training.errors import TrainingError
 from training.metrics.estimates import bootstrapped
 
 TOP = 20
-AXIS, TAIL_AXIS = f"recall_at_{TOP}", f"ood_recall_at_{TOP}"
+RECALL, TAIL_RECALL = f"recall_at_{TOP}", f"ood_recall_at_{TOP}"
 MATCHED_RANKS = 100
 REPLICATES = 200
-_PAIRS = 4_000_000  # of a user and an item, scored at a time
+_PAIRS = 4_000_000  # pairs of user and item scored at a time
 
 Scores = Callable[[Rows], Floats]  # users (B,) -> scores (B, I)
 HeldOut = Literal["validation", "test"]
@@ -37,7 +37,7 @@ HeldOut = Literal["validation", "test"]
 class RankingTask:
     """The positives (U, I) of each split, and the number of training positives of each item.
 
-    A held-out positive that is also a training positive is left out, as rankings leave it out.
+    A held-out positive that is also a training positive is left out: rankings do not contain it.
     """
 
     users: int
@@ -116,7 +116,7 @@ def full_ranking_by_user(
 
 
 def mean_recall(task: RankingTask, score: Scores, split_name: HeldOut) -> float:
-    """Return the mean of recall_at_20 over users; validation selects by it."""
+    """Return the mean of recall_at_20 over users, by which validation selects."""
     recalls = []
     for users, scores in _scored(task, score, task.ranked_users(split_name)):
         is_positive = task.positives[split_name][users].toarray()

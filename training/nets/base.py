@@ -107,9 +107,9 @@ class NetOptions:
     architecture: str = ""
 
     @property
-    def exposure(self) -> Literal["nothing", "propensity", "offset"]:
+    def exposure(self) -> Literal["none", "propensity", "offset"]:
         """The column of ``Slates`` that the loss needs in addition to the labels."""
-        return "nothing"
+        return "none"
 
     @property
     def teacher(self) -> NetOptions | None:
@@ -118,7 +118,7 @@ class NetOptions:
 
 
 class Ranker(nn.Module, ABC):
-    """Scores item states for users; ``forward`` is what ``ranker.onnx`` computes."""
+    """Scores item states for users; ``ranker.onnx`` is the graph of ``forward``."""
 
     @abstractmethod
     def pairwise(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
@@ -176,7 +176,7 @@ class FrontNet(nn.Module, ABC):
         """Return states (N, S) without the exposure term.
 
         With b their score at w = 0, the score of ``state`` is b + kept_exposure (s_1 - b) at w = 0
-        and s_1 at w = 1. If nothing is kept, both are equal at w = 0, to the bit.
+        and s_1 at w = 1. If ``kept_exposure`` is 0, both are equal at w = 0, to the bit.
         """
 
     @abstractmethod

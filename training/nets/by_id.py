@@ -86,8 +86,8 @@ class UltraGcn(nn.Module):
         self.l2, self.negatives = l2, negatives
         self.negative_weight, self.item_weight = negative_weight, item_weight
         degree_u, degree_i = np.diff(liked.indptr), np.bincount(liked.indices, minlength=items)
-        self._of_user = _tensor(np.sqrt(degree_u + 1) / np.maximum(degree_u, 1))
-        self._of_item = _tensor(1 / np.sqrt(degree_i + 1))
+        self._user_weight = _tensor(np.sqrt(degree_u + 1) / np.maximum(degree_u, 1))
+        self._item_weight = _tensor(1 / np.sqrt(degree_i + 1))
         near, weight = _near_items(liked)
         self._near, self._near_weight = torch.from_numpy(near), _tensor(weight)
 
@@ -99,10 +99,10 @@ class UltraGcn(nn.Module):
         """Return the loss of positives ``user`` and ``item`` (B,)."""
         user_factor, item_factor = self.users[user], self.items[item]
         drawn = torch.randint(len(self.items), (self.negatives,))
-        positive = (1 + self._of_user[user] * self._of_item[item]) * softplus(
+        positive = (1 + self._user_weight[user] * self._item_weight[item]) * softplus(
             -(user_factor * item_factor).sum(dim=1)
         )
-        beta = self._of_user[user][:, None] * self._of_item[drawn]  # (B, negatives)
+        beta = self._user_weight[user][:, None] * self._item_weight[drawn]  # (B, negatives)
         negative = ((1 + beta) * softplus(user_factor @ self.items[drawn].T)).mean(dim=1)
         neighbour_score = torch.einsum("bd,bkd->bk", user_factor, self.items[self._near[item]])
         neighbour = -(self._near_weight[item] * logsigmoid(neighbour_score)).sum(dim=1)
@@ -118,20 +118,20 @@ class UltraGcn(nn.Module):
 def _near_items(liked: csr_array) -> tuple[np.ndarray, np.ndarray]:
     """Return the K items of greatest weight for each item (I, K), and their weights (I, K).
 
-    w_ik = G_ik / (g_i - G_ii) sqrt(g_i / g_k) with G co-occurrences and g its row sums; weight 0
-    fills the places of an item with fewer than K neighbours.
+    w_ik = G_ik / (g_i - G_ii) sqrt(g_i / g_k) with G the co-occurrences and g their row sums. An
+    item with fewer than K neighbours has weight 0 in the remaining places.
     """
     table = liked.astype(np.float64)
-    together = csr_array(table.T @ table)
-    total = np.asarray(together.sum(axis=1)).ravel()
-    alone = together.diagonal()
+    cooccurrence = csr_array(table.T @ table)
+    total = np.asarray(cooccurrence.sum(axis=1)).ravel()
+    diagonal = cooccurrence.diagonal()
     near = np.zeros((len(total), _NEIGHBOURS), np.int64)
     weight = np.zeros((len(total), _NEIGHBOURS))
-    for item in np.flatnonzero(total > alone):
-        span = slice(together.indptr[item], together.indptr[item + 1])
-        others, count = together.indices[span], together.data[span]
+    for item in np.flatnonzero(total > diagonal):
+        span = slice(cooccurrence.indptr[item], cooccurrence.indptr[item + 1])
+        others, count = cooccurrence.indices[span], cooccurrence.data[span]
         others, count = others[others != item], count[others != item]
-        score = count / (total[item] - alone[item]) * np.sqrt(total[item] / total[others])
+        score = count / (total[item] - diagonal[item]) * np.sqrt(total[item] / total[others])
         best = np.argsort(-score, kind="stable")[:_NEIGHBOURS]
         near[item, : len(best)], weight[item, : len(best)] = others[best], score[best]
     return near, weight

@@ -15,7 +15,7 @@ _LOGIT_OF_ONE = 30.0  # theta_0 = sigmoid(30), one in float32
 class Content(nn.Module):
     """Standardised content of items: each modality centred, its mean square norm scaled to 1.
 
-    Mean and norm are weighted by ``exposures`` (I,): they are those of impressions, not of items.
+    ``exposures`` (I,) weigh mean and norm, so that they are those of impressions, not of items.
     An absent modality is zero, the mean of impressions; ``filled`` and ``project`` add a learned
     vector to it.
     """
@@ -28,7 +28,9 @@ class Content(nn.Module):
         self, dims: tuple[int, ...], embedding: Tensor, modality_mask: Tensor, exposures: Tensor
     ) -> None:
         super().__init__()
-        block = torch.zeros(len(dims), sum(dims))  # (M, D): 1 where a dimension is of a modality
+        block = torch.zeros(
+            len(dims), sum(dims)
+        )  # (M, D): 1 where a dimension belongs to a modality
         start = 0
         for row, dim in enumerate(dims):
             block[row, start : start + dim] = 1.0
@@ -60,7 +62,7 @@ class Content(nn.Module):
 
 
 class ProxyBins(nn.Module):
-    """Embeds confounding proxies by quantile bins of the training rows, and one bin for unknown.
+    """Embeds confounding proxies by quantile bins of the training rows and a bin for unknown.
 
     With bins, a monotone transform of a proxy, such as log1p, changes nothing. In training, a
     proxy falls into its unknown bin with probability ``dropout``.

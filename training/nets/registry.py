@@ -1,4 +1,7 @@
-"""All architectures and their capabilities. A new one adds its entry here and a configuration."""
+"""All architectures and their capabilities.
+
+A new one adds its module, its entry here and its configuration.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,14 @@ from training.nets.painvrl.net import Painvrl
 
 @dataclass(frozen=True)
 class Architecture:
-    """A net and its capabilities: all that ``train`` and ``evaluate`` need to know of it.
+    """A net and its capabilities: the commands know a net by its entry alone.
 
-    options: the class of its section ``[net]``. net: its constructor.
+    options: the class of its options, the section ``[net]``. net: its constructor.
     learns_from_clicks_alone: whether it can train on a log without skips.
     unpurified: returns its options without purification; None if they already have none.
-    learns_mask: whether it learns an invariant mask under given options.
+    learns_mask: returns whether a net with these options learns an invariant mask.
     ablations: variants of its options, by name; ``evaluate`` compares them on clicks alone.
-    configurable: whether a configuration may name it; code alone creates a baseline's net.
+    configurable: whether a configuration may name it; only code creates the net of a rival.
     """
 
     options: type[NetOptions]

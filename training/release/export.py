@@ -278,11 +278,11 @@ def _agree(graph: str, actual: Array, expected: Array) -> None:
 
 
 def _prove_service(folder: Path) -> None:
-    """Raise ExportError unless the service, in a process of its own, accepts the artifact."""
+    """Raise ExportError unless a process of the service accepts the artifact."""
     command = [sys.executable, "-m", "service", "--check", str(folder)]
-    checked = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own
-    if checked.returncode:
-        raise ExportError(f"the service refuses the artifact: {checked.stderr.strip()}")
+    process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own
+    if process.returncode:
+        raise ExportError(f"the service refuses the artifact: {process.stderr.strip()}")
 
 
 def _spaces(name: str, dataset: Dataset, files: dict[str, str]) -> Spaces:

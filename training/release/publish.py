@@ -144,10 +144,10 @@ class _Publisher:
         records: Callable[[slice], list[bytes]],
         announce: Callable[[redis.client.Pipeline, Sequence[str]], None] | None = None,
     ) -> None:
-        """Write the records of ``ids``, in batches.
+        """Write the records of ``ids`` in batches.
 
-        A batch, its announcement and the mark that it is written are one transaction. In a cluster,
-        where records are on several nodes, announcement and mark follow the records.
+        One transaction holds a batch, its announcement, and the mark that it is written. In a
+        cluster, records are on several nodes, so announcement and mark follow the records.
         """
         marks = self._keys.published(space)
         with tqdm(total=len(ids), desc=f"publish {kind}", unit=" rows", unit_scale=True) as bar:
@@ -224,7 +224,11 @@ def connect(url: str) -> Client:
     if store.kind == "server":
         return redis.Redis.from_url(store.url, **options)
     url_options = dict(parse_url(store.url))
-    for name in ("host", "port", "connection_class"):  # of one server; the client finds them
+    for name in (
+        "host",
+        "port",
+        "connection_class",
+    ):  # they name one server; the client discovers its own
         url_options.pop(name, None)
     url_options |= {"ssl": True} if store.tls else {}
     if store.kind == "cluster":

@@ -21,7 +21,7 @@ from training.data.impressions import EXPOSURES, SPLITS, Impressions
 from training.data.schema import Description
 from training.evaluation.baselines.full_ranking import RANKING_BASELINES
 from training.evaluation.baselines.reranking import BASELINES
-from training.metrics.full_ranking import TAIL_AXIS, RankingTask, full_ranking_by_user
+from training.metrics.full_ranking import TAIL_RECALL, RankingTask, full_ranking_by_user
 from training.nets.registry import ARCHITECTURES
 
 
@@ -113,7 +113,7 @@ def test_every_metric_of_clicks_alone_is_documented() -> None:
     positives = {"train": clicks, "validation": held_out, "test": held_out}
     task = RankingTask(3, 3, positives, np.ones(3, np.int64))
     table = full_ranking_by_user(task, lambda users: np.ones((len(users), 3), np.float32), "test")
-    names = set(table) - {TAIL_AXIS}  # the unbiased side's recall
+    names = set(table) - {TAIL_RECALL}  # the unbiased side's recall
     assert names
     assert not names - code_words("evaluation.md")
 

@@ -78,7 +78,7 @@ def prepare_coat(source: Path, out: Path) -> None:
 def _matrix(path: Path) -> Floats:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # numpy only warns of an empty file
+            warnings.simplefilter("error")  # numpy warns of an empty file and goes on
             return np.loadtxt(path, dtype=np.float32, ndmin=2)
     except FileNotFoundError as error:
         raise missing(path) from error
@@ -86,11 +86,11 @@ def _matrix(path: Path) -> Floats:
         raise DatasetError(path, f"must be a matrix of space-separated numbers: {error}") from error
 
 
-def _refuse(bad: NDArray[np.bool_], path: Path, values: Floats, wanted: str) -> None:
+def _refuse(bad: NDArray[np.bool_], path: Path, values: Floats, rule: str) -> None:
     """Raise DatasetError for the first True cell of ``bad`` (rows, columns)."""
     if bad.any():
         row, column = np.unravel_index(int(bad.argmax()), bad.shape)
-        problem = f"{values[row, column]:g} is not {wanted}"
+        problem = f"{values[row, column]:g} is not {rule}"
         raise DatasetError(path, problem, column=str(column), row=int(row))
 
 

@@ -100,7 +100,7 @@ def _fields(path: Path, names: tuple[str, ...]) -> pl.DataFrame:
         lines = pl.read_csv(
             path,
             has_header=False,
-            separator="\x1f",  # occurs in no line: each line is one field until it is split below
+            separator="\x1f",  # occurs in no line, so that each line is one field
             quote_char=None,
             encoding="latin-1",
             infer_schema=False,

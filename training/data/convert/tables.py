@@ -1,4 +1,4 @@
-"""Shared by converters: reading owners' tables, features as flags, causal item statistics.
+"""Reading owners' tables, features as flags and causal item statistics, for all converters.
 
 Messages count rows from 0 after the header, as elsewhere in this package.
 """
@@ -74,7 +74,7 @@ def refuse(table: pl.DataFrame, path: Path, column: str, bad: pl.Expr, problem: 
 def refuse_unknown(
     table: pl.DataFrame, path: Path, column: str, ids: pl.Series, ids_path: Path
 ) -> None:
-    """Raise DatasetError for the first id of ``column`` that ``ids``, all of ``ids_path``, lack."""
+    """Raise DatasetError for the first id of ``column`` that ``ids`` (from ``ids_path``) lack."""
     problem = "{value!r} is not in " + ids_path.name + ", which must list all ids"
     refuse(table, path, column, ~pl.col(column).is_in(ids.implode()), problem)
 
@@ -113,17 +113,17 @@ def one_hot(table: pl.DataFrame, *, most: int) -> pl.DataFrame:
 def with_statistics(rows: pl.DataFrame) -> pl.DataFrame:
     """Add to rows (item_id, day, label, exposure) the ``STATISTICS`` of the item before the day.
 
-    popularity: logged rows of the item on earlier days; positive_rate: the share of label 1 among
-    them (the CTR), null where there are none. Rows with exposure ``uniform`` never count. Both are
-    null on the first logged day, because nothing was recorded before it. Returns the rows in the
-    order of days.
+    popularity: number of the item's logged rows on earlier days; positive_rate: the share of label
+    1 among them (the CTR), null if there are none. Rows with exposure ``uniform`` never count. Both
+    are null on the first logged day, because nothing was recorded before it. Returns the rows in
+    order of the days.
     """
-    until = _until(rows)
-    recorded = pl.col("day") > until["day"].min()
+    statistics = _daily_statistics(rows)
+    recorded = pl.col("day") > statistics["day"].min()
     return (
         rows.sort("day", maintain_order=True)
         .join_asof(
-            until,
+            statistics,
             on="day",
             by="item_id",
             strategy="backward",
@@ -138,13 +138,13 @@ def with_statistics(rows: pl.DataFrame) -> pl.DataFrame:
 
 def current_statistics(items: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     """Add to ``items`` (item_id) their ``STATISTICS`` after the last logged day."""
-    last = _until(rows).group_by("item_id").last().drop("day")
+    last = _daily_statistics(rows).group_by("item_id").last().drop("day")
     joined = items.join(last, on="item_id", how="left", maintain_order="left")
     return joined.with_columns(pl.col(POPULARITY).fill_null(0))
 
 
-def _until(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return day, item_id and the item's statistics up to the end of that day, sorted by day."""
+def _daily_statistics(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return day, item_id and the item's statistics at the end of that day, sorted by day."""
     positives = pl.col("positives").cum_sum().over("item_id")
     return (
         rows.lazy()
@@ -163,15 +163,16 @@ def read_embeddings(source: Path, item_ids: pl.Series, reserved: str) -> Embeddi
     """Read the embeddings that a user adds to ``source``: every ``<modality>.npy`` (n, dim).
 
     ``<modality>.ids.txt`` lists its n item ids, one per line; an item may lack a modality.
-    ``reserved`` is the modality that the converter makes itself. Returns {} where there are none:
-    owners ship no such files. Raises DatasetError naming the bad file.
+    ``reserved`` is the modality that the converter makes itself. Returns {} without such files,
+    which owners never ship. Raises DatasetError naming the bad file.
     """
     embeddings: Embeddings = {}
     for path in sorted(source.glob("*.npy")):
         name, ids_path = path.stem, path.with_suffix(".ids.txt")
         if name == reserved or not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name):
-            wanted = f"a modality: lower-case letters, digits, - and _, and not {reserved!r}"
-            raise DatasetError(path, f"{name!r} is not the name of {wanted}; rename the file")
+            rule = f"lower-case letters, digits, - and _, and not {reserved!r}"
+            problem = f"{name!r} is not the name of a modality: {rule}; rename the file"
+            raise DatasetError(path, problem)
         absent = f"is missing; {path.name} needs its item ids"
         values, ids = read_vectors(path, ids_path, missing=absent)
         bad = ~np.isfinite(values).all(axis=1)
@@ -196,10 +197,10 @@ def _unreadable(path: Path, columns: Columns, error: Exception) -> DatasetError:
         bad = pl.col(name).is_not_null() & pl.col(name).cast(kind, strict=False).is_null()
         try:
             first = text.select(name).with_row_index("row").filter(bad).head(1).collect()
-        except pl.exceptions.PolarsError as worse:
-            return _not_csv(path, worse)
+        except pl.exceptions.PolarsError as text_error:
+            return _not_csv(path, text_error)
         if len(first):
-            wanted = "a whole number" if kind.is_integer() else "a number"
-            problem = f"{first[name][0]!r} is not {wanted}"
+            expected = "a whole number" if kind.is_integer() else "a number"
+            problem = f"{first[name][0]!r} is not {expected}"
             return DatasetError(path, problem, column=name, row=first["row"][0])
     return _not_csv(path, error)

@@ -176,12 +176,12 @@ def _slates(
 ) -> tuple[Rows, Floats, Floats]:
     """Draw candidates, then the slate among them, both without replacement by Gumbel top-k.
 
-    ``seen`` (B, n), indices into ``today.items``, return only when nothing else is left. Returns,
-    each (B, 16) from the top: index into ``today.items``, z(S), propensity. The propensity is the
-    probability that the item is in the slate at all, given the noise of all other items: P(its key
-    beats the best key left out) for the candidates, times the same for the slate (as in Kool et
-    al., "Stochastic Beams", ICML 2019). Items of slates, weighed by 1 / propensity, estimate sums
-    over all arrived items without bias.
+    ``seen`` (B, n), indices into ``today.items``, return only when nothing else is left. Returns
+    three arrays (B, 16), from the top: index into ``today.items``, z(S), propensity. The propensity
+    is the probability that the item is in the slate, given the noise of all other items: P(its key
+    beats the best key left out) for the candidates, times the same for the slate (Kool et al.,
+    "Stochastic Beams", ICML 2019). Items of slates, weighed by 1 / propensity, estimate sums over
+    all arrived items without bias.
     """
     arrived = today.items
     z_all = world.preferences(users, arrived)  # (B, A)

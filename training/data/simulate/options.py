@@ -1,4 +1,4 @@
-"""What a simulation is asked for, checked once."""
+"""The options of a simulation, validated once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Options:
 
     @property
     def users(self) -> int:
-        """Simulated users: as many as the logged rows asked for need, rounded."""
+        """Number of simulated users: the requested logged rows over those of one user, rounded."""
         rows = self.impressions
         if rows is None:
             rows = TOY_IMPRESSIONS if self.source is None else TIKTOK_IMPRESSIONS
@@ -51,10 +51,10 @@ class Options:
 
     @property
     def logged_rows(self) -> int:
-        """Logged impressions of the simulation."""
+        """Number of logged impressions."""
         return self.users * ROWS_PER_USER
 
     @property
     def uniform_rows(self) -> int:
-        """Uniformly exposed impressions of the simulation."""
+        """Number of uniformly exposed impressions."""
         return round(UNIFORM_SHARE * self.logged_rows)

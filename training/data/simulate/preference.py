@@ -35,13 +35,13 @@ def fit_preferences(
 ) -> tuple[Floats, Floats, Floats]:
     """Fit S = cos(p_u, W x_i + v_i) on positives (n, 2) by in-batch softmax without logQ.
 
-    The negatives of a batch occur as often as they are popular, and no correction removes that: so
-    popularity cancels. W x is the low-rank content term, x = content (I, C); v is a residual,
-    decayed towards 0. Returns users p (U, dim), content term (I, dim) and residual (I, dim); S is
-    the users' product with the sum of both. Takes some seconds on one core.
+    The negatives of a batch occur as often as they are popular, and no logQ correction removes this
+    frequency, so popularity cancels. W x is the low-rank content term, x = content (I, C); v is a
+    residual, decayed towards 0. Returns users p (U, dim), content term (I, dim) and residual
+    (I, dim); S is the users' product with the sum of both. Takes some seconds on one core.
     """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the order of sums, hence the files, must not depend on the cores
+    torch.set_num_threads(1)  # sums, hence the files, must not depend on the number of cores
     try:
         return _fit(positives, users, torch.from_numpy(content), dim, seed)
     finally:

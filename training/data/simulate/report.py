@@ -1,4 +1,4 @@
-"""A simulation's report for people: AUCs of its oracle, and a plot."""
+"""The report of a simulation: AUCs of its oracle, and a plot."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sklearn.metrics import roc_auc_score
 
 from training.data.simulate.log import DAY_S, DAYS, EPOCH_S, EXAMINATION_DECAY, TEST_DAYS
 
-AUC_ROWS = 2_000_000  # beyond these, every n-th row counts; an AUC then errs by about .0005
+AUC_ROWS = 2_000_000  # of more rows, every n-th counts; an AUC then errs by about .0005
 POPULARITY_BIN, LEAST_ROWS = 0.5, 100  # bins with fewer rows are noise and are left out
 
 
 def oracle_aucs(logged: pl.LazyFrame, uniform: pl.LazyFrame) -> dict[str, float]:
-    """Return the best AUC that a score can reach, by rows and what the score knows: name -> AUC."""
+    """Return the AUCs of the oracle's scores, the best reachable, by name of rows and score."""
     last = logged.filter(pl.col("timestamp") >= EPOCH_S + (DAYS - TEST_DAYS) * DAY_S)
     days = f"last {TEST_DAYS} days"
     return {

@@ -1,7 +1,7 @@
 """The simulator: a feed whose truth is known, on generated items or on real TikTok content.
 
-Popularity and freshness steer both exposure and clicks, and ``policy_weight`` says how much the
-truth steers exposure. A ranker that is accurate on the log therefore need not be accurate under
+Popularity and freshness steer both exposure and clicks; ``policy_weight`` is the weight of the
+truth in exposure. A ranker that is accurate on the log therefore need not be accurate under
 uniform exposure.
 
 The truth, and the specification: r = -1.3 + 1.4 clip(z(S), +-3) + .5 q is the logit that a user
@@ -69,20 +69,20 @@ def simulate(
 ) -> None:
     """Write the dataset folder ``out``; the same arguments give the same bytes.
 
-    Rows are streamed through files in a hidden folder next to ``out``: 100 million rows take no
-    more memory than their users. All of ``out`` appears at the end or nothing does. The AUCs of the
-    oracle are logged.
+    Rows are streamed through files in a hidden folder next to ``out``: memory grows with the users
+    only. All of ``out`` appears at the end, or nothing does. The AUCs of the oracle are logged.
 
     Args:
         out: A folder that does not exist or is empty.
         source: The folder with ``tiktok.npz``, for its users, items and embeddings; without it
             800 generated items with modalities ``image`` and ``audio``.
-        seed: Of everything random.
-        impressions: Logged rows wanted, rounded to whole users; 200,000, or 1,120,000 for TikTok.
-        policy_weight: In [0, 10]: how much the logging policy knows of the truth. The
+        seed: Seed of every draw.
+        impressions: Logged rows, rounded to whole users; by default 200,000, or 1,120,000 for
+            TikTok.
+        policy_weight: Weight of the truth in the logging policy's score, in [0, 10]. The
             specification's three worlds have .8, .4 and 0.
         taste_dim: Dimensions of the real users' tastes, 1 to 64; 32 by default. With fewer, a
-            user's clicks say more about which other items the user likes.
+            user's clicks predict better which other items the user likes.
 
     Raises:
         DatasetError: ``out`` is not empty, or ``source`` is missing or malformed.

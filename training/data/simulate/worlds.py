@@ -106,8 +106,8 @@ def tiktok_world(
 ) -> World:
     """Fit real users and items of ``source/tiktok.npz``; raises DatasetError.
 
-    Users are drawn from those with at least 2 training positives, without replacement while any
-    are left; beyond that several simulated users share a taste.
+    Simulated users take the tastes of real users with at least 2 training positives, drawn without
+    replacement. If there are more simulated users than these, several share a taste.
     """
     tiktok = read_tiktok(source)
     item_rows = np.arange(tiktok.items)
@@ -143,8 +143,8 @@ def _factors(
 ) -> tuple[Floats, Floats]:
     """Return user (U, D) and item (I, D) factors: content explains CONTENT_SHARE of S's variance.
 
-    Centring the users makes the mean of S zero for each item: the truth has the liking that all
-    users share in its quality, not in S.
+    Users are centred, so that the mean of S is zero for each item: the quality alone holds the
+    liking that all users share.
     """
     users = taste.astype(np.float64) - taste.mean(axis=0, dtype=np.float64)
     items = np.sqrt(CONTENT_SHARE) * content / _deviation(users, content)

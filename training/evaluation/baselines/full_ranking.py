@@ -1,7 +1,7 @@
 """Baselines on clicks alone: rankers of the whole catalogue.
 
-Validation recall at the first seed chooses their options; test positives only report. Equal
-trainings run once.
+Validation recall at the first seed selects their options; test positives serve the report alone.
+Equal trainings run once.
 """
 
 from __future__ import annotations
@@ -16,41 +16,35 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from service.contract.manifest import Estimate
 from training.arrays import Floats, Rows
 from training.config import Config
 from training.data.dataset import Dataset
 from training.data.split import split_rows
 from training.evaluation.baselines.neighbours import item_knn, popularity, rp3beta
+from training.evaluation.baselines.ranking_curve import RankingRun, measure_ranking, ranking_curve
 from training.evaluation.report.schema import Curve
 from training.fitting.by_id import factor_scores, fit_by_id
 from training.fitting.runs import Arrays, RunKey, RunStore
-from training.metrics.estimates import mean_and_se
 from training.metrics.full_ranking import (
-    AXIS,
-    TAIL_AXIS,
+    RECALL,
+    TAIL_RECALL,
     RankingTask,
     Scores,
     full_ranking_by_user,
-    full_ranking_metrics,
     mean_recall,
 )
 from training.metrics.hypervolume import hypervolume
 from training.nets.by_id import BprMf, LightGcn, UltraGcn
 
-REFERENCE = (0.0, 0.0)
+_REFERENCE = (0.0, 0.0)  # corner of the hypervolume
 _GRID = np.linspace(0.0, 1.0, 11)
-_STRENGTHS = np.r_[0.0, 2.0 ** np.arange(-5, 2.5, 0.5)]  # of a penalty, in units of ``penalised``
+_STRENGTHS = np.r_[
+    0.0, 2.0 ** np.arange(-5, 2.5, 0.5)
+]  # of the penalty; ``penalised`` defines the unit
 
 Options = Mapping[str, Any]
 
 log = logging.getLogger(__name__)
-
-
-class _Run(BaseModel):
-    """The metrics of one seed, by name, at each tradeoff."""
-
-    points: tuple[dict[str, Estimate], ...]
 
 
 class _Choice(BaseModel):
@@ -61,7 +55,7 @@ class _Choice(BaseModel):
 
 @dataclass(frozen=True)
 class Untrained:
-    """A ranker without training: ``fit(task, **options)``; ``grid``: the options to choose from."""
+    """A ranker without training: ``fit(task, **options)``; ``grid``: its sets of options."""
 
     name: str
     fit: Callable[..., Scores]
@@ -70,9 +64,9 @@ class Untrained:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained ranker: ``net(positives, **options)``, except ``lr``, which is its learning rate.
+    """A trained ranker: ``net(positives, **options)``; ``grid``: its sets of options.
 
-    ``grid``: the options to choose from.
+    The option ``lr`` is the learning rate and does not reach the net.
     """
 
     name: str
@@ -82,7 +76,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class RankingBaseline:
-    """A ranker as a point at w = 1, or as a curve: ``penalised`` by popularity where w < 1."""
+    """A ranker: a point at w = 1 or, with ``penalised``, a curve with a popularity penalty."""
 
     description: str
     ranker: Untrained | Trained
@@ -99,37 +93,20 @@ def measure_ranking_baseline(
 ) -> Curve:
     """Return the curve of one baseline over ``seeds`` from ``config.seed`` on.
 
-    ``config`` also gives the shares of the split. If neither training nor split depends on the
+    The shares of the split come from ``config``. If neither training nor split depends on the
     seed, one seed is measured, and errors are None.
     """
     baseline = RANKING_BASELINES[name]
-    bench = _Bench(baseline, dataset, config, runs)
-    options = bench.choose()
+    experiment = _Experiment(baseline, dataset, config, runs)
+    options = experiment.choose()
     varies = isinstance(baseline.ranker, Trained) or dataset.impressions.split is None
     seed_range = range(config.seed, config.seed + (seeds if varies else 1))
-    seed_points = [bench.run(name, options, seed).points for seed in seed_range]
-    metrics = [
-        {key: np.array([run[t][key].mean for run in seed_points]) for key in point}
-        for t, point in enumerate(seed_points[0])
-    ]  # for each tradeoff: values (S,) by name
-    areas = [
-        hypervolume([(point[AXIS].mean, point[TAIL_AXIS].mean) for point in run], REFERENCE)
-        for run in seed_points
-    ]
-    points = tuple({key: mean_and_se(values) for key, values in m.items()} for m in metrics)
-    return Curve(
-        description=baseline.description,
-        tradeoffs=baseline.tradeoffs,
-        logged=tuple(point[AXIS] for point in points),
-        unbiased=tuple(point[TAIL_AXIS] for point in points),
-        hypervolume=mean_and_se(np.array(areas)),
-        points=points,
-        options=dict(options),
-    )
+    seed_runs = [experiment.run(name, options, seed) for seed in seed_range]
+    return ranking_curve(baseline.description, baseline.tradeoffs, seed_runs, _REFERENCE, options)
 
 
 @dataclass(frozen=True)
-class _Bench:
+class _Experiment:
     """One baseline on one dataset: the choice of its options, and its runs."""
 
     baseline: RankingBaseline
@@ -143,16 +120,17 @@ class _Bench:
         recalls = [self._recall(options, seed) for options in grid]
         return grid[int(np.argmax(recalls))]
 
-    def run(self, name: str, options: Options, seed: int) -> _Run:
+    def run(self, name: str, options: Options, seed: int) -> RankingRun:
         """Return the test metrics of one seed."""
         return self.runs.result(
-            self._key(options, seed), name, _Run, lambda: self._measure(options, seed)
+            self._key(options, seed), name, RankingRun, lambda: self._measure(options, seed)
         )
 
-    def _measure(self, options: Options, seed: int) -> _Run:
+    def _measure(self, options: Options, seed: int) -> RankingRun:
         task, score = self._task(seed), self._scores(options, seed)
-        rankers = penalised(task, score) if self.baseline.penalised else iter((score,))
-        return _Run(points=tuple(full_ranking_metrics(task, ranker, "test") for ranker in rankers))
+        return measure_ranking(
+            task, penalised(task, score) if self.baseline.penalised else (score,)
+        )
 
     def _recall(self, options: Options, seed: int) -> float:
         def compute() -> _Choice:
@@ -184,40 +162,42 @@ class _Bench:
         return factor_scores((factors["users"], factors["items"]))
 
     def _key(self, options: Options, seed: int) -> RunKey:
-        named = {"split": self.config.split.model_dump(), "ranker": dict(options)}
-        return RunKey(self.baseline.ranker.name, seed, self.dataset.fingerprint, named)
+        run_options = {"split": self.config.split.model_dump(), "ranker": dict(options)}
+        return RunKey(self.baseline.ranker.name, seed, self.dataset.fingerprint, run_options)
 
 
 def penalised(task: RankingTask, score: Scores) -> Iterator[Scores]:
     """Yield the scores s - (1 - w) c log(1 + n) at each w, n the items' training counts.
 
-    c is the strength of the greatest validation hypervolume, in units of the ratio of the standard
-    deviations of s and log(1 + n). Between the measured strengths, both sides are interpolated.
+    c is the strength with the greatest validation hypervolume; its unit is the standard deviation
+    of s over that of log(1 + n). Both sides are interpolated between the measured strengths.
     """
     log_count = np.log1p(task.train_counts)
     unit = score(task.ranked_users("validation")[:256]).std() / log_count.std()
 
-    def less(strength: float) -> Scores:
-        def penalised(users: Rows) -> Floats:
+    def with_penalty(strength: float) -> Scores:
+        def penalised_score(users: Rows) -> Floats:
             return np.asarray(score(users) - strength * unit * log_count)
 
-        return penalised
+        return penalised_score
 
     sides = []
     for strength in _STRENGTHS:
-        values = full_ranking_by_user(task, less(strength), "validation")
-        sides.append([np.nanmean(values[AXIS]), np.nanmean(values[TAIL_AXIS])])
+        values = full_ranking_by_user(task, with_penalty(strength), "validation")
+        sides.append([np.nanmean(values[RECALL]), np.nanmean(values[TAIL_RECALL])])
     logged, tail = np.array(sides).T
 
-    def area(c: float) -> float:
-        knots = c * (1 - _GRID)
+    def area(strength: float) -> float:
+        strengths = strength * (1 - _GRID)
         points = zip(
-            np.interp(knots, _STRENGTHS, logged), np.interp(knots, _STRENGTHS, tail), strict=True
+            np.interp(strengths, _STRENGTHS, logged),
+            np.interp(strengths, _STRENGTHS, tail),
+            strict=True,
         )
-        return hypervolume(list(points), REFERENCE)
+        return hypervolume(list(points), _REFERENCE)
 
-    best = max(_STRENGTHS, key=area)
-    return (less((1 - w) * best) for w in _GRID)
+    best_strength = max(_STRENGTHS, key=area)
+    return (with_penalty((1 - w) * best_strength) for w in _GRID)
 
 
 def _grid(**choices: tuple[Any, ...]) -> tuple[Options, ...]:

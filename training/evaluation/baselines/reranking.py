@@ -2,9 +2,8 @@
 
 A baseline is a point, or a curve if it has a parameter to vary. All train on the same rows for the
 same number of epochs. Most share the tower of the decomposed net, with its content, histories,
-priors and exposure loss, so that only the ways to trade differ (``nets/cp2rec/rivals.py``). Those
-named ``dcn-`` use CP2Rec's published net with the learning rate of its own configuration. Equal
-trainings run once.
+priors and exposure loss, so that only the ways to trade differ (``nets/cp2rec/rivals.py``). The
+baselines named ``dcn-`` use CP2Rec's published net and its learning rate. Equal trainings run once.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Baseline:
     """The training and scoring of a baseline.
 
     trainings: changes of the net's options, one per training. score: returns the scores (T', R) of
-    one training; those of all trainings together are the points at ``tradeoffs`` (T,).
+    one training. The scores of all trainings, in order, are the points at ``tradeoffs`` (T,).
     """
 
     description: str
@@ -67,7 +66,7 @@ def measure_baseline(
 ) -> Curve:
     """Return the curve of one baseline over ``seeds`` from ``config.seed`` on.
 
-    ``config`` also gives split, epochs and, if it has one, the tower.
+    ``config`` provides split, epochs and, if its net is decomposed, the tower.
     """
     baseline = BASELINES[name]
     if baseline.blind:
@@ -101,7 +100,7 @@ def measure_baseline(
 
 
 def has_tower(config: Config) -> bool:
-    """Return whether baselines use the tower of ``config``; else they use that of ``cp2rec``."""
+    """Return whether baselines use the tower of ``config``; else they use ``cp2rec``'s."""
     return isinstance(config.net, Cp2recOptions)
 
 

@@ -14,7 +14,7 @@ Ours are the modes:
 - ``paper`` trains this loss. It ranks by the mix (1 - w) s_U + w s_B; the paper, by y_U alone.
 - ``front`` takes w as an input: c_w = (1 - w) c' + w c, and hidden layers modulated by w (FiLM,
   Perez et al., AAAI 2018; its weights start at zero). It trains by a counterfactual offset:
-  BCE(s_w + (1 - w) o, y), o the part of the row's logit that exposure explains by a teacher.
+  BCE(s_w + (1 - w) o, y), o the part of a teacher's logit that exposure explains.
 - ``backdoor`` trains y_B alone, without a teacher. It ranks by (1 - w) mean_k f([c_k, z'])
   + w f([c, z']) with the proxies c_k of ``donors`` training rows: a mix with Pearl's backdoor
   adjustment.

@@ -183,11 +183,12 @@ class InteractionRanker(Ranker):
         else:
             layers = [layer for layer in self.cross if isinstance(layer, nn.Linear)]
         weight = torch.cat([self.first.weight, *(layer.weight for layer in layers), last])
-        of_user, of_z, of_c = weight.split(d, dim=1)  # (H + L + 1, d) each
-        fixed = user @ of_user.transpose(0, 1)
+        user_weight, z_weight, c_weight = weight.split(d, dim=1)  # (H + L + 1, d) each
+        fixed = user @ user_weight.transpose(0, 1)
         if donor is not None:
-            fixed = fixed + donor @ of_c.transpose(0, 1)
-        weight = torch.cat([of_z, proxy_weight * of_c, refined_weight * of_c], 1)  # (H + L + 1, 3d)
+            fixed = fixed + donor @ c_weight.transpose(0, 1)
+        state_weights = [z_weight, proxy_weight * c_weight, refined_weight * c_weight]
+        weight = torch.cat(state_weights, 1)  # (H + L + 1, 3d)
         first, product_weight = weight[:hidden], weight[hidden:]
         bias, product_bias = fixed[:, :hidden] + self.first.bias, fixed[:, hidden:]
         second, second_bias = self.second.weight, self.second.bias

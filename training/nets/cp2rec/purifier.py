@@ -21,8 +21,8 @@ class Purifier(nn.Module):
         """Return z' (N, d) of z (N, d) and c (N, d)."""
         if self.kind != "proj":
             return z
-        share = (z * c).sum(1, keepdim=True) / c.square().sum(1, keepdim=True).clamp(min=1e-8)
-        return z - share * c
+        coefficient = (z * c).sum(1, keepdim=True) / c.square().sum(1, keepdim=True).clamp(min=1e-8)
+        return z - coefficient * c
 
     def loss(self, z: Tensor, c: Tensor) -> Tensor:
         """Return L_O, a scalar; for SOLVE also the loss that fits its estimate q(c | z)."""

@@ -57,7 +57,7 @@ class RivalOptions(NetOptions):
 
 
 class MacrRanker(DecomposedRanker):
-    """(m - (1 - w) c) sigmoid(a_i) sigmoid(a_u); ``pairwise`` alone computes it: no export."""
+    """(m - (1 - w) c) sigmoid(a_i) sigmoid(a_u). Only ``pairwise`` computes it: never exported."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
@@ -77,7 +77,7 @@ class MacrRanker(DecomposedRanker):
 
 
 class Cp2recRival(Cp2recDecomposed):
-    """A rival's net and loss; ``single`` uses ``batch.offset``, ips to rel ``batch.propensity``."""
+    """A rival's net and loss; ``single`` uses ``batch.offset``, L_U ``batch.propensity``."""
 
     scalable = False
     log_clicks: Tensor

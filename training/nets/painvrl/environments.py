@@ -27,11 +27,11 @@ EnvironmentKind = Literal["inferred", "popularity", "time", "random"]
 
 _DIM = 16
 _STEPS = 30
-_BATCH = 1024  # of each environment
+_BATCH = 1024  # clicks of each environment
 _NEGATIVES = 256
 _LR = 0.05
-_SHRINKAGE = 500.0  # of user factors: without it a net memorises its own clicks
-_INVARIANT_PENALTY = 0.1  # for weight on invariant features
+_SHRINKAGE = 500.0  # pulls user factors to 0: without it a net memorises its own clicks
+_INVARIANT_PENALTY = 0.1  # penalises weights of invariant features
 _SETTLED = 0.01  # share of clicks that may still move
 _SMALLEST = 0.01  # share of clicks below which an environment takes random ones
 
@@ -50,7 +50,7 @@ class Clicks:
         return cls(tables.user[clicked].long(), tables.item[clicked].long())
 
 
-def given_environments(
+def fixed_environments(
     kind: Literal["popularity", "time", "random"],
     clicks: Clicks,
     environments: int,
@@ -120,12 +120,12 @@ def _scores(
     weight = torch.randn(environments, D, _DIM, generator=generator) * D**-0.5
     parameters = [shared, user_factor, weight]
     optimizer = torch.optim.Adam([p.requires_grad_() for p in parameters], lr=_LR)
-    rows_of = [(label == e).nonzero().flatten() for e in range(environments)]
+    environment_rows = [(label == e).nonzero().flatten() for e in range(environments)]
     for _ in range(_STEPS):
         negative = torch.randint(len(content), (_NEGATIVES,), generator=generator)
         shrinkage = _SHRINKAGE * user_factor.square().sum() / len(label)
         loss = shrinkage + _INVARIANT_PENALTY * (weight * gates[:, None]).square().sum()
-        for e, rows in enumerate(rows_of):
+        for e, rows in enumerate(environment_rows):
             if not len(rows):
                 continue
             batch = rows[torch.randint(len(rows), (_BATCH,), generator=generator)]

@@ -27,7 +27,7 @@ PenaltyKind = Literal["variance", "irm"]
 GateKind = Literal["half", "soft"]
 
 _DIM = 32
-_BATCH = 512  # of each environment
+_BATCH = 512  # clicks of each environment
 _NEGATIVES = 256
 _LR = 0.01
 _NOISE = 0.25  # standard deviation of a gate's noise in training
@@ -36,7 +36,7 @@ _WARM_UP = 20  # steps that train the net but not the gates
 
 @dataclass(frozen=True)
 class MaskOptions:
-    """How gates are learned; ``regulariser`` is the weight of InvRL's cost of open gates."""
+    """The training of gates; ``regulariser`` weighs InvRL's cost of open gates."""
 
     steps: int
     penalty: PenaltyKind
@@ -61,19 +61,21 @@ def learn_gates(
     mu = mu.clone().requires_grad_()
     optimizer = torch.optim.Adam([mu], lr=_LR)
     erm_scale, penalty_scale = GradientScale(), GradientScale()
-    rows_of = [(label == e).nonzero().flatten() for e in range(environments) if (label == e).any()]
+    environment_rows = [
+        (label == e).nonzero().flatten() for e in range(environments) if (label == e).any()
+    ]
     for step in range(_WARM_UP + options.steps):
         gates = open_gates(mu + _NOISE * torch.randn(len(mu), generator=generator))
-        losses = net.losses(gates, rows_of)  # (E,)
+        losses = net.losses(gates, environment_rows)  # (E,)
         if step >= _WARM_UP:
             cost = losses.mean() + options.regulariser * gate_cost(mu)
             penalty = net.penalty(losses, gates, options.penalty)
             g_erm = erm_scale(torch.autograd.grad(cost, mu, retain_graph=True)[0])
             g_penalty = penalty_scale(torch.autograd.grad(penalty, mu, retain_graph=True)[0])
-            share = min_norm_weight(g_erm, g_penalty)
-            mu.grad = share * g_erm + (1.0 - share) * g_penalty
+            weight = min_norm_weight(g_erm, g_penalty)
+            mu.grad = weight * g_erm + (1.0 - weight) * g_penalty
             optimizer.step()
-            yield mu.detach().clone(), float(share)
+            yield mu.detach().clone(), float(weight)
         net.learn(losses.mean())
 
 
@@ -90,13 +92,13 @@ class MaskedNet:
         parameters = [self._user_factor.requires_grad_(), self._weight.requires_grad_()]
         self._optimizer = torch.optim.Adam(parameters, lr=_LR)
 
-    def losses(self, gates: Tensor, rows_of: list[Tensor]) -> Tensor:
-        """Return each environment's loss (E,) on a batch of its rows; rows_of holds E tensors."""
+    def losses(self, gates: Tensor, environment_rows: list[Tensor]) -> Tensor:
+        """Return each environment's loss (E,) on a batch of its rows; one tensor of rows each."""
         generator = self._generator
         negative = torch.randint(len(self._content), (_NEGATIVES,), generator=generator)
         others = self._encoded(negative, gates)
         losses = []
-        for rows in rows_of:
+        for rows in environment_rows:
             batch = rows[torch.randint(len(rows), (_BATCH,), generator=generator)]
             clicked = self._encoded(self._clicks.item[batch], gates)
             user = self._user_factor[self._clicks.user[batch]]
@@ -140,7 +142,7 @@ def gate_cost(mu: Tensor) -> Tensor:
     return probability.mean()
 
 
-def served_gates(mu: Tensor, kind: GateKind) -> Tensor:
+def final_gates(mu: Tensor, kind: GateKind) -> Tensor:
     """Return the final gates (D,), which split content into its invariant and variant part.
 
     soft: the gates as trained. half: 1 for the greater half, 0 for the others; all soft gates

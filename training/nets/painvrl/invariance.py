@@ -13,7 +13,7 @@ from training.nets.base import ProgressStore
 from training.nets.painvrl.environments import (
     Clicks,
     EnvironmentKind,
-    given_environments,
+    fixed_environments,
     reassign,
     settled,
 )
@@ -96,5 +96,5 @@ def _start(
 ) -> Invariance:
     generator = torch.Generator().manual_seed(seed * 1_000_003)
     rule = "random" if kind == "inferred" else kind
-    label = given_environments(rule, clicks, environments, generator)
+    label = fixed_environments(rule, clicks, environments, generator)
     return Invariance(mu=torch.zeros(content.shape[1]), label=label)

@@ -18,7 +18,7 @@ from training.nets.painvrl.gates import GateKind, PenaltyKind
 
 @dataclass(frozen=True)
 class PainvrlOptions(NetOptions):
-    """Sizes, modules and loss weights; see the training configurations for their meaning."""
+    """Sizes, modules and loss weights, explained in ``configs/painvrl.toml``."""
 
     architecture: Literal["painvrl"] = "painvrl"
     base: Literal["lightgcn", "ultragcn"] = "lightgcn"
@@ -124,8 +124,8 @@ class UserEncoder(nn.Module):
 class PainvrlRanker(Ranker):
     """One dot product of a state with [U_id, U_c, v U_c, v], v the weight of the variant part.
 
-    v = ``kept`` + (1 - ``kept``) w. At w = 0 it is ``kept``, not 0: below ``kept``, accuracy on
-    logged traffic falls fast.
+    v = ``kept`` + (1 - ``kept``) w. At w = 0 it is ``kept`` instead of 0, because logged accuracy
+    falls fast below ``kept``.
     """
 
     def __init__(self, dim: int, kept: float) -> None:

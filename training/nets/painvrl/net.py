@@ -32,7 +32,7 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from training.nets.base import FrontNet, LearnedMask, ProgressStore, Slates, TrainingTables
 from training.nets.painvrl.environments import Clicks
-from training.nets.painvrl.gates import MaskOptions, served_gates
+from training.nets.painvrl.gates import MaskOptions, final_gates
 from training.nets.painvrl.invariance import Invariance, find_invariance
 from training.nets.painvrl.modules import ItemEncoder, PainvrlOptions, PainvrlRanker, UserEncoder
 from training.nets.painvrl.propagation import Propagation
@@ -87,7 +87,7 @@ class Painvrl(FrontNet):
             seed,
             progress,
         )
-        self.item_encoder.gates.copy_(served_gates(self.invariance.mu, options.gates))
+        self.item_encoder.gates.copy_(final_gates(self.invariance.mu, options.gates))
 
     def loss(self, batch: Slates) -> Tensor:
         """Return the base's mean loss of the batch's clicks, each slate at w = 0 or at w = 1.
@@ -123,7 +123,7 @@ class Painvrl(FrontNet):
         return LearnedMask(self.item_encoder.gates, weights, moved)
 
     def without_exposure(self, state: Tensor) -> Tensor:
-        """Return states (N, S) without variant content and popularity: all that carries t."""
+        """Return states (N, S) without variant content and popularity, the parts that v weighs."""
         user_dim = self.user_encoder.user_dim
         return torch.cat([state[:, :user_dim], torch.zeros_like(state[:, user_dim:])], 1)
 
@@ -132,7 +132,7 @@ class Painvrl(FrontNet):
         return torch.cat([state[:, :-1], torch.zeros_like(state[:, -1:])], 1)
 
     def common_features(self, state: Tensor) -> Tensor:
-        """Return the part (N, U) of states (N, S) that the tradeoff does not weigh."""
+        """Return the features (N, U) of states (N, S) that the tradeoff does not weigh."""
         return state[:, : self.user_encoder.user_dim]
 
     def learned_items(self) -> Tensor:
@@ -162,8 +162,9 @@ class Painvrl(FrontNet):
 
     def _histories(self, state: Tensor, batch: Slates, in_history: Tensor, slates: int) -> Tensor:
         """Return user vectors (B, U) from the rows of each slate that are ``in_history`` (R,)."""
-        whole = self.user_encoder.whole(state[batch.item[in_history]])
-        total = torch.zeros(slates, whole.shape[1]).index_add(0, batch.slate[in_history], whole)
+        features = self.user_encoder.whole(state[batch.item[in_history]])
+        total = torch.zeros(slates, features.shape[1])
+        total = total.index_add(0, batch.slate[in_history], features)
         count = torch.bincount(batch.slate[in_history], minlength=slates)[:, None].float()
         return self.user_encoder.encode(total, count)
 
@@ -189,10 +190,10 @@ class Painvrl(FrontNet):
         clicked_logit = (direction[slate] * state[item]).sum(1)
         others = direction @ state[sample].transpose(0, 1)  # (B, N)
         degree = self._user_count[batch.user].clamp(min=1.0)  # (B,)
-        of_user = (degree + 1.0).sqrt() / degree
-        of_item = (self._item_count + 1.0).rsqrt()
-        positive = of_user[slate] * of_item[item] * F.softplus(-clicked_logit)
-        negative = of_user * (F.softplus(others) * of_item[sample]).mean(1)  # (B,)
+        user_weight = (degree + 1.0).sqrt() / degree
+        item_weight = (self._item_count + 1.0).rsqrt()
+        positive = user_weight[slate] * item_weight[item] * F.softplus(-clicked_logit)
+        negative = user_weight * (F.softplus(others) * item_weight[sample]).mean(1)  # (B,)
         factors = torch.cat([self.item_factor(item), self.user_factor(batch.user[slate])], 1)
         loss: Tensor = positive + options.negative_weight * negative[slate]
         return loss + options.l2 * factors.square().sum(1)

@@ -75,7 +75,7 @@ def weights(net: torch.nn.Module) -> Weights:
 
 
 def equal(one: Weights, other: Weights) -> bool:
-    """Say whether all weights are equal to the bit."""
+    """Return whether all weights are equal to the bit."""
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 

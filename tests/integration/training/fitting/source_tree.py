@@ -35,7 +35,7 @@ class SourceTree:
 
     @contextmanager
     def new_process(self) -> Iterator[None]:
-        """Let ``source_digest`` find the copy and compute anew, as a new process would."""
+        """Make ``source_digest`` read the copy and compute again, as a new process would."""
         find_spec = importlib.util.find_spec
 
         def find_copy(name: str, package: str | None = None) -> ModuleSpec | None:

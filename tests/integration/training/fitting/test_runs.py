@@ -22,7 +22,7 @@ class Value(BaseModel):
 
 
 class Computed:
-    """Counts its calls; each returns a third more than the one before."""
+    """Counts its calls; the result of each is a third greater than the last."""
 
     def __init__(self) -> None:
         self.calls = 0

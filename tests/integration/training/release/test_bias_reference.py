@@ -9,13 +9,13 @@ from training.release.bias_reference import bias_reference
 
 
 def test_an_artifact_stores_the_reference_of_its_net(world: World) -> None:
-    reference = bias_reference(world.trained)
+    reference = bias_reference(world.fitted)
 
     stored = world.artifact.bias_reference()
     assert isinstance(stored, BiasReference)
     np.testing.assert_allclose(stored.score_deciles, reference.score_deciles, rtol=1e-5)
     assert stored.item_ids == world.dataset.item_ids
-    clicks = training_clicks(world.dataset, world.trained.split)
+    clicks = training_clicks(world.dataset, world.fitted.split)
     most, least = int(np.argmax(clicks)), int(np.argmin(clicks))
     assert reference.click_percentile[most] > 99
     assert reference.click_percentile[least] == reference.click_percentile.min()

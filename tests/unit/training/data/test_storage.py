@@ -11,7 +11,7 @@ from training.fitting.batches import training_tables, warm_items
 from training.nets.cp2rec.histories import Histories
 
 
-def test_what_nets_count_over_rows_does_not_depend_on_chunks(
+def test_counts_over_rows_do_not_depend_on_chunks(
     make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = make_dataset()

@@ -17,7 +17,7 @@ def test_uniformly_exposed_rows_are_the_unbiased_axis(dataset: Dataset) -> None:
     assert kind == "uniform exposure"
 
 
-def test_the_dataset_says_what_its_unbiased_rows_are(dataset: Dataset) -> None:
+def test_the_dataset_names_the_kind_of_its_unbiased_rows(dataset: Dataset) -> None:
     description = dataset.description.model_copy(update={"unbiased_kind": "all pairs rated"})
 
     _, kind = unbiased_rows(replace(dataset, description=description), split_in_order(dataset))

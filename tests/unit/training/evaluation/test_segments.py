@@ -88,7 +88,7 @@ def test_the_click_rate_of_an_item_is_drawn_to_the_mean(make_dataset: MakeDatase
     assert rate == pytest.approx([expected[one] for one in item])
 
 
-def test_proxies_alone_rank_as_the_training_rows_say(make_dataset: MakeDataset) -> None:
+def test_proxies_alone_rank_as_in_the_training_rows(make_dataset: MakeDataset) -> None:
     rng = np.random.default_rng(0)
     proxies = np.c_[rng.normal(size=2000), np.full(2000, np.nan), np.ones(2000)]
     label = (rng.random(2000) < np.where(np.abs(proxies[:, 0]) < 0.5, 0.9, 0.1)).astype("f4")

@@ -14,7 +14,7 @@ from training.fitting.runs import RunKey, RunStore
 
 
 class Untouched(RunStore):
-    """A run store that nothing may ask for: neither a training nor a result."""
+    """A run store that fails on every use: no training and no result may be requested."""
 
     def path(self, key: RunKey, result: str, module: str, suffix: str) -> Path:
         raise AssertionError(f"{result} of {key.name} in {module}: {suffix}")

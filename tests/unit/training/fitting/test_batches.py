@@ -98,7 +98,7 @@ def test_rows_of_one_time_keep_their_order(make_dataset: MakeDataset) -> None:
     assert batch.position.tolist() == list(range(8))
 
 
-def test_tables_of_a_dataset_without_positions_say_zero(make_dataset: MakeDataset) -> None:
+def test_tables_of_a_dataset_without_positions_hold_zero(make_dataset: MakeDataset) -> None:
     tables = training_tables(make_dataset(position=None), ROWS)
 
     assert tables.position.tolist() == [0] * 90

@@ -38,7 +38,7 @@ def teacher(net: Cp2recDecomposed, dataset: Dataset, rows: Rows) -> FittedNet:
     return FittedNet(net, dataset, Split(rows, rows[:0], rows[:0], rows[:0]), warm)
 
 
-def test_the_offset_is_what_a_row_s_proxies_add_over_random_ones(dataset: Dataset) -> None:
+def test_the_offset_is_the_gain_of_a_row_s_proxies_over_random_ones(dataset: Dataset) -> None:
     rows = np.flatnonzero(~dataset.impressions.uniform)
     torch.manual_seed(0)
     net = Cp2recDecomposed(training_tables(dataset, rows), Cp2recOptions(dim=4, proxy_bins=4))

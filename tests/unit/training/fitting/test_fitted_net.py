@@ -66,7 +66,7 @@ def test_scores_do_not_depend_on_the_chunks(
     np.testing.assert_allclose(fitted.score_rows(rows, tradeoffs), whole, rtol=0, atol=1e-6)
 
 
-def test_a_cold_item_scores_without_what_was_learned(dataset: Dataset) -> None:
+def test_a_cold_item_scores_without_learned_features(dataset: Dataset) -> None:
     fitted = fitted_net(dataset)
     rows = np.flatnonzero(dataset.impressions.item == COLD)
     before = fitted.score_rows(rows, np.array([0.5]))
@@ -152,7 +152,7 @@ def test_scores_of_the_whole_catalogue_are_those_of_its_ranking(fitted: FittedNe
 # Users
 
 
-def test_users_are_encoded_by_what_they_clicked_before(dataset: Dataset) -> None:
+def test_users_are_encoded_by_their_earlier_clicks(dataset: Dataset) -> None:
     fitted, rows = fitted_net(dataset), np.arange(10, 120)
     net, impressions = fitted.net, dataset.impressions
 

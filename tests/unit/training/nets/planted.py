@@ -10,8 +10,8 @@ from training.nets.painvrl.environments import Clicks
 def two_environments(users: int, items: int) -> tuple[torch.Tensor, Clicks, torch.Tensor]:
     """Return content (I, 8), clicks by user, and the environment of each.
 
-    Taste looks at the first four features. Exposure pushes what scores high on the last four in
-    one environment, and what scores low on them in the other.
+    Tastes depend on the first four features. Exposure prefers items that score high on the last
+    four in one environment, and low in the other.
     """
     g = torch.Generator().manual_seed(1)
     content = torch.randn(items, 8, generator=g)
@@ -20,8 +20,8 @@ def two_environments(users: int, items: int) -> tuple[torch.Tensor, Clicks, torc
     rows = []
     for user in range(users):
         for environment, sign in enumerate((1.0, -1.0)):
-            chance = (taste[user] + sign * push).softmax(0)
-            picked = torch.multinomial(chance, 12, generator=g)
-            rows += [(user, int(item), environment) for item in picked]
+            probability = (taste[user] + sign * push).softmax(0)
+            clicked = torch.multinomial(probability, 12, generator=g)
+            rows += [(user, int(item), environment) for item in clicked]
     user, item, label = torch.tensor(rows).T
     return content, Clicks(user, item), label

@@ -75,7 +75,7 @@ def test_a_column_with_ties_keeps_equal_values_together() -> None:
     assert bins_of(proxy, torch.tensor([[0.0], [1.0], [2.0]])) == [[0], [1], [1]]
 
 
-def test_a_constant_column_tells_known_from_unknown_only() -> None:
+def test_a_constant_column_separates_known_from_unknown_only() -> None:
     proxy = make(torch.full((10, 1), 3.0), 4)
 
     assert bins_of(proxy, torch.tensor([[3.0], [9.0], [-9.0], [torch.nan]])) == [[0], [0], [0], [4]]
@@ -179,7 +179,7 @@ def test_an_absent_modality_is_zero_and_a_layer_sees_the_missing_vector(
     torch.testing.assert_close(seen[0, 3:], bare[0, 3:])
 
 
-def test_content_is_centred_on_what_is_shown() -> None:
+def test_content_is_centred_on_impressions() -> None:
     """Item 1 is shown three times as often as item 0, item 2 never."""
     embedding = torch.tensor([[0.0], [4.0], [100.0]])
     content = Content((1,), embedding, torch.ones(3, 1), torch.tensor([1.0, 3.0, 0.0]))

@@ -1,4 +1,4 @@
-"""A simulated feed as tables, and what tests measure on it."""
+"""A simulated feed as tables, and measures of it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from tests.integration.training.data.simulate.feed import DAYS, SLATE, Feed, arr
 from training.data.simulate import report
 
 
-def test_the_plot_shows_what_the_log_holds(toy: Feed) -> None:
+def test_the_plot_shows_the_log(toy: Feed) -> None:
     age_days = toy.items["age_days"].to_numpy()
     figure = report.draw_simulation(toy.logged.lazy(), toy.uniform.lazy(), age_days)
     tail, position, age, popularity = (
@@ -60,7 +60,7 @@ def test_the_plot_shows_what_the_log_holds(toy: Feed) -> None:
         assert middle["would like it (truth)"] == pytest.approx(truth)
 
 
-def test_the_oracle_is_measured_on_the_rows_that_its_name_says(toy: Feed) -> None:
+def test_the_oracle_is_measured_on_the_rows_of_its_name(toy: Feed) -> None:
     last = toy.logged.filter(pl.col("day") >= 18)
     assert report.oracle_aucs(toy.logged.lazy(), toy.uniform.lazy()) == pytest.approx(
         {

@@ -1,4 +1,4 @@
-"""Options of a simulation: defaults, rows, and what is out of range."""
+"""Options of a simulation: defaults, rows, and values out of range."""
 
 from __future__ import annotations
 

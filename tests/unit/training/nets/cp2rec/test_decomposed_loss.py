@@ -107,10 +107,10 @@ def test_exposure_term_by_hand(make_dataset: MakeDataset) -> None:
     rows = list(parts(net, data, batch))
 
     total = 0.0
-    for _, user, mine, _ in rows:
+    for _, user, exposed, _ in rows:
         scores = [gamma * float(user[:D] @ state[:D]) for _, _, state, _ in rows]
-        own = gamma * float(user[:D] @ mine[:D])
-        total += math.log(sum(math.exp(score) for score in scores)) - own
+        score_of_exposed = gamma * float(user[:D] @ exposed[:D])
+        total += math.log(sum(math.exp(score) for score in scores)) - score_of_exposed
 
     added = loss(data, batch, exposure_weight=0.5) - loss(data, batch)
     assert added == pytest.approx(0.5 * total / 5, abs=1e-5)

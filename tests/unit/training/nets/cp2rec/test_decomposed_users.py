@@ -50,9 +50,9 @@ def test_new_users_are_encoded_from_their_other_clicks(dataset: Dataset) -> None
 
     state = states(net, dataset)
     for slate, user in enumerate(batch.user.tolist()):
-        own = batch.position[(batch.slate == slate) & batch.valid].tolist()
+        slate_rows = batch.position[(batch.slate == slate) & batch.valid].tolist()
         clicked = rows[(impressions.user[rows] == user) & (impressions.label[rows] == 1)]
-        others = clicked[~np.isin(clicked, own)]
+        others = clicked[~np.isin(clicked, slate_rows)]
         encoded = net.user_encoder(state[impressions.item[others]])[0].detach()
         assert torch.allclose(vectors[slate], encoded, rtol=0, atol=1e-5) == bool(new[slate])
 
@@ -79,8 +79,8 @@ def test_a_slate_is_left_out_of_the_history_that_predicts_it(dataset: Dataset) -
 
     formula = Formula(net, dataset)
     for slate, user in enumerate(batch.user.tolist()):
-        own = batch.position[(batch.slate == slate) & batch.valid].tolist()
-        expected = formula.user(user, tuple(own))
+        slate_rows = batch.position[(batch.slate == slate) & batch.valid].tolist()
+        expected = formula.user(user, tuple(slate_rows))
         np.testing.assert_allclose(vectors[slate].detach(), expected, rtol=0, atol=1e-5)
     whole = net.user_vectors()[batch.user]
     assert (vectors - whole).abs().amax(1).min() > 1e-3

@@ -131,12 +131,12 @@ def test_backdoor_averages_over_the_proxies_of_donors(dataset: Dataset) -> None:
             logit: Tensor = net.ranker(user, state, torch.tensor([w]))
             return logit
 
-        borrowed = [at(1.0, donor.expand(len(proxies), -1)) for donor in donors]
-        average = torch.stack(borrowed).mean(0)
+        by_donor = [at(1.0, donor.expand(len(proxies), -1)) for donor in donors]
+        average = torch.stack(by_donor).mean(0)
         torch.testing.assert_close(at(0.0, proxies), average)
-        own = at(1.0, proxies)
-        torch.testing.assert_close(at(0.25, proxies), 0.75 * average + 0.25 * own)
-    assert (own - average).abs().max() > 0.01
+        logged = at(1.0, proxies)
+        torch.testing.assert_close(at(0.25, proxies), 0.75 * average + 0.25 * logged)
+    assert (logged - average).abs().max() > 0.01
 
 
 def test_without_refined_proxies_the_debiased_head_does_not_see_them(dataset: Dataset) -> None:

@@ -136,7 +136,9 @@ def test_pda_raises_popularity_to_its_exponent(dataset: Dataset) -> None:
     torch.testing.assert_close(half, served[0.5], rtol=0, atol=1e-5)
 
 
-def test_macr_gates_the_match_and_subtracts_what_item_and_user_do_alone(dataset: Dataset) -> None:
+def test_macr_gates_the_match_and_subtracts_the_effects_of_item_and_user_alone(
+    dataset: Dataset,
+) -> None:
     net, batch = make(dataset, RivalOptions(objective="macr", tower=LIKELIHOOD_ALONE))
     user, state = user_and_state(net, dataset, batch)
     ranker = net.ranker

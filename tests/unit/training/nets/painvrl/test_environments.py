@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.unit.training.nets.planted import two_environments
-from training.nets.painvrl.environments import Clicks, given_environments, reassign, settled
+from training.nets.painvrl.environments import Clicks, fixed_environments, reassign, settled
 
 
 def draw(seed: int = 0) -> torch.Generator:
@@ -14,7 +14,7 @@ def draw(seed: int = 0) -> torch.Generator:
 def test_the_loop_recovers_planted_environments() -> None:
     content, clicks, truth = two_environments(100, 200)
     gates = torch.tensor([1.0] * 4 + [0.0] * 4)  # taste is held invariant
-    label = given_environments("random", clicks, 2, draw())
+    label = fixed_environments("random", clicks, 2, draw())
     start = float((label == truth).float().mean())
 
     for step in range(12):
@@ -31,7 +31,7 @@ def test_environments_by_popularity_are_equal_parts_from_rare_to_common() -> Non
     item = torch.tensor([0] * 4 + [1] * 3 + [2, 3])
     clicks = Clicks(torch.arange(9), item)
 
-    label = given_environments("popularity", clicks, 3, draw())
+    label = fixed_environments("popularity", clicks, 3, draw())
 
     assert torch.bincount(label).tolist() == [3, 3, 3]
     assert label[7:].tolist() == [0, 0]
@@ -41,13 +41,13 @@ def test_environments_by_popularity_are_equal_parts_from_rare_to_common() -> Non
 def test_environments_by_time_slice_each_user_s_own_clicks() -> None:
     clicks = Clicks(torch.tensor([0, 0, 0, 0, 2, 2]), torch.arange(6))
 
-    assert given_environments("time", clicks, 2, draw()).tolist() == [0, 0, 1, 1, 0, 1]
+    assert fixed_environments("time", clicks, 2, draw()).tolist() == [0, 0, 1, 1, 0, 1]
 
 
 def test_random_environments_are_as_large_as_each_other() -> None:
     clicks = Clicks(torch.zeros(9000, dtype=torch.int64), torch.zeros(9000, dtype=torch.int64))
 
-    share = torch.bincount(given_environments("random", clicks, 3, draw())) / 9000
+    share = torch.bincount(fixed_environments("random", clicks, 3, draw())) / 9000
 
     torch.testing.assert_close(share, torch.full((3,), 1 / 3), atol=0.02, rtol=0)
 

@@ -7,10 +7,10 @@ from tests.unit.training.nets.planted import two_environments
 from training.nets.painvrl.gates import (
     MaskedNet,
     MaskOptions,
+    final_gates,
     gate_cost,
     learn_gates,
     open_gates,
-    served_gates,
     variance_penalty,
 )
 
@@ -42,7 +42,7 @@ def test_the_variance_penalty_is_its_formula_by_hand() -> None:
     assert float(variance_penalty(gradients, torch.tensor([1.0, 0.5]))) == pytest.approx(1 + 4)
 
 
-def test_irm_is_what_scaling_the_scores_would_change() -> None:
+def test_irm_is_the_derivative_by_the_scale_of_the_scores() -> None:
     content, clicks, label = two_environments(60, 120)
     gates = torch.ones(8)
     of_label = [(label == e).nonzero().flatten() for e in range(2)]
@@ -58,7 +58,7 @@ def test_irm_is_what_scaling_the_scores_would_change() -> None:
     assert penalty == pytest.approx(float(slope.square().sum()), rel=0.05)
 
 
-def test_learning_shuts_what_the_environments_disagree_about() -> None:
+def test_learning_shuts_features_on_which_environments_disagree() -> None:
     content, clicks, label = two_environments(60, 120)
     options = MaskOptions(steps=60, penalty="variance", regulariser=0.0)
 
@@ -81,7 +81,7 @@ def test_an_environment_without_clicks_does_not_count() -> None:
     assert [weight for _, weight in two] == [weight for _, weight in three]
 
 
-def test_gates_are_clamped_and_cost_what_may_be_open() -> None:
+def test_gates_are_clamped_and_cost_their_probability_to_be_open() -> None:
     mu = torch.tensor([-3.0, 0.0, 3.0])
 
     assert open_gates(mu).tolist() == [0.0, 0.5, 1.0]
@@ -89,8 +89,8 @@ def test_gates_are_clamped_and_cost_what_may_be_open() -> None:
     assert float(gate_cost(mu)) == pytest.approx((0.0 + 0.97725 + 1.0) / 3, abs=1e-4)
 
 
-def test_served_gates_are_the_upper_half_or_as_they_are() -> None:
+def test_final_gates_are_the_upper_half_or_unchanged() -> None:
     mu = torch.tensor([0.1, -0.2, 0.3, 0.0, 0.2])
 
-    assert served_gates(mu, "half").tolist() == [1.0, 0.0, 1.0, 0.0, 1.0]
-    torch.testing.assert_close(served_gates(mu, "soft"), mu + 0.5)
+    assert final_gates(mu, "half").tolist() == [1.0, 0.0, 1.0, 0.0, 1.0]
+    torch.testing.assert_close(final_gates(mu, "soft"), mu + 0.5)

@@ -19,7 +19,7 @@ from training.data.dataset import Dataset
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_the_softmax_sees_what_is_served(dataset: Dataset, base: str) -> None:
+def test_the_softmax_is_over_the_scores_of_the_ranker(dataset: Dataset, base: str) -> None:
     net = net_of(dataset, base=base, debiased_share=0.0)
     batch = batch_of(dataset)
     clicked = batch.valid & (batch.label > 0.5)
@@ -35,7 +35,7 @@ def test_the_softmax_sees_what_is_served(dataset: Dataset, base: str) -> None:
         assert loss > 0
 
 
-def test_at_zero_popularity_stands_in_for_what_t_adds(dataset: Dataset) -> None:
+def test_at_zero_popularity_replaces_the_term_of_the_tradeoff(dataset: Dataset) -> None:
     net = net_of(dataset, debiased_share=1.0)
     batch = batch_of(dataset)
     clicked = batch.valid & (batch.label > 0.5)

@@ -11,7 +11,7 @@ Files = Mapping[str, bytes]  # path in the folder -> content
 
 @dataclass(frozen=True)
 class Source:
-    """A tiny source folder, and what its converter promises.
+    """A tiny source folder, and the promises of its converter.
 
     files: the folder. optional: names of those that the converter does without. flips: for each
     impression with an outcome, the files that change when the outcome is the opposite. labels: the
