@@ -15,7 +15,8 @@ export PYTHONUNBUFFERED := 1
 HOTPATH = fastapi bentoml litserve mlserver ray
 
 # Of the commit: equal sources give equal images.
-STAMPS = SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) REVISION=$$(git rev-parse HEAD) \
+STAMPS = SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+	REVISION=$$(git describe --always --dirty --abbrev=40 --exclude="*") \
 	VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 help: ## List the targets
