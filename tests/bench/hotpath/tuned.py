@@ -94,7 +94,9 @@ class Tuned:
                 zip(best.tolist(), scores.tolist(), strict=True), start=1
             )
         ]
-        return orjson.dumps({"model": self._label, "tradeoff": request.tradeoff, "items": items})
+        answer = {"model": self._label, "tradeoff": request.tradeoff, "items": items}
+        body: bytes = orjson.dumps(answer)
+        return body
 
 
 _STATUS = {0.0: "ok", 1.0: "cold"}
