@@ -95,8 +95,8 @@ class Tuned:
             )
         ]
         answer = {"model": self._label, "tradeoff": request.tradeoff, "items": items}
-        body: bytes = orjson.dumps(answer)
-        return body
+        encoded: bytes = orjson.dumps(answer)
+        return encoded
 
 
 _STATUS = {0.0: "ok", 1.0: "cold"}
