@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVICE_VENV := .venv-service
 WORKERS ?= auto
-# The groups are set by tests/conftest.py; in order, so that the long tests begin first.
+# Tests keep the groups of tests/conftest.py and start in order: the long ones begin first.
 PARALLEL = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 export PYTHONUNBUFFERED := 1
 

@@ -41,7 +41,7 @@ class Clock:
         for stage, lap_ms in self._laps_ms.items():
             telemetry.stage[stage].observe(lap_ms / 1000)
         total_ms = (self._last - self._start) * 1000
-        return {**self._laps_ms, "total": total_ms}  # type: ignore[typeddict-item]
+        return {**self._laps_ms, "total": total_ms}  # type: ignore[typeddict-item]  # stages are its keys
 
 
 class Ranking(Struct, frozen=True):  # made for each request: a dataclass costs 1 us more

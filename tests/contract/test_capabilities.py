@@ -16,7 +16,11 @@ from training.data.dataset import Dataset
 from training.errors import ConfigError
 from training.fitting.runs import RunStore
 from training.fitting.train_net import train_net
+from training.nets.cp2rec.rivals import RivalOptions
 from training.nets.registry import ARCHITECTURES, architecture, build_net, configurable
+
+
+WITH_TOWER = [name for name in configurable() if ARCHITECTURES[name].tower(small(name))]
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +58,20 @@ def test_an_artifact_can_hold_the_options(name: str) -> None:
 
     assert Config.model_validate(config.model_dump(mode="json")) == config
     assert architecture(config.net) is ARCHITECTURES[name]
+
+
+@pytest.mark.parametrize("name", WITH_TOWER)
+def test_a_tower_carries_rivals(name: str, toy_dataset: Dataset) -> None:
+    options = small(name)
+    tower = ARCHITECTURES[name].tower(options)
+    assert tower is not None
+    rows = LoggedRows.of(toy_dataset)
+    torch.manual_seed(0)
+    rival = build_net(RivalOptions(objective="pda", tower=tower), rows.tables)
+    torch.manual_seed(0)
+    net = build_net(options, rows.tables)
+    assert rows.states(rival).shape == rows.states(net).shape
+    assert torch.equal(rival.learned_items(), net.learned_items())
 
 
 def test_unpurified_options_purify_nothing(variant: Variant) -> None:

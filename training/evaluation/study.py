@@ -53,11 +53,12 @@ def run(
     _check(dataset, config, options, names, clicks_alone=clicks_alone)
     if clicks_alone and not architecture(config.net).learns_from_clicks_alone:
         seeds = tuple(range(config.seed, config.seed + options.seeds))
-        curves = _baselines(dataset, config, names, options.seeds, runs)
+        curves = _rankers(dataset, config, names, options.seeds, runs)
         return RankingReport(dataset=dataset.description.name, seeds=seeds, baselines=curves)
     arguments = dataset, config, options.seeds, runs
     front = front_over_seeds(*arguments)
-    baselines = _baselines(dataset, config, names, options.seeds, runs)
+    measure_baselines = _rankers if clicks_alone else _rerankers
+    baselines = measure_baselines(dataset, config, names, options.seeds, runs)
     purification = measure_probes(*arguments) if options.probes else ()
     segments = measure_segments(*arguments, options.cold_users) if options.cold else ()
     return Report(
@@ -110,11 +111,11 @@ def _check(
         hidden_users(dataset, options.cold_users)
 
 
-def _baselines(
+def _rerankers(
     dataset: Dataset, config: Config, names: tuple[str, ...], seeds: int, runs: RunStore
 ) -> dict[str, Curve]:
-    ablations = architecture(config.net).ablations
-    if names and not positives_only(dataset) and not has_tower(config):
+    """Return the curves of baselines on a log with skips."""
+    if names and not has_tower(config):
         log.info(
             "baselines use the tower of cp2rec: net.architecture = %s has none",
             config.net.architecture,
@@ -122,9 +123,18 @@ def _baselines(
     curves = {}
     for name in names:
         log.info("baseline %s", name)
-        if not positives_only(dataset):
-            measure = measure_baseline
-        else:
-            measure = measure_ablation if name in ablations else measure_ranking_baseline
+        curves[name] = measure_baseline(name, dataset, config, seeds, runs)
+    return curves
+
+
+def _rankers(
+    dataset: Dataset, config: Config, names: tuple[str, ...], seeds: int, runs: RunStore
+) -> dict[str, Curve]:
+    """Return the curves of baselines and ablations on clicks alone."""
+    curves = {}
+    for name in names:
+        log.info("baseline %s", name)
+        is_ablation = name in architecture(config.net).ablations
+        measure = measure_ablation if is_ablation else measure_ranking_baseline
         curves[name] = measure(name, dataset, config, seeds, runs)
     return curves

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from training.fitting.provenance import source_digest
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result", bound=BaseModel)
+Inputs = ParamSpec("Inputs")
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -59,13 +60,20 @@ class RunStore:
         return self.folder / f"{key.name}-{key.seed}-{digest}-{result}.{suffix}"
 
     def result(
-        self, key: RunKey, name: str, schema: type[Result], compute: Callable[[], Result]
+        self,
+        key: RunKey,
+        name: str,
+        schema: type[Result],
+        compute: Callable[Inputs, Result],
+        *inputs: Inputs.args,
+        **options: Inputs.kwargs,
     ) -> Result:
-        """Return the result ``name`` of a run, stored or else computed by ``compute``."""
+        """Return the result ``name`` of a run, stored or else ``compute`` of the inputs."""
         path = self.path(key, name, compute.__module__, "json")
         if not path.exists():
             log.info("%s of %s, seed %d", name, key.name, key.seed)
-            self._write(path, compute().model_dump_json(indent=2).encode())
+            computed = compute(*inputs, **options)
+            self._write(path, computed.model_dump_json(indent=2).encode())
         return schema.model_validate_json(path.read_bytes())
 
     def arrays(self, key: RunKey, name: str, compute: Callable[[], Arrays]) -> Arrays:
@@ -97,10 +105,5 @@ def over_seeds(
     results = []
     for seed in range(config.seed, config.seed + seeds):
         run = config.model_copy(update={"seed": seed})
-
-        def compute(run: Config = run) -> Result:
-            return measure(run)
-
-        compute.__module__ = measure.__module__  # whose sources the result depends on
-        results.append(runs.result(RunKey.of(dataset, run), name, schema, compute))
+        results.append(runs.result(RunKey.of(dataset, run), name, schema, measure, run))
     return results

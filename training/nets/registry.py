@@ -31,6 +31,7 @@ class Architecture:
     learns_from_clicks_alone: whether it can train on a log without skips.
     unpurified: returns its options without purification; None if they already have none.
     learns_mask: returns whether a net with these options learns an invariant mask.
+    tower: returns the options on which rivals are built; None for a net that has no tower.
     ablations: variants of its options, by name; ``evaluate`` compares them on clicks alone.
     configurable: whether a configuration may name it; only code creates the net of a rival.
     """
@@ -40,11 +41,17 @@ class Architecture:
     learns_from_clicks_alone: bool = False
     unpurified: Callable[[Any], NetOptions | None] = lambda _: None
     learns_mask: Callable[[Any], bool] = lambda _: False
+    tower: Callable[[Any], Cp2recOptions | None] = lambda _: None
     ablations: Mapping[str, Ablation] = field(default_factory=dict)
     configurable: bool = True
 
 
-DECOMPOSED = Architecture(Cp2recOptions, Cp2recDecomposed, unpurified=without_purification)
+DECOMPOSED = Architecture(
+    Cp2recOptions,
+    Cp2recDecomposed,
+    unpurified=without_purification,
+    tower=lambda options: options,
+)
 INTERACTION = Architecture(InteractionOptions, Cp2recInteraction, unpurified=without_purifier)
 
 ARCHITECTURES: dict[str, Architecture] = {

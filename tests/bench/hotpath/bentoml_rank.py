@@ -1,6 +1,6 @@
 """Variant ``bentoml``: the idiomatic handler as a BentoML service, one worker."""
 
-import bentoml  # type: ignore[import-not-found]
+import bentoml
 
 from tests.bench.hotpath.idiomatic import Idiomatic, RankRequest, RankResponse
 from tests.bench.hotpath.protocol import TOP_K, Task

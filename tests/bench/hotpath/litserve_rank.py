@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import litserve  # type: ignore[import-not-found]
+import litserve
 
 from tests.bench.hotpath.idiomatic import Idiomatic, RankRequest, RankResponse
 from tests.bench.hotpath.protocol import HOST, Task

@@ -4,9 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-from mlserver import MLModel  # type: ignore[import-not-found]
-from mlserver.cli import main  # type: ignore[import-not-found]
-from mlserver.handlers import custom_handler  # type: ignore[import-not-found]
+from mlserver import MLModel
+from mlserver.cli import main
+from mlserver.handlers import custom_handler
 
 from tests.bench.hotpath.idiomatic import Idiomatic, RankRequest, RankResponse
 from tests.bench.hotpath.protocol import HOST, Task

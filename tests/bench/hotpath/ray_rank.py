@@ -1,6 +1,6 @@
 """Variant ``ray``: the idiomatic handler as a Ray Serve deployment behind FastAPI, one replica."""
 
-import ray  # type: ignore[import-not-found]
+import ray
 from fastapi import FastAPI
 from ray import serve
 

@@ -6,13 +6,13 @@ import os
 from typing import Any
 
 import torch
-from recbole.config import Config  # type: ignore[import-not-found]
-from recbole.data import create_dataset, data_preparation  # type: ignore[import-not-found]
-from recbole.model.general_recommender.lightgcn import (  # type: ignore[import-not-found]
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.model.general_recommender.lightgcn import (
     LightGCN,
 )
-from recbole.trainer import Trainer  # type: ignore[import-not-found]
-from recbole.utils import init_seed  # type: ignore[import-not-found]
+from recbole.trainer import Trainer
+from recbole.utils import init_seed
 from scipy.sparse import dok_matrix
 
 from tests.bench.ranking_speed.protocol import Meter, Task, read_task

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from fuxictr.features import FeatureMap  # type: ignore[import-not-found]
-from fuxictr.preprocess import FeatureProcessor, build_dataset  # type: ignore[import-not-found]
-from fuxictr.pytorch.dataloaders import RankDataLoader  # type: ignore[import-not-found]
-from fuxictr.pytorch.layers import (  # type: ignore[import-not-found]
+from fuxictr.features import FeatureMap
+from fuxictr.preprocess import FeatureProcessor, build_dataset
+from fuxictr.pytorch.dataloaders import RankDataLoader
+from fuxictr.pytorch.layers import (
     CrossNet,
     FeatureEmbedding,
     MLP_Block,
 )
-from fuxictr.pytorch.models import BaseModel  # type: ignore[import-not-found]
-from fuxictr.pytorch.torch_utils import seed_everything  # type: ignore[import-not-found]
+from fuxictr.pytorch.models import BaseModel
+from fuxictr.pytorch.torch_utils import seed_everything
 from sklearn.metrics import roc_auc_score
 from torch import nn
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recbole.config import Config  # type: ignore[import-not-found]
-from recbole.data import create_dataset, data_preparation  # type: ignore[import-not-found]
-from recbole.model.context_aware_recommender.dcn import DCN  # type: ignore[import-not-found]
-from recbole.trainer import Trainer  # type: ignore[import-not-found]
-from recbole.utils import init_seed  # type: ignore[import-not-found]
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.model.context_aware_recommender.dcn import DCN
+from recbole.trainer import Trainer
+from recbole.utils import init_seed
 
 from tests.bench.training_speed.protocol import Meter, Task, read_task
 

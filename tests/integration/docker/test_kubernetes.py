@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from typing import Any
 
-import kubernetes_validate  # type: ignore[import-untyped]
+import kubernetes_validate
 import pytest
 import yaml
 from fastapi.routing import APIRoute

@@ -99,5 +99,5 @@ def test_a_config_is_frozen_and_survives_json() -> None:
     config = load_config("cp2rec", overrides=("net.dim=4",))
 
     with pytest.raises(ValidationError):
-        config.seed = 3  # type: ignore[misc]
+        config.seed = 3  # type: ignore[misc]  # the test: it is frozen
     assert Config.model_validate_json(config.model_dump_json()) == config

@@ -31,6 +31,7 @@ from training.metrics.estimates import mean_and_se
 from training.metrics.hypervolume import hypervolume
 from training.nets.cp2rec.decomposed import Cp2recOptions
 from training.nets.cp2rec.rivals import Cp2recRival, RivalOptions
+from training.nets.registry import architecture
 
 _BACKDOOR_DRAWS = 8
 _GRID = np.linspace(0.0, 1.0, 11)
@@ -66,7 +67,7 @@ def measure_baseline(
 ) -> Curve:
     """Return the curve of one baseline over ``seeds`` from ``config.seed`` on.
 
-    ``config`` provides split, epochs and, if its net is decomposed, the tower.
+    ``config`` provides split and epochs and, if its net has one, the tower.
     """
     baseline = BASELINES[name]
     if baseline.blind:
@@ -101,7 +102,7 @@ def measure_baseline(
 
 def has_tower(config: Config) -> bool:
     """Return whether baselines use the tower of ``config``; else they use ``cp2rec``'s."""
-    return isinstance(config.net, Cp2recOptions)
+    return architecture(config.net).tower(config.net) is not None
 
 
 def _result(name: str, dataset: Dataset, config: Config, runs: RunStore) -> _Run:
@@ -125,7 +126,8 @@ def _config(baseline: Baseline, changes: Mapping[str, Any], config: Config) -> C
         config = load_config("cp2rec").model_copy(update=update)
     if not changes:
         return config
-    rival = RivalOptions(tower=cast(Cp2recOptions, config.net), **changes)
+    tower = architecture(config.net).tower(config.net)
+    rival = RivalOptions(tower=cast(Cp2recOptions, tower), **changes)
     return RivalConfig(**{**dict(config), "net": rival, "exposure": published.exposure})
 
 

@@ -37,7 +37,7 @@ class Propagation:
 
 
 def _product(matrix: csr_array, transpose: csr_array, dense: Tensor) -> Tensor:
-    product: Tensor = _Product.apply(matrix, transpose, dense)  # type: ignore[no-untyped-call]
+    product: Tensor = _Product.apply(matrix, transpose, dense)  # type: ignore[no-untyped-call]  # torch types no apply
     return product
 
 

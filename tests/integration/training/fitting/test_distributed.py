@@ -36,7 +36,7 @@ def test_gradients_of_the_parallel_loss_are_those_of_the_loss(
     options = Cp2recOptions(dim=4, proxy_dropout=0, new_share=0, exposure_weight=exposure_weight)
     net = Cp2recDecomposed(run.batches().tables, options)
     plain = copy.deepcopy(net)
-    store = dist.HashStore()  # type: ignore[attr-defined]
+    store = dist.HashStore()  # type: ignore[attr-defined]  # not in the stubs
     dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         monkeypatch.setattr(distributed, "world_size", lambda: 2)  # of which this is one

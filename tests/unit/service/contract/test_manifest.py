@@ -174,9 +174,9 @@ def test_a_manifest_cannot_be_changed(document: Document) -> None:
     manifest = parse(document)
 
     with pytest.raises(ValidationError, match="frozen"):
-        manifest.default_tradeoff = 0.9  # type: ignore[misc]
+        manifest.default_tradeoff = 0.9  # type: ignore[misc]  # the test: it is frozen
     with pytest.raises(ValidationError, match="frozen"):
-        manifest.modalities[0].dim = 9  # type: ignore[misc]
+        manifest.modalities[0].dim = 9  # type: ignore[misc]  # the test: it is frozen
 
 
 def test_signatures_place_every_size_where_the_design_says(document: Document) -> None:

@@ -20,7 +20,7 @@ def split(dataset: Dataset, seed: int = 0) -> Split:
 
 
 def with_columns(dataset: Dataset, **columns: object) -> Dataset:
-    return replace(dataset, impressions=replace(dataset.impressions, **columns))  # type: ignore[arg-type]
+    return replace(dataset, impressions=replace(dataset.impressions, **columns))  # type: ignore[arg-type]  # columns of several types
 
 
 # Which rows

@@ -70,7 +70,7 @@ def test_the_gradient_goes_back_through_the_graph() -> None:
 
 def test_ultragcn_by_hand() -> None:
     options = {"negatives": 5, "negative_weight": 3.0, "item_weight": 2.0}
-    net = UltraGcn(csr_array(LIKED), dim=3, l2=0.5, **options)  # type: ignore[arg-type]
+    net = UltraGcn(csr_array(LIKED), dim=3, l2=0.5, **options)  # type: ignore[arg-type]  # options of several types
     torch.manual_seed(5)
     loss = net.loss(USER, ITEM).item()
     torch.manual_seed(5)

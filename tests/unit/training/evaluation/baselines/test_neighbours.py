@@ -25,7 +25,7 @@ LIKED = np.array(
 def task() -> RankingTask:
     none = csr_array(np.zeros_like(LIKED))
     positives = {"train": csr_array(LIKED), "validation": none, "test": none}
-    return RankingTask(*LIKED.shape, positives, LIKED.sum(axis=0))  # type: ignore[call-arg]
+    return RankingTask(*LIKED.shape, positives, LIKED.sum(axis=0))  # type: ignore[call-arg]  # a shape has two sizes
 
 
 def test_popularity_scores_all_alike(task: RankingTask) -> None:

@@ -42,7 +42,7 @@ def test_debiasing_losses_by_hand() -> None:
         "rel": ((2 * 0.0625 + (1 - 2) * 0.5625) + 0.25) / 2,
     }
     for kind, value in expected.items():
-        assert debiased_loss(logit, batch, kind) == pytest.approx(value, abs=1e-6), kind  # type: ignore[arg-type]
+        assert debiased_loss(logit, batch, kind) == pytest.approx(value, abs=1e-6), kind  # type: ignore[arg-type]  # a key of the table
 
 
 @pytest.mark.parametrize("kind", ["ips", "snips", "pos"])

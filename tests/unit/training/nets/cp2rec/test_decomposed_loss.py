@@ -24,7 +24,7 @@ MakeDataset = Callable[..., Dataset]
 
 
 def loss(dataset: Dataset, batch: Slates, **options: float) -> float:
-    net = make_net(dataset, replace(LIKELIHOOD_ALONE, **options))  # type: ignore[arg-type]
+    net = make_net(dataset, replace(LIKELIHOOD_ALONE, **options))  # type: ignore[arg-type]  # options of several types
     return net.loss(batch).item()
 
 

@@ -26,7 +26,7 @@ def archive(**replaced: NDArray[np.generic] | None) -> dict[str, bytes]:
     """Return the file with ``replaced`` arrays, without those that are None."""
     contents = {name: x for name, x in (arrays() | replaced).items() if x is not None}
     file = BytesIO()
-    np.savez(file, **contents)  # type: ignore[arg-type]
+    np.savez(file, **contents)  # type: ignore[arg-type]  # no array is named as its flag
     return {FILE: file.getvalue()}
 
 
