@@ -19,7 +19,6 @@ from training.fitting.train_net import train_net
 from training.nets.cp2rec.rivals import RivalOptions
 from training.nets.registry import ARCHITECTURES, architecture, build_net, configurable
 
-
 WITH_TOWER = [name for name in configurable() if ARCHITECTURES[name].tower(small(name))]
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import typer
 
-from service.contract.artifact import Artifact, open_artifact
+from service.contract.artifact import Artifact, ArtifactError, open_artifact
 from service.contract.repository import Repository
 from training.config import load_config
 from training.data.dataset import Dataset, open_dataset
@@ -84,11 +84,9 @@ def _artifact(build: Path) -> tuple[Artifact, Dataset]:
         log.info("[1/4] simulating a feed with a biased log")
         simulate(data, policy_weight=POLICY_WEIGHT)
     dataset = open_dataset(data)
-    for version in reversed(repository.versions(MODEL)):
-        artifact = open_artifact(repository.path(MODEL, version))
-        if artifact.manifest.dataset.fingerprint == dataset.fingerprint:
-            log.info("[2/4] reusing the model of an earlier run in %s", artifact.path)
-            return artifact, dataset
+    if (earlier := reusable(repository, MODEL, dataset)) is not None:
+        log.info("[2/4] reusing the model of an earlier run in %s", earlier.path)
+        return earlier, dataset
     log.info("[2/4] training %s", MODEL)
     artifact, _ = train(
         dataset,
@@ -98,6 +96,22 @@ def _artifact(build: Path) -> tuple[Artifact, Dataset]:
         RunStore(build / "training"),
     )
     return artifact, dataset
+
+
+def reusable(repository: Repository, name: str, dataset: Dataset) -> Artifact | None:
+    """Return the newest version of ``name`` that was trained on ``dataset``, None without one.
+
+    A version that this release cannot read, such as one of an earlier release, does not count.
+    """
+    for version in reversed(repository.versions(name)):
+        try:
+            artifact = open_artifact(repository.path(name, version))
+        except ArtifactError as error:
+            log.info("leaving a model of an earlier run aside: %s", error)
+            continue
+        if artifact.manifest.dataset.fingerprint == dataset.fingerprint:
+            return artifact
+    return None
 
 
 def _show(port: int, dataset: Dataset) -> None:
