@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from service.contract.artifact import Artifact, open_artifact
 from service.contract.keys import Keys
 from service.contract.records import encode
 from service.contract.repository import Repository
-from tests.bench.common import ROOT, log
+from tests.bench.common import log
 from training.config import load_config
 from training.data.dataset import Dataset, open_dataset
 from training.data.simulate.simulate import simulate
+from training.fitting.provenance import source_digest
 from training.fitting.runs import RunStore
 from training.pipeline import train
 from training.release.export import USERS
@@ -145,12 +146,9 @@ def _widen(data: Path) -> None:
 
 
 def _sources() -> str:
-    """Return a digest of the sources that determine an artifact."""
-    paths: Sequence[Path] = sorted(
-        path for folder in ("service/contract", "training") for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".toml")
-    )  # fmt: skip
-    digest = hashlib.sha256()
-    for path in (*paths, Path(__file__)):
-        digest.update(path.read_bytes())
+    """Return a digest of the sources that determine dataset and artifact."""
+    modules = ("training.pipeline", "training.data.simulate.simulate")
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for module in modules:
+        digest.update(source_digest(module).encode())
     return digest.hexdigest()[:12]
