@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import logging
 import socket
@@ -69,7 +70,9 @@ def serve(settings: Settings) -> int:
     gc.set_threshold(_COLLECT_AT)
     port = listener.getsockname()[1]
     logging.info("listening on http://%s:%d, documentation at /docs", host, port)
-    uvicorn.Server(config).run(sockets=[listener])
+    # uvicorn raises the interrupt again once it has drained; Ctrl-C is no error.
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
     return 0
 
 
