@@ -57,8 +57,8 @@ def lease(
                     lock.reacquire()
                 except LockError as error:
                     raise PublishError(
-                        f"{lock.name}: the lease was lost, perhaps after a pause of more than "
-                        f"{LEASE_S:g} s: stopped; run the same command to go on"
+                        f"{lock.name}: the lease was lost, by a pause of more than "
+                        f"{LEASE_S:g} s or by eviction: stopped; run the same command to go on"
                     ) from error
 
         yield renew
