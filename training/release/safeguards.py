@@ -44,7 +44,9 @@ def check_trained(artifact: Artifact, dataset: Dataset) -> None:
 
     The share is that of the smaller side: of all items of the dataset, or of all trained items.
     """
-    trained = set(pl.read_parquet(artifact.path / ITEMS, columns=["item_id"])["item_id"])
+    trained = set(
+        pl.read_parquet(artifact.path / ITEMS, columns=["item_id"], glob=False)["item_id"]
+    )
     common = sum(item_id in trained for item_id in dataset.item_ids)
     if common < LEAST_TRAINED * min(len(trained), len(dataset.item_ids)):
         raise PublishError(
