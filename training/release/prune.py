@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -156,10 +155,6 @@ class _Scan:
         self._namespace = namespace
         self._kept = kept
         self._space = space
-        # A catalogue that is lost lists nothing: that says nothing about its items.
-        self._known: Counter[str] = Counter()
-        for items in kept.items:
-            self._known[items] = client.scard(self._catalog(items))
 
     def batches(self) -> Iterator[dict[bytes, KeyParts]]:
         """Yield the keys of spaces, about 1,000 at a time."""
@@ -188,21 +183,25 @@ class _Scan:
                 groups.setdefault((parts.space, parts.kind), []).append(key)
         for (space, kind), names in groups.items():
             catalogs = {space} if kind == "i" else self._kept.catalogs[space]
-            if not all(self._known[items] for items in catalogs):
-                continue
             ids = [batch[name].record_id for name in names]
-            listed = [False] * len(ids)
-            for items in catalogs:
-                members = self._client.smismember(self._catalog(items), ids)
-                listed = [a or bool(b) for a, b in zip(listed, members, strict=True)]
+            listed = [self._listed(items, ids) for items in catalogs]
             what = "items" if kind == "i" else "proxies of items"
-            for name, is_listed in zip(names, listed, strict=True):
-                if not is_listed:
+            for name, *flags in zip(names, *listed, strict=True):
+                if not any(flags):
                     reasons[name] = f"{what} that no catalogue lists"
         return reasons
 
-    def _catalog(self, items: str) -> str:
-        return _keys(self._namespace, items).catalog
+    def _listed(self, items: str, ids: list[bytes | None]) -> list[bool]:
+        """Return whether the catalogue of ``items`` lists each id.
+
+        A lost catalogue lists nothing, which says nothing about its items: all count as listed.
+        """
+        catalog = _keys(self._namespace, items).catalog
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.scard(catalog)
+        pipeline.smismember(catalog, ids)
+        size, members = pipeline.execute()
+        return [not size or bool(member) for member in members]
 
 
 def _keys(namespace: str, space: str) -> Keys:

@@ -76,6 +76,8 @@ def publish(
     spaces = artifact.manifest.spaces
     keys = Keys(namespace, spaces)
     held = (spaces.items, spaces.users, spaces.proxies)
+    values = item_values(artifact, dataset)  # before the lease begins, for it may take long
+    users = pl.read_parquet(artifact.path / USERS)
     with open_store(url) as client, lease(client, keys, held, "publish") as renew:
         if not allow_eviction:
             check_eviction(client)
@@ -88,7 +90,7 @@ def publish(
                 items = client.scard(Keys(namespace, served).catalog)
                 fewer = max(items - len(dataset.item_ids), 0)
                 check_leaving("the catalogue that serves now", items, fewer)
-        published = publisher.run(artifact, dataset, leaving)
+        published = publisher.run(dataset, values, users, leaving)
         if on_complete is not None:
             renew()
             on_complete(published)
@@ -106,9 +108,14 @@ class _Publisher:
         self._renew = renew
         self._written = 0
 
-    def run(self, artifact: Artifact, dataset: Dataset, leaving: Sequence[bytes]) -> Published:
-        embedding, mask = item_values(artifact, dataset)
-        users = pl.read_parquet(artifact.path / USERS)
+    def run(
+        self,
+        dataset: Dataset,
+        values: tuple[Floats, NDArray[np.uint64]],
+        users: pl.DataFrame,
+        leaving: Sequence[bytes],
+    ) -> Published:
+        embedding, mask = values
         user_ids = users["user_id"].to_list()
         vectors = users["vector"].to_numpy()
         keys, spaces, item_ids = self._keys, self._keys.spaces, dataset.item_ids
