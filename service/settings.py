@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.contract import store_url
+from service.contract.keys import NAMESPACE
 
 PREFIX = "RANK_"
 
@@ -17,7 +18,11 @@ PREFIX = "RANK_"
 class Settings(BaseSettings):
     """The settings; ``python -m service --help`` prints them with defaults and bounds."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        hide_input_in_errors=True,  # the URL of the store may contain a password
+    )
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(
@@ -38,7 +43,7 @@ class Settings(BaseSettings):
     )
     namespace: str = Field(
         default="rank",
-        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        pattern=NAMESPACE,
         description="Prefix of all keys in the store.",
     )
     store_timeout_ms: int = Field(

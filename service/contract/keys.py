@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.contract.manifest import Spaces
 
 MAX_ID_CHARS = 128
+NAMESPACE = r"^[A-Za-z0-9_.-]{1,64}$"  # no colon and no brace: they separate the parts of a key
+_SPACE = rb"[a-z0-9][a-z0-9_-]{0,63}"
+_SHARED = rb"catalog|published|changes|proxy-changes|publishing"
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,12 @@ class Keys:
 
     def user(self, user_id: str) -> str:
         """Return the key of a user record."""
-        return f"{self.namespace}:{self.spaces.users}:u:{user_id}"
+        return self.users([user_id])[0]
+
+    def users(self, user_ids: Sequence[str]) -> list[str]:
+        """Return the keys of user records."""
+        prefix = f"{self.namespace}:{self.spaces.users}:u:"
+        return [prefix + user_id for user_id in user_ids]
 
     def items(self, item_ids: Sequence[str]) -> list[str]:
         """Return the keys of item records."""
@@ -56,3 +65,32 @@ class Keys:
     def proxy_changes(self) -> str:
         """The stream of items with changed proxies, laid out like ``item_changes``."""
         return f"{{{self.namespace}}}:{self.spaces.proxies}:proxy-changes"
+
+    def publishing(self, space: str) -> str:
+        """Return the key that is held while a program writes or removes records of ``space``."""
+        return f"{{{self.namespace}}}:{space}:publishing"
+
+
+@dataclass(frozen=True)
+class KeyParts:
+    """A key's space, its kind and, for a record, its id.
+
+    Records are of kind ``u`` (user), ``i`` (item) or ``p`` (proxies). Other kinds are named by the
+    last part of the key.
+    """
+
+    space: str
+    kind: str
+    record_id: bytes | None = None
+
+
+def split_key(namespace: str, key: bytes) -> KeyParts | None:
+    """Return the parts of a key of ``namespace``, None for any other key."""
+    name = re.escape(namespace.encode())
+    if match := re.fullmatch(rb"%b:(%b):([uip]):(.*)" % (name, _SPACE), key, re.DOTALL):
+        space, kind, record_id = match.groups()
+        return KeyParts(space.decode(), kind.decode(), record_id)
+    if match := re.fullmatch(rb"\{%b\}:(%b):(%b)" % (name, _SPACE, _SHARED), key):
+        space, kind = match.groups()
+        return KeyParts(space.decode(), kind.decode())
+    return None

@@ -15,6 +15,7 @@ from redis.exceptions import RedisClusterException, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.contract.keys import Keys
+from service.contract.store_errors import mend
 from service.errors import StoreError, StoreOverloadedError, StoreTimeoutError
 from service.settings import Settings
 from service.store.breaker import Breaker
@@ -199,7 +200,8 @@ class RedisStore:
             raise StoreTimeoutError("the store did not answer in time") from error
         except (RedisError, RedisClusterException, OSError) as error:
             self._breaker.failed()
-            raise StoreError(f"the store is not available: {type(error).__name__}") from error
+            reason = mend(error) or type(error).__name__
+            raise StoreError(f"the store is not available: {reason}") from error
         else:
             self._breaker.succeeded()
         finally:

@@ -22,9 +22,11 @@ from pydantic import SecretStr
 from service.app import create_app
 from service.contract.keys import Keys
 from service.contract.repository import Repository
+from service.contract.store_url import parse
 from service.settings import Settings
 from tests.conftest import World
-from training.release.publish import connect, publish
+from training.release.publish import publish
+from training.release.store import connect
 
 T = TypeVar("T")
 
@@ -101,7 +103,7 @@ def deploy(world: World, redis_url: str, models: Path, **settings: Any) -> Deplo
         **{"store_timeout_ms": 2000, **settings},
     )
     keys = Keys(namespace, world.artifact.manifest.spaces)
-    return Deployment(service_settings, repository, keys, connect(redis_url))
+    return Deployment(service_settings, repository, keys, connect(parse(redis_url)))
 
 
 @pytest.fixture

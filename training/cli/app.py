@@ -13,6 +13,7 @@ from service.contract.artifact import ArtifactError
 from training.cli.demo import demo
 from training.cli.evaluate import evaluate
 from training.cli.prepare import prepare
+from training.cli.prune import prune
 from training.cli.publish import promote, publish
 from training.cli.simulate import simulate
 from training.cli.train import train
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Prepare data, train, evaluate, publish.",
 )
-for command in (prepare, simulate, train, evaluate, publish, promote, demo):
+for command in (prepare, simulate, train, evaluate, publish, promote, prune, demo):
     app.command()(command)
 
 

@@ -8,9 +8,21 @@ from typing import Annotated
 import typer
 
 from training.config import MODELS
+from training.release.store import check_namespace, parse_url
 
 REDIS_URL = "redis://127.0.0.1:6379/0"
 BUILD = Path("build/training")
+
+
+def _checked_url(url: str) -> str:
+    parse_url(url)
+    return url
+
+
+def _checked_namespace(namespace: str) -> str:
+    check_namespace(namespace)
+    return namespace
+
 
 Data = Annotated[Path, typer.Option("--data", help="Dataset folder.")]
 Out = Annotated[Path, typer.Option("--out", help="Dataset folder to write; must not exist.")]
@@ -26,9 +38,15 @@ Overrides = Annotated[
 ]
 Build = Annotated[Path, typer.Option("--build", help="Run store: checkpoints and results of runs.")]
 RedisUrl = Annotated[
-    str, typer.Option("--redis", envvar="RANK_REDIS_URL", help="URL of the store.")
+    str,
+    typer.Option(
+        "--redis", envvar="RANK_REDIS_URL", help="URL of the store.", callback=_checked_url
+    ),
 ]
-Namespace = Annotated[str, typer.Option(envvar="RANK_NAMESPACE", help="Prefix of every key.")]
+Namespace = Annotated[
+    str,
+    typer.Option(envvar="RANK_NAMESPACE", help="Prefix of every key.", callback=_checked_namespace),
+]
 Scratch = Annotated[
     Path | None,
     typer.Option(help="Folder on disk for impressions that may exceed memory."),

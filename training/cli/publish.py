@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from service.contract.artifact import open_artifact
+from service.contract.artifact import ArtifactError, open_artifact
+from service.contract.manifest import Spaces
 from service.contract.repository import CHAMPION, Repository
 from training.cli.options import REDIS_URL, Data, Models, Namespace, RedisUrl, Scratch
 from training.data.dataset import open_dataset
 from training.errors import ConfigError
-from training.release.publish import BATCH
+from training.release.publish import BATCH, Published
 from training.release.publish import publish as publish_records
 
 
@@ -25,6 +27,15 @@ def publish(
     alias: Annotated[str, typer.Option(help="Alias to move once all records are in.")] = CHAMPION,
     promote: Annotated[bool, typer.Option(help="Move the alias; --no-promote leaves it.")] = True,
     fresh: Annotated[bool, typer.Option(help="Write all records again.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            help="Publish items that the model hardly knows, or half of the catalogue or less."
+        ),
+    ] = False,
+    allow_eviction: Annotated[
+        bool, typer.Option(help="Publish to a store that evicts records when it is full.")
+    ] = False,
     batch: Annotated[int, typer.Option(min=1, max=100_000, help="Records at a time.")] = BATCH,
     scratch: Scratch = None,
 ) -> None:
@@ -40,15 +51,36 @@ def publish(
         reference = f"{name}@{versions[-1]}"
     artifact = open_artifact(repository.resolve(reference))
     dataset = open_dataset(data, scratch)
-    published = publish_records(
-        artifact, dataset, url=redis, namespace=namespace, batch=batch, fresh=fresh
+
+    def finish(published: Published) -> None:
+        typer.echo(
+            f"{artifact.label}: {published.items} items and {published.users} users in Redis, "
+            f"{published.written} records written and {published.removed} items removed now"
+        )
+        if promote:
+            _promote(repository, name, artifact.version, alias)
+
+    publish_records(
+        artifact,
+        dataset,
+        url=redis,
+        namespace=namespace,
+        batch=batch,
+        fresh=fresh,
+        force=force,
+        allow_eviction=allow_eviction,
+        served=_spaces(repository, name, alias) if promote else None,
+        on_complete=finish,
     )
-    typer.echo(
-        f"{artifact.label}: {published.items} items and {published.users} users in Redis, "
-        f"{published.written} records written and {published.removed} items removed now"
-    )
-    if promote:
-        _promote(repository, name, artifact.version, alias)
+
+
+def _spaces(repository: Repository, name: str, alias: str) -> Spaces | None:
+    """Return the spaces of the version that an alias names, None if none can be read."""
+    version = repository.aliases(name).get(alias)
+    with contextlib.suppress(ArtifactError):
+        if version is not None:
+            return open_artifact(repository.path(name, version)).manifest.spaces
+    return None
 
 
 def promote(

@@ -5,35 +5,34 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 import redis
 from numpy.typing import NDArray
-from redis.backoff import ExponentialBackoff
-from redis.cluster import ClusterNode
-from redis.connection import parse_url
-from redis.exceptions import RedisClusterException
-from redis.retry import Retry
-from redis.sentinel import Sentinel
 from tqdm import tqdm
 
 from service.contract.artifact import Artifact
 from service.contract.keys import Keys
+from service.contract.manifest import Spaces
 from service.contract.records import encode, mask_bits
-from service.contract.store_url import parse, without_password
 from training.data.dataset import Dataset
 from training.errors import PublishError
 from training.release.export import ITEMS, USERS
+from training.release.lease import lease
+from training.release.safeguards import (
+    check_eviction,
+    check_leaving,
+    check_modalities_and_proxies,
+    check_trained,
+)
+from training.release.store import Client, open_store
 
 BATCH = 1000
 # Entries of a change stream, of up to BATCH ids each. A service that missed one re-reads all items.
 _STREAM_LENGTH = 10_000
-_TIMEOUT_S = 10.0
 
 Floats = NDArray[np.float32]
-Client = redis.Redis | redis.RedisCluster
 
 
 @dataclass(frozen=True)
@@ -54,86 +53,131 @@ def publish(
     namespace: str,
     batch: int = BATCH,
     fresh: bool = False,
+    force: bool = False,
+    allow_eviction: bool = False,
+    served: Spaces | None = None,
+    on_complete: Callable[[Published], None] | None = None,
 ) -> Published:
     """Write proxies, items and users of ``artifact``, and announce changed items to services.
 
     The catalogue becomes the items of ``dataset``, cold ones included; all other items leave it.
     Users are those of the model's training. A batch that is already stored with equal content is
     skipped, so an interrupted call can be repeated, and a repeated one writes nothing; ``fresh``
-    writes all batches again. Raises PublishError if the dataset does not fit the model, or Redis
-    fails.
+    writes all batches again. Once the store holds every record, ``on_complete`` is called.
+
+    One program at a time writes a space. Raises PublishError if another one does, if the store
+    evicts records (unless ``allow_eviction``), fails or loses a record, if the dataset does not fit
+    the model, and unless ``force``, if it lacks half of the catalogue, has half of the items of the
+    spaces ``served`` until now, or hardly any item that the model was trained on.
     """
-    _check_fits(artifact, dataset)
-    keys = Keys(namespace, artifact.manifest.spaces)
-    try:
-        with connect(url) as client:
-            return _Publisher(client, keys, batch, fresh).run(artifact, dataset)
-    except ValueError as error:
-        raise PublishError(f"--redis {without_password(url)}: {error}") from error
-    except (redis.RedisError, RedisClusterException) as error:
-        raise PublishError(
-            f"Redis at {without_password(url)}: {error}; run the same command to go on"
-        ) from error
+    check_modalities_and_proxies(artifact, dataset)
+    if not force:
+        check_trained(artifact, dataset)
+    spaces = artifact.manifest.spaces
+    keys = Keys(namespace, spaces)
+    held = (spaces.items, spaces.users, spaces.proxies)
+    values = item_values(artifact, dataset)  # before the lease begins, for it may take long
+    users = pl.read_parquet(artifact.path / USERS)
+    with open_store(url) as client, lease(client, keys, held, "publish") as renew:
+        if not allow_eviction:
+            check_eviction(client)
+        publisher = _Publisher(client, keys, batch, fresh, renew)
+        leaving = publisher.leaving(dataset.item_ids)
+        if not force:
+            items = client.scard(keys.catalog)
+            check_leaving(f"the catalogue of {artifact.label}", items, len(leaving))
+            if served is not None:
+                items = client.scard(Keys(namespace, served).catalog)
+                fewer = max(items - len(dataset.item_ids), 0)
+                check_leaving("the catalogue that serves now", items, fewer)
+        published = publisher.run(dataset, values, users, leaving)
+        if on_complete is not None:
+            renew()
+            on_complete(published)
+        return published
 
 
 class _Publisher:
-    def __init__(self, client: Client, keys: Keys, batch: int, fresh: bool) -> None:
+    def __init__(
+        self, client: Client, keys: Keys, batch: int, fresh: bool, renew: Callable[[], None]
+    ) -> None:
         self._client = client
         self._keys = keys
         self._batch = batch
         self._fresh = fresh
+        self._renew = renew
         self._written = 0
 
-    def run(self, artifact: Artifact, dataset: Dataset) -> Published:
-        embedding, mask = item_values(artifact, dataset)
-        users = pl.read_parquet(artifact.path / USERS)
-        spaces = self._keys.spaces
+    def run(
+        self,
+        dataset: Dataset,
+        values: tuple[Floats, NDArray[np.uint64]],
+        users: pl.DataFrame,
+        leaving: Sequence[bytes],
+    ) -> Published:
+        embedding, mask = values
+        user_ids = users["user_id"].to_list()
+        vectors = users["vector"].to_numpy()
+        keys, spaces, item_ids = self._keys, self._keys.spaces, dataset.item_ids
         # Proxies first, users last: a reader that finds a record finds all that it refers to.
         self._write(
             "proxies",
             spaces.proxies,
-            dataset.item_ids,
-            self._keys.proxies,
+            item_ids,
+            keys.proxies,
             lambda rows: encode(dataset.proxies[rows]),
-            lambda pipeline, ids: self._announce(pipeline, self._keys.proxy_changes, ids),
+            lambda pipeline, ids: self._announce(pipeline, keys.proxy_changes, ids),
         )
         self._write(
             "items",
             spaces.items,
-            dataset.item_ids,
-            self._keys.items,
+            item_ids,
+            keys.items,
             lambda rows: encode(embedding[rows], mask[rows]),
             self._list_items,
         )
-        vectors = users["vector"].to_numpy()
-        self._write(
-            "users",
-            spaces.users,
-            users["user_id"].to_list(),
-            lambda ids: [self._keys.user(user_id) for user_id in ids],
-            lambda rows: encode(vectors[rows]),
-        )
-        removed = self._remove_others(dataset.item_ids)
-        return Published(len(users), len(dataset.item_ids), self._written, removed)
+        self._write("users", spaces.users, user_ids, keys.users, lambda rows: encode(vectors[rows]))
+        self._check_all_stored("proxies", item_ids, keys.proxies)
+        self._check_all_stored("items", item_ids, keys.items)
+        self._check_all_stored("users", user_ids, keys.users)
+        self._remove(leaving)
+        listed = self._client.scard(keys.catalog)
+        if listed != len(item_ids):
+            raise _lost("listed items", listed, len(item_ids))
+        return Published(len(users), len(item_ids), self._written, len(leaving))
 
-    def _remove_others(self, item_ids: Sequence[str]) -> int:
-        """Remove the items that the dataset lacks from the catalogue; return their number."""
+    def leaving(self, item_ids: Sequence[str]) -> list[bytes]:
+        """Return the members of the catalogue that are not among ``item_ids``."""
         current = {item_id.encode() for item_id in item_ids}
-        catalog = self._client.sscan_iter(self._keys.catalog)
-        removed = [member for member in catalog if member not in current]
-        for start in range(0, len(removed), self._batch):
-            members = removed[start : start + self._batch]
+        catalog = self._client.sscan_iter(self._keys.catalog, count=self._batch)
+        return list({member for member in catalog if member not in current})
+
+    def _check_all_stored(
+        self, kind: str, ids: Sequence[str], keys: Callable[[Sequence[str]], list[str]]
+    ) -> None:
+        """Raise PublishError unless the store holds the records of all ``ids``."""
+        stored = 0
+        for start in tqdm(range(0, len(ids), self._batch), desc=f"check {kind}", unit=" batches"):
+            self._renew()
+            stored += self._client.exists(*keys(ids[start : start + self._batch]))
+        if stored != len(ids):
+            raise _lost(kind, stored, len(ids))
+
+    def _remove(self, members: Sequence[bytes]) -> None:
+        """Remove items from the catalogue, with their records."""
+        for start in range(0, len(members), self._batch):
+            chunk = members[start : start + self._batch]
             # A member that another program added need not be UTF-8.
-            ids = [member.decode(errors="replace") for member in members]
+            ids = [member.decode(errors="replace") for member in chunk]
+            self._renew()
             pipeline = self._client.pipeline(transaction=True)
-            pipeline.srem(self._keys.catalog, *members)
+            pipeline.srem(self._keys.catalog, *chunk)
             if isinstance(self._client, redis.RedisCluster):
                 self._client.delete(*self._keys.items(ids))
             else:
                 pipeline.delete(*self._keys.items(ids))
             self._announce(pipeline, self._keys.item_changes, ids)
             pipeline.execute()
-        return len(removed)
 
     def _write(
         self,
@@ -158,6 +202,7 @@ class _Publisher:
                 packed = records(rows)
                 mark = f"{kind}:{start}"
                 if not self._holds(marks, mark, names, packed):
+                    self._renew()
                     pipeline = self._client.pipeline(transaction=True)
                     batch = dict(zip(names, packed, strict=True))
                     if isinstance(self._client, redis.RedisCluster):
@@ -198,46 +243,11 @@ def item_values(artifact: Artifact, dataset: Dataset) -> tuple[Floats, NDArray[n
     return embedding, mask_bits(np.column_stack([dataset.modality_mask, warm]))
 
 
-def _check_fits(artifact: Artifact, dataset: Dataset) -> None:
-    manifest = artifact.manifest
-    expected = [(m.name, m.dim) for m in manifest.modalities if not m.learned]
-    modalities = [(m.name, m.dim) for m in dataset.modalities]
-    if expected != modalities:
-        raise PublishError(
-            f"{artifact.label} was trained on modalities {expected}, --data has {modalities}"
-        )
-    if manifest.proxies != dataset.proxy_fields:
-        names = [proxy.name for proxy in manifest.proxies]
-        raise PublishError(
-            f"{artifact.label} was trained on proxies {names}, --data has other proxies"
-        )
-
-
-def connect(url: str) -> Client:
-    """Return a client of the store at ``url`` (see ``store_url``); ValueError for a bad one."""
-    store = parse(url)
-    options: dict[str, Any] = {
-        "protocol": 2,
-        "socket_timeout": _TIMEOUT_S,
-        "retry": Retry(ExponentialBackoff(), 3),
-    }
-    if store.kind == "server":
-        return redis.Redis.from_url(store.url, **options)
-    url_options = dict(parse_url(store.url))
-    for name in (
-        "host",
-        "port",
-        "connection_class",
-    ):  # they name one server; the client discovers its own
-        url_options.pop(name, None)
-    url_options |= {"ssl": True} if store.tls else {}
-    if store.kind == "cluster":
-        nodes = [ClusterNode(host, port) for host, port in store.nodes]
-        return redis.RedisCluster(startup_nodes=nodes, **{**options, **url_options})
-    tls = {name: value for name, value in url_options.items() if name.startswith("ssl")}
-    sentinel = Sentinel(store.nodes, sentinel_kwargs={"socket_timeout": _TIMEOUT_S, **tls})
-    primary: redis.Redis = sentinel.master_for(store.primary, **{**options, **url_options})
-    return primary
+def _lost(kind: str, stored: int, total: int) -> PublishError:
+    return PublishError(
+        f"the store holds {stored} of {total} {kind} after all were written: it loses records, "
+        "perhaps by eviction; no alias was moved"
+    )
 
 
 def _digest(names: Sequence[str], packed: Sequence[bytes]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from service.contract.store_url import OPTIONS, TLS_OPTIONS
 from service.errors import RankError
 from service.ranking.messages import Degraded
 from tests.conftest import World
@@ -82,6 +83,7 @@ LISTED = {
 NAMED = {
     "exposures and splits": ("datasets.md", {*EXPOSURES, *SPLITS}),
     "configurations": ("training.md", _packaged()),
+    "options of store URLs": ("deploying.md", {*OPTIONS, *TLS_OPTIONS}),
     "codes of errors": ("api.md", {*_error_codes(), "not_found", "http_error"}),
 }
 

@@ -22,6 +22,16 @@ def test_an_invalid_store_url_is_refused_without_its_password() -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_a_store_url_of_the_environment_is_not_shown_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RANK_REDIS_URL", "redis://:secret@:/#")
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert "percent-encode" in str(caught.value)
+    assert "secret" not in f"{caught.value!s}{caught.value!r}"
+
+
 def test_a_replica_is_one_process() -> None:
     assert not {name for name in Settings.model_fields if "worker" in name}
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from service.contract.keys import Keys
+from service.contract.keys import KeyParts, Keys, split_key
 from service.contract.manifest import Spaces
 
 KEYS = Keys("prod", Spaces(items="demo-i1", users="demo-u1", proxies="shared"))
@@ -70,3 +70,36 @@ def test_another_namespace_or_space_shares_no_key(other: Keys) -> None:
 
     assert len(every(KEYS)) == 6
     assert every(KEYS).isdisjoint(every(other))
+
+
+def test_a_key_is_split_into_what_it_was_made_of() -> None:
+    for record_id in ("x", "catalog", "i:x", ":", "", "é", "a\nb"):
+        records = (KEYS.user(record_id), *KEYS.items([record_id]), *KEYS.proxies([record_id]))
+        for key, space, kind in zip(records, ("demo-u1", "demo-i1", "shared"), "uip", strict=True):
+            assert split_key("prod", key.encode()) == KeyParts(space, kind, record_id.encode())
+    for key, space, kind in (
+        (KEYS.catalog, "demo-i1", "catalog"),
+        (KEYS.item_changes, "demo-i1", "changes"),
+        (KEYS.proxy_changes, "shared", "proxy-changes"),
+        (KEYS.published("shared"), "shared", "published"),
+        (KEYS.publishing("demo-u1"), "demo-u1", "publishing"),
+    ):
+        assert split_key("prod", key.encode()) == KeyParts(space, kind)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "prod2:demo:i:x",
+        "prod:demo:z:x",
+        "prod:De mo:i:x",
+        "{prod}:decisions",
+        "{prod}:demo:other",
+        "{prod2}:demo:catalog",
+        "prod:demo:catalog",
+        "p.od:demo:i:x",
+    ],
+)
+def test_any_other_key_has_no_parts(key: str) -> None:
+    assert split_key("prod", key.encode()) is None
+    assert split_key("p.od", b"prod:demo:i:x") is None

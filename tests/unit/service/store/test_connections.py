@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from redis.asyncio import SSLConnection
 from redis.asyncio.sentinel import SentinelManagedSSLConnection
 
+from service.contract.store_url import OPTIONS as OPTIONS_OF_URLS
+from service.contract.store_url import TLS_OPTIONS, parse
 from service.store.connections import connect
-from training.release.publish import connect as connect_to_publish
+from training.release.store import connect as connect_to_publish
 
 OPTIONS = "ssl_ca_certs=/ca.pem&socket_timeout=7"
 
@@ -42,7 +45,47 @@ def test_tls_reaches_the_nodes_of_a_cluster() -> None:
 
 @pytest.mark.parametrize("url", ["rediss+sentinel://me:secret@s1/feed/3?" + OPTIONS])
 def test_publishing_reads_the_same_urls(url: str) -> None:
-    client: Any = connect_to_publish(url)
+    client: Any = connect_to_publish(parse(url))
     pool = client.connection_pool
     assert pool.connection_kwargs["ssl_ca_certs"] == "/ca.pem"
     assert (pool.connection_kwargs["socket_timeout"], pool.connection_kwargs["db"]) == (7, 3)
+
+
+VALUES = {
+    "db": "0",
+    "socket_timeout": "7",
+    "socket_connect_timeout": "0.5",
+    "socket_keepalive": "yes",
+    "health_check_interval": "30",
+    "max_connections": "9",
+    "ssl_cert_reqs": "none",
+    "ssl_check_hostname": "false",
+}
+
+
+def _query(options: Iterable[str]) -> str:
+    return "&".join(f"{name}={VALUES.get(name, 'x')}" for name in sorted(options))
+
+
+@pytest.mark.parametrize(
+    ("base", "options"),
+    [
+        ("redis://h", OPTIONS_OF_URLS),
+        ("rediss://h", OPTIONS_OF_URLS | TLS_OPTIONS),
+        ("unix:///run/redis.sock", OPTIONS_OF_URLS.keys() - {"socket_keepalive"}),
+        ("redis+sentinel://h/feed", OPTIONS_OF_URLS),
+        ("rediss+sentinel://h/feed", OPTIONS_OF_URLS | TLS_OPTIONS),
+    ],
+)
+def test_redis_py_knows_every_option_that_a_url_may_have(base: str, options: Iterable[str]) -> None:
+    url = f"{base}?{_query(options)}"
+    clients: list[Any] = [connect(url, 4, 0.2, 0.2), connect_to_publish(parse(url))]
+    for pool in (client.connection_pool for client in clients):
+        connection = pool.connection_class(**pool.connection_kwargs)  # TypeError if one is unknown
+        assert (connection.password, connection.socket_timeout) == ("x", 7)
+
+
+def test_redis_py_knows_every_option_of_a_cluster() -> None:
+    url = f"rediss+cluster://h?{_query((OPTIONS_OF_URLS | TLS_OPTIONS).keys() - {'db'})}"
+    (node,) = connect(url, 4, 0.2, 0.2).nodes_manager.startup_nodes.values()
+    assert node.connection_class(**node.connection_kwargs).password == "x"
