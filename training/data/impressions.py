@@ -143,16 +143,17 @@ def _checked(
     proxies = proxy_values(table, path, description, required=False)
     static = [i for i, proxy in enumerate(description.proxies) if proxy.name not in table.columns]
     proxies[:, static] = item_proxies[item][:, static]
+    uniform = _choice(table, path, "exposure", EXPOSURES) == EXPOSURES.index("uniform")
     return Impressions(
         user=_rows(table, path, "user_id", row_numbers),
         item=item,
         label=label,
         timestamp=_timestamps(table, path),
         proxies=proxies,
-        uniform=_choice(table, path, "exposure", EXPOSURES) == EXPOSURES.index("uniform"),
+        uniform=uniform,
         position=_positions(table, path),
         propensity=_propensities(table, path),
-        split=_choice(table, path, "split", SPLITS) if "split" in table.columns else None,
+        split=_splits(table, path, uniform),
     )
 
 
@@ -193,6 +194,15 @@ def _choice(table: pl.DataFrame, path: Path, name: str, choices: tuple[str, ...]
     problem = "{value!r} is not " + " or ".join(choices)
     refuse(codes.is_null().to_numpy(), path, name, problem, values)
     return codes.to_numpy()
+
+
+def _splits(table: pl.DataFrame, path: Path, uniform: Flags) -> Rows | None:
+    """Return the index in ``SPLITS`` of each row; uniform rows, which only test, may lack one."""
+    if "split" not in table.columns:
+        return None
+    values = texts(table, path, "split")
+    needless = pl.Series(uniform) & values.is_null()
+    return _choice(table.with_columns(values.set(needless, "test")), path, "split", SPLITS)
 
 
 def _positions(table: pl.DataFrame, path: Path) -> Rows | None:

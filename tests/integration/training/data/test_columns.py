@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from tests.integration.training.data.small_dataset import assert_refused, tables, write
+from training.data.dataset import open_dataset
 
 Edit = Callable[[pl.DataFrame], pl.DataFrame]
 
@@ -139,3 +140,18 @@ def test_a_bad_row_is_named_whichever_chunk_it_lies_in(
 
     assert_refused(folder, "impressions.parquet", column or None, row, problem, scratch)
     assert not scratch.exists() or not list(scratch.iterdir())
+
+
+def test_rows_that_only_test_need_no_split(tmp_path: Path) -> None:
+    write(tmp_path / "out", impressions=put("split", 3, None)(tables()["impressions"]))
+
+    split = open_dataset(tmp_path / "out").impressions.split
+
+    assert split is not None
+    assert split[:3].tolist() == [0, 1, 2]
+
+
+def test_a_logged_row_needs_a_split(tmp_path: Path) -> None:
+    write(tmp_path / "out", impressions=put("split", 2, None)(tables()["impressions"]))
+    problem = "None is not train or validation or test"
+    assert_refused(tmp_path / "out", "impressions.parquet", "split", 2, problem)
