@@ -38,9 +38,9 @@ def parts(path: Path) -> list[Path]:
     return entries
 
 
-def scan(path: Path) -> pl.LazyFrame:
-    """Return a lazy table of one file; errors come when it is collected, as those of ``read``."""
-    return pl.scan_parquet(path.absolute(), glob=False)
+def scan(*paths: Path) -> pl.LazyFrame:
+    """Return a lazy table of files with equal columns, in order; ``read`` collects it."""
+    return pl.scan_parquet([path.absolute() for path in paths], glob=False)
 
 
 def read(path: Path, query: pl.LazyFrame | None = None) -> pl.DataFrame:

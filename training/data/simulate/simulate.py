@@ -128,8 +128,8 @@ def _stream(world: World, rng: np.random.Generator, options: Options, scratch: P
     )
     items = pl.DataFrame([item_ids, pl.Series("title", world.titles)])
     return _Log(
-        logged=pl.scan_parquet(sorted(scratch.glob("logged-*")), glob=False),
-        uniform=pl.scan_parquet(sorted(scratch.glob("uniform-*")), glob=False),
+        logged=parquet.scan(*sorted(scratch.glob("logged-*"))),
+        uniform=parquet.scan(*sorted(scratch.glob("uniform-*"))),
         users=user_ids.to_frame(),
         items=items.with_columns(popularity=popularity, age_days=age_days),
     )
