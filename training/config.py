@@ -68,7 +68,7 @@ class FrontOptions(_Frozen):
 class Config(_Frozen):
     """The resolved configuration, stored in the artifact."""
 
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**31)
     default_tradeoff: float = Field(ge=0, le=1)
     train: TrainOptions
     split: SplitOptions
@@ -117,7 +117,7 @@ def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...]
     table = copy.deepcopy(_PACKAGED[model])
     if path is not None:
         try:
-            _merge(table, tomllib.loads(path.read_text()))
+            _merge(table, tomllib.loads(path.read_text(encoding="utf-8-sig")))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from error
     for override in overrides:

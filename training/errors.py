@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 
@@ -34,3 +35,39 @@ class ExportError(TrainingError):
 
 class PublishError(TrainingError):
     """Records that could not be written to Redis."""
+
+
+_NOT_ALLOWED = "change its permissions or name another place"
+_NO_ROOM = "make room there or name another place"
+_MENDS = {
+    errno.ENOENT: "make it or name another place",
+    errno.ENOTDIR: "it, or a part of its path, is a file where a folder belongs; name a folder",
+    errno.EEXIST: "move it away or name another place",
+    errno.EISDIR: "a file belongs there; move the folder away or name another place",
+    errno.ENOTEMPTY: "move what is in it away or name another place",
+    errno.ELOOP: "mend its symbolic links",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EACCES: _NOT_ALLOWED,
+    errno.EPERM: _NOT_ALLOWED,
+    errno.EROFS: "name a place that can be written",
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EFBIG: "raise the limit of its size or name another place",
+    errno.EIO: "the device fails; name another place",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "raise the system's limit of open files",
+    errno.ENOLCK: "its file system has no locks; name a folder on another one",
+    errno.EOPNOTSUPP: "its file system cannot do this; name a folder on another one",
+}
+
+
+def place_problem(error: OSError) -> str | None:
+    """Return place, problem and mend of a file or folder that the system refuses.
+
+    Returns None for an error of another kind, such as a connection's.
+    """
+    mend = _MENDS.get(error.errno or 0)
+    if mend is None:
+        return None
+    place = error.filename if error.filename is not None else "a file"
+    return f"{place}: {error.strerror}; {mend}"

@@ -91,8 +91,8 @@ def _interval(schema: Schema) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     ends = [
-        text.format(end)
-        for text, end in ((">= {:g}", low), ("> {:g}", above), ("<= {:g}", high), ("< {:g}", below))
+        f"{sign} {end}" if isinstance(end, int) else f"{sign} {end:g}"
+        for sign, end in ((">=", low), (">", above), ("<=", high), ("<", below))
         if end is not None
     ]
     return " and ".join(ends)

@@ -9,15 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from service.contract.artifact import Artifact, ArtifactError, open_artifact
-from service.contract.files import sync, write_atomically
+from service.contract.files import check_file, locked, staged_folder, sync, write_atomically
 from service.contract.manifest import Name
 
 ALIASES = "aliases.json"
@@ -79,6 +77,11 @@ class Repository:
             reason = f"{alias!r} is no alias: {_NAMES}, and no number"
             raise ArtifactError(self.root / name / ALIASES, reason)
 
+    def check_aliases(self, name: str) -> None:
+        """Raise ArtifactError or OSError unless an alias of ``name`` can be moved."""
+        self.aliases(name)
+        check_file(self.root / name / ALIASES)
+
     def resolve(self, reference: str, alias: str = CHAMPION) -> Path:
         """Return the folder of ``name``, ``name@version`` or ``name@alias``.
 
@@ -110,30 +113,30 @@ class Repository:
         """
         self.check_alias(name, alias)
         open_artifact(self.path(name, version))
-        aliases = self.aliases(name)
-        previous = aliases.get(alias)
-        aliases[alias] = version
-        write_atomically(
-            self.root / name / ALIASES, json.dumps(aliases, indent=2, sort_keys=True).encode()
-        )
+        path = self.root / name / ALIASES
+        with locked(path):  # else one of two promotions at once would be lost
+            aliases = self.aliases(name)
+            previous = aliases.get(alias)
+            aliases[alias] = version
+            write_atomically(path, json.dumps(aliases, indent=2, sort_keys=True).encode())
         return previous
 
     @contextlib.contextmanager
     def staging(self, name: str) -> Iterator[Path]:
-        """Yield an empty folder next to the versions; it is removed unless added."""
+        """Yield an empty folder next to the versions; it is removed unless added.
+
+        The folders that killed processes left are removed first.
+        """
         self.check_name(name)
         parent = self.root / name
         parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".staging-", dir=parent))
-        try:
+        with staged_folder(parent, ".staging-") as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def add(self, name: str, staged: Path) -> Artifact:
         """Verify and sync a staged folder, then rename it to the next free version."""
         manifest = open_artifact(staged).manifest
-        folder_mode = 0o755  # mkdtemp made it private; another user may run the service
+        folder_mode = 0o755  # whatever the umask: another user may run the service
         staged.chmod(folder_mode)
         for file in staged.iterdir():
             sync(file)

@@ -211,8 +211,8 @@ def test_killed_workers_change_nothing(unbroken: Run, dataset: Dataset, tmp_path
     expected = unbroken.trained(SETTINGS)
     assert f"validation: {expected.fit.best:.4f}" in output
     artifact = repository.resolve("cp2rec@1")
-    users = pl.read_parquet(artifact / "users.parquet")["vector"].to_numpy()
-    items = pl.read_parquet(artifact / "items.parquet")["learned"].to_numpy()
+    users = pl.read_parquet(artifact / "users.parquet", glob=False)["vector"].to_numpy()
+    items = pl.read_parquet(artifact / "items.parquet", glob=False)["learned"].to_numpy()
     with torch.inference_mode():
         np.testing.assert_array_equal(users, expected.net.user_vectors())
         np.testing.assert_array_equal(items, expected.net.learned_items()[expected.warm])

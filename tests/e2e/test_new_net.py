@@ -133,7 +133,7 @@ def test_it_is_published_and_ranks(
     debiased, logged = ({item["item_id"]: item["score"] for item in a["items"]} for a in answers)
     assert [(a["model"], a["degraded"]) for a in answers] == [("linear@1", [])] * 2
     assert artifact.manifest.architecture == "linear"
-    popularity = dict(pl.read_parquet(artifact.path / "items.parquet").iter_rows())
+    popularity = dict(pl.read_parquet(artifact.path / "items.parquet", glob=False).iter_rows())
     added = [popularity.get(item_id, [0.0])[0] for item_id in dataset.item_ids]
     gain = [logit(logged[item_id]) - logit(debiased[item_id]) for item_id in dataset.item_ids]
     slope = artifact.manifest.calibration.slope

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import NoReturn
 
 import torch
 import typer
@@ -17,7 +18,7 @@ from training.cli.prune import prune
 from training.cli.publish import promote, publish
 from training.cli.simulate import simulate
 from training.cli.train import train
-from training.errors import TrainingError
+from training.errors import TrainingError, place_problem
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,12 +31,24 @@ for command in (prepare, simulate, train, evaluate, publish, promote, prune, dem
 
 
 def main() -> None:
-    """Run a command; exit with 0 when done, 2 for an error that a user can mend, 1 on Ctrl-C."""
+    """Run a command; exit with 0 when done, 2 for an error that a user can mend, 130 on Ctrl-C.
+
+    Any other exception is a fault of the program: a traceback and 1.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)  # the nets are small: more threads mostly wait for each other
     try:
         app()
     except (TrainingError, ArtifactError) as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        _refuse(str(error))
+    except OSError as error:
+        problem = place_problem(error)
+        if problem is None:
+            raise
+        _refuse(problem)
+
+
+def _refuse(problem: str) -> NoReturn:
+    typer.echo(f"error: {problem}", err=True)
+    sys.exit(2)

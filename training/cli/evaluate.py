@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
+from service.contract.files import check_folder
 from training.cli.options import BUILD, Build, ConfigFile, Data, Model, Overrides, Scratch
 from training.config import load_config
 from training.data.dataset import open_dataset
+from training.data.schema import read_description
 from training.errors import ConfigError
 from training.evaluation.baselines.full_ranking import RANKING_BASELINES
 from training.evaluation.baselines.reranking import BASELINES
 from training.evaluation.report.tables import report_tables
-from training.evaluation.report.write import write_report
+from training.evaluation.report.write import check_report, write_report
 from training.evaluation.study import StudyOptions, run
 from training.fitting.distributed import launched
 from training.fitting.runs import RunStore
@@ -29,7 +31,7 @@ def evaluate(
     name: Annotated[str, typer.Argument(help="Name of the report.")],
     data: Data,
     model: Model = "cp2rec",
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings to measure over.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Trainings to measure over.")] = 5,
     baselines: Annotated[str, typer.Option(help=_BASELINES_HELP)] = "none",
     probes: Annotated[
         bool, typer.Option("--probes", help="Probe the common features for the proxies.")
@@ -56,9 +58,12 @@ def evaluate(
     if launched():
         raise ConfigError("torchrun is for train; evaluate trains its seeds in one process")
     resolved = load_config(model, config, tuple(overrides or ()))
+    check_folder(build)
+    folder = results / read_description(data).name
+    check_report(folder, name)
     dataset = open_dataset(data, scratch)
     options = StudyOptions(seeds, baselines, probes, cold, cold_users, mask)
     report = run(dataset, resolved, options, RunStore(build))
-    path = write_report(report, results / dataset.description.name, name)
+    path = write_report(report, folder, name)
     typer.echo(report_tables(report))
     typer.echo(f"wrote {path}.json and .png")

@@ -20,5 +20,7 @@ def prepare(
     """Convert a public dataset from its owners' files to a dataset folder."""
     if dataset not in CONVERTERS:
         raise ConfigError(f"{dataset!r} is not one of {', '.join(sorted(CONVERTERS))}")
+    if not source.is_dir():
+        raise ConfigError(f"--source {source}: is no folder; name the one with the owners' files")
     CONVERTERS[dataset](source, out)
     typer.echo(f"wrote {out}")

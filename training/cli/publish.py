@@ -50,6 +50,8 @@ def publish(
     if "@" not in reference and (versions := repository.versions(name)):
         reference = f"{name}@{versions[-1]}"
     artifact = open_artifact(repository.resolve(reference))
+    if promote:
+        repository.check_aliases(name)
     dataset = open_dataset(data, scratch)
 
     def finish(published: Published) -> None:

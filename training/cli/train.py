@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from service.contract.files import check_folder
 from service.contract.repository import Repository
 from training.cli.options import (
     BUILD,
@@ -49,6 +50,8 @@ def train(
     resolved = load_config(model, config, (*(overrides or ()), *seeded))
     name = name or model
     Repository(models).check_name(name)
+    for folder in (models / name, build):
+        check_folder(folder)  # before the training, not after it
     with processes():
         dataset = open_dataset(data, scratch)
         if not is_first():

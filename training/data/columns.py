@@ -1,4 +1,4 @@
-"""Reading Parquet tables and checking their columns: errors name file, column and first bad row."""
+"""Checking the columns of tables: errors name file, column and first bad row."""
 
 from __future__ import annotations
 
@@ -13,22 +13,7 @@ from training.arrays import Flags
 from training.data.schema import DESCRIPTION, Description
 from training.errors import DatasetError
 
-MISSING = f"is missing; add it or change {DESCRIPTION}"
-
 Floats = NDArray[np.float32]
-
-
-def read(path: Path, query: pl.LazyFrame | None = None) -> pl.DataFrame:
-    """Read the Parquet table ``path``, or the result of ``query``, a scan of it.
-
-    Raises DatasetError where the file is missing or is not a Parquet table.
-    """
-    try:
-        return (pl.scan_parquet(path) if query is None else query).collect()
-    except FileNotFoundError as error:
-        raise DatasetError(path, MISSING) from error
-    except pl.exceptions.PolarsError as error:
-        raise DatasetError(path, f"is not a Parquet table: {error}") from error
 
 
 def column(table: pl.DataFrame, path: Path, name: str) -> pl.Series:
@@ -45,6 +30,15 @@ def id_column(table: pl.DataFrame, path: Path, name: str) -> pl.Series:
     if ids.dtype != pl.String:
         raise DatasetError(path, f"ids are strings, not {ids.dtype}; cast them", column=name)
     return ids
+
+
+def texts(table: pl.DataFrame, path: Path, name: str) -> pl.Series:
+    """Return the column ``name`` as strings; raises DatasetError where its values are no texts."""
+    values = column(table, path, name)
+    try:
+        return values.cast(pl.String)
+    except pl.exceptions.PolarsError as error:
+        raise DatasetError(path, f"must be text, not {values.dtype}", column=name) from error
 
 
 def refuse(
@@ -97,7 +91,7 @@ def proxy_values(
         if proxy.kind == "numeric":
             values[:, index] = numbers(table, path, (proxy.name,))[:, 0]
             continue
-        categories = column(table, path, proxy.name).cast(pl.String)
+        categories = texts(table, path, proxy.name)
         codes = categories.replace_strict(
             {category: code for code, category in enumerate(proxy.categories)},
             default=None,

@@ -12,7 +12,8 @@ from service.contract.files import sha256
 from service.contract.keys import MAX_ID_CHARS
 from service.contract.manifest import Modality, Proxy
 from training.arrays import Flags
-from training.data.columns import Floats, column, id_column, numbers, proxy_values, read, refuse
+from training.data import parquet
+from training.data.columns import Floats, id_column, numbers, proxy_values, refuse, texts
 from training.data.embeddings import read_modalities
 from training.data.impressions import SPLITS, Impressions, read_impressions
 from training.data.schema import DESCRIPTION, Description, read_description
@@ -63,7 +64,7 @@ def open_dataset(folder: Path, scratch: Path | None = None) -> Dataset:
     """
     description = read_description(folder)
     users_path, items_path = folder / description.users, folder / description.items
-    users, items = read(users_path), read(items_path)
+    users, items = parquet.read(users_path), parquet.read(items_path)
     user_ids = _ids(users, users_path, "user_id")
     item_ids = _ids(items, items_path, "item_id")
     modalities, embedding, mask = read_modalities(folder, description, item_ids)
@@ -116,13 +117,17 @@ def _titles(
     """Return the titles of items, or their ids where a title is empty."""
     if description.title is None:
         return item_ids
-    titles = column(items, path, description.title).cast(pl.String)
+    titles = texts(items, path, description.title)
     return [title or item_id for title, item_id in zip(titles, item_ids, strict=True)]
 
 
 def _fingerprint(folder: Path, description: Description) -> str:
     """Return one SHA-256 over the names and contents of all files of the folder."""
-    names = [DESCRIPTION, description.impressions, description.items, description.users]
+    impressions = folder / description.impressions
+    names = [DESCRIPTION]
+    for part in parquet.parts(impressions):
+        names.append(str(Path(description.impressions, part.relative_to(impressions))))
+    names += [description.items, description.users]
     for embedding in description.embeddings.values():
         names += [embedding.values, embedding.ids]
     digest = hashlib.sha256()

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from service.contract.manifest import Modality
 from service.contract.records import MAX_VALUE
 from training.arrays import Flags
-from training.data.columns import MISSING, Floats, refuse
+from training.data.columns import Floats, refuse
+from training.data.parquet import MISSING
 from training.data.schema import Description
 from training.errors import DatasetError
 
@@ -24,7 +25,7 @@ def read_vectors(
     where a file is missing.
     """
     try:
-        ids = ids_path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        ids = ids_path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
         with path.open("rb") as file:
             values = np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError as error:

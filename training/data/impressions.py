@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from training.arrays import Flags, Rows
-from training.data.columns import Floats, column, id_column, numbers, proxy_values, read, refuse
+from training.data import parquet
+from training.data.columns import (
+    Floats,
+    column,
+    id_column,
+    numbers,
+    proxy_values,
+    refuse,
+    texts,
+)
 from training.data.schema import Description
 from training.data.storage import Storage, spans
 from training.errors import DatasetError
@@ -55,32 +65,69 @@ def read_impressions(
 ) -> Impressions:
     """Read ``path`` into arrays of ``storage``; other memory does not grow with the rows.
 
-    ``user_ids`` (U,) and ``item_ids`` (I,) are those of the dataset's tables; ``item_proxies``
-    (I, P) replace proxies for which the impressions have no column. Raises DatasetError naming
-    column and first bad row.
+    A folder's parts are read in the order of their names. ``user_ids`` (U,) and ``item_ids`` (I,)
+    are those of the dataset's tables; ``item_proxies`` (I, P) replace proxies for which the
+    impressions have no column. Raises DatasetError naming file, column and first bad row.
     """
-    table = pl.scan_parquet(path)
-    rows = int(read(path, table.select(pl.len())).item())
+    parts = parquet.parts(path)
+    _check_equal_columns(parts)
+    part_rows = [_row_count(part) for part in parts]
+    rows = sum(part_rows)
     if not rows:
         raise DatasetError(path, "has no rows")
     row_numbers = {"user_id": _numbered(user_ids), "item_id": _numbered(item_ids)}
     arrays: dict[str, NDArray[Any]] = {}
-    for span in spans(rows):
-        # Not collect_batches: it holds whole row groups, and some writers make a single one.
-        chunk = read(path, table.slice(span.start, span.stop - span.start))
-        try:
-            columns = _checked(chunk, path, description, row_numbers, item_proxies)
-        except DatasetError as error:
-            if error.row is None:
-                raise
-            row = span.start + error.row
-            raise DatasetError(path, error.problem, column=error.column, row=row) from error
-        for name, values in vars(columns).items():
+    start = 0
+    for chunk in _chunks(parts, part_rows, description, row_numbers, item_proxies):
+        span = slice(start, start + len(chunk))
+        for name, values in vars(chunk).items():
             if values is not None:
                 if name not in arrays:
                     arrays[name] = storage.empty((rows, *values.shape[1:]), values.dtype)
                 arrays[name][span] = values
-    return replace(columns, **arrays)
+        start = span.stop
+    return replace(chunk, **arrays)
+
+
+def _check_equal_columns(parts: list[Path]) -> None:
+    """Raise DatasetError for the first part whose columns are not those of the first one."""
+    first = None
+    for part in parts:
+        schema = parquet.read(part, parquet.scan(part).head(0)).schema
+        first = first or schema
+        for name in {**first, **schema}:
+            mine, other = schema.get(name), first.get(name)
+            if mine != other:
+                there = "has no such column" if other is None else f"has {other}"
+                here = "is missing" if mine is None else f"is {mine}"
+                problem = f"{here}, but {parts[0].name} {there}; write the same in all parts"
+                raise DatasetError(part, problem, column=name)
+
+
+def _row_count(path: Path) -> int:
+    return int(parquet.read(path, parquet.scan(path).select(pl.len())).item())
+
+
+def _chunks(
+    parts: list[Path],
+    part_rows: list[int],
+    description: Description,
+    row_numbers: dict[str, pl.DataFrame],
+    item_proxies: Floats,
+) -> Iterator[Impressions]:
+    """Yield the checked rows of all parts, up to ``CHUNK_ROWS`` at a time."""
+    for path, rows in zip(parts, part_rows, strict=True):
+        for span in spans(rows):
+            # Not collect_batches: it holds whole row groups, and some writers make a single one.
+            query = parquet.scan(path).slice(span.start, span.stop - span.start)
+            chunk = parquet.read(path, query)
+            try:
+                yield _checked(chunk, path, description, row_numbers, item_proxies)
+            except DatasetError as error:
+                if error.row is None:
+                    raise
+                row = span.start + error.row
+                raise DatasetError(path, error.problem, column=error.column, row=row) from error
 
 
 def _checked(
@@ -96,16 +143,17 @@ def _checked(
     proxies = proxy_values(table, path, description, required=False)
     static = [i for i, proxy in enumerate(description.proxies) if proxy.name not in table.columns]
     proxies[:, static] = item_proxies[item][:, static]
+    uniform = _choice(table, path, "exposure", EXPOSURES) == EXPOSURES.index("uniform")
     return Impressions(
         user=_rows(table, path, "user_id", row_numbers),
         item=item,
         label=label,
         timestamp=_timestamps(table, path),
         proxies=proxies,
-        uniform=_choice(table, path, "exposure", EXPOSURES) == EXPOSURES.index("uniform"),
+        uniform=uniform,
         position=_positions(table, path),
         propensity=_propensities(table, path),
-        split=_choice(table, path, "split", SPLITS) if "split" in table.columns else None,
+        split=_splits(table, path, uniform),
     )
 
 
@@ -125,10 +173,11 @@ def _rows(table: pl.DataFrame, path: Path, name: str, row_numbers: dict[str, pl.
 
 def _timestamps(table: pl.DataFrame, path: Path) -> NDArray[np.float64]:
     times = column(table, path, "timestamp")
-    if times.dtype.is_temporal():
+    if isinstance(times.dtype, pl.Date | pl.Datetime):
         times = times.cast(pl.Datetime("ms")).to_physical()
     if not times.dtype.is_numeric():
-        raise DatasetError(path, f"must be a time, not {times.dtype}", column="timestamp")
+        problem = f"must be a time, a number or a datetime, not {times.dtype}; cast it"
+        raise DatasetError(path, problem, column="timestamp")
     values = times.cast(pl.Float64).fill_null(float("nan")).to_numpy()
     refuse(~np.isfinite(values), path, "timestamp", "{value} is not a time", times)
     return values
@@ -136,7 +185,7 @@ def _timestamps(table: pl.DataFrame, path: Path) -> NDArray[np.float64]:
 
 def _choice(table: pl.DataFrame, path: Path, name: str, choices: tuple[str, ...]) -> Rows:
     """Return the index in ``choices`` of each value."""
-    values = column(table, path, name).cast(pl.String)
+    values = texts(table, path, name)
     codes = values.replace_strict(
         {choice: code for code, choice in enumerate(choices)},
         default=None,
@@ -145,6 +194,15 @@ def _choice(table: pl.DataFrame, path: Path, name: str, choices: tuple[str, ...]
     problem = "{value!r} is not " + " or ".join(choices)
     refuse(codes.is_null().to_numpy(), path, name, problem, values)
     return codes.to_numpy()
+
+
+def _splits(table: pl.DataFrame, path: Path, uniform: Flags) -> Rows | None:
+    """Return the index in ``SPLITS`` of each row; uniform rows, which only test, may lack one."""
+    if "split" not in table.columns:
+        return None
+    values = texts(table, path, "split")
+    needless = pl.Series(uniform) & values.is_null()
+    return _choice(table.with_columns(values.set(needless, "test")), path, "split", SPLITS)
 
 
 def _positions(table: pl.DataFrame, path: Path) -> Rows | None:

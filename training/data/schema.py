@@ -49,9 +49,13 @@ def read_description(folder: Path) -> Description:
     """Parse ``folder/dataset.toml``; raises DatasetError naming the first bad entry."""
     path = folder / DESCRIPTION
     try:
-        return Description.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Description.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except FileNotFoundError as error:
         raise DatasetError(path, "is missing; is this a dataset folder?") from error
+    except NotADirectoryError as error:
+        raise DatasetError(
+            folder, f"is a file; name the folder that holds {DESCRIPTION}"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DatasetError(path, f"is not TOML: {error}") from error
     except ValidationError as error:

@@ -49,14 +49,25 @@ def split_rows(dataset: Dataset, *, validation: float, test: float, seed: int) -
     path = dataset.path / dataset.description.impressions
     for name in SPLITS:
         if not len(rows[name]):
-            mend = "change the shares or the column 'split'"
-            raise DatasetError(path, f"no logged row falls into {name}; {mend}")
+            raise DatasetError(path, f"no logged row falls into {name}; {_mend(impressions, name)}")
     if positives_only(dataset):
         return Split(**rows)
     for name in _NAMES:
         if len(rows[name]) and _one_sided(impressions.label, rows[name]):
             raise DatasetError(path, f"the {name} rows have one label only", column="label")
     return Split(**rows)
+
+
+def _mend(impressions: Impressions, name: str) -> str:
+    """Return what fills the empty part ``name`` of a split."""
+    if impressions.uniform.all():
+        return "add rows with exposure 'logged'"
+    if impressions.split is not None:
+        return f"write {name!r} into the column 'split' of some"
+    shares = "change split.validation and split.test, or add a column 'split'"
+    if np.ptp(impressions.timestamp):
+        return f"rows of one timestamp stay together: add rows of other times, {shares}"
+    return f"add rows, {shares}"
 
 
 def positives_only(dataset: Dataset) -> bool:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from service.contract.files import sync
+from service.contract.files import check_folder, staged_folder, sync
 from service.contract.manifest import Proxy
+from training.data import parquet
 from training.data.schema import DESCRIPTION, Description, Embedding
 from training.errors import DatasetError
 
@@ -56,12 +55,11 @@ def write_dataset(
     )
     refuse_existing(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=".dataset-", dir=folder.parent))
-    try:
+    with staged_folder(folder.parent, ".dataset-") as staged:
         staged.chmod(0o755)
         tables = {"impressions": impressions, "items": items, "users": users, **(extra or {})}
         for stem, table in tables.items():
-            _write_table(table, staged / f"{stem}.parquet")
+            parquet.write(table, staged / f"{stem}.parquet", _row_group(table))
         for file_name, content in (files or {}).items():
             (staged / file_name).write_bytes(content)
         _write_embeddings(embeddings, staged / "embeddings")
@@ -71,27 +69,22 @@ def write_dataset(
         if folder.exists():
             folder.rmdir()
         staged.rename(folder)
-    except BaseException:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raise DatasetError where ``folder`` is a file or is not empty."""
+    """Raise DatasetError where ``folder`` is a file or is not empty, OSError where it cannot be."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DatasetError(folder, "exists and is not empty; name another --out or remove it")
+    check_folder(folder.parent)
 
 
 def _write_embeddings(embeddings: Embeddings, folder: Path) -> None:
     folder.mkdir()
     for modality, (values, ids) in embeddings.items():
-        np.save(folder / f"{modality}.npy", values)
+        with (folder / f"{modality}.npy").open("w+b") as file:  # with "wb" numpy hides a full disk
+            np.save(file, values)
         (folder / f"{modality}.ids.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
 
 
-def _write_table(table: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
-    if isinstance(table, pl.LazyFrame):
-        # By default the row groups, hence the bytes, depend on the files that the rows come from.
-        table.sink_parquet(path, row_group_size=ROW_GROUP, engine="streaming")
-    else:
-        table.write_parquet(path)
+def _row_group(table: pl.DataFrame | pl.LazyFrame) -> int | None:
+    return ROW_GROUP if isinstance(table, pl.LazyFrame) else None

@@ -20,6 +20,7 @@ from typing import Any
 import typer
 
 from service.contract.artifact import Artifact, ArtifactError, open_artifact
+from service.contract.files import check_folder
 from service.contract.repository import Repository
 from training.config import load_config
 from training.data.dataset import Dataset, open_dataset
@@ -51,6 +52,7 @@ def run_demo(build: Path, *, port: int | None, once: bool) -> None:
     if ``port`` is taken or the service does not become ready.
     """
     free_port = _choose_port(port)
+    check_folder(build)
     artifact, dataset = _artifact(build)
     with _ended_by_sigterm(), private_redis() as url:
         log.info("[3/4] publishing to a private Redis")

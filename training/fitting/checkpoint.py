@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from service.contract.files import write_atomically
 from training.errors import TrainingError
 from training.fitting import distributed
 
@@ -40,13 +40,10 @@ class Checkpoint:
         return state
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the file: write another one, sync it, and rename it."""
+        """Replace the file by ``state``; one that cannot be written leaves the last one."""
         if not distributed.is_first():
             return
+        content = io.BytesIO()  # torch hides a full disk behind an error of its own
+        torch.save(state, content)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
+        write_atomically(self.path, content.getbuffer())

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import logging
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from service.contract.files import write_atomically
+from service.contract.files import locked, write_atomically
 from training.config import Config
 from training.data.dataset import Dataset
+from training.errors import TrainingError
 from training.fitting.provenance import source_digest
 
 log = logging.getLogger(__name__)
@@ -71,10 +74,15 @@ class RunStore:
         """Return the result ``name`` of a run, stored or else ``compute`` of the inputs."""
         path = self.path(key, name, compute.__module__, "json")
         if not path.exists():
-            log.info("%s of %s, seed %d", name, key.name, key.seed)
-            computed = compute(*inputs, **options)
-            self._write(path, computed.model_dump_json(indent=2).encode())
-        return schema.model_validate_json(path.read_bytes())
+            with self.lock(path):
+                if not path.exists():  # else another run computed it meanwhile
+                    log.info("%s of %s, seed %d", name, key.name, key.seed)
+                    computed = compute(*inputs, **options)
+                    write_atomically(path, computed.model_dump_json(indent=2).encode())
+        try:
+            return schema.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise _damaged(path) from error
 
     def arrays(self, key: RunKey, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """Return the arrays ``name`` of a run, stored or else computed by ``compute``."""
@@ -83,13 +91,28 @@ class RunStore:
             log.info("%s of %s, seed %d", name, key.name, key.seed)
             content = io.BytesIO()
             np.savez(content, **compute())  # type: ignore[arg-type]  # no array is named as its flag
-            self._write(path, content.getvalue())
-        with np.load(path) as arrays:
-            return dict(arrays)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, content.getbuffer())
+        try:
+            with path.open("rb") as file, np.load(file) as arrays:
+                return dict(arrays)
+        except (EOFError, ValueError, zipfile.BadZipFile) as error:
+            raise _damaged(path) from error
 
-    def _write(self, path: Path, content: bytes) -> None:
+    @contextlib.contextmanager
+    def lock(self, path: Path) -> Iterator[None]:
+        """Let one process at a time work on ``path``, a file of the store; the others wait."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
+        with locked(path, _say_waiting):
+            yield
+
+
+def _damaged(path: Path) -> TrainingError:
+    return TrainingError(f"{path}: the stored result cannot be read; remove it to compute it anew")
+
+
+def _say_waiting(lock_file: Path) -> None:
+    log.warning("another process works on the same run: waiting until it ends (%s)", lock_file)
 
 
 def over_seeds(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from training.errors import ConfigError
 from training.fitting.batches import SlateBatches, warm_items
 from training.fitting.calibration import calibrate, exposure_scale
 from training.fitting.checkpoint import Checkpoint
+from training.fitting.distributed import is_first
 from training.fitting.exposure import exposure_offset, propensities
 from training.fitting.fitted_net import FittedNet
 from training.fitting.runs import RunKey, RunStore
@@ -53,17 +55,18 @@ def train_net(
     checkpoints = Checkpoints.of(dataset, config, runs)
     torch.manual_seed(config.seed)
     net = build_net(config.net, batches.tables)
-    net.prepare(config.seed, Checkpoint(checkpoints.preparation))
     fitting = FittedNet(net, dataset, split, warm_items(batches.tables))
-    history = fit(
-        net,
-        batches,
-        selection_rule(fitting),
-        config.train,
-        seed=config.seed,
-        checkpoint=checkpoints.training,
-        stop_after=stop_after,
-    )
+    with runs.lock(checkpoints.training) if is_first() else nullcontext():
+        net.prepare(config.seed, Checkpoint(checkpoints.preparation))
+        history = fit(
+            net,
+            batches,
+            selection_rule(fitting),
+            config.train,
+            seed=config.seed,
+            checkpoint=checkpoints.training,
+            stop_after=stop_after,
+        )
     fitted = replace(fitting, fit=history)
     return fitted if clicks_alone else _calibrated(fitted)
 

@@ -42,6 +42,7 @@ from service.contract.manifest import (
 )
 from service.contract.repository import Repository
 from training.config import Config
+from training.data import parquet
 from training.data.dataset import Dataset
 from training.errors import ExportError
 from training.evaluation.report.plots import plot_front
@@ -189,9 +190,9 @@ def write_learned(fitted: FittedNet, folder: Path) -> None:
         warm = fitted.warm.numpy()
         learned = net.learned_items().numpy()[warm]
         items = [item_id for item_id, flag in zip(dataset.item_ids, warm, strict=True) if flag]
-        pl.DataFrame({"item_id": items, "learned": learned}).write_parquet(folder / ITEMS)
+        parquet.write(pl.DataFrame({"item_id": items, "learned": learned}), folder / ITEMS)
         users = {"user_id": dataset.user_ids, "vector": net.user_vectors().numpy()}
-        pl.DataFrame(users).write_parquet(folder / USERS)
+        parquet.write(pl.DataFrame(users), folder / USERS)
 
 
 def export_graphs(net: FrontNet, dataset: Dataset, folder: Path) -> dict[Any, Graph]:

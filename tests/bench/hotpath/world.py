@@ -86,7 +86,7 @@ class World:
 
     def users(self) -> tuple[list[str], Floats]:
         """Make users like the training users: each is one of them with noise."""
-        vectors = pl.read_parquet(self.artifact.path / USERS)["vector"].to_numpy()
+        vectors = pl.read_parquet(self.artifact.path / USERS, glob=False)["vector"].to_numpy()
         rng = np.random.default_rng(2)
         rows = rng.integers(len(vectors), size=_USERS)
         noise = 1 + _NOISE * rng.standard_normal((_USERS, vectors.shape[1]), np.float32)

@@ -45,3 +45,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
 
     with pytest.raises(ConfigError, match=r"mine\.toml: "):
         load_config("cp2rec", path)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("seed = 5\n", encoding="utf-8-sig")
+
+    assert load_config("cp2rec", path).seed == 5

@@ -49,6 +49,8 @@ def test_values_are_toml() -> None:
 @pytest.mark.parametrize(
     ("override", "named"),
     [
+        ("seed=2147483648", "seed"),
+        ("seed=18446744073709551616", "seed"),
         ("train.epochs=0", "train.epochs"),
         ("train.lr=quick", "train.lr"),
         ("train.lr=0", "train.lr"),

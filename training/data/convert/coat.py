@@ -79,7 +79,7 @@ def _matrix(path: Path) -> Floats:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # numpy warns of an empty file and goes on
-            return np.loadtxt(path, dtype=np.float32, ndmin=2)
+            return np.loadtxt(path, dtype=np.float32, ndmin=2, encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise missing(path) from error
     except (ValueError, UserWarning) as error:
@@ -109,9 +109,11 @@ def _features(source: Path, owner: str) -> tuple[Floats, list[tuple[str, str]]]:
     values = _matrix(path)
     _refuse((values != 0) & (values != 1), path, values, "0 or 1")
     try:
-        lines = map_path.read_text().split("\n")
+        lines = map_path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError as error:
         raise missing(map_path) from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(map_path, f"is not UTF-8 text: {error}") from error
     names = [line.partition(":")[::2] for line in lines if line]
     if len(names) != values.shape[1]:
         problem = f"lists {len(names)} features; {path.name} has {values.shape[1]} columns"

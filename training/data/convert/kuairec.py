@@ -163,7 +163,7 @@ def _captions(path: Path) -> pl.DataFrame:
     if not path.exists():
         return pl.DataFrame(schema={"item_id": pl.String, "title": pl.String})
     try:
-        scan = pl.scan_csv(path, infer_schema=False)
+        scan = pl.scan_csv(path, infer_schema=False, glob=False)
         names = scan.collect_schema().names()
         for name in ("video_id", "caption"):
             if name not in names:

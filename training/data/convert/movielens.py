@@ -8,6 +8,7 @@ by ``|``.
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 import polars as pl
@@ -31,6 +32,7 @@ from training.data.writer import refuse_existing, write_dataset
 from training.errors import DatasetError
 
 POSITIVE_RATING = 4
+_BYTE_ORDER_MARK = codecs.BOM_UTF8.decode("latin-1")
 RATINGS, USERS, MOVIES = "ratings.dat", "users.dat", "movies.dat"
 DEMOGRAPHICS = ("Gender", "Age", "Occupation")
 MOST_VALUES = 32
@@ -105,12 +107,13 @@ def _fields(path: Path, names: tuple[str, ...]) -> pl.DataFrame:
             encoding="latin-1",
             infer_schema=False,
             new_columns=["line"],
+            glob=False,
         )
     except FileNotFoundError as error:
         raise missing(path) from error
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DatasetError(path, f"is not a table of text: {error}") from error
-    fields = pl.col("line").str.split("::")
+    fields = pl.col("line").str.strip_prefix(_BYTE_ORDER_MARK).str.split("::")
     malformed = (fields.list.len() != len(names)) | fields.is_null()
     refuse(lines, path, "line", malformed, "{value!r} is not " + "::".join(names))
     row = fields.list.to_struct(fields=list(names)).alias("row")

@@ -32,7 +32,7 @@ def read_csv(path: Path, columns: Columns, *, nullable: Collection[str] = ()) ->
     non-finite value, and an empty value outside ``nullable``.
     """
     try:
-        names = pl.scan_csv(path, infer_schema=False).collect_schema().names()
+        names = pl.scan_csv(path, infer_schema=False, glob=False).collect_schema().names()
     except FileNotFoundError as error:
         raise missing(path) from error
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -41,7 +41,7 @@ def read_csv(path: Path, columns: Columns, *, nullable: Collection[str] = ()) ->
         if name not in names:
             raise DatasetError(path, f"is missing; the file has {', '.join(names)}", column=name)
     try:
-        scan = pl.scan_csv(path, schema_overrides=dict(columns))
+        scan = pl.scan_csv(path, schema_overrides=dict(columns), glob=False)
         table = scan.select(list(columns)).collect(engine="streaming")
     except pl.exceptions.PolarsError as error:
         raise _unreadable(path, columns, error) from error
@@ -192,7 +192,7 @@ def _not_csv(path: Path, error: Exception) -> DatasetError:
 
 def _unreadable(path: Path, columns: Columns, error: Exception) -> DatasetError:
     """Return the error for the first value of another type than its column's; reads all as text."""
-    text = pl.scan_csv(path, infer_schema=False)
+    text = pl.scan_csv(path, infer_schema=False, glob=False)
     for name, kind in columns.items():
         bad = pl.col(name).is_not_null() & pl.col(name).cast(kind, strict=False).is_null()
         try:

@@ -29,14 +29,15 @@ from __future__ import annotations
 
 import itertools
 import logging
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from service.contract.files import staged_folder
 from service.contract.manifest import Proxy
+from training.data import parquet
 from training.data.simulate.log import Columns, Exposure, simulate_log
 from training.data.simulate.options import Options
 from training.data.simulate.report import oracle_aucs, plot_simulation
@@ -98,8 +99,8 @@ def simulate(
         "simulating %d logged impressions, %d uniform", options.logged_rows, options.uniform_rows
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".simulate-", dir=out.parent) as scratch:
-        log = _stream(world, rng, options, Path(scratch))
+    with staged_folder(out.parent, ".simulate-") as scratch:
+        log = _stream(world, rng, options, scratch)
         for rows, auc in oracle_aucs(log.logged, log.uniform).items():
             logger.info("oracle AUC, %s: %.4f", rows, auc)
         _write(out, world, options, log)
@@ -120,15 +121,15 @@ def _stream(world: World, rng: np.random.Generator, options: Options, scratch: P
 
     def emit(exposure: Exposure, rows: Columns) -> None:
         table = _table(rows, exposure, user_ids, item_ids)
-        table.write_parquet(scratch / f"{exposure}-{next(number):06d}.parquet")
+        parquet.write(table, scratch / f"{exposure}-{next(number):06d}.parquet")
 
     popularity, age_days = simulate_log(
         world, rng, emit, policy_weight=options.policy_weight, uniform_rows=options.uniform_rows
     )
     items = pl.DataFrame([item_ids, pl.Series("title", world.titles)])
     return _Log(
-        logged=pl.scan_parquet(sorted(scratch.glob("logged-*"))),
-        uniform=pl.scan_parquet(sorted(scratch.glob("uniform-*"))),
+        logged=parquet.scan(*sorted(scratch.glob("logged-*"))),
+        uniform=parquet.scan(*sorted(scratch.glob("uniform-*"))),
         users=user_ids.to_frame(),
         items=items.with_columns(popularity=popularity, age_days=age_days),
     )

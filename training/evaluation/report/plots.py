@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -27,7 +27,11 @@ _CURVES = [(marker, f"C{color}") for marker in ".x" for color in range(1, 10)]  
 
 
 def plot_front(
-    fronts: Sequence[Front], path: Path, *, title: str, curves: Mapping[str, Curve] | None = None
+    fronts: Sequence[Front],
+    file: Path | IO[bytes],
+    *,
+    title: str,
+    curves: Mapping[str, Curve] | None = None,
 ) -> None:
     """Write a PNG of fronts, with bars of 2 standard errors, and of baselines: both sides.
 
@@ -42,10 +46,10 @@ def plot_front(
     _draw_curves(axes, curves or {})
     if shown:
         _draw_shown(figure.add_subplot(grid[1]), fronts)
-    figure.savefig(path, dpi=120)
+    figure.savefig(file, format="png", dpi=120)
 
 
-def plot_curves(curves: Mapping[str, Curve], path: Path, *, title: str) -> None:
+def plot_curves(curves: Mapping[str, Curve], file: Path | IO[bytes], *, title: str) -> None:
     """Write a PNG of the baselines of a full ranking, both sides, without a front."""
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
@@ -54,7 +58,7 @@ def plot_curves(curves: Mapping[str, Curve], path: Path, *, title: str) -> None:
     axes.set_ylabel("recall@20 of those on less popular items")
     axes.set_title(title, fontsize=9)
     _draw_curves(axes, curves)
-    figure.savefig(path, dpi=120)
+    figure.savefig(file, format="png", dpi=120)
 
 
 def _draw_fronts(axes: Axes, fronts: Sequence[Front], title: str) -> None:

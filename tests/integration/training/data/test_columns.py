@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from tests.integration.training.data.small_dataset import assert_refused, tables, write
+from training.data.dataset import open_dataset
 
 Edit = Callable[[pl.DataFrame], pl.DataFrame]
 
@@ -29,7 +30,17 @@ def drop(column: str) -> Edit:
 
 
 def cast(column: str, dtype: type[pl.DataType]) -> Edit:
-    return lambda table: table.with_columns(pl.Series(column, range(len(table))).cast(dtype))
+    def edit(table: pl.DataFrame) -> pl.DataFrame:
+        values = pl.Series(column, range(len(table)))
+        return table.with_columns(
+            (values.cast(pl.String) if dtype == pl.Binary else values).cast(dtype)
+        )
+
+    return edit
+
+
+def listed(column: str) -> Edit:
+    return lambda table: table.with_columns(pl.col(column).reshape((-1, 1)).arr.to_list())
 
 
 BAD_TABLES: list[tuple[str, Edit, str, int | None, str]] = [
@@ -41,6 +52,7 @@ BAD_TABLES: list[tuple[str, Edit, str, int | None, str]] = [
     ("items", put("item_id", 2, "a\tb"), "item_id", 2, "control character"),
     ("items", cast("item_id", pl.Int64), "item_id", None, "ids are strings, not Int64"),
     ("items", pl.DataFrame.clear, "", None, "has no rows"),
+    ("items", listed("name"), "name", None, "must be text, not List"),
     ("items", drop("name"), "name", None, "is missing"),
     ("items", drop("clicks"), "clicks", None, "is missing"),
     ("items", drop("slot"), "slot", None, "is missing"),
@@ -67,6 +79,15 @@ BAD_TABLES: list[tuple[str, Edit, str, int | None, str]] = [
     ("impressions", cast("label", pl.String), "label", None, "must be numeric, not String"),
     ("impressions", put("timestamp", 1, None), "timestamp", 1, "None is not a time"),
     ("impressions", cast("timestamp", pl.String), "timestamp", None, "must be a time"),
+    ("impressions", cast("timestamp", pl.Time), "timestamp", None, "must be a time, .*not Time"),
+    ("impressions", cast("timestamp", pl.Duration), "timestamp", None, "must be .*not Duration"),
+    ("impressions", cast("timestamp", pl.Boolean), "timestamp", None, "must be .*not Boolean"),
+    ("impressions", cast("timestamp", pl.Binary), "timestamp", None, "must be .*not Binary"),
+    ("impressions", listed("timestamp"), "timestamp", None, "must be a time, .*not List"),
+    ("impressions", listed("label"), "label", None, "must be numeric, not List"),
+    ("impressions", listed("exposure"), "exposure", None, "must be text, not List"),
+    ("impressions", listed("split"), "split", None, "must be text, not List"),
+    ("impressions", listed("slot"), "slot", None, "must be text, not List"),
     ("impressions", put("exposure", 2, "seen"), "exposure", 2, "'seen' is not logged or uniform"),
     ("impressions", put("exposure", 2, None), "exposure", 2, "None is not logged or uniform"),
     ("impressions", put("position", 1, -1), "position", 1, "-1.0 is not 0, 1, 2"),
@@ -119,3 +140,18 @@ def test_a_bad_row_is_named_whichever_chunk_it_lies_in(
 
     assert_refused(folder, "impressions.parquet", column or None, row, problem, scratch)
     assert not scratch.exists() or not list(scratch.iterdir())
+
+
+def test_rows_that_only_test_need_no_split(tmp_path: Path) -> None:
+    write(tmp_path / "out", impressions=put("split", 3, None)(tables()["impressions"]))
+
+    split = open_dataset(tmp_path / "out").impressions.split
+
+    assert split is not None
+    assert split[:3].tolist() == [0, 1, 2]
+
+
+def test_a_logged_row_needs_a_split(tmp_path: Path) -> None:
+    write(tmp_path / "out", impressions=put("split", 2, None)(tables()["impressions"]))
+    problem = "None is not train or validation or test"
+    assert_refused(tmp_path / "out", "impressions.parquet", "split", 2, problem)

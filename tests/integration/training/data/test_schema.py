@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 import pytest
 
 from tests.integration.training.data.small_dataset import assert_refused
+from training.data.dataset import open_dataset
 
 
 def test_a_folder_without_a_description_is_not_a_dataset(tmp_path: Path) -> None:
@@ -40,3 +42,14 @@ def test_a_bad_description_names_the_entry(
 def test_a_description_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dataset.toml").write_bytes(b"name = '\xff\xfe'")
     assert_refused(tmp_path, "dataset.toml", None, None, "is not TOML")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_text(folder: Path) -> None:
+    before = open_dataset(folder)
+    for name in ("dataset.toml", "embeddings/image.ids.txt", "embeddings/audio.ids.txt"):
+        (folder / name).write_bytes(codecs.BOM_UTF8 + (folder / name).read_bytes())
+
+    dataset = open_dataset(folder)
+
+    assert dataset.description == before.description
+    assert dataset.modality_mask.tolist() == before.modality_mask.tolist()

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
+from tests.full_disk import file_size_limit
 from tests.integration.training.fitting.small_run import OPTIONS, Script, SmallRun, equal, weights
 from training.errors import TrainingError
 from training.nets.base import FrontNet
@@ -69,23 +68,20 @@ def test_a_checkpoint_leaves_no_other_file(run: SmallRun) -> None:
     assert list(run.checkpoint.parent.iterdir()) == [run.checkpoint]
 
 
-def test_an_interrupted_write_leaves_the_last_checkpoint(
-    run: SmallRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_the_last_checkpoint(run: SmallRun, tmp_path: Path) -> None:
     whole = run.net()
     expected = run.fit(whole, checkpoint=tmp_path / "whole.pt")
     run.fit(run.net(), stop_after=2)
     before = run.checkpoint.read_bytes()
 
-    def half(_: object, file: io.BufferedWriter) -> None:
-        file.write(b"half a checkpoint")
-        raise OSError("the disk is full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", half)
-        with pytest.raises(OSError, match="the disk is full"):
-            run.fit(run.net(init=1))
+    with (
+        file_size_limit(len(before) // 2),
+        pytest.raises(OSError, match="File too large") as caught,
+    ):
+        run.fit(run.net(init=1))
+    assert caught.value.filename == str(run.checkpoint)
     assert run.checkpoint.read_bytes() == before
+    assert list(run.checkpoint.parent.iterdir()) == [run.checkpoint]
 
     resumed = run.net(init=2)
     assert run.fit(resumed) == expected

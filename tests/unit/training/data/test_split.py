@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,3 +166,29 @@ def test_training_clicks_count_the_clicks_of_training_rows_by_item(
     clicks = training_clicks(dataset, Split(np.arange(5), np.array([5]), np.array([6]), NO_ROWS))
 
     assert clicks.tolist() == [1, 0, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "named"),
+    [
+        (
+            {"split": np.zeros(240, np.int64)},
+            "no logged row falls into validation; write 'validation' into the column 'split' of",
+        ),
+        (
+            {"split": np.arange(240) % 2},
+            "no logged row falls into test; write 'test' into the column 'split' of some",
+        ),
+        (
+            {"timestamp": np.arange(240.0) % 2},
+            "into validation; rows of one timestamp stay together: add rows of other times, change",
+        ),
+        ({"uniform": np.ones(240, np.bool_)}, "into train; add rows with exposure 'logged'"),
+    ],
+    ids=["all train", "no test", "two times", "all uniform"],
+)
+def test_an_empty_part_is_refused_with_its_mend(
+    make_dataset: MakeDataset, columns: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(DatasetError, match=named):
+        split(make_dataset(**columns))

@@ -23,7 +23,7 @@ def coat(tmp_path: Path) -> Path:
 
 def test_impressions(coat: Path, tmp_path: Path) -> None:
     prepare_coat(coat, tmp_path / "out")
-    rows = pl.read_parquet(tmp_path / "out/impressions.parquet")
+    rows = pl.read_parquet(tmp_path / "out/impressions.parquet", glob=False)
     assert rows.select("user_id", "item_id", "label", "exposure", "timestamp").rows() == [
         ("u000", "i000", 1, "logged", 0),
         ("u000", "i002", 0, "logged", 0),

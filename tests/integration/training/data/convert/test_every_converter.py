@@ -58,10 +58,10 @@ def test_every_converter_is_tested() -> None:
 
 def test_ids_are_strings_and_unique(dataset: Dataset) -> None:
     for table, column in (("users", "user_id"), ("items", "item_id")):
-        ids = pl.read_parquet(dataset.path / f"{table}.parquet")[column]
+        ids = pl.read_parquet(dataset.path / f"{table}.parquet", glob=False)[column]
         assert ids.dtype == pl.String
         assert ids.is_unique().all()
-    rows = pl.read_parquet(dataset.path / "impressions.parquet")
+    rows = pl.read_parquet(dataset.path / "impressions.parquet", glob=False)
     assert set(rows["user_id"]) <= set(dataset.user_ids)
     assert set(rows["item_id"]) <= set(dataset.item_ids)
 

@@ -35,7 +35,9 @@ def kuairand(tmp_path: Path) -> Path:
 
 def test_impressions_and_causal_statistics(kuairand: Path, tmp_path: Path) -> None:
     prepare_kuairand(kuairand, tmp_path / "out")
-    rows = pl.read_parquet(tmp_path / "out/impressions.parquet").sort("exposure", "timestamp")
+    rows = pl.read_parquet(tmp_path / "out/impressions.parquet", glob=False).sort(
+        "exposure", "timestamp"
+    )
     columns = ("user_id", "item_id", "label", "timestamp", "exposure", "popularity")
     assert rows.select(columns).rows() == [
         ("7", "10", 1, 1649400000.5, "logged", None),  # the first day: nothing known before

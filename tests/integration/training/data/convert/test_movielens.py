@@ -24,7 +24,7 @@ def movielens(tmp_path: Path) -> Path:
 
 def test_impressions_and_causal_statistics(movielens: Path, tmp_path: Path) -> None:
     prepare_movielens(movielens, tmp_path / "out")
-    rows = pl.read_parquet(tmp_path / "out/impressions.parquet")
+    rows = pl.read_parquet(tmp_path / "out/impressions.parquet", glob=False)
     assert rows.columns == [
         *("user_id", "item_id", "label", "timestamp", "exposure"),
         *("popularity", "positive_rate"),

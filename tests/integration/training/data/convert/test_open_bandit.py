@@ -27,7 +27,9 @@ def men(tmp_path: Path) -> Path:
 
 def test_impressions(men: Path, tmp_path: Path) -> None:
     prepare_open_bandit(men, tmp_path / "out")
-    rows = pl.read_parquet(tmp_path / "out/impressions.parquet").sort("exposure", "timestamp")
+    rows = pl.read_parquet(tmp_path / "out/impressions.parquet", glob=False).sort(
+        "exposure", "timestamp"
+    )
     d, e, other = "aaaaaaaa-b-c-d", "aaaaaaaa-b-c-e", "ffffffff-b-c-e"
     columns = ("user_id", "item_id", "label", "timestamp", "exposure", "position", "propensity")
     assert rows.select(columns).rows() == [

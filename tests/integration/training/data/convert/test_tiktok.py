@@ -21,7 +21,7 @@ from training.errors import DatasetError
 def test_impressions_and_items(tmp_path: Path) -> None:
     source = SOURCE.write(tmp_path / "source")
     prepare_tiktok(source, tmp_path / "out")
-    rows = pl.read_parquet(tmp_path / "out/impressions.parquet")
+    rows = pl.read_parquet(tmp_path / "out/impressions.parquet", glob=False)
     assert rows.select("user_id", "item_id", "split").rows() == [
         ("u0000", "i0001", "train"),
         ("u0000", "i0002", "train"),

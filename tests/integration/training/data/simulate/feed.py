@@ -35,13 +35,15 @@ class Feed:
 
 
 def load(folder: Path) -> Feed:
-    impressions = pl.read_parquet(folder / "impressions.parquet")
-    oracle = pl.read_parquet(folder / "oracle.parquet")
+    impressions = pl.read_parquet(folder / "impressions.parquet", glob=False)
+    oracle = pl.read_parquet(folder / "oracle.parquet", glob=False)
     assert len(impressions) == len(oracle)
     rows = pl.concat([impressions, oracle], how="horizontal")
     seconds = pl.col("timestamp") // DAY_S
     rows = rows.with_columns(day=seconds - seconds.min())
-    return Feed(folder, open_dataset(folder), rows, pl.read_parquet(folder / "items.parquet"))
+    return Feed(
+        folder, open_dataset(folder), rows, pl.read_parquet(folder / "items.parquet", glob=False)
+    )
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -1,0 +1,86 @@
+"""Reading and writing Parquet: a path is a path, never a pattern; folders are read by their parts.
+
+Polars expands ``*``, ``[1]`` and ``~`` in paths, and hides the system's errors in texts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from training.data.schema import DESCRIPTION
+from training.errors import DatasetError
+
+MISSING = f"is missing; add it or change {DESCRIPTION}"
+SUFFIX = ".parquet"
+
+
+def parts(path: Path) -> list[Path]:
+    """Return the files of a table in order: ``path`` itself, or the parts in the folder ``path``.
+
+    Parts are the files ``*.parquet`` of the folder, sorted by name; names that begin with ``.`` or
+    ``_`` do not count. Raises DatasetError for a folder without parts or with anything else.
+    """
+    if not path.is_dir():
+        return [path]
+    entries = sorted(entry for entry in path.iterdir() if entry.name[0] not in "._")
+    for entry in entries:
+        if entry.suffix != SUFFIX or entry.is_dir():
+            problem = f"is no *{SUFFIX} file; a folder of parts holds nothing else: move it out"
+            raise DatasetError(entry, problem)
+    if not entries:
+        raise DatasetError(path, f"is a folder without *{SUFFIX} files; add them")
+    return entries
+
+
+def scan(*paths: Path) -> pl.LazyFrame:
+    """Return a lazy table of files with equal columns, in order; ``read`` collects it."""
+    return pl.scan_parquet([path.absolute() for path in paths], glob=False)
+
+
+def read(path: Path, query: pl.LazyFrame | None = None) -> pl.DataFrame:
+    """Read one file, or the result of ``query``, a scan of it.
+
+    Raises DatasetError where the file is missing or is not a Parquet table, and OSError where the
+    system does not let it be read.
+    """
+    if path.is_dir():
+        raise DatasetError(path, "is a folder; name one Parquet file")
+    try:
+        with _system_errors(path):
+            return (scan(path) if query is None else query).collect()
+    except FileNotFoundError as error:
+        raise DatasetError(path, MISSING) from error
+    except pl.exceptions.PolarsError as error:
+        raise DatasetError(path, f"is not a Parquet table: {error}") from error
+
+
+def write(table: pl.DataFrame | pl.LazyFrame, path: Path, row_group: int | None = None) -> None:
+    """Write one file; a lazy table is streamed and may be larger than memory.
+
+    ``row_group`` rows share a row group. By default polars chooses; for a lazy table the groups,
+    hence the bytes, then depend on the files that the rows come from. Raises OSError.
+    """
+    with _system_errors(path):
+        if isinstance(table, pl.LazyFrame):
+            table.sink_parquet(path.absolute(), row_group_size=row_group, engine="streaming")
+        else:
+            table.write_parquet(path.absolute(), row_group_size=row_group)
+
+
+@contextlib.contextmanager
+def _system_errors(path: Path) -> Iterator[None]:
+    """Raise the OSError, naming ``path``, that an error of polars merely quotes."""
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        quoted = re.search(r"\(os error (\d+)\)", str(error))
+        if quoted is None or getattr(error, "errno", None) is not None:
+            raise
+        number = int(quoted[1])
+        raise OSError(number, os.strerror(number), str(path)) from error
