@@ -77,7 +77,7 @@ def publish(
     keys = Keys(namespace, spaces)
     held = (spaces.items, spaces.users, spaces.proxies)
     values = item_values(artifact, dataset)  # before the lease begins, for it may take long
-    users = pl.read_parquet(artifact.path / USERS)
+    users = pl.read_parquet(artifact.path / USERS, glob=False)
     with open_store(url) as client, lease(client, keys, held, "publish") as renew:
         if not allow_eviction:
             check_eviction(client)
@@ -232,7 +232,7 @@ class _Publisher:
 
 def item_values(artifact: Artifact, dataset: Dataset) -> tuple[Floats, NDArray[np.uint64]]:
     """Return embeddings (I, D + D_learned) and mask bits (I,): content, then learned features."""
-    learned_table = pl.read_parquet(artifact.path / ITEMS)
+    learned_table = pl.read_parquet(artifact.path / ITEMS, glob=False)
     row_of = {item_id: row for row, item_id in enumerate(learned_table["item_id"])}
     rows = np.fromiter((row_of.get(i, -1) for i in dataset.item_ids), np.int64)
     warm = rows >= 0
