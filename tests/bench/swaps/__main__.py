@@ -27,7 +27,7 @@ from service.contract.repository import Repository
 from tests.bench.common import ROOT, last_core, log
 from tests.bench.hotpath.load import Load, open_loop, poisson, wire
 from tests.bench.hotpath.servers import Command, Server, free_ports, running
-from tests.bench.hotpath.world import NAME, NAMESPACE, World, fill, open_world
+from tests.bench.hotpath.world import NAMESPACE, World, fill, open_world
 from training.demo.local_redis import private_redis
 
 _CANDIDATES = 200
@@ -144,7 +144,8 @@ def _load(server: Server, requests: list[bytes], rate: float, go_on: Callable[[]
 def _swap(server: Server, repository: Repository, version: int) -> float:
     """Move the alias to ``version``, wait until it alone serves; return the longest stall in ms."""
     _probe(server)
-    repository.promote(NAME, version)
+    (name,) = repository.names()
+    repository.promote(name, version)
     deadline = time.monotonic() + _SWAP_S
     while _served(server) != [version]:
         if time.monotonic() > deadline:
@@ -170,8 +171,8 @@ def _two_versions(world: World, folder: Path) -> Repository:
     """Return a repository with two versions of the world's model."""
     repository = Repository(folder)
     for version in (1, 2):
-        shutil.copytree(world.artifact.path, repository.path(NAME, version))
-    repository.promote(NAME, 1)
+        shutil.copytree(world.artifact.path, repository.path(world.artifact.manifest.name, version))
+    repository.promote(world.artifact.manifest.name, 1)
     return repository
 
 
