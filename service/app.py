@@ -22,7 +22,10 @@ from service.ranking.full_scan import FullScanQueue
 from service.ranking.ranker import Ranker
 from service.settings import Settings
 from service.store.records import RedisStore
+from service.tasks import end
 from service.telemetry import Telemetry
+
+_STOP_S = 5.0
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -39,9 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
         try:
             yield
         finally:
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
+            await end([watching], _STOP_S)
             await registry.close()
             await store.close()
 

@@ -77,7 +77,10 @@ class Settings(BaseSettings):
         description="Most full scans of a large catalogue that may wait at once.",
     )
     catalog_chunk: int = Field(
-        default=2000, ge=1, le=100_000, description="Items read and encoded in one batch."
+        default=500,
+        ge=1,
+        le=100_000,
+        description="Items read and encoded in one batch; requests wait while a large one is read.",
     )
     max_body_bytes: int = Field(
         default=1 << 20, ge=1024, le=1 << 28, description="Longest request body, in bytes."

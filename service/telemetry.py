@@ -162,11 +162,22 @@ class Telemetry:
             "model",
         )
 
+        self.catalog_followers = self._gauge(
+            "rank_catalog_followers",
+            "Tasks that follow the changes of a catalogue: one a loaded model, and for a moment "
+            "one of each dropped model.",
+        )
+
     def _models(self) -> None:
         loads = self._counter(
             "rank_model_loads_total", "Attempts to load a model, by result: ok or failed.", "result"
         )
         self.model_loads = {result: loads.labels(result) for result in ("ok", "failed")}
+        self.repository_faults = self._gauge(
+            "rank_repository_faults",
+            "Faults of the model repository at the last check: folders, alias files and loaded "
+            "versions that are missing or cannot be read. Loaded models keep serving.",
+        )
         self.model_created = self._gauge(
             "rank_model_created_timestamp_seconds",
             "Unix time at which training exported the model.",

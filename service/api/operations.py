@@ -29,18 +29,21 @@ async def readyz(request: Request) -> Health | JSONResponse:
     """Answer 200 once the default model has replayed its golden inputs and holds its catalogue.
 
     Loading a catalogue needs the store. If the store fails later, the service stays ready and
-    gives the `reason`: rankings from memory are better than none.
+    gives the `reason`: rankings from memory are better than none. So it does if the model
+    repository is lost.
     """
+    registry: Registry = request.app.state.registry
     try:
-        request.app.state.registry.resolve(None)
+        registry.resolve(None)
     except RankError as error:
         waiting = Health(status="waiting", reason=error.message)
         return JSONResponse(waiting.model_dump(), status_code=503)
+    reasons = [f"{fault}; loaded models keep serving" for fault in registry.faults]
     try:
         await request.app.state.store.ping()
     except StoreError as error:
-        return Health(status="ok", reason=f"{error.message}; ranking from memory")
-    return Health(status="ok")
+        reasons.append(f"{error.message}; ranking from memory")
+    return Health(status="ok", reason="; ".join(reasons) or None)
 
 
 @router.get(

@@ -54,6 +54,7 @@ class Catalog:
         self._table = ItemTable(encoder.artifact.manifest.state_dim, max_bytes)
         self._absent: set[str] = set()
         self._reading = asyncio.Lock()
+        self._stopped = False
         self._position = ("0-0", "0-0")
         self._lookups = telemetry.catalog_lookups.labels(self._label)
         self._misses = telemetry.catalog_misses.labels(self._label)
@@ -61,6 +62,8 @@ class Catalog:
             cause: telemetry.catalog_changes.labels(self._label, cause)
             for cause in ("change", "gap")
         }
+        self._items = telemetry.catalog_items.labels(self._label)
+        self._bytes = telemetry.catalog_bytes.labels(self._label)
         self._lag = telemetry.catalog_lag.labels(self._label)
         self._followed = telemetry.catalog_followed.labels(self._label)
 
@@ -101,8 +104,8 @@ class Catalog:
         self._report(total)
 
     async def follow(self) -> None:
-        """Read changed items again, without end; after a gap, read the whole catalogue again."""
-        while True:
+        """Read changed items again until ``stop``; after a gap, read the whole catalogue again."""
+        while not self._stopped:
             try:
                 changes = await self._store.changes(self._keys, self._position)
                 if changes.gap:  # the position moves once all items are read
@@ -125,6 +128,14 @@ class Catalog:
             except Exception:
                 log.exception("%s: reading changes failed; trying again", self._label)
                 await asyncio.sleep(_RETRY_S)
+
+    def stop(self) -> None:
+        """Let ``follow`` end, at the latest after the read that it waits for.
+
+        A cancelled task keeps the catalogue in memory: its exception refers to the frames of
+        ``follow``, and asyncio's timeouts in them refer to the task.
+        """
+        self._stopped = True
 
     async def rows(self, item_ids: Sequence[str], timeout_s: float) -> Rows:
         """Return the row of each id (N,), ``MISSING`` for an id without a valid record.
@@ -223,8 +234,8 @@ class Catalog:
             self._absent.clear()
         self._absent.update(absent)
         self._absent.difference_update(valid)
-        self._telemetry.catalog_items.labels(self._label).set(len(self))
-        self._telemetry.catalog_bytes.labels(self._label).set(self._table.nbytes)
+        self._items.set(len(self))
+        self._bytes.set(self._table.nbytes)
 
     def _report(self, total: int) -> None:
         count, nbytes = len(self), self._table.nbytes

@@ -159,7 +159,11 @@ def open_artifact(path: Path) -> Artifact:
         file = path / name
         if not file.is_file():
             raise ArtifactError(file, "is missing")
-        if (actual := sha256(file)) != expected:
+        try:
+            actual = sha256(file)
+        except OSError as error:
+            raise ArtifactError(file, f"cannot be read: {error.strerror}") from error
+        if actual != expected:
             raise ArtifactError(file, f"SHA-256 is {actual}, not {expected} as in the manifest")
     if manifest.name != path.parent.name:
         raise ArtifactError(manifest_path, f"name {manifest.name!r} is not the name of its folder")

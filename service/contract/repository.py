@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from service.contract.artifact import Artifact, ArtifactError, open_artifact
+from service.contract.artifact import MANIFEST, Artifact, ArtifactError, open_artifact
 from service.contract.files import check_file, locked, staged_folder, sync, write_atomically
 from service.contract.manifest import Name
 
@@ -22,6 +22,8 @@ ALIASES = "aliases.json"
 CHAMPION = "champion"
 
 _NAMES = "lower-case letters, digits, - and _, a letter or digit first, at most 64"
+_NAME = TypeAdapter(Name)
+_TABLE = TypeAdapter(dict[Name, int])
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")  # str.isdigit accepts what int() does not
 
 
@@ -33,10 +35,20 @@ class Repository:
 
     def names(self) -> list[str]:
         """Return the model names that have at least one version, sorted."""
-        if not self.root.is_dir():
+        return [name for name in self.folders() if self.versions(name)]
+
+    def folders(self) -> list[str]:
+        """Return the names of the folders that may hold a model, sorted; none without a repository.
+
+        Raises ArtifactError if the repository cannot be read.
+        """
+        try:
+            paths = [path for path in self.root.iterdir() if _is_name(path.name)]
+            return sorted(path.name for path in paths if path.is_dir())
+        except FileNotFoundError:
             return []
-        folders = (path.name for path in self.root.iterdir() if path.is_dir())
-        return sorted(name for name in folders if _is_name(name) and self.versions(name))
+        except OSError as error:
+            raise _unreadable(self.root, error) from error
 
     def versions(self, name: str) -> list[int]:
         """Return the versions of ``name``, oldest first."""
@@ -50,18 +62,29 @@ class Repository:
         """Return the folder of one version."""
         return self.root / name / str(version)
 
-    def aliases(self, name: str) -> dict[str, int]:
-        """Return alias -> version of ``name``, empty if it has no aliases.
+    def check_present(self, name: str, version: int) -> None:
+        """Raise ArtifactError if one version is missing; only looks for its manifest."""
+        path = self.path(name, version) / MANIFEST
+        try:
+            path.stat()
+        except OSError as error:
+            raise _unreadable(path, error) from error
 
-        Raises ArtifactError if ``aliases.json`` is invalid.
+    def aliases(self, name: str, *, required: bool = False) -> dict[str, int]:
+        """Return alias -> version of ``name``, by default empty without ``aliases.json``.
+
+        Raises ArtifactError if the file is invalid, cannot be read, or is required and missing.
         """
         path = self.root / name / ALIASES
         try:
-            aliases = TypeAdapter(dict[Name, int]).validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValidationError) as error:
-            raise ArtifactError(path, f"is not a table of alias to version: {error}") from error
+            aliases = _TABLE.validate_json(path.read_bytes())
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not required:
+                return {}
+            raise _unreadable(path, error) from error
+        except ValidationError as error:
+            reason = f"is not a table of alias to version: {error.errors()[0]['msg']}"
+            raise ArtifactError(path, reason) from error
         for alias in aliases:
             self.check_alias(name, alias)
         return aliases
@@ -156,7 +179,12 @@ class Repository:
 
 def _is_name(text: str) -> bool:
     try:
-        TypeAdapter(Name).validate_python(text)
+        _NAME.validate_python(text)
     except ValidationError:
         return False
     return True
+
+
+def _unreadable(path: Path, error: OSError) -> ArtifactError:
+    missing = isinstance(error, FileNotFoundError)
+    return ArtifactError(path, "is missing" if missing else f"cannot be read: {error.strerror}")

@@ -16,16 +16,16 @@ from service.contract.keys import Keys
 from service.contract.repository import CHAMPION, Repository
 from service.errors import ModelNotFoundError, NotReadyError, RankError, StoreError
 from service.exposure.monitor import ExposureMonitor
+from service.models.alias_reader import AliasReader
 from service.models.loaded_model import LoadedModel
 from service.models.scorer import Scorer
 from service.settings import Settings
 from service.store.records import RedisStore
+from service.tasks import end, finish
 from service.telemetry import Telemetry
 
 _MAX_PAUSE_S = 15.0
-
-# The aliases of one model, or the error of reading them.
-Aliases = dict[str, int] | ArtifactError
+_FOLLOWER_S = 5.0  # longest wait for a follower to end by itself; it waits a second for changes
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +42,11 @@ class Registry:
         self._store = store
         self._telemetry = telemetry
         self._repository = Repository(settings.models_dir)
+        self._alias_reader = AliasReader(self._repository, telemetry)
         self._models: dict[str, LoadedModel] = {}
+        self._followers: set[asyncio.Task[None]] = set()  # those of dropped models included
         self._aliases: dict[str, str] = {}  # name@alias -> name@version
-        self._failures: dict[str, str] = {}  # name@version or name -> reason why it does not serve
+        self._failures: dict[str, str] = {}  # name@version -> reason why it does not serve
         self._pause_s: dict[str, float] = {}  # name@version -> pause after its next failure
         self._retry_at: dict[str, float] = {}  # name@version -> monotonic time of its next load
 
@@ -59,7 +61,9 @@ class Registry:
 
     async def refresh(self) -> None:
         """Load the versions that aliases newly name, move the aliases, drop unnamed versions."""
-        wanted = self._wanted(await asyncio.to_thread(self._read_aliases))
+        wanted = await self._alias_reader.read(self._aliases)
+        for label in set(self._failures) - set(wanted.values()):
+            del self._failures[label]  # no alias names it any more
         for label in sorted(set(wanted.values()) - set(self._models)):
             if time.monotonic() >= self._retry_at.get(label, 0.0):
                 await self._load(label)
@@ -70,8 +74,7 @@ class Registry:
         self._move({alias: label for alias, label in aliases.items() if label})
         for label in set(self._models) - set(self._aliases.values()):
             log.info("%s: dropped, no alias names it", label)
-            self._models.pop(label).following.cancel()
-            self._telemetry.forget_model(label)
+            await self._drop(self._models.pop(label))
 
     def report(self) -> None:
         """Bring the metrics of all exposure monitors up to date."""
@@ -79,11 +82,16 @@ class Registry:
             model.exposure.report(len(model.catalog))
 
     async def close(self) -> None:
-        """Stop following changes."""
-        tasks = [model.following for model in self._models.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Stop following changes, within ``_FOLLOWER_S`` seconds."""
+        for model in self._models.values():
+            model.catalog.stop()
+        await end(self._followers, _FOLLOWER_S)
+        gc.unfreeze()  # a process that goes on may collect what this service held
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """A sentence for each fault of the model repository; loaded models keep serving."""
+        return self._alias_reader.faults
 
     def resolve(self, reference: str | None) -> LoadedModel:
         """Return the model of a reference ``name``, ``name@version`` or ``name@alias``.
@@ -135,40 +143,16 @@ class Registry:
         return names.pop()
 
     def _why_not_ready(self) -> str:
-        if self._failures:
-            return "; ".join(f"{label}: {why}" for label, why in sorted(self._failures.items()))
+        reasons = [f"{label}: {why}" for label, why in sorted(self._failures.items())]
+        if reasons := [*self.faults, *reasons]:
+            return "; ".join(reasons)
         return f"no model in {self._settings.models_dir} has an alias: train and publish one"
-
-    def _read_aliases(self) -> dict[str, Aliases]:
-        """Return the aliases of each model; runs in a thread, reads only the disk."""
-        aliases: dict[str, Aliases] = {}
-        for name in self._repository.names():
-            try:
-                aliases[name] = self._repository.aliases(name)
-            except ArtifactError as error:
-                aliases[name] = error
-        return aliases
-
-    def _wanted(self, aliases_by_name: dict[str, Aliases]) -> dict[str, str]:
-        """Return name@alias -> name@version; aliases that cannot be read stay as they were."""
-        wanted: dict[str, str] = {}
-        for name, aliases in aliases_by_name.items():
-            if isinstance(aliases, ArtifactError):
-                self._fail(name, aliases)
-                prefix = f"{name}@"
-                wanted.update({a: v for a, v in self._aliases.items() if a.startswith(prefix)})
-                continue
-            self._failures.pop(name, None)
-            wanted.update({f"{name}@{a}": f"{name}@{version}" for a, version in aliases.items()})
-        for label in set(self._failures) - set(wanted.values()) - set(aliases_by_name):
-            del self._failures[label]  # no alias names it any more
-        return wanted
 
     async def _load(self, label: str) -> None:
         """Load a version and let it serve; if it fails, note the reason and the next attempt."""
         try:
             model = await self._loaded(label)
-        except (ArtifactError, StoreError) as error:
+        except Exception as error:
             self._fail(label, error)
             self._telemetry.forget_model(label)
             pause_s = self._pause_s.get(label, self._settings.models_poll_s)
@@ -178,7 +162,8 @@ class Registry:
         self._models[label] = model
         for by_label in (self._failures, self._pause_s, self._retry_at):
             by_label.pop(label, None)
-        _freeze_memory()
+        gc.collect()  # a short one: what was alive at the last load is frozen
+        gc.freeze()  # collections of large catalogues would stop every request
         self._telemetry.model_loads["ok"].inc()
         self._telemetry.model_loaded.labels(label).set_to_current_time()
         self._telemetry.model_created.labels(label).set(model.manifest.created.timestamp())
@@ -210,8 +195,23 @@ class Registry:
             keys=keys,
             average_user=scorer.encode_user(np.zeros((0, manifest.state_dim), np.float32)),
             exposure=exposure,
-            following=asyncio.create_task(catalog.follow(), name=f"follow {label}"),
+            following=self._follow(catalog, label),
         )
+
+    def _follow(self, catalog: Catalog, label: str) -> asyncio.Task[None]:
+        following = asyncio.create_task(catalog.follow(), name=f"follow {label}")
+        self._followers.add(following)
+        following.add_done_callback(self._followers.discard)
+        self._telemetry.catalog_followers.inc()
+        following.add_done_callback(lambda _: self._telemetry.catalog_followers.dec())
+        return following
+
+    async def _drop(self, model: LoadedModel) -> None:
+        """Let a model's follower end, so that nothing holds the model once its requests end."""
+        self._telemetry.forget_model(model.label)
+        model.catalog.stop()
+        if not await finish([model.following], _FOLLOWER_S):
+            gc.unfreeze()  # a cancelled follower is a cycle, which only a collection frees
 
     def _verified(self, path: Path) -> Scorer:
         """Return the scorer of an artifact that has replayed its golden inputs."""
@@ -220,15 +220,9 @@ class Registry:
         return scorer
 
     def _fail(self, label: str, error: Exception) -> None:
-        """Note the reason why a version or a model does not serve; log it once."""
+        """Note the reason why a version does not serve; log it once."""
         if self._failures.get(label) != str(error):
-            log.error("%s does not serve: %s", label, error)
+            unknown = not isinstance(error, ArtifactError | StoreError)
+            log.error("%s does not serve: %s", label, error, exc_info=unknown and error)
         self._failures[label] = str(error)
         self._telemetry.model_loads["failed"].inc()
-
-
-def _freeze_memory() -> None:
-    """Exempt all live objects from garbage collections, which stop every request."""
-    gc.unfreeze()  # models dropped since the last load are garbage by now
-    gc.collect()
-    gc.freeze()

@@ -21,9 +21,11 @@ from service.settings import Settings
 from service.store.breaker import Breaker
 from service.store.connections import close, connect
 from service.store.shared_reads import SharedReads
+from service.tasks import finish
 from service.telemetry import Telemetry
 
 _STREAM_BLOCK_MS = 1000
+_CLOSE_S = 5.0
 _FIRST = "0-0"
 
 
@@ -65,8 +67,12 @@ class RedisStore:
         self._streams = connect(url, 64, stream_s, stream_s)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; return in bounded time, whatever the store does."""
         await self._users.close()
+        closing = asyncio.create_task(self._close_connections(), name="close the store")
+        await finish([closing], _CLOSE_S)
+
+    async def _close_connections(self) -> None:
         for connection in self._idle:
             await connection.disconnect()
         for client in (self._untimed, self._redis, self._streams):

@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from service.errors import StoreError, StoreOverloadedError, StoreTimeoutError
+from service.tasks import end
 
 Read = Callable[[Sequence[str]], Awaitable[Sequence[bytes | None]]]
+_CLOSE_S = 5.0
+
 _Waiter = tuple[str, "asyncio.Future[bytes | None]"]
 
 
@@ -49,14 +52,12 @@ class SharedReads:
             timer.cancel()
 
     async def close(self) -> None:
-        """Cancel the batches in flight."""
-        for batch in self._batches:
-            batch.cancel()
-        await asyncio.gather(*self._batches, return_exceptions=True)
+        """Cancel the batches in flight; return within ``_CLOSE_S`` seconds."""
+        await end(self._batches, _CLOSE_S)
 
     def _begin(self) -> None:
         waiters, self._waiting = self._waiting, []
-        batch = asyncio.create_task(self._answer(waiters))
+        batch = asyncio.create_task(self._answer(waiters), name="read of users")
         self._batches.add(batch)
         batch.add_done_callback(self._batches.discard)
 

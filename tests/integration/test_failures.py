@@ -181,14 +181,14 @@ def test_an_unknown_error_does_not_stop_the_watch_for_models(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     errors = iter([OSError("disk on fire"), RuntimeError("anything")])
-    names = Repository.names
+    folders = Repository.folders
 
     def failing(self: Repository) -> list[str]:
         if (error := next(errors, None)) is not None:
             raise error
-        return names(self)
+        return folders(self)
 
-    monkeypatch.setattr(Repository, "names", failing)
+    monkeypatch.setattr(Repository, "folders", failing)
     with deployment.serve() as service:  # ready in spite of two failed reads
         assert service.rank(user_id="u")["model"] == "toy@1"
     assert next(errors, None) is None

@@ -119,7 +119,7 @@ def test_an_alias_moved_to_a_harmed_version_leaves_the_old_one_serving(
         until(lambda: service.metric('rank_model_loads_total{result="failed"}') >= 1)
         assert service.rank(user_id="u")["model"] == "toy@1"
         aliases.write_text("{")
-        until(lambda: service.metric('rank_model_loads_total{result="failed"}') >= 3)
+        until(lambda: service.metric("rank_repository_faults") == 1)
         assert service.rank(user_id="u")["model"] == "toy@1"
         assert service.client.get("/readyz").status_code == 200
 

@@ -218,6 +218,21 @@ _MODELS = Row(
             ],
             width=12,
         ),
+        Lines(
+            "Damage of the repository",
+            "Folders, alias files and loaded versions that are missing or cannot be read. Loaded "
+            "models keep serving.",
+            [Query("rank_repository_faults", "{{instance}}")],
+            bad=1,
+            width=12,
+        ),
+        Lines(
+            "Followers",
+            "Tasks that follow a catalogue's changes. More than one a loaded model for longer than "
+            "a swap: dropped models stay in memory.",
+            [Query("rank_catalog_followers", "{{instance}}")],
+            width=12,
+        ),
     ),
 )
 

@@ -9,6 +9,7 @@ import pytest
 
 from service.contract.artifact import open_artifact
 from tests.integration.service.contract.conftest import Edit, Publish, refusal
+from tests.integration.unreadable_file import REASON, UNREADABLE
 
 
 def is_not_called(*args: object) -> NoReturn:
@@ -116,6 +117,16 @@ def test_a_listed_file_must_exist(publish: Publish) -> None:
     error = refusal(lambda: open_artifact(folder))
 
     assert (error.file, error.reason) == (folder / "ranker.onnx", "is missing")
+
+
+def test_a_file_that_cannot_be_read_is_refused(publish: Publish) -> None:
+    file = publish(1) / "ranker.onnx"
+    file.unlink()
+    file.symlink_to(UNREADABLE)
+
+    error = refusal(lambda: open_artifact(file.parent))
+
+    assert (error.file, error.reason) == (file, REASON)
 
 
 def test_one_changed_byte_is_refused_and_both_hashes_are_named(publish: Publish) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from service.contract.repository import Repository
 from tests.integration.service.contract.conftest import Publish, refusal
+from tests.integration.unreadable_file import REASON, UNREADABLE
 
 
 def test_a_repository_that_does_not_exist_is_empty(repository: Repository) -> None:
@@ -151,6 +152,40 @@ def test_broken_aliases_are_refused(
         assert error.file == path
         assert error.reason.startswith("is not a table of alias to version: ")
     assert path.read_bytes() == content
+
+
+def test_only_a_missing_table_of_aliases_counts_as_empty(
+    repository: Repository, publish: Publish
+) -> None:
+    publish(1)
+    path = repository.root / "demo" / "aliases.json"
+
+    assert repository.aliases("demo") == {}
+    error = refusal(lambda: repository.aliases("demo", required=True))
+    assert (error.file, error.reason) == (path, "is missing")
+
+    path.symlink_to(UNREADABLE)
+    error = refusal(lambda: repository.aliases("demo"))
+    assert (error.file, error.reason) == (path, REASON)
+
+
+def test_a_repository_that_cannot_be_listed_is_no_empty_one(repository: Repository) -> None:
+    repository.root.write_text("a file")
+
+    for action in (repository.folders, repository.names):
+        error = refusal(action)
+        assert (error.file, error.reason) == (repository.root, "cannot be read: Not a directory")
+
+
+def test_a_version_without_its_manifest_is_missing(
+    repository: Repository, publish: Publish
+) -> None:
+    manifest = publish(1) / "manifest.json"
+    repository.check_present("demo", 1)
+    manifest.unlink()
+
+    error = refusal(lambda: repository.check_present("demo", 1))
+    assert (error.file, error.reason) == (manifest, "is missing")
 
 
 def test_promote_moves_one_alias_and_returns_the_version_it_left(

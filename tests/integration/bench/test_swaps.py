@@ -1,0 +1,34 @@
+"""The benchmark of swaps runs; its figures are not asserted."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.bench.hotpath import world as bench_world
+from tests.bench.swaps import __main__ as swaps
+from tests.conftest import World
+
+
+def test_prints_stalls_latencies_followers_and_memory(
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ours = bench_world.World(world.artifact, world.dataset)
+    monkeypatch.setattr(swaps, "open_world", lambda *_: ours)
+    monkeypatch.setattr(swaps, "_SEGMENT_S", 0.2)
+    swaps.main(["--items", "300", "--swaps", "2", "--rate", "20", "--build", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert printed.startswith("300 items, 2 swaps, 20 requests/s\n")
+    for row in (
+        r"longest stall +[\d.]+ ms without swaps",
+        r" +[\d.]+ ms the median swap, [\d.]+ the worst",
+        r"latency during swaps +p50 [\d.]+ ms, p99 [\d.]+ ms, longest [\d.]+ ms",
+        r"living followers +1",
+        r"memory +\d+ MB at first, \d+ MB after the last swap",
+    ):
+        assert re.search(rf"^{row}$", printed, re.MULTILINE), row
