@@ -80,14 +80,14 @@ def pool_fronts(fronts: Sequence[Front], options: FrontOptions) -> Front:
     users_suffice = [
         all_known([front.gain[side] for front in fronts]) for side in ("logged", "unbiased")
     ]
-    area = mean_and_se(_hypervolumes(curves, options.reference))
+    areas = _hypervolumes(curves, options.reference)
     one_seed = "only 1 seed: the error is unknown; " if len(fronts) == 1 else ""
     return _front(
         points,
         (curves[0].mean(axis=0), curves[1].mean(axis=0)),
         axis=first.axis,
         gain_se=np.where(users_suffice, standard_error(_gains(*curves)), np.nan),
-        hypervolume=area if all(users_suffice) else Estimate(mean=area.mean),
+        hypervolume=mean_and_se(areas, users_suffice=all(users_suffice)),
         options=options,
         unbiased_kind=first.unbiased_kind,
         diagnostic=one_seed + first.diagnostic,

@@ -94,4 +94,4 @@ def _overlap(ranker: Ranker, users: Tensor, states: Tensor) -> Estimate:
         for w in (0.0, 1.0)
     ]
     common = [len(np.intersect1d(*rows)) / TOP for rows in zip(*ends, strict=True)]
-    return mean_and_se(np.array(common), LEAST_USERS)
+    return mean_and_se(np.array(common), users_suffice=len(common) >= LEAST_USERS)

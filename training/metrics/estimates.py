@@ -15,10 +15,13 @@ from training.arrays import Floats, Rows
 LEAST_USERS = 30
 
 
-def mean_and_se(values: Floats, least: int = 2) -> Estimate:
-    """Return the mean of values (S,) with its standard error, None for fewer than ``least``."""
-    se = standard_error(values) if len(values) >= least else np.array(np.nan)
-    return Estimate(mean=float(values.mean()), se=finite(se))
+def mean_and_se(values: Floats, *, users_suffice: bool = True) -> Estimate:
+    """Return the mean of values (S,) with its standard error.
+
+    The error is None for a single value, and unless ``users_suffice``.
+    """
+    se = finite(standard_error(values)) if users_suffice else None
+    return Estimate(mean=float(values.mean()), se=se)
 
 
 def mean_over_seeds(estimates: Sequence[Estimate], *, of_users: bool = True) -> Estimate:
@@ -27,8 +30,8 @@ def mean_over_seeds(estimates: Sequence[Estimate], *, of_users: bool = True) -> 
     Estimates ``of_users`` have an error over users; where it is None in a seed, for lack of users,
     it is None over seeds too.
     """
-    pooled = mean_and_se(np.array([estimate.mean for estimate in estimates]))
-    return pooled if all_known(estimates) or not of_users else Estimate(mean=pooled.mean)
+    means = np.array([estimate.mean for estimate in estimates])
+    return mean_and_se(means, users_suffice=all_known(estimates) or not of_users)
 
 
 def all_known(estimates: Sequence[Estimate]) -> bool:

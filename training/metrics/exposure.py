@@ -18,6 +18,7 @@ def shown_metrics(shown: Rows, clicks: Floats) -> dict[str, Estimate]:
     The standard errors are over the sampled users, unknown for fewer than ``LEAST_USERS``;
     inequality and coverage have none.
     """
+    users_suffice = len(shown) >= LEAST_USERS
     by_user = {
         "arp": average_popularity(shown, clicks),
         "popularity_percentile": average_popularity(shown, percentile_rank(clicks)),
@@ -25,7 +26,10 @@ def shown_metrics(shown: Rows, clicks: Floats) -> dict[str, Estimate]:
     }
     exposures = np.bincount(shown.ravel(), minlength=len(clicks))
     return {
-        **{name: mean_and_se(values, LEAST_USERS) for name, values in by_user.items()},
+        **{
+            name: mean_and_se(values, users_suffice=users_suffice)
+            for name, values in by_user.items()
+        },
         "exposure_gini": Estimate(mean=gini(exposures)),
         "coverage": Estimate(mean=coverage(shown, len(clicks))),
     }

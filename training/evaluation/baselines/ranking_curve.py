@@ -50,13 +50,12 @@ def ranking_curve(
     ]
     logged = tuple(point[RECALL] for point in points)
     unbiased = tuple(point[TAIL_RECALL] for point in points)
-    area = mean_and_se(np.array(areas))
     return Curve(
         description=description,
         tradeoffs=tradeoffs,
         logged=logged,
         unbiased=unbiased,
-        hypervolume=area if all_known((*logged, *unbiased)) else Estimate(mean=area.mean),
+        hypervolume=mean_and_se(np.array(areas), users_suffice=all_known((*logged, *unbiased))),
         points=points,
         options=dict(options or {}),
     )
