@@ -12,7 +12,17 @@ from service.contract.files import sha256
 from service.contract.keys import MAX_ID_CHARS
 from service.contract.manifest import Modality, Proxy
 from training.arrays import Flags
-from training.data.columns import Floats, column, id_column, numbers, proxy_values, read, refuse
+from training.data.columns import (
+    Floats,
+    column,
+    id_column,
+    numbers,
+    numeric_proxies,
+    proxy_values,
+    read,
+    refuse,
+    refuse_rounded,
+)
 from training.data.embeddings import read_modalities
 from training.data.impressions import SPLITS, Impressions, read_impressions
 from training.data.schema import DESCRIPTION, Description, read_description
@@ -68,6 +78,9 @@ def open_dataset(folder: Path, scratch: Path | None = None) -> Dataset:
     item_ids = _ids(items, items_path, "item_id")
     modalities, embedding, mask = read_modalities(folder, description, item_ids)
     proxies = proxy_values(items, items_path, description, required=True)
+    refuse_rounded(items.lazy(), items_path, numeric_proxies(description, items.columns))
+    attributes = numbers(users, users_path, description.user_attributes, finite=True)
+    refuse_rounded(users.lazy(), users_path, description.user_attributes)
     storage = Storage(scratch)
     return Dataset(
         path=folder,
@@ -79,7 +92,7 @@ def open_dataset(folder: Path, scratch: Path | None = None) -> Dataset:
         embedding=embedding,
         modality_mask=mask,
         proxies=proxies,
-        user_attributes=numbers(users, users_path, description.user_attributes, finite=True),
+        user_attributes=attributes,
         impressions=read_impressions(
             folder / description.impressions,
             description,

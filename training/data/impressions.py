@@ -11,12 +11,23 @@ import polars as pl
 from numpy.typing import NDArray
 
 from training.arrays import Flags, Rows
-from training.data.columns import Floats, column, id_column, numbers, proxy_values, read, refuse
+from training.data.columns import (
+    Floats,
+    column,
+    id_column,
+    number,
+    numeric_proxies,
+    proxy_values,
+    read,
+    refuse,
+    refuse_rounded,
+)
 from training.data.schema import Description
 from training.data.storage import Storage, spans
 from training.errors import DatasetError
 
 EXPOSURES = ("logged", "uniform")
+MAX_POSITIONS = 10_000  # no page is longer; a net learns one parameter for each
 SPLITS = ("train", "validation", "test")
 
 
@@ -26,8 +37,8 @@ class Impressions:
 
     label (R,) 0 or 1; timestamp (R,) in any unit that grows with time, constant where unknown;
     proxies (R, P) as of the row's time, NaN where unknown; uniform (R,) True for uniformly exposed
-    rows; position (R,) 0 = top, or None if not logged; propensity (R,) in (0, 1], or None if not
-    logged; split (R,) index in ``SPLITS``, or None if the folder has no split.
+    rows; position (R,) in [0, MAX_POSITIONS), 0 = top, or None if not logged; propensity (R,) in
+    (0, 1], or None if not logged; split (R,) index in ``SPLITS``, or None if the folder has none.
     """
 
     user: Rows
@@ -80,6 +91,9 @@ def read_impressions(
                 if name not in arrays:
                     arrays[name] = storage.empty((rows, *values.shape[1:]), values.dtype)
                 arrays[name][span] = values
+    refuse_rounded(table, path, numeric_proxies(description, table.collect_schema().names()))
+    if table.collect_schema()["timestamp"].is_numeric():
+        refuse_rounded(table, path, ("timestamp",), pl.Float64)
     return replace(columns, **arrays)
 
 
@@ -90,8 +104,8 @@ def _checked(
     row_numbers: dict[str, pl.DataFrame],
     item_proxies: Floats,
 ) -> Impressions:
-    label = numbers(table, path, ("label",), finite=True)[:, 0]
-    refuse((label != 0) & (label != 1), path, "label", "{value} is not 0 or 1", label)
+    label = number(table, path, "label")
+    refuse((label != 0) & (label != 1), path, "label", "{value} is not 0 or 1", table["label"])
     item = _rows(table, path, "item_id", row_numbers)
     proxies = proxy_values(table, path, description, required=False)
     static = [i for i, proxy in enumerate(description.proxies) if proxy.name not in table.columns]
@@ -99,7 +113,7 @@ def _checked(
     return Impressions(
         user=_rows(table, path, "user_id", row_numbers),
         item=item,
-        label=label,
+        label=label.astype(np.float32),
         timestamp=_timestamps(table, path),
         proxies=proxies,
         uniform=_choice(table, path, "exposure", EXPOSURES) == EXPOSURES.index("uniform"),
@@ -125,8 +139,10 @@ def _rows(table: pl.DataFrame, path: Path, name: str, row_numbers: dict[str, pl.
 
 def _timestamps(table: pl.DataFrame, path: Path) -> NDArray[np.float64]:
     times = column(table, path, "timestamp")
+    if times.dtype in (pl.Date, pl.Datetime):
+        times = times.cast(pl.Datetime("us"))
     if times.dtype.is_temporal():
-        times = times.cast(pl.Datetime("ms")).to_physical()
+        times = times.to_physical()
     if not times.dtype.is_numeric():
         raise DatasetError(path, f"must be a time, not {times.dtype}", column="timestamp")
     values = times.cast(pl.Float64).fill_null(float("nan")).to_numpy()
@@ -150,16 +166,18 @@ def _choice(table: pl.DataFrame, path: Path, name: str, choices: tuple[str, ...]
 def _positions(table: pl.DataFrame, path: Path) -> Rows | None:
     if "position" not in table.columns:
         return None
-    values = numbers(table, path, ("position",), finite=True)[:, 0]
-    bad = (values < 0) | (values != np.floor(values))
-    refuse(bad, path, "position", "{value} is not 0, 1, 2, ...", values)
+    values = number(table, path, "position")
+    bad = (values < 0) | (values != np.floor(values)) | (values >= MAX_POSITIONS)
+    problem = f"{{value}} is not 0, 1, 2, ... {MAX_POSITIONS - 1}, a place on the page, 0 on top"
+    refuse(bad, path, "position", problem, table["position"])
     return values.astype(np.int64)
 
 
 def _propensities(table: pl.DataFrame, path: Path) -> Floats | None:
     if "propensity" not in table.columns:
         return None
-    values = numbers(table, path, ("propensity",), finite=True)[:, 0]
+    values = number(table, path, "propensity")
     bad = (values <= 0) | (values > 1)
-    refuse(bad, path, "propensity", "{value} is not in (0, 1]", values)
-    return values
+    refuse(bad, path, "propensity", "{value} is not in (0, 1]", table["propensity"])
+    smallest = np.finfo(np.float32).tiny  # a smaller propensity must not become 0
+    return np.maximum(values, smallest).astype(np.float32)

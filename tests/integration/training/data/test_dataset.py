@@ -74,7 +74,7 @@ def test_dates_are_times(tmp_path: Path) -> None:
     times = pl.Series("timestamp", [datetime(2026, 1, day) for day in (1, 2, 3, 3)])
     write(tmp_path / "d", impressions=tables()["impressions"].with_columns(times))
     stamps = open_dataset(tmp_path / "d").impressions.timestamp
-    np.testing.assert_array_equal(np.diff(stamps), [86_400_000, 86_400_000, 0])
+    np.testing.assert_array_equal(np.diff(stamps), [86_400e6, 86_400e6, 0])
 
 
 def test_ids_keep_every_character_that_is_not_a_control_character(tmp_path: Path) -> None:
