@@ -25,6 +25,7 @@ from training.data.columns import (
 )
 from training.data.embeddings import read_modalities
 from training.data.impressions import SPLITS, Impressions, read_impressions
+from training.data.plausibility import warn_of_implausible
 from training.data.schema import DESCRIPTION, Description, read_description
 from training.data.storage import MEMORY, Storage
 from training.errors import DatasetError
@@ -68,8 +69,8 @@ class Dataset:
 def open_dataset(folder: Path, scratch: Path | None = None) -> Dataset:
     """Read and validate ``folder``; raises DatasetError naming file, column and first bad row.
 
-    With ``scratch``, a folder on disk, arrays over impressions are files there and may exceed
-    memory; their values are the same.
+    Warns of data that are valid but not plausible. With ``scratch``, a folder on disk, arrays over
+    impressions are files there and may exceed memory; their values are the same.
     """
     description = read_description(folder)
     users_path, items_path = folder / description.users, folder / description.items
@@ -82,6 +83,16 @@ def open_dataset(folder: Path, scratch: Path | None = None) -> Dataset:
     attributes = numbers(users, users_path, description.user_attributes, finite=True)
     refuse_rounded(users.lazy(), users_path, description.user_attributes)
     storage = Storage(scratch)
+    impressions_path = folder / description.impressions
+    impressions = read_impressions(
+        impressions_path,
+        description,
+        user_ids=users["user_id"],
+        item_ids=items["item_id"],
+        item_proxies=proxies,
+        storage=storage,
+    )
+    warn_of_implausible(impressions_path, description, impressions)
     return Dataset(
         path=folder,
         description=description,
@@ -93,14 +104,7 @@ def open_dataset(folder: Path, scratch: Path | None = None) -> Dataset:
         modality_mask=mask,
         proxies=proxies,
         user_attributes=attributes,
-        impressions=read_impressions(
-            folder / description.impressions,
-            description,
-            user_ids=users["user_id"],
-            item_ids=items["item_id"],
-            item_proxies=proxies,
-            storage=storage,
-        ),
+        impressions=impressions,
         fingerprint=_fingerprint(folder, description),  # last: the checks above name a missing file
         storage=storage,
     )
