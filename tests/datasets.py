@@ -71,13 +71,13 @@ def make_dataset(
     )
 
 
-def make_clicks(**columns: Any) -> Dataset:
-    """Return 300 clicks, and no skips, on 60 items, the first of them by far the most clicked."""
+def make_clicks(rows: int = 300, users: int = 12, **columns: Any) -> Dataset:
+    """Return clicks, and no skips, on 60 items, the first of them by far the most clicked."""
     rng = np.random.default_rng(3)
     popular = 1 / np.arange(1, 61) ** 0.7
     clicks = {
-        "label": np.ones(300, np.float32),
-        "uniform": np.zeros(300, np.bool_),
-        "item": rng.choice(60, 300, p=popular / popular.sum()),
+        "label": np.ones(rows, np.float32),
+        "uniform": np.zeros(rows, np.bool_),
+        "item": rng.choice(60, rows, p=popular / popular.sum()),
     }
-    return make_dataset(rows=300, users=12, items=60, **(clicks | columns))
+    return make_dataset(rows=rows, users=users, items=60, **(clicks | columns))

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from training.config import PARITY_TOLERANCE
 from training.data.dataset import Dataset
 from training.fitting.fitted_net import FittedNet
 from training.nets.base import with_learned
-from training.release.export import PARITY_TOLERANCE
 
 
 @torch.inference_mode()

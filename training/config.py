@@ -17,6 +17,8 @@ from training.nets.base import NetOptions
 from training.nets.cp2rec.rivals import RivalOptions
 from training.nets.registry import ARCHITECTURES, configurable
 
+PARITY_TOLERANCE = 1e-5  # graphs sum float32 in another order than torch
+
 if TYPE_CHECKING:
     AnyOptions = NetOptions
 else:  # the options of all architectures that a configuration may name
@@ -66,10 +68,15 @@ class FrontOptions(_Frozen):
 
 
 class Config(_Frozen):
-    """The resolved configuration, stored in the artifact."""
+    """The resolved configuration, stored in the artifact.
+
+    parity_tolerance: the largest accepted difference between the logits of torch and of the graphs,
+    as a share of the largest logit where that is above 1.
+    """
 
     seed: int = Field(ge=0, lt=2**31)
     default_tradeoff: float = Field(ge=0, le=1)
+    parity_tolerance: float = Field(default=PARITY_TOLERANCE, gt=0, le=0.01)
     train: TrainOptions
     split: SplitOptions
     net: AnyOptions = Field(discriminator="architecture")

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from service.contract.front_metrics import describe
 
 SCHEMA_VERSION = 2
+MAX_MODALITIES = 64  # bits of a record's mask
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -157,14 +158,18 @@ class Manifest(_Frozen):
     )
     config: dict[str, Any]
     dataset: DatasetInfo
-    modalities: tuple[Modality, ...] = Field(min_length=1, max_length=64)  # bits of a mask
+    modalities: tuple[Modality, ...] = Field(min_length=1, max_length=MAX_MODALITIES)
     proxies: tuple[Proxy, ...]
     graphs: dict[Literal["item_encoder", "user_encoder", "ranker"], Graph] = Field(min_length=3)
     opset: int
     spaces: Spaces
     default_tradeoff: Unit
     calibration: Calibration
-    parity_tolerance: float = Field(gt=0, description="Largest accepted difference of a logit.")
+    parity_tolerance: float = Field(
+        gt=0,
+        description="Largest accepted difference of a logit, as a share of the largest logit where "
+        "that is above 1.",
+    )
     front: Front
     files: dict[str, Sha256]
 

@@ -37,6 +37,16 @@ def in_tail(percentile: Floats) -> NDArray[np.bool_]:
     return np.asarray(percentile <= TAIL_PERCENTILE)
 
 
+def parity_error(actual: Floats, expected: Floats) -> float:
+    """Return the largest |actual - expected| over max(1, largest |expected|), of equal shapes.
+
+    NaN if a value is. Two sums of the same float32 terms in another order differ in proportion to
+    the size of the terms.
+    """
+    scale = np.maximum(np.abs(expected).max(initial=0.0), 1.0)
+    return float(np.abs(actual - expected).max(initial=0.0) / scale)
+
+
 def scaled_logit(calibration: Calibration, logit: Floats) -> NDArray[np.float64]:
     """Return ``slope * logit + intercept`` in float64, of any shape."""
     return np.asarray(calibration.slope * logit.astype(np.float64) + calibration.intercept)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from service.catalog.item_table import TILE_ROWS
 from service.contract.artifact import GRAPHS, Artifact, ArtifactError
 from service.contract.manifest import Graph
+from service.contract.measures import parity_error
 
 # Most rows of one run: the activations between two layers stay in the CPU cache.
 RUN_ROWS = 8192
@@ -72,9 +73,12 @@ class Scorer:
                 raise ArtifactError(path, f"{name}: shape is {actual.shape}, not {expected.shape}")
             if not np.isfinite(actual).all():
                 raise ArtifactError(path, f"{name}: not finite")
-            if (difference := float(np.abs(actual - expected).max())) > tolerance:
-                reason = f"{name}: off by {difference:.2e}, more than {tolerance:.0e}"
-                raise ArtifactError(path, reason)
+            if not (off := parity_error(actual, expected)) <= tolerance:
+                raise ArtifactError(
+                    path,
+                    f"{name}: off by {off:.2e} of the largest value, more than the manifest's "
+                    f"parity_tolerance of {tolerance:.0e}",
+                )
 
     def _run(self, graph: str, feed: Mapping[str, Array]) -> Array:
         output: Array = self._sessions[graph].run(self._outputs[graph], feed)[0]

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from service.catalog.item_table import TILE_ROWS
 from tests.contract.architectures import LoggedRows, small
+from training.config import PARITY_TOLERANCE
 from training.nets.base import FrontNet
 from training.nets.registry import configurable
-from training.release.export import PARITY_TOLERANCE, export_graphs
+from training.release.export import export_graphs
 
 TRADEOFFS = (0.0, 0.37, 1.0)
 

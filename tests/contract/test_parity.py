@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +237,42 @@ def test_a_logit_that_is_not_a_number_fails_parity(world: World) -> None:
     golden = make_golden(world.fitted)
     golden.logits[0, 0] = np.nan
     with pytest.raises(ExportError, match="ranker at tradeoff 0"):
-        prove_parity(world.artifact.path, golden)
+        prove_parity(world.artifact.path, golden, 0.01)
+
+
+@pytest.mark.parametrize("scale", [1.0, 60.0])
+def test_the_tolerance_is_a_share_of_the_largest_logit(
+    world: World, copy: Path, scale: float
+) -> None:
+    """Scale the ranker and its golden logits; move one logit by a little less or more."""
+    path = copy / "ranker.onnx"
+    model = onnx.load(path)
+    output = model.graph.output[0].name
+    for node in model.graph.node:
+        node.output[:] = ["before" if name == output else name for name in node.output]
+    factor = onnx.numpy_helper.from_array(np.array(scale, np.float32), "scale")
+    model.graph.initializer.append(factor)
+    model.graph.node.append(onnx.helper.make_node("Mul", ["before", "scale"], [output]))
+    onnx.save(model, path)
+    _rehash(copy, "ranker.onnx")
+    golden = make_golden(world.fitted)
+    logits = scale * golden.logits
+    largest = max(1.0, float(np.abs(logits).max()))
+    assert (largest > 30) == (scale > 1)
+    for share, accepted in ((0.5e-5, True), (3e-5, False)):
+        moved = logits.copy()
+        moved[2, 3] += share * largest
+        replace(golden, logits=moved).save(copy / "golden.npz")
+        scorer = Scorer(_rehash(copy, "golden.npz"))
+        if accepted:
+            prove_parity(copy, replace(golden, logits=moved), 1e-5)
+            scorer.replay()
+            continue
+        with pytest.raises(ExportError, match=r"by 3\.\d+e-05, over parity_tolerance 1e-05; to "):
+            prove_parity(copy, replace(golden, logits=moved), 1e-5)
+        prove_parity(copy, replace(golden, logits=moved), 1e-4)
+        with pytest.raises(ArtifactError, match=r"3\.\d+e-05 of the largest .* parity_tolerance"):
+            scorer.replay()
 
 
 def test_the_manifest_describes_the_artifact(world: World) -> None:

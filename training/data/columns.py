@@ -13,6 +13,11 @@ from training.arrays import Flags
 from training.data.schema import DESCRIPTION, Description
 from training.errors import DatasetError
 
+# Rounding loses a column's differences where it moves a value by more than this share of the
+# column's range: fewer than 32 different values are left, the bins that a proxy has by default.
+_LOST = 1 / 64
+_NOISE = 2.0**-40  # floats whose relative range is smaller are one value and its rounding errors
+
 Floats = NDArray[np.float32]
 
 
@@ -63,18 +68,67 @@ def numbers(
 ) -> Floats:
     """Return numeric columns as (rows, len(names)) float32; nulls become NaN.
 
-    Raises DatasetError for a missing or non-numeric column, an infinite value and, if ``finite``,
-    a null or NaN.
+    Raises DatasetError as ``number`` does, and for a value beyond the range of float32. Rounding
+    is for ``refuse_rounded`` to judge.
     """
     values = np.empty((len(table), len(names)), np.float32)
     for index, name in enumerate(names):
-        series = column(table, path, name)
-        if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
-            raise DatasetError(path, f"must be numeric, not {series.dtype}", column=name)
-        values[:, index] = series.cast(pl.Float32).fill_null(float("nan")).to_numpy()
-        bad = ~np.isfinite(values[:, index]) if finite else np.isinf(values[:, index])
-        refuse(bad, path, name, "{value} is not a finite number", series)
+        exact = number(table, path, name, finite=finite)
+        beyond = np.abs(exact) > np.finfo(np.float32).max
+        refuse(beyond, path, name, "{value} is beyond the range of 32-bit floats", table[name])
+        values[:, index] = exact
     return values
+
+
+def number(
+    table: pl.DataFrame, path: Path, name: str, *, finite: bool = True
+) -> NDArray[np.float64]:
+    """Return a numeric column (rows,) as float64; nulls become NaN.
+
+    Raises DatasetError for a missing or non-numeric column, an infinite value and, if ``finite``,
+    a null or NaN.
+    """
+    series = column(table, path, name)
+    if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
+        raise DatasetError(path, f"must be numeric, not {series.dtype}", column=name)
+    values = series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    bad = ~np.isfinite(values) if finite else np.isinf(values)
+    refuse(bad, path, name, "{value} is not a finite number", series)
+    return values
+
+
+def refuse_rounded(
+    table: pl.LazyFrame,
+    path: Path,
+    names: Sequence[str],
+    dtype: type[pl.DataType] = pl.Float32,
+) -> None:
+    """Raise DatasetError for the numeric columns whose differences ``dtype`` would lose.
+
+    Values that share an offset such as 2^32 are the usual case. The error names the value that
+    rounding moves most.
+    """
+    for name, source in table.select(names).collect_schema().items():
+        exact = pl.Float64 if source.is_float() or source.is_decimal() else pl.Int128
+        value, rounded = pl.col(name).cast(exact), pl.col(name).cast(dtype).cast(exact)
+        if source.is_float():
+            value = value.fill_nan(None)
+        error = (value - rounded).abs()
+        facts = table.select(low=value.min(), high=value.max(), error=error.max())
+        low, high, worst = facts.collect(engine="streaming").row(0)
+        if low is None or low == high or worst <= _LOST * (high - low):
+            continue
+        if exact is pl.Float64 and high - low <= _NOISE * max(abs(low), abs(high)):
+            continue
+        row = table.select(error.arg_max()).collect().item()
+        original = table.select(name).slice(row, 1).collect()[name]
+        raise DatasetError(
+            path,
+            f"{original.item()} is kept as {original.cast(dtype).cast(exact).item()}, too coarse "
+            f"for the column's range of {high - low}; subtract what its values have in common",
+            column=name,
+            row=row,
+        )
 
 
 def proxy_values(
@@ -102,3 +156,8 @@ def proxy_values(
         refuse(unlisted, path, proxy.name, problem, categories)
         values[:, index] = codes.fill_null(float("nan")).to_numpy()
     return values
+
+
+def numeric_proxies(description: Description, names: Sequence[str]) -> list[str]:
+    """Return the numeric proxies among the columns ``names``."""
+    return [p.name for p in description.proxies if p.kind == "numeric" and p.name in names]

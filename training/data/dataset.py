@@ -13,9 +13,19 @@ from service.contract.keys import MAX_ID_CHARS
 from service.contract.manifest import Modality, Proxy
 from training.arrays import Flags
 from training.data import parquet
-from training.data.columns import Floats, id_column, numbers, proxy_values, refuse, texts
+from training.data.columns import (
+    Floats,
+    id_column,
+    numbers,
+    numeric_proxies,
+    proxy_values,
+    refuse,
+    refuse_rounded,
+    texts,
+)
 from training.data.embeddings import read_modalities
 from training.data.impressions import SPLITS, Impressions, read_impressions
+from training.data.plausibility import warn_of_implausible
 from training.data.schema import DESCRIPTION, Description, read_description
 from training.data.storage import MEMORY, Storage
 from training.errors import DatasetError
@@ -59,8 +69,8 @@ class Dataset:
 def open_dataset(folder: Path, scratch: Path | None = None) -> Dataset:
     """Read and validate ``folder``; raises DatasetError naming file, column and first bad row.
 
-    With ``scratch``, a folder on disk, arrays over impressions are files there and may exceed
-    memory; their values are the same.
+    Warns of data that are valid but not plausible. With ``scratch``, a folder on disk, arrays over
+    impressions are files there and may exceed memory; their values are the same.
     """
     description = read_description(folder)
     users_path, items_path = folder / description.users, folder / description.items
@@ -69,7 +79,20 @@ def open_dataset(folder: Path, scratch: Path | None = None) -> Dataset:
     item_ids = _ids(items, items_path, "item_id")
     modalities, embedding, mask = read_modalities(folder, description, item_ids)
     proxies = proxy_values(items, items_path, description, required=True)
+    refuse_rounded(items.lazy(), items_path, numeric_proxies(description, items.columns))
+    attributes = numbers(users, users_path, description.user_attributes, finite=True)
+    refuse_rounded(users.lazy(), users_path, description.user_attributes)
     storage = Storage(scratch)
+    impressions_path = folder / description.impressions
+    impressions = read_impressions(
+        impressions_path,
+        description,
+        user_ids=users["user_id"],
+        item_ids=items["item_id"],
+        item_proxies=proxies,
+        storage=storage,
+    )
+    warn_of_implausible(impressions_path, description, impressions)
     return Dataset(
         path=folder,
         description=description,
@@ -80,15 +103,8 @@ def open_dataset(folder: Path, scratch: Path | None = None) -> Dataset:
         embedding=embedding,
         modality_mask=mask,
         proxies=proxies,
-        user_attributes=numbers(users, users_path, description.user_attributes, finite=True),
-        impressions=read_impressions(
-            folder / description.impressions,
-            description,
-            user_ids=users["user_id"],
-            item_ids=items["item_id"],
-            item_proxies=proxies,
-            storage=storage,
-        ),
+        user_attributes=attributes,
+        impressions=impressions,
         fingerprint=_fingerprint(folder, description),  # last: the checks above name a missing file
         storage=storage,
     )

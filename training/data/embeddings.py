@@ -57,7 +57,8 @@ def read_modalities(
     for index, (name, files) in enumerate(description.embeddings.items()):
         path, ids_path = folder / files.values, folder / files.ids
         values, ids = read_vectors(path, ids_path)
-        in_range = np.abs(values.astype(np.float32)) <= MAX_VALUE
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite
+            in_range = np.abs(values.astype(np.float32)) <= MAX_VALUE
         beyond = ~np.asarray(in_range.all(axis=1))
         refuse(beyond, path, name, f"NaN, infinite or beyond {MAX_VALUE:g}")
         unlisted = np.fromiter((item_id not in row_of for item_id in ids), np.bool_, len(ids))

@@ -17,9 +17,11 @@ from training.data.columns import (
     Floats,
     column,
     id_column,
-    numbers,
+    number,
+    numeric_proxies,
     proxy_values,
     refuse,
+    refuse_rounded,
     texts,
 )
 from training.data.schema import Description
@@ -27,6 +29,7 @@ from training.data.storage import Storage, spans
 from training.errors import DatasetError
 
 EXPOSURES = ("logged", "uniform")
+MAX_POSITIONS = 10_000  # no page is longer; a net learns one parameter for each
 SPLITS = ("train", "validation", "test")
 
 
@@ -36,8 +39,8 @@ class Impressions:
 
     label (R,) 0 or 1; timestamp (R,) in any unit that grows with time, constant where unknown;
     proxies (R, P) as of the row's time, NaN where unknown; uniform (R,) True for uniformly exposed
-    rows; position (R,) 0 = top, or None if not logged; propensity (R,) in (0, 1], or None if not
-    logged; split (R,) index in ``SPLITS``, or None if the folder has no split.
+    rows; position (R,) in [0, MAX_POSITIONS), 0 = top, or None if not logged; propensity (R,) in
+    (0, 1], or None if not logged; split (R,) index in ``SPLITS``, or None if the folder has none.
     """
 
     user: Rows
@@ -86,6 +89,11 @@ def read_impressions(
                     arrays[name] = storage.empty((rows, *values.shape[1:]), values.dtype)
                 arrays[name][span] = values
         start = span.stop
+    table = parquet.scan(*parts)
+    columns = table.collect_schema()
+    refuse_rounded(table, path, numeric_proxies(description, columns.names()))
+    if columns["timestamp"].is_numeric():
+        refuse_rounded(table, path, ("timestamp",), pl.Float64)
     return replace(chunk, **arrays)
 
 
@@ -137,8 +145,8 @@ def _checked(
     row_numbers: dict[str, pl.DataFrame],
     item_proxies: Floats,
 ) -> Impressions:
-    label = numbers(table, path, ("label",), finite=True)[:, 0]
-    refuse((label != 0) & (label != 1), path, "label", "{value} is not 0 or 1", label)
+    label = number(table, path, "label")
+    refuse((label != 0) & (label != 1), path, "label", "{value} is not 0 or 1", table["label"])
     item = _rows(table, path, "item_id", row_numbers)
     proxies = proxy_values(table, path, description, required=False)
     static = [i for i, proxy in enumerate(description.proxies) if proxy.name not in table.columns]
@@ -147,7 +155,7 @@ def _checked(
     return Impressions(
         user=_rows(table, path, "user_id", row_numbers),
         item=item,
-        label=label,
+        label=label.astype(np.float32),
         timestamp=_timestamps(table, path),
         proxies=proxies,
         uniform=uniform,
@@ -173,8 +181,10 @@ def _rows(table: pl.DataFrame, path: Path, name: str, row_numbers: dict[str, pl.
 
 def _timestamps(table: pl.DataFrame, path: Path) -> NDArray[np.float64]:
     times = column(table, path, "timestamp")
-    if isinstance(times.dtype, pl.Date | pl.Datetime):
-        times = times.cast(pl.Datetime("ms")).to_physical()
+    if times.dtype in (pl.Date, pl.Datetime):
+        times = times.cast(pl.Datetime("us"))
+    if times.dtype.is_temporal():
+        times = times.to_physical()
     if not times.dtype.is_numeric():
         problem = f"must be a time, a number or a datetime, not {times.dtype}; cast it"
         raise DatasetError(path, problem, column="timestamp")
@@ -208,16 +218,18 @@ def _splits(table: pl.DataFrame, path: Path, uniform: Flags) -> Rows | None:
 def _positions(table: pl.DataFrame, path: Path) -> Rows | None:
     if "position" not in table.columns:
         return None
-    values = numbers(table, path, ("position",), finite=True)[:, 0]
-    bad = (values < 0) | (values != np.floor(values))
-    refuse(bad, path, "position", "{value} is not 0, 1, 2, ...", values)
+    values = number(table, path, "position")
+    bad = (values < 0) | (values != np.floor(values)) | (values >= MAX_POSITIONS)
+    problem = f"{{value}} is not 0, 1, 2, ... {MAX_POSITIONS - 1}, a place on the page, 0 on top"
+    refuse(bad, path, "position", problem, table["position"])
     return values.astype(np.int64)
 
 
 def _propensities(table: pl.DataFrame, path: Path) -> Floats | None:
     if "propensity" not in table.columns:
         return None
-    values = numbers(table, path, ("propensity",), finite=True)[:, 0]
+    values = number(table, path, "propensity")
     bad = (values <= 0) | (values > 1)
-    refuse(bad, path, "propensity", "{value} is not in (0, 1]", values)
-    return values
+    refuse(bad, path, "propensity", "{value} is not in (0, 1]", table["propensity"])
+    smallest = np.finfo(np.float32).tiny  # a smaller propensity must not become 0
+    return np.maximum(values, smallest).astype(np.float32)

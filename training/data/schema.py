@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Annotated
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from service.contract.manifest import Name, Proxy
+from service.contract.manifest import MAX_MODALITIES, Name, Proxy
 from training.errors import DatasetError
 
 DESCRIPTION = "dataset.toml"
@@ -25,6 +26,13 @@ class Embedding(_Frozen):
     ids: str
 
 
+def _few_enough(embeddings: dict[str, Embedding]) -> dict[str, Embedding]:
+    most = MAX_MODALITIES - 1  # a model adds the one that it learns by item id
+    if len(embeddings) > most:
+        raise ValueError(f"has {len(embeddings)} modalities, at most {most} are served; join some")
+    return embeddings
+
+
 class Description(_Frozen):
     """The parsed ``dataset.toml``; paths are relative to the folder."""
 
@@ -38,7 +46,7 @@ class Description(_Frozen):
         default="uniform exposure", description="How rows with exposure 'uniform' were chosen."
     )
     proxies: tuple[Proxy, ...] = ()
-    embeddings: dict[Name, Embedding] = Field(min_length=1)
+    embeddings: Annotated[dict[Name, Embedding], AfterValidator(_few_enough)] = Field(min_length=1)
 
     def to_toml(self) -> str:
         """Return the description as the text of ``dataset.toml``."""
@@ -61,4 +69,5 @@ def read_description(folder: Path) -> Description:
     except ValidationError as error:
         first = error.errors()[0]
         entry = ".".join(map(str, first["loc"]))
-        raise DatasetError(path, first["msg"], column=entry) from error
+        problem = first["msg"].removeprefix("Value error, ")
+        raise DatasetError(path, problem, column=entry) from error

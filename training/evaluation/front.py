@@ -13,7 +13,13 @@ from training.arrays import Floats
 from training.config import FrontOptions
 from training.data.dataset import Dataset
 from training.evaluation.verdict import verdict
-from training.metrics.estimates import finite, mean_and_se, standard_error
+from training.metrics.estimates import (
+    all_known,
+    finite,
+    mean_and_se,
+    mean_over_seeds,
+    standard_error,
+)
 from training.metrics.hypervolume import hypervolume
 
 
@@ -53,7 +59,10 @@ def one_front(
 
 
 def pool_fronts(fronts: Sequence[Front], options: FrontOptions) -> Front:
-    """Pool the fronts of several seeds: means, standard errors over seeds, and one verdict."""
+    """Pool the fronts of several seeds: means, standard errors over seeds, and one verdict.
+
+    An error that is unknown in a seed, for lack of users, is unknown over seeds too.
+    """
     first = fronts[0]
     curves = [
         np.array([_curve(front.points, side, first.axis) for front in fronts])
@@ -64,19 +73,24 @@ def pool_fronts(fronts: Sequence[Front], options: FrontOptions) -> Front:
             tradeoff=first.points[t].tradeoff,
             logged=_over_seeds([front.points[t].logged for front in fronts]),
             unbiased=_over_seeds([front.points[t].unbiased for front in fronts]),
-            shown=_over_seeds([front.points[t].shown for front in fronts]),
+            shown=_over_seeds([front.points[t].shown for front in fronts], of_users=False),
         )
         for t in range(len(first.points))
     )
+    users_suffice = [
+        all_known([front.gain[side] for front in fronts]) for side in ("logged", "unbiased")
+    ]
+    areas = _hypervolumes(curves, options.reference)
+    one_seed = "only 1 seed: the error is unknown; " if len(fronts) == 1 else ""
     return _front(
         points,
         (curves[0].mean(axis=0), curves[1].mean(axis=0)),
         axis=first.axis,
-        gain_se=standard_error(_gains(*curves)),
-        hypervolume=mean_and_se(_hypervolumes(curves, options.reference)),
+        gain_se=np.where(users_suffice, standard_error(_gains(*curves)), np.nan),
+        hypervolume=mean_and_se(areas, users_suffice=all(users_suffice)),
         options=options,
         unbiased_kind=first.unbiased_kind,
-        diagnostic=first.diagnostic,
+        diagnostic=one_seed + first.diagnostic,
         se_kind="over seeds",
         seeds=tuple(seed for front in fronts for seed in front.seeds),
         dataset=first.dataset,
@@ -149,10 +163,15 @@ def _spearman(tradeoffs: Sequence[float], curve: Floats) -> float:
     return float(spearmanr(tradeoffs, curve).statistic)
 
 
-def _over_seeds(tables: Sequence[dict[str, Estimate]]) -> dict[str, Estimate]:
-    """Return means over seeds of the metrics that all ``tables`` (one per seed) contain."""
+def _over_seeds(
+    tables: Sequence[dict[str, Estimate]], *, of_users: bool = True
+) -> dict[str, Estimate]:
+    """Return means over seeds of the metrics that all ``tables`` (one per seed) contain.
+
+    Not ``of_users``: inequality and coverage have no error over users, however many there are.
+    """
     return {
-        name: mean_and_se(np.array([table[name].mean for table in tables]))
+        name: mean_over_seeds([table[name] for table in tables], of_users=of_users)
         for name in tables[0]
         if all(name in table for table in tables)
     }

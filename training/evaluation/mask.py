@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from torch import Tensor
 
+from service.contract.manifest import Estimate
 from training.config import Config
 from training.data.dataset import Dataset
 from training.errors import ConfigError
@@ -15,7 +16,7 @@ from training.evaluation.report.schema import Mask
 from training.fitting.fitted_net import TOP, FittedNet, sample_users
 from training.fitting.runs import RunStore, over_seeds
 from training.fitting.train_net import train_net
-from training.metrics.estimates import mean_and_se
+from training.metrics.estimates import LEAST_USERS, mean_and_se, mean_over_seeds
 from training.nets.base import Ranker
 from training.nets.registry import architecture
 
@@ -26,8 +27,8 @@ class _Run(BaseModel):
     """The mask of one seed; the fields are those of ``Mask``."""
 
     open: dict[str, float]
-    overlap: float
-    content_overlap: float
+    overlap: Estimate
+    content_overlap: Estimate
     weights: tuple[float, ...]
     moved: tuple[float, ...]
 
@@ -51,8 +52,8 @@ def measure_mask(dataset: Dataset, config: Config, seeds: int, runs: RunStore) -
             name: mean_and_se(np.array([run.open[name] for run in results]))
             for name in results[0].open
         },
-        overlap=mean_and_se(np.array([run.overlap for run in results])),
-        content_overlap=mean_and_se(np.array([run.content_overlap for run in results])),
+        overlap=mean_over_seeds([run.overlap for run in results]),
+        content_overlap=mean_over_seeds([run.content_overlap for run in results]),
         weight=mean_and_se(weights.mean(axis=1)),
         weight_deviation=mean_and_se(weights.std(axis=1)),
         weights=tuple(float(tenth.mean()) for tenth in tenths),
@@ -83,11 +84,14 @@ def _describe(fitted: FittedNet) -> _Run:
     )
 
 
-def _overlap(ranker: Ranker, users: Tensor, states: Tensor) -> float:
-    """Return the mean share of the top 10 that both ends of the front have in common."""
+def _overlap(ranker: Ranker, users: Tensor, states: Tensor) -> Estimate:
+    """Return the mean share, over users, of the top 10 that both ends of the front have in common.
+
+    Its error is unknown for fewer than ``LEAST_USERS`` users.
+    """
     ends: list[NDArray[np.int64]] = [
         ranker.all_pairs(users, states, torch.tensor([w])).topk(TOP, 1).indices.numpy()
         for w in (0.0, 1.0)
     ]
-    common = [len(np.intersect1d(*rows)) for rows in zip(*ends, strict=True)]
-    return float(np.mean(common)) / TOP
+    common = [len(np.intersect1d(*rows)) / TOP for rows in zip(*ends, strict=True)]
+    return mean_and_se(np.array(common), users_suffice=len(common) >= LEAST_USERS)

@@ -7,7 +7,6 @@ side recall_at_20 of those on items with at most the median training count.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from service.contract.manifest import Estimate, Front, FrontPoint
@@ -15,7 +14,9 @@ from training.arrays import Floats
 from training.config import FrontOptions
 from training.data.split import POPULARITY_SHIFT, training_clicks
 from training.evaluation.front import one_front
+from training.evaluation.verdict import too_few_users
 from training.fitting.fitted_net import FittedNet, sample_users
+from training.metrics.estimates import redrawn_means
 from training.metrics.exposure import shown_metrics
 from training.metrics.full_ranking import (
     RECALL,
@@ -53,7 +54,7 @@ def measure_ranking_front(
     count = len(by_user[0][RECALL])
     draws = rng.multinomial(count, np.full(count, 1 / count), options.bootstrap)  # (B, U')
     replicates = [
-        np.stack([_redrawn_means(values[name], draws) for values in by_user], axis=1)
+        np.stack([redrawn_means(values[name], draws) for values in by_user], axis=1)
         for name in (RECALL, TAIL_RECALL)
     ]
     return one_front(
@@ -77,17 +78,18 @@ def _point(
     return FrontPoint(tradeoff=tradeoff, logged=metrics, unbiased={RECALL: tail}, shown=shown)
 
 
-def _redrawn_means(value: Floats, draws: NDArray[np.int64]) -> Floats:
-    """Return the means (B,) of value (U',) over redraws of the users (B, U'), NaN left out."""
-    defined = ~np.isnan(value)
-    return np.asarray((draws @ np.where(defined, value, 0.0)) / (draws @ defined))
-
-
 def _diagnose(task: RankingTask, split_name: HeldOut) -> str:
-    """Return a sentence on the popularity of the positives of both sides."""
-    counts = task.train_counts[task.positives[split_name].indices]
-    tail = task.tail_items(split_name)[task.positives[split_name].indices]
+    """Return a text on users that are too few and on the popularity of both sides' positives."""
+    positives = task.positives[split_name]  # (U, I)
+    counts = task.train_counts[positives.indices]
+    in_tail = task.tail_items(split_name)
+    tail = in_tail[positives.indices]
+    users = {
+        "logged": {"click": len(task.ranked_users(split_name))},
+        "unbiased": {"click": int(np.count_nonzero(positives @ in_tail))},
+    }
     return (
+        f"{too_few_users(users)}"
         f"median training clicks of an item: {np.median(task.train_counts):g}; of a {split_name} "
         f"positive's item: {np.median(counts):g} logged, {np.median(counts[tail]):g} unbiased"
     )

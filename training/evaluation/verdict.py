@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -9,16 +10,18 @@ import numpy as np
 from training.arrays import Floats, Rows
 from training.data.dataset import Dataset
 from training.metrics.auc import auc
+from training.metrics.estimates import LEAST_USERS, users_by_label
 
 _MONOTONE = 0.9  # least |Spearman correlation| with w of a monotone front
 _SPAN = 0.005  # least gain of each end of a clear front, in the unit of the axis
 
 
 def diagnose(dataset: Dataset, logged: Rows, unbiased: Rows) -> str:
-    """Return a text with the AUC of each proxy alone on rows ``logged`` and rows ``unbiased``.
+    """Return a text on users that are too few, and the AUC of each proxy alone on both sides.
 
-    A front needs a proxy whose AUC differs between the sides. If a proxy ranks clicks equally well
-    on both, its weight moves both sides together.
+    The sides are the rows ``logged`` and ``unbiased``. A front needs a proxy whose AUC differs
+    between them. If a proxy ranks clicks equally well on both, its weight moves both sides
+    together.
     """
     impressions = dataset.impressions
     sentences = []
@@ -34,7 +37,27 @@ def diagnose(dataset: Dataset, logged: Rows, unbiased: Rows) -> str:
             rows = rows[~np.isnan(score[rows])]  # rows with a known proxy
             aucs.append(auc(impressions.label[rows], score[rows]) if len(rows) else float("nan"))
         sentences.append(f"{proxy.name} alone: AUC {aucs[0]:.3f} logged, {aucs[1]:.3f} unbiased")
-    return "; ".join(sentences) or "the dataset has no proxies, so nothing separates the two heads"
+    users = {
+        side: users_by_label(impressions.user[rows], impressions.label[rows])
+        for side, rows in (("logged", logged), ("unbiased", unbiased))
+    }
+    return too_few_users(users) + (
+        "; ".join(sentences) or "the dataset has no proxies, so nothing separates the two heads"
+    )
+
+
+def too_few_users(users: Mapping[str, Mapping[str, int]]) -> str:
+    """Return why errors are unknown, each reason followed by "; "; empty where none is.
+
+    ``users`` are numbers of users by side and by the label that they have.
+    """
+    return "".join(
+        f"only {count} user{'s' if count != 1 else ''} with a {label} on the {side} side, "
+        f"{LEAST_USERS} are needed: the error is unknown; "
+        for side, counts in users.items()
+        for label, count in counts.items()
+        if count < LEAST_USERS
+    )
 
 
 def verdict(
@@ -42,10 +65,11 @@ def verdict(
 ) -> Literal["clear", "weak", "none"]:
     """Judge a front by its gains (logged, unbiased), their standard errors and its monotonicity.
 
-    none: a gain is at most 2 standard errors. clear: both gains are at least .005 and the front is
+    none: a gain is at most 2 standard errors, or its error is unknown. So is an error of 0: redraws
+    or seeds that change nothing show nothing. clear: both gains are at least .005 and the front is
     monotone (|Spearman| >= .9 on both sides). weak: all other fronts.
     """
-    if not (gain > 2 * gain_se).all():  # false also for an unknown error
+    if not ((gain > 2 * gain_se) & (gain_se > 0)).all():  # false also for NaN, an unknown error
         return "none"
     monotone = spearman["logged"] >= _MONOTONE and spearman["unbiased"] <= -_MONOTONE
     return "clear" if monotone and (gain >= _SPAN).all() else "weak"

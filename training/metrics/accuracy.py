@@ -14,7 +14,7 @@ from training.arrays import Floats, Rows
 from training.data.dataset import Dataset
 from training.metrics.auc import auc, auc_by_user, auc_replicates
 from training.metrics.calibration_error import expected_calibration_error, logloss, mass_bins
-from training.metrics.estimates import bootstrapped
+from training.metrics.estimates import LEAST_USERS, bootstrapped, users_by_label
 from training.metrics.top_k import top_k_by_user
 
 CALIBRATION_BINS = 15
@@ -43,7 +43,13 @@ class Sample:
         return cls(dataset.impressions.label[rows], group, weights.astype(np.float32))
 
     def aucs(self, score: Floats) -> NDArray[np.float64]:
-        """Return the AUC (B,) of scores (R,) in each redraw; NaN if it holds one label only."""
+        """Return the AUC (B,) of scores (R,) in each redraw.
+
+        NaN where a redraw holds one label only, and for fewer than ``LEAST_USERS`` users with a
+        click or with a skip.
+        """
+        if min(users_by_label(self.group, self.label).values()) < LEAST_USERS:
+            return np.full(len(self.weights), np.nan)
         return auc_replicates(self.label, score, self.group, self.weights)
 
     def auc(self, score: Floats) -> Estimate:
@@ -55,9 +61,12 @@ class Sample:
     ) -> Floats:
         """Return the ratio of summed ``total`` to summed ``count`` (B, ...) in each redraw.
 
-        total, count (G', ...) of ``users`` (G',), by default of all.
+        total, count (G', ...) of ``users`` (G',), by default of all. NaN for fewer than
+        ``LEAST_USERS`` users.
         """
         weights = self.weights[:, users]
+        if weights.shape[1] < LEAST_USERS:
+            weights = np.full_like(weights, np.nan)
         with np.errstate(invalid="ignore"):  # a redraw may contain none of these users
             return np.asarray((weights @ total).T / (weights @ count)).T
 

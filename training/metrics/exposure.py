@@ -9,14 +9,16 @@ from scipy.stats import rankdata
 from service.contract.manifest import Estimate
 from service.contract.measures import gini, in_tail
 from training.arrays import Floats, Rows
-from training.metrics.estimates import mean_and_se
+from training.metrics.estimates import LEAST_USERS, mean_and_se
 
 
 def shown_metrics(shown: Rows, clicks: Floats) -> dict[str, Estimate]:
     """Describe lists ``shown`` (U, K) by the training clicks (I,) of their items.
 
-    The standard errors are over the sampled users; inequality and coverage have none.
+    The standard errors are over the sampled users, unknown for fewer than ``LEAST_USERS``;
+    inequality and coverage have none.
     """
+    users_suffice = len(shown) >= LEAST_USERS
     by_user = {
         "arp": average_popularity(shown, clicks),
         "popularity_percentile": average_popularity(shown, percentile_rank(clicks)),
@@ -24,7 +26,10 @@ def shown_metrics(shown: Rows, clicks: Floats) -> dict[str, Estimate]:
     }
     exposures = np.bincount(shown.ravel(), minlength=len(clicks))
     return {
-        **{name: mean_and_se(values) for name, values in by_user.items()},
+        **{
+            name: mean_and_se(values, users_suffice=users_suffice)
+            for name, values in by_user.items()
+        },
         "exposure_gini": Estimate(mean=gini(exposures)),
         "coverage": Estimate(mean=coverage(shown, len(clicks))),
     }

@@ -21,7 +21,7 @@ from training.data.dataset import Dataset
 from training.data.impressions import SPLITS
 from training.data.split import Split
 from training.errors import TrainingError
-from training.metrics.estimates import bootstrapped
+from training.metrics.estimates import bootstrapped, redrawn_means
 
 TOP = 20
 RECALL, TAIL_RECALL = f"recall_at_{TOP}", f"ood_recall_at_{TOP}"
@@ -132,15 +132,13 @@ def mean_over_users(values: dict[str, Floats], seed: int = 0) -> dict[str, Estim
     """
     users = len(next(iter(values.values())))
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(users, np.full(users, 1 / users), REPLICATES).astype(np.float64)
+    draws = rng.multinomial(users, np.full(users, 1 / users), REPLICATES)
     metrics = {}
     for name, value in values.items():
         defined = ~np.isnan(value)
         if not defined.any():
             continue
-        with np.errstate(invalid="ignore"):  # a redraw may contain no user with a value
-            means = draws @ np.where(defined, value, 0.0) / (draws @ defined)
-        metrics[name] = bootstrapped(float(value[defined].mean()), means)
+        metrics[name] = bootstrapped(float(value[defined].mean()), redrawn_means(value, draws))
     return metrics
 
 

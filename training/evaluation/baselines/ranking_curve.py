@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from service.contract.manifest import Estimate
 from training.evaluation.report.schema import Curve
-from training.metrics.estimates import mean_and_se
+from training.metrics.estimates import all_known, mean_and_se, mean_over_seeds
 from training.metrics.full_ranking import (
     RECALL,
     TAIL_RECALL,
@@ -41,19 +41,21 @@ def ranking_curve(
 ) -> Curve:
     """Return the curve of ``runs``, one for each seed; ``reference`` bounds the hypervolume."""
     points = tuple(
-        {key: mean_and_se(np.array([run.points[t][key].mean for run in runs])) for key in point}
+        {key: mean_over_seeds([run.points[t][key] for run in runs]) for key in point}
         for t, point in enumerate(runs[0].points)
     )
     areas = [
         hypervolume([(p[RECALL].mean, p[TAIL_RECALL].mean) for p in run.points], reference)
         for run in runs
     ]
+    logged = tuple(point[RECALL] for point in points)
+    unbiased = tuple(point[TAIL_RECALL] for point in points)
     return Curve(
         description=description,
         tradeoffs=tradeoffs,
-        logged=tuple(point[RECALL] for point in points),
-        unbiased=tuple(point[TAIL_RECALL] for point in points),
-        hypervolume=mean_and_se(np.array(areas)),
+        logged=logged,
+        unbiased=unbiased,
+        hypervolume=mean_and_se(np.array(areas), users_suffice=all_known((*logged, *unbiased))),
         points=points,
         options=dict(options or {}),
     )

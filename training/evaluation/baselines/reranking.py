@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -27,7 +28,7 @@ from training.fitting.fitted_net import FittedNet
 from training.fitting.runs import RunKey, RunStore
 from training.fitting.train_net import train_net
 from training.metrics.auc import auc
-from training.metrics.estimates import mean_and_se
+from training.metrics.estimates import LEAST_USERS, mean_and_se, users_by_label
 from training.metrics.hypervolume import hypervolume
 from training.nets.cp2rec.decomposed import Cp2recOptions
 from training.nets.cp2rec.rivals import Cp2recRival, RivalOptions
@@ -40,10 +41,11 @@ Score = Callable[[FittedNet, Rows], Floats]
 
 
 class _Run(BaseModel):
-    """The AUCs of one training, by tradeoff."""
+    """The AUCs of one training, by tradeoff, and whether users suffice for their errors."""
 
     logged: tuple[float, ...]
     unbiased: tuple[float, ...]
+    users_suffice: bool
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def measure_baseline(
             _Run(
                 logged=tuple(x for result in results for x in result.logged),
                 unbiased=tuple(x for result in results for x in result.unbiased),
+                users_suffice=all(result.users_suffice for result in results),
             )
         )
     logged = np.array([run.logged for run in seed_runs])  # (S, T)
@@ -91,12 +94,13 @@ def measure_baseline(
         hypervolume(list(zip(run.logged, run.unbiased, strict=True)), config.front.reference)
         for run in seed_runs
     ]
+    over_seeds = partial(mean_and_se, users_suffice=all(run.users_suffice for run in seed_runs))
     return Curve(
         description=baseline.description,
         tradeoffs=baseline.tradeoffs,
-        logged=tuple(mean_and_se(column) for column in logged.T),
-        unbiased=tuple(mean_and_se(column) for column in unbiased.T),
-        hypervolume=mean_and_se(np.array(areas)),
+        logged=tuple(map(over_seeds, logged.T)),
+        unbiased=tuple(map(over_seeds, unbiased.T)),
+        hypervolume=over_seeds(np.array(areas)),
     )
 
 
@@ -132,12 +136,15 @@ def _config(baseline: Baseline, changes: Mapping[str, Any], config: Config) -> C
 
 
 def _measure(baseline: Baseline, fitted: FittedNet) -> _Run:
-    label = fitted.dataset.impressions.label
-    sides = []
+    impressions = fitted.dataset.impressions
+    sides: list[tuple[float, ...]] = []
+    users: list[int] = []
     for rows in (fitted.split.test, unbiased_rows(fitted.dataset, fitted.split)[0]):
         scores = baseline.score(fitted, rows)
-        sides.append(tuple(auc(label[rows], row) for row in scores))
-    return _Run(logged=sides[0], unbiased=sides[1])
+        label = impressions.label[rows]
+        sides.append(tuple(auc(label, row) for row in scores))
+        users += users_by_label(impressions.user[rows], label).values()
+    return _Run(logged=sides[0], unbiased=sides[1], users_suffice=min(users) >= LEAST_USERS)
 
 
 def _head(w: float) -> Score:

@@ -62,11 +62,11 @@ def front_table(front: Front) -> str:
     lines += [
         f"unbiased = {front.unbiased_kind}; standard errors {front.se_kind}; "
         f"{len(front.seeds)} seed{'s' if len(front.seeds) > 1 else ''}",
-        f"hypervolume above {front.reference}: {_cell(front.hypervolume, 5)}; "
+        f"hypervolume above {front.reference}: {_judged(front.hypervolume, 5)}; "
         f"Spearman of w: {front.spearman['logged']:+.2f} logged, "
         f"{front.spearman['unbiased']:+.2f} unbiased",
-        f"gain of w = 1 on logged: {_cell(front.gain['logged'])}; "
-        f"of w = 0 on unbiased: {_cell(front.gain['unbiased'])}",
+        f"gain of w = 1 on logged: {_judged(front.gain['logged'])}; "
+        f"of w = 0 on unbiased: {_judged(front.gain['unbiased'])}",
         f"verdict: {front.verdict}. {front.diagnostic}",
     ]
     return "\n".join(lines)
@@ -85,6 +85,11 @@ def _cell(estimate: Estimate | None, digits: int = _DEFAULT_DIGITS) -> str:
         return ""
     error = "" if estimate.se is None else f" ± {estimate.se:.{digits}f}"
     return f"{estimate.mean:.{digits}f}{error}"
+
+
+def _judged(estimate: Estimate, digits: int = _DEFAULT_DIGITS) -> str:
+    """Return a cell that the verdict rests on: an unknown error is named."""
+    return _cell(estimate, digits) + (" ± unknown" if estimate.se is None else "")
 
 
 def probe_table(probes: Sequence[Probe]) -> str:

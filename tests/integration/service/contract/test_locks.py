@@ -141,8 +141,8 @@ def test_promotions_at_once_are_all_kept(tmp_path: Path, monkeypatch: pytest.Mon
     class Slow(Repository):
         """Has read the aliases when the other one reads them, if that can be."""
 
-        def aliases(self, name: str) -> dict[str, int]:
-            aliases = super().aliases(name)
+        def aliases(self, name: str, *, required: bool = False) -> dict[str, int]:
+            aliases = super().aliases(name, required=required)
             with suppress(threading.BrokenBarrierError):
                 both_have_read.wait(timeout=0.5)
             return aliases

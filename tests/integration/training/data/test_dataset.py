@@ -74,7 +74,7 @@ def test_dates_are_times(tmp_path: Path) -> None:
     times = pl.Series("timestamp", [datetime(2026, 1, day) for day in (1, 2, 3, 3)])
     write(tmp_path / "d", impressions=tables()["impressions"].with_columns(times))
     stamps = open_dataset(tmp_path / "d").impressions.timestamp
-    np.testing.assert_array_equal(np.diff(stamps), [86_400_000, 86_400_000, 0])
+    np.testing.assert_array_equal(np.diff(stamps), [86_400e6, 86_400e6, 0])
 
 
 def test_ids_keep_every_character_that_is_not_a_control_character(tmp_path: Path) -> None:
@@ -129,3 +129,24 @@ def test_a_missing_file_is_named(folder: Path, file: str) -> None:
 def test_a_table_that_is_not_parquet_is_refused(folder: Path) -> None:
     (folder / "items.parquet").write_text("item_id\na\n")
     assert_refused(folder, "items.parquet", None, None, "is not a Parquet table")
+
+
+def test_opening_warns_of_proxies_that_repeat_labels_and_of_mixed_times(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    repeated = pl.concat([tables()["impressions"]] * 60)
+    leaking = repeated.with_columns(
+        clicks=pl.col("label") * 3,
+        timestamp=pl.when(pl.int_range(pl.len()) < 9).then(1.7e12).otherwise(1.7e9),
+    )
+    write(tmp_path / "d", impressions=leaking)
+
+    open_dataset(tmp_path / "d")
+
+    place = str(tmp_path / "d" / "impressions.parquet")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{place}: the proxy 'clicks' ranks the labels of its own rows with AUC 1.000; a proxy "
+        "must not contain the row's own outcome",
+        f"{place}, column 'timestamp': no time is between 1700000000 and 1700000000000; are "
+        "seconds and milliseconds mixed?",
+    ]

@@ -22,11 +22,12 @@ def with_nan(row: int, value: float) -> np.ndarray[tuple[int, ...], np.dtype[np.
         (with_nan(1, np.nan), "image", 1, "NaN, infinite or beyond 1e"),
         (with_nan(2, np.inf), "image", 2, "NaN, infinite or beyond 1e"),
         (with_nan(0, -1.1e6), "image", 0, "NaN, infinite or beyond 1e"),
+        (IMAGE.astype(np.float64) * 1e300, "image", 0, "NaN, infinite or beyond 1e"),
         (IMAGE[0], None, None, r"must be floats \(items, dim\), not float32 \(2,\)"),
         (IMAGE[:, :0], None, None, r"must be floats \(items, dim\), not float32 \(3, 0\)"),
         (IMAGE.astype(np.int64), None, None, "must be floats .* not int64"),
     ],
-    ids=["nan", "inf", "huge", "one-dimensional", "no-dimensions", "integers"],
+    ids=["nan", "inf", "huge", "beyond-float32", "one-dimensional", "no-dimensions", "integers"],
 )
 def test_bad_vectors_are_refused(
     folder: Path,

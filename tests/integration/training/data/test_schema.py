@@ -39,6 +39,22 @@ def test_a_bad_description_names_the_entry(
     assert_refused(tmp_path, "dataset.toml", column, None, problem)
 
 
+@pytest.mark.parametrize(
+    ("modalities", "file", "column", "problem"),
+    [
+        (64, "dataset.toml", "embeddings", "^has 64 modalities, at most 63 are served; join some$"),
+        (63, "users.parquet", None, "is missing"),
+    ],
+)
+def test_as_many_modalities_as_a_mask_has_bits_less_the_learned_one(
+    tmp_path: Path, modalities: int, file: str, column: str | None, problem: str
+) -> None:
+    tables = [f"[embeddings.m{n}]\nvalues='v'\nids='i'\n" for n in range(modalities)]
+    (tmp_path / "dataset.toml").write_text("name = 'x'\n" + "".join(tables))
+
+    assert_refused(tmp_path, file, column, None, problem)
+
+
 def test_a_description_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dataset.toml").write_bytes(b"name = '\xff\xfe'")
     assert_refused(tmp_path, "dataset.toml", None, None, "is not TOML")

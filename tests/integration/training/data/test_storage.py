@@ -31,10 +31,11 @@ from training.nets.layers import ProxyBins
 
 
 def cut_small(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    """Cut all work that goes by chunks into chunks of ``rows``."""
+    """Cut all work that goes by chunks or a sample into chunks or a sample of ``rows``."""
     monkeypatch.setattr("training.data.storage.CHUNK_ROWS", rows)
     monkeypatch.setattr("training.fitting.batches._BUCKET_ROWS", rows)
     monkeypatch.setattr("training.nets.cp2rec.histories._CHUNK_ROWS", rows)
+    monkeypatch.setattr("training.data.plausibility._SAMPLE", rows)
 
 
 # The same results.

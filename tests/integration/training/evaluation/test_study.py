@@ -122,3 +122,18 @@ def test_clicks_alone_have_no_front_of_a_net_that_needs_skips(runs: RunStore) ->
     assert isinstance(report, RankingReport)
     assert (report.dataset, report.seeds) == ("toy", (2, 3))
     assert list(report.baselines) == ["popularity"]
+
+
+@pytest.mark.parametrize(("users", "suffice"), [(12, False), (60, True)])
+def test_errors_over_seeds_need_users_too(users: int, suffice: bool, runs: RunStore) -> None:
+    skips, clicks = make_dataset(2400, users=users), make_clicks(2400, users=users)
+    config = load_config("cp2rec", overrides=TINY)
+
+    of_skips = run(skips, config, StudyOptions(seeds=2, baselines="plain"), runs)
+    of_clicks = run(clicks, config, StudyOptions(seeds=2, baselines="popularity"), runs)
+
+    assert isinstance(of_skips, Report)
+    for curve in (of_skips.baselines["plain"], of_clicks.baselines["popularity"]):
+        errors = [e.se for e in (*curve.logged, *curve.unbiased, curve.hypervolume)]
+        assert [error is not None for error in errors] == [suffice] * 3
+    assert (of_skips.points[0].logged["auc"].se is not None) == suffice

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from service.contract.manifest import Calibration
-from service.contract.measures import calibrated_score, gini, in_tail, scaled_logit
+from service.contract.measures import (
+    calibrated_score,
+    gini,
+    in_tail,
+    parity_error,
+    scaled_logit,
+)
 
 CALIBRATION = Calibration(slope=2.0, intercept=-1.0, meaning="test")
 
@@ -63,3 +69,21 @@ def test_a_score_is_the_sigmoid_of_the_scaled_logit() -> None:
     logit = np.array([0.5, 0.5 * (1 + math.log(3)), 0.5 * (1 - math.log(4))])
 
     np.testing.assert_allclose(calibrated_score(CALIBRATION, logit), [0.5, 0.75, 0.2], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "error"),
+    [
+        ([0.5, 0.25], [0.5, 0.5], 0.25),  # small values: absolute
+        ([60.0, -59.0], [60.0, -60.0], 1 / 60),
+        ([59.0, 0.0], [60.0, 0.0], 1 / 60),
+        ([], [], 0.0),
+        ([math.nan, 1.0], [1.0, 1.0], math.nan),
+        ([1.0, 1.0], [math.nan, 1.0], math.nan),
+        ([math.inf, 1.0], [1.0, 1.0], math.inf),
+    ],
+)
+def test_parity_is_relative_to_the_largest_value(
+    actual: list[float], expected: list[float], error: float
+) -> None:
+    assert parity_error(np.array(actual), np.array(expected)) == pytest.approx(error, nan_ok=True)

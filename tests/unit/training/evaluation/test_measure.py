@@ -8,10 +8,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from service.contract.front_metrics import FRONT_METRICS, Group
 from service.contract.manifest import Calibration, Estimate
-from tests.datasets import make_clicks
+from tests.datasets import MakeDataset, make_clicks
 from tests.fitted_nets import fitted_net, fitted_painvrl
 from training.config import FrontOptions
-from training.data.dataset import Dataset
 from training.evaluation.measure import measure_front
 from training.fitting.fitted_net import FittedNet
 
@@ -21,8 +20,9 @@ SIDES: tuple[Group, ...] = ("logged", "unbiased", "shown")
 
 
 @pytest.fixture
-def fitted(dataset: Dataset) -> FittedNet:
-    return fitted_net(dataset, calibration=CALIBRATION)
+def fitted(make_dataset: MakeDataset) -> FittedNet:
+    """A net on a dataset with enough users for every error."""
+    return fitted_net(make_dataset(1920, users=60), calibration=CALIBRATION)
 
 
 def test_a_measured_front_agrees_with_scikit_learn(fitted: FittedNet) -> None:
@@ -110,6 +110,23 @@ def test_an_error_that_few_users_cannot_give_is_unknown(fitted: FittedNet) -> No
     assert front.gain["unbiased"].se is None
     assert front.hypervolume.se is None
     assert front.verdict == "none"
+    assert front.diagnostic.startswith(
+        "only 1 user with a click on the unbiased side, 30 are needed: the error is unknown; "
+        "popularity alone"
+    )
+
+
+def test_a_front_of_one_user_has_no_error_and_no_verdict(make_dataset: MakeDataset) -> None:
+    fitted = fitted_net(make_dataset(2000, users=1), calibration=CALIBRATION)
+
+    front = measure_front(fitted, OPTIONS, seed=0)
+
+    errors = [e.se for p in front.points for side in SIDES for e in getattr(p, side).values()]
+    assert errors == [None] * len(errors)
+    assert [front.gain[side].se for side in ("logged", "unbiased")] == [None, None]
+    assert front.hypervolume.se is None
+    assert front.verdict == "none"
+    assert front.diagnostic.count("only 1 user with a ") == 4  # a click, a skip; on both sides
 
 
 def test_fronts_give_the_listed_metrics_and_no_others(fitted: FittedNet) -> None:

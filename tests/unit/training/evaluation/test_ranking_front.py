@@ -24,7 +24,8 @@ def clicks() -> Dataset:
     return make_clicks()
 
 
-def test_both_sides_are_recalls_by_hand(clicks: Dataset) -> None:
+def test_both_sides_are_recalls_by_hand() -> None:
+    clicks = make_clicks(rows=1200, users=48)
     fitted = fitted_painvrl(clicks)
     split = fitted.split
     user, item = clicks.impressions.user, clicks.impressions.item
@@ -38,13 +39,16 @@ def test_both_sides_are_recalls_by_hand(clicks: Dataset) -> None:
 
     assert (front.axis, front.unbiased_kind) == ("recall_at_20", "popularity<=median")
     for point in front.points:
-        scores = fitted.catalogue_scores()(point.tradeoff)(np.arange(12))
+        scores = fitted.catalogue_scores()(point.tradeoff)(np.arange(48))
         by_hand = recall_by_hand(clicks, split.train, scores, split.test)
         assert point.logged["recall_at_20"].mean == pytest.approx(by_hand)
         assert point.logged["recall_at_20"].se
         assert {"ndcg_at_20", "ndcg_at_20_hit", "matched_auc"} <= set(point.logged)
     assert len({point.logged["recall_at_20"].mean for point in front.points}) > 1
     assert f"{median:g} logged" in front.diagnostic
+    assert front.diagnostic.startswith("median training clicks")
+    assert front.hypervolume.se
+    assert all(estimate.se for estimate in front.gain.values())
 
 
 def test_the_unbiased_side_is_recall_of_less_popular_items(clicks: Dataset) -> None:
@@ -62,6 +66,23 @@ def test_the_unbiased_side_is_recall_of_less_popular_items(clicks: Dataset) -> N
         by_hand = recall_by_hand(distinct, split.train, scores, split.test, median)
         assert point.unbiased["recall_at_20"].mean == pytest.approx(by_hand)
         assert point.unbiased["recall_at_20"] != point.logged["recall_at_20"]
+
+
+def test_too_few_users_give_no_error_and_no_verdict(clicks: Dataset) -> None:
+    front = measure_ranking_front(fitted_painvrl(clicks), OPTIONS, seed=0)
+
+    errors = [
+        e.se for point in front.points for e in (*point.logged.values(), *point.unbiased.values())
+    ]
+    assert errors == [None] * len(errors)
+    assert [estimate.se for estimate in front.gain.values()] == [None, None]
+    assert front.hypervolume.se is None
+    assert front.verdict == "none"
+    assert front.diagnostic.startswith(
+        "only 12 users with a click on the logged side, 30 are needed: the error is unknown; "
+        "only 12 users with a click on the unbiased side, 30 are needed: the error is unknown; "
+        "median training clicks"
+    )
 
 
 def test_w_zero_shows_less_popular_items(clicks: Dataset) -> None:

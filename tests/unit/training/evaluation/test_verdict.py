@@ -25,6 +25,8 @@ from training.evaluation.verdict import diagnose, verdict
         ((0.02, 0.03), (0.010, 0.001), (1.0, -1.0), "none"),  # exactly 2 standard errors
         ((-0.02, 0.03), (0.001, 0.001), (1.0, -1.0), "none"),
         ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0), "none"),
+        ((0.02, 0.03), (0.0, 0.0), (1.0, -1.0), "none"),  # nothing varied: the error is unknown
+        ((0.02, 0.03), (0.001, 0.0), (1.0, -1.0), "none"),
         ((0.02, 0.03), (math.nan, math.nan), (1.0, -1.0), "none"),
         ((0.02, 0.03), (0.001, math.nan), (1.0, -1.0), "none"),
         ((math.nan, 0.03), (0.001, 0.001), (1.0, -1.0), "none"),
@@ -55,8 +57,8 @@ def test_the_diagnostic_gives_each_proxy_alone_on_both_axes(make_dataset: MakeDa
 
     # Click rates on logged rows: style 0 two of 3, style 1 none of 1, unknown none of 0.
     # Unbiased clicks have rates 2/3 and 0, skips 0 and 0: 3 of 4 pairs with ties as halves.
-    assert diagnose(dataset, np.arange(4), np.arange(4, 8)) == (
-        "popularity alone: AUC 1.000 logged, 0.000 unbiased; "
+    assert diagnose(dataset, np.arange(4), np.arange(4, 8)).endswith(
+        "; popularity alone: AUC 1.000 logged, 0.000 unbiased; "
         "age alone: AUC nan logged, nan unbiased; "
         "style alone: AUC 0.750 logged, 0.750 unbiased"
     )
@@ -67,4 +69,21 @@ def test_without_proxies_nothing_separates_the_heads(dataset: Dataset) -> None:
 
     text = diagnose(replace(dataset, description=description), np.arange(5), np.arange(5))
 
-    assert text.startswith("the dataset has no proxies")
+    assert "; the dataset has no proxies" in text
+
+
+def test_the_diagnostic_names_a_side_with_too_few_users(make_dataset: MakeDataset) -> None:
+    user = np.arange(240) % 60
+    label = (user < 29).astype(np.float32)
+    dataset = make_dataset(users=60, user=user, label=label)
+
+    few = diagnose(dataset, np.arange(60), np.arange(180))
+    enough = diagnose(make_dataset(users=60, user=user, label=1 - label), *[np.arange(60)] * 2)
+
+    assert few.startswith(
+        "only 29 users with a click on the logged side, 30 are needed: the error is unknown; "
+        "only 29 users with a click on the unbiased side, 30 are needed: the error is unknown; "
+        "popularity alone"
+    )
+    assert "only 29 users with a skip on the logged side" in enough
+    assert "with a click" not in enough

@@ -16,15 +16,23 @@ from training.metrics.exposure import (
 def test_the_metrics_of_lists_by_hand() -> None:
     clicks = np.array([90.0, 10.0, 40.0, 0.0, 60.0])  # percentiles 90, 30, 50, 10, 70
 
-    table = shown_metrics(np.array([[0, 4], [0, 2]]), clicks)
+    table = shown_metrics(np.array([[0, 4], [0, 2]] * 15), clicks)
 
-    assert table["arp"] == Estimate(mean=70.0, se=5.0)  # 75 and 65
-    assert table["popularity_percentile"] == Estimate(mean=75.0, se=5.0)
+    assert table["arp"].mean == 70.0  # 75 and 65
+    assert table["arp"].se == pytest.approx(5 / np.sqrt(29))
+    assert table["popularity_percentile"].mean == 75.0
+    assert table["popularity_percentile"].se == pytest.approx(5 / np.sqrt(29))
     assert table["tail_share"] == Estimate(mean=0.5, se=0.0)
     assert table["coverage"] == Estimate(mean=3 / 5)
-    # Places 0, 0, 1, 1, 2: (1 * 0 + 2 * 0 ...) with weights -4, -2, 0, 2, 4 over 5 * 4.
+    # Places 0, 0, 1, 1, 2, all times 15: (1 * 0 + 2 * 0 ...), weights -4, -2, 0, 2, 4 over 5 * 4.
     assert table["exposure_gini"].mean == pytest.approx((2 * 1 + 4 * 2) / 20)
     assert table["exposure_gini"].se is None
+
+
+def test_lists_of_too_few_users_have_no_error() -> None:
+    table = shown_metrics(np.array([[0, 4], [0, 2]] * 14 + [[0, 4]]), np.arange(5.0))
+
+    assert [estimate.se for estimate in table.values()] == [None] * 5
 
 
 def test_percentile_rank_by_hand() -> None:
