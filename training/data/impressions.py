@@ -181,10 +181,8 @@ def _rows(table: pl.DataFrame, path: Path, name: str, row_numbers: dict[str, pl.
 
 def _timestamps(table: pl.DataFrame, path: Path) -> NDArray[np.float64]:
     times = column(table, path, "timestamp")
-    if times.dtype in (pl.Date, pl.Datetime):
-        times = times.cast(pl.Datetime("us"))
-    if times.dtype.is_temporal():
-        times = times.to_physical()
+    if isinstance(times.dtype, pl.Date | pl.Datetime):
+        times = times.cast(pl.Datetime("us")).to_physical()
     if not times.dtype.is_numeric():
         problem = f"must be a time, a number or a datetime, not {times.dtype}; cast it"
         raise DatasetError(path, problem, column="timestamp")
