@@ -28,11 +28,11 @@ async def livez() -> Health:
 async def readyz(request: Request) -> Health | JSONResponse:
     """Answer 200 once the default model has replayed its golden inputs and holds its catalogue.
 
-    Loading a catalogue needs the store. If the store fails later, the service stays ready and
-    gives the `reason`: rankings from memory are better than none.
+    Loading a catalogue needs the store. If the store fails or loses items later, the service stays
+    ready and gives the `reason`: rankings from memory are better than none.
     """
     try:
-        request.app.state.registry.resolve(None)
+        model = request.app.state.registry.resolve(None)
     except RankError as error:
         waiting = Health(status="waiting", reason=error.message)
         return JSONResponse(waiting.model_dump(), status_code=503)
@@ -40,6 +40,9 @@ async def readyz(request: Request) -> Health | JSONResponse:
         await request.app.state.store.ping()
     except StoreError as error:
         return Health(status="ok", reason=f"{error.message}; ranking from memory")
+    if lost := len(model.catalog.lost):
+        reason = f"the store has lost {lost} items of {model.label}; ranking from memory"
+        return Health(status="ok", reason=reason)
     return Health(status="ok")
 
 

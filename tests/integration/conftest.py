@@ -77,6 +77,25 @@ class Deployment:
     keys: Keys
     redis: Any
 
+    def announce(self, *item_ids: str) -> None:
+        """Announce changed items."""
+        self.redis.xadd(self.keys.item_changes, {"ids": "\n".join(item_ids)})
+
+    def gap(self) -> None:
+        """Trim changes before the service can read them: it reads all items again."""
+        pipeline = self.redis.pipeline(transaction=True)
+        for number in range(2):
+            ids = {"ids": f"another-{number}"}
+            pipeline.xadd(self.keys.item_changes, ids, maxlen=1, approximate=False)
+        pipeline.execute()
+
+    def remove(self, *item_ids: str) -> None:
+        """Remove items from the catalogue as `publish` does, but do not announce it."""
+        pipeline = self.redis.pipeline(transaction=True)
+        pipeline.srem(self.keys.catalog, *item_ids)
+        pipeline.delete(*self.keys.items(item_ids))
+        pipeline.execute()
+
     @contextlib.contextmanager
     def serve(self, *, ready: bool = True) -> Iterator[Running]:
         """Run a service on the deployment; enter the block once it is ready, or at once."""

@@ -56,17 +56,13 @@ def test_a_full_scan_of_a_catalogue_that_does_not_fit_is_degraded(
 def test_changes_reach_a_catalogue_that_does_not_fit(
     small: Running, deployment: Deployment
 ) -> None:
-    keys, client = deployment.keys, deployment.redis
     target = small.ids(user_id="u", top_k=1)[0]
-    client.delete(keys.items([target])[0])
-    client.xadd(keys.item_changes, {"ids": target})
+    deployment.remove(target)
+    deployment.announce(target)
     until(lambda: target not in small.ids(user_id="u", top_k=1000))
     second = small.ids(user_id="u", top_k=1)[0]
-    pipeline = client.pipeline(transaction=True)  # a gap: the items in memory are read again
-    pipeline.delete(keys.items([second])[0])
-    pipeline.xadd(keys.item_changes, {"ids": second})
-    pipeline.xadd(keys.item_changes, {"ids": "another"}, maxlen=1)
-    pipeline.execute()
+    deployment.remove(second)
+    deployment.gap()  # the items in memory are read again
     until(lambda: second not in small.ids(user_id="u", top_k=1000))
 
 
