@@ -141,6 +141,10 @@ class Catalog:
                 log.exception("%s: reading changes failed; trying again", self._label)
                 await asyncio.sleep(_RETRY_S)
 
+    async def close(self) -> None:
+        """End the read for requests that is in flight."""
+        await self._reads.close()
+
     async def rows(self, item_ids: Sequence[str], limit: Limit) -> Rows:
         """Return the row of each id (N,), ``MISSING`` for an id without a valid record.
 

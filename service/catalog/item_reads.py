@@ -10,6 +10,7 @@ from service.errors import StoreError, StoreOverloadedError
 from service.store.limit import Limit
 
 BATCH_ITEMS = 256  # of one read for requests: a few milliseconds of the event loop
+_CLOSE_S = 5.0
 
 Records = tuple[list[bytes | None], list[bytes | None]]
 
@@ -85,8 +86,14 @@ class ItemReads:
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiter(item_ids, answer))
         if self._serving is None:
-            self._serving = asyncio.create_task(self._serve())
+            self._serving = asyncio.create_task(self._serve(), name="read of items")
         await limit.wait(answer, late)
+
+    async def close(self) -> None:
+        """Cancel the batch in flight; return within ``_CLOSE_S`` seconds."""
+        if self._serving is not None:
+            self._serving.cancel()
+            await asyncio.wait([self._serving], timeout=_CLOSE_S)
 
     async def _serve(self) -> None:
         """Read batches while requests wait."""

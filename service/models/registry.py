@@ -79,7 +79,8 @@ class Registry:
             model.exposure.report(len(model.catalog))
 
     async def close(self) -> None:
-        """Stop following changes."""
+        """Stop following changes, and reads for requests that have left."""
+        await asyncio.gather(*(model.catalog.close() for model in self._models.values()))
         tasks = [model.following for model in self._models.values()]
         for task in tasks:
             task.cancel()

@@ -203,6 +203,17 @@ def test_an_error_reaches_the_requests_of_its_batch_alone() -> None:
     _run(scenario)
 
 
+def test_a_read_in_flight_ends_at_close() -> None:
+    async def scenario(store: _Store) -> None:
+        with pytest.raises(DeadlineError):
+            await store.share(["a"], DEADLINE)
+        await store.reads.close()
+        assert "read of items" not in {task.get_name() for task in asyncio.all_tasks()}
+        await store.reads.close()
+
+    _run(scenario)
+
+
 def test_a_defect_reaches_its_requests_and_stops_no_later_read() -> None:
     async def scenario(store: _Store) -> None:
         store.error = ZeroDivisionError()
