@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import World
-from tests.integration.conftest import Deployment, Running, until
-from tests.integration.test_catalog import small  # noqa: F401  # a fixture
+from tests.integration.conftest import Deployment, until
 from training.release.publish import publish
 
 _LOST = 'rank_catalog_lost_items{model="toy@1"}'
@@ -131,22 +130,3 @@ def test_a_replica_that_starts_without_any_record_is_not_ready(
     with deployment.serve(ready=False) as service:
         until(lambda: "holds no items" in (service.client.get("/readyz").json()["reason"] or ""))
         assert service.client.get("/readyz").status_code == 503
-
-
-def test_a_catalogue_that_does_not_fit_keeps_its_lost_items(
-    small: Running,  # noqa: F811
-    deployment: Deployment,
-    world: World,
-) -> None:
-    held = small.ids(**_ALL)
-    _lose(deployment, world.dataset.item_ids)
-    deployment.gap()
-    until(lambda: small.metric(_LOST) == 300)
-    assert small.ids(**_ALL) == held
-    unheld = next(item_id for item_id in world.dataset.item_ids if item_id not in held)
-    (item,) = (ranking := small.rank(user_id="u", candidates=[unheld]))["items"]
-    assert item["status"] == "missing"
-    assert "lost_items" in ranking["degraded"]
-    _publish(deployment, world)
-    until(lambda: small.rank(user_id="u", candidates=[unheld])["items"][0]["status"] != "missing")
-    until(lambda: small.metric(_LOST) == 0)
