@@ -18,6 +18,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
+from uvicorn.config import LoopFactoryType
 
 from service.app import create_app
 from service.contract.keys import Keys
@@ -139,12 +140,12 @@ def service(
 
 
 @contextlib.contextmanager
-def running(settings: Settings) -> Iterator[Running]:
+def running(settings: Settings, loop: LoopFactoryType = "asyncio") -> Iterator[Running]:
     """Serve in a thread; the block gets a client."""
     app = create_app(settings)
     listener = socket.create_server(("127.0.0.1", 0))
     server = _Server(
-        uvicorn.Config(app, http="httptools", loop="asyncio", log_config=None, access_log=False)
+        uvicorn.Config(app, http="httptools", loop=loop, log_config=None, access_log=False)
     )
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
