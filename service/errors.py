@@ -69,12 +69,16 @@ class StoreTimeoutError(StoreError):
     """Redis did not answer in time."""
 
 
+class DeadlineError(StoreTimeoutError):
+    """The request's own deadline passed before Redis answered; Redis is not at fault."""
+
+
 class StoreOpenError(StoreError):
     """The breaker is open: the read fails without a round trip to Redis."""
 
 
 class StoreOverloadedError(StoreError):
-    """The queue of requests that wait for Redis is full."""
+    """Too much waits for Redis, or one request asks for too much at once."""
 
 
 def error_body(code: str, message: str, field: str | None, request_id: str) -> dict[str, object]:

@@ -67,10 +67,11 @@ class Telemetry:
         shed = self._counter(
             "rank_shed_total",
             "Requests turned away by a full queue. scans: full scans, answered with 503. users: "
-            "reads of user records; these rankings are made without the record.",
+            "reads of user records; these rankings are made without the record. items: reads of "
+            "items that are not in memory; these rankings are made without those not read.",
             "queue",
         )
-        self.shed = {queue: shed.labels(queue) for queue in ("scans", "users")}
+        self.shed = {queue: shed.labels(queue) for queue in ("scans", "users", "items")}
 
     def _rankings(self) -> None:
         stages = self._histogram(
@@ -132,6 +133,12 @@ class Telemetry:
         self.catalog_bytes = self._gauge(
             "rank_catalog_bytes",
             "Bytes of the catalogue in memory. Divided by rank_catalog_items: bytes an item.",
+            "model",
+        )
+        self.catalog_lost = self._gauge(
+            "rank_catalog_lost_items",
+            "Items that the store has lost: listed without a valid record, or in memory and no "
+            "longer listed although nothing removed them. Rankings use their states in memory.",
             "model",
         )
         self.catalog_lookups = self._counter(

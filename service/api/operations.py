@@ -28,13 +28,13 @@ async def livez() -> Health:
 async def readyz(request: Request) -> Health | JSONResponse:
     """Answer 200 once the default model has replayed its golden inputs and holds its catalogue.
 
-    Loading a catalogue needs the store. If the store fails later, the service stays ready and
-    gives the `reason`: rankings from memory are better than none. So it does if the model
+    Loading a catalogue needs the store. If the store fails or loses items later, the service stays
+    ready and gives the `reason`: rankings from memory are better than none. So it does if the model
     repository is lost.
     """
     registry: Registry = request.app.state.registry
     try:
-        registry.resolve(None)
+        model = registry.resolve(None)
     except RankError as error:
         waiting = Health(status="waiting", reason=error.message)
         return JSONResponse(waiting.model_dump(), status_code=503)
@@ -43,6 +43,8 @@ async def readyz(request: Request) -> Health | JSONResponse:
         await request.app.state.store.ping()
     except StoreError as error:
         reasons.append(f"{error.message}; ranking from memory")
+    if lost := len(model.catalog.lost):
+        reasons.append(f"the store has lost {lost} items of {model.label}; ranking from memory")
     return Health(status="ok", reason="; ".join(reasons) or None)
 
 

@@ -6,23 +6,26 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.catalog.encode import ItemEncoder, encode_items
 from service.catalog.id_index import MISSING, Rows
+from service.catalog.item_reads import BATCH_ITEMS, ItemReads, Records
 from service.catalog.item_table import ItemTable, Pool
 from service.contract.keys import Keys
-from service.errors import StoreError, StoreTimeoutError
+from service.errors import StoreError, StoreOverloadedError
+from service.store.limit import Limit
 from service.store.records import RedisStore
 from service.telemetry import Telemetry
 
 _MAX_ABSENT = 100_000
 _RETRY_S = 0.5
 _PROGRESS_S = 1.0
-_INLINE_ITEMS = 256  # larger batches are encoded off the event loop
+_MOST_READ = 1000  # items read for one request: absent ones cost as much as others
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +34,9 @@ class Catalog:
     """Fills an ``ItemTable`` from the store. All methods run on the event loop.
 
     An item is read and encoded at preload, when the change stream names it, and when a request
-    names it while it is not in memory. Reads take turns, so that no old record overwrites a newer
-    one.
+    names it while it is not in memory. It leaves memory once the store neither lists it nor has a
+    valid record of it. An item that the store lists without a valid record is lost, not removed:
+    its state stays.
     """
 
     def __init__(
@@ -53,7 +57,8 @@ class Catalog:
         self._label = encoder.artifact.label
         self._table = ItemTable(encoder.artifact.manifest.state_dim, max_bytes)
         self._absent: set[str] = set()
-        self._reading = asyncio.Lock()
+        self._lost: set[str] = set()
+        self._reads = ItemReads(self._fetch, self._keep, self._unread)
         self._stopped = False
         self._position = ("0-0", "0-0")
         self._lookups = telemetry.catalog_lookups.labels(self._label)
@@ -64,6 +69,7 @@ class Catalog:
         }
         self._items = telemetry.catalog_items.labels(self._label)
         self._bytes = telemetry.catalog_bytes.labels(self._label)
+        self._lost_items = telemetry.catalog_lost.labels(self._label)
         self._lag = telemetry.catalog_lag.labels(self._label)
         self._followed = telemetry.catalog_followed.labels(self._label)
 
@@ -75,8 +81,13 @@ class Catalog:
         """Whether all items of the store fit in memory."""
         return not self._table.evicts
 
+    @property
+    def lost(self) -> AbstractSet[str]:
+        """The ids of the items that the store has lost; some have a state in memory."""
+        return self._lost
+
     async def preload(self) -> None:
-        """Read and encode the whole catalogue, or as much as fits; drop items no longer listed.
+        """Read and encode the whole catalogue, or as much as fits; drop items that were removed.
 
         A store that lists no item has lost its data: the items in memory stay.
         """
@@ -87,18 +98,23 @@ class Catalog:
                 "%s: the store has lost all items; rankings use those in memory. Publish again",
                 self._label,
             )
+            self._lost.update(self._table.held_ids())
             self._position = position
+            self._measure()
             return
         self._table.reserve(total)
         self._table.begin_reading()
         self._absent.clear()
+        unsure = set(self._lost)  # whether they are still lost
         logged_s = time.monotonic()
         async for item_ids in self._ids_to_read():
-            await self._read(self._table.stale(item_ids))
+            await self._reads.read(self._table.stale(item_ids))
+            unsure.difference_update(item_ids)
             if time.monotonic() - logged_s >= _PROGRESS_S:
                 logged_s = time.monotonic()
                 log.info("%s: %d of %d items encoded", self._label, len(self), total)
-        self._table.drop_stale()
+        await self._read_unlisted(list({*self._table.stale_ids()} - self._lost | unsure))
+        self._measure()
         self._position = position  # only now: a preload that fails in between starts again
         self._followed.set_to_current_time()
         self._report(total)
@@ -114,9 +130,9 @@ class Catalog:
                     self._changes["gap"].inc(len(self))
                     continue
                 self._absent.difference_update(changes.item_ids)
-                changed = list(changes.item_ids) if self.whole else self._held(changes.item_ids)
+                changed = list(changes.item_ids) if self.whole else self._known(changes.item_ids)
                 for start in range(0, len(changed), self._chunk):
-                    await self._read(changed[start : start + self._chunk])
+                    await self._reads.read(changed[start : start + self._chunk])
                 self._changes["change"].inc(len(changed))
                 self._position = changes.position
                 if changes.oldest_ms is not None:
@@ -137,18 +153,31 @@ class Catalog:
         """
         self._stopped = True
 
-    async def rows(self, item_ids: Sequence[str], timeout_s: float) -> Rows:
+    async def close(self) -> None:
+        """End the read for requests that is in flight."""
+        await self._reads.close()
+
+    async def rows(self, item_ids: Sequence[str], limit: Limit) -> Rows:
         """Return the row of each id (N,), ``MISSING`` for an id without a valid record.
 
-        Ids that are not in memory are read from the store. An id without a record is not read
-        again until a change names it. Raises StoreError if the store does not answer within
-        ``timeout_s`` seconds, which include the wait for other reads.
+        Ids that are not in memory are read from the store, ``_MOST_READ`` at most. An id without a
+        record is not read again until a change names it. Raises StoreError if the store does not
+        answer within ``limit``, which includes the wait for other reads, and StoreOverloadedError
+        if not all of them could be read.
         """
         rows = self._table.rows(item_ids)
         self._lookups.inc(len(item_ids))
         if (rows == MISSING).any() and (unread := self._unread(item_ids)):
             self._misses.inc(len(unread))
-            await self._read(unread, timeout_s)
+            try:
+                await self._reads.share(unread[:_MOST_READ], limit)
+                if len(unread) > _MOST_READ:
+                    raise StoreOverloadedError(
+                        f"{len(unread)} items are not in memory; {_MOST_READ} of them were read"
+                    )
+            except StoreOverloadedError:
+                self._telemetry.shed["items"].inc()
+                raise
             rows = self._table.rows(item_ids)
         return rows
 
@@ -192,50 +221,74 @@ class Catalog:
         absent = [item_ids[n] for n in np.flatnonzero(rows == MISSING).tolist()]
         return [i for i in dict.fromkeys(absent) if i not in self._absent]
 
-    def _held(self, item_ids: Sequence[str]) -> list[str]:
-        rows = self._table.rows(item_ids)
-        return [item_ids[n] for n in np.flatnonzero(rows != MISSING).tolist()]
+    def _known(self, item_ids: Sequence[str]) -> list[str]:
+        """Return those of the ids that are in memory or lost."""
+        held = self._table.rows(item_ids) != MISSING
+        return [i for i, is_held in zip(item_ids, held, strict=True) if is_held or i in self._lost]
 
-    async def _read(self, item_ids: Sequence[str], timeout_s: float | None = None) -> None:
-        """Read, encode and store items in memory.
+    async def _read_unlisted(self, item_ids: Sequence[str]) -> None:
+        """Read items that were in memory or lost, and that the store does not list.
 
-        With a timeout, items that other reads have brought meanwhile are not read again. The
-        timeout covers the wait for the turn and the store, not the encoding.
+        Removed ones have no record either. Those with a record are lost to the list alone.
         """
-        try:
-            async with asyncio.timeout(timeout_s) as limit, self._reading:
-                if timeout_s is not None:
-                    item_ids = self._unread(item_ids)
-                if not item_ids:
-                    return
-                records, proxies = await self._store.items(self._keys, item_ids)
-                limit.reschedule(None)
-                await self._encode(item_ids, records, proxies)
-        except TimeoutError as error:
-            raise StoreTimeoutError("the store did not answer before the deadline") from error
+        for start in range(0, len(item_ids), self._chunk):
+            chunk = item_ids[start : start + self._chunk]
+            await self._reads.read(chunk)
+            if known := self._known(chunk):
+                listed, _ = await self._store.listed(self._keys, known)
+                self._lose([i for i, is_listed in zip(known, listed, strict=True) if not is_listed])
 
-    async def _encode(
-        self,
-        item_ids: Sequence[str],
-        records: Sequence[bytes | None],
-        proxies: Sequence[bytes | None],
-    ) -> None:
-        """Encode records and put the states in memory; drop items without a valid record."""
-        work = (self._encoder, self._telemetry, item_ids, records, proxies)
-        if len(item_ids) > _INLINE_ITEMS:
+    async def _fetch(self, item_ids: Sequence[str]) -> Records:
+        return await self._store.items(self._keys, item_ids)
+
+    async def _keep(self, item_ids: Sequence[str], records: Records) -> None:
+        """Encode records and put the states in memory; drop items that were removed."""
+        work = (self._encoder, self._telemetry, item_ids, *records)
+        if len(item_ids) > BATCH_ITEMS:
             encoded = await asyncio.to_thread(encode_items, *work)
         else:
             encoded = encode_items(*work)
         valid = [item_ids[n] for n in np.flatnonzero(encoded.valid).tolist()]
-        absent = [item_ids[n] for n in np.flatnonzero(~encoded.valid).tolist()]
         self._table.put(valid, encoded.states, encoded.cold)
-        self._table.drop(absent)
-        if len(self._absent) + len(absent) > _MAX_ABSENT:
-            self._absent.clear()
-        self._absent.update(absent)
         self._absent.difference_update(valid)
+        self._lost.difference_update(valid)
+        if len(valid) < len(item_ids):
+            await self._settle([item_ids[n] for n in np.flatnonzero(~encoded.valid).tolist()])
+        self._measure()
+
+    async def _settle(self, item_ids: Sequence[str]) -> None:
+        """Note items without a valid record as lost, or drop them, as the store lists them or not.
+
+        Where the store lists no item at all, those in memory are lost.
+        """
+        listed, size = await self._store.listed(self._keys, item_ids)
+        held = (self._table.rows(item_ids) != MISSING).tolist()
+        lost = {
+            item_id
+            for item_id, is_listed, is_held in zip(item_ids, listed, held, strict=True)
+            if is_listed or (is_held and not size)
+        }
+        removed = [item_id for item_id in item_ids if item_id not in lost]
+        self._lose(lost - self._lost)
+        self._lost.difference_update(removed)
+        self._table.drop(removed)
+        if len(self._absent) + len(item_ids) > _MAX_ABSENT:
+            self._absent.clear()
+        self._absent.update(item_ids)
+
+    def _lose(self, item_ids: Collection[str]) -> None:
+        if item_ids and not self._lost:
+            log.error(
+                "%s: the store has lost items, the first is %r; rankings use what is in memory. "
+                "Publish again with --fresh",
+                *(self._label, min(item_ids)),
+            )
+        self._lost.update(item_ids)
+
+    def _measure(self) -> None:
         self._items.set(len(self))
         self._bytes.set(self._table.nbytes)
+        self._lost_items.set(len(self._lost))
 
     def _report(self, total: int) -> None:
         count, nbytes = len(self), self._table.nbytes

@@ -144,9 +144,9 @@ class ItemTable:
         fresh = self._fresh[rows] & (rows != MISSING)
         return [item_ids[n] for n in np.flatnonzero(~fresh).tolist()]
 
-    def drop_stale(self) -> None:
-        """Remove the items that were not put since ``begin_reading``."""
-        self.drop(self._ids(self._held & ~self._fresh))
+    def stale_ids(self) -> list[str]:
+        """Return the ids of the items that were not put since ``begin_reading``."""
+        return self._ids(self._held & ~self._fresh)
 
     def _ids(self, chosen: Flags) -> list[str]:
         return [self._index.ids[row] for row in np.flatnonzero(chosen).tolist()]

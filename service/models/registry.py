@@ -82,10 +82,11 @@ class Registry:
             model.exposure.report(len(model.catalog))
 
     async def close(self) -> None:
-        """Stop following changes, within ``_FOLLOWER_S`` seconds."""
+        """Stop following changes and end reads for requests that have left, within a bound."""
         for model in self._models.values():
             model.catalog.stop()
         await end(self._followers, _FOLLOWER_S)
+        await asyncio.gather(*(model.catalog.close() for model in self._models.values()))
         gc.unfreeze()  # a process that goes on may collect what this service held
 
     @property

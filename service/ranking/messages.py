@@ -34,6 +34,7 @@ class Degraded(StrEnum):
     CORRUPT_RECORD = "corrupt_record"
     OVERLOADED = "overloaded"
     PARTIAL_CATALOG = "partial_catalog"
+    LOST_ITEMS = "lost_items"
 
 
 class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -118,8 +119,10 @@ class RankResponse(Struct, kw_only=True):
             "record and no usable history, ranked for an average user. store_unavailable: Redis "
             "did not answer, ranked from memory. deadline: `deadline_ms` ran out before Redis "
             "answered. corrupt_record: the user's record was refused. overloaded: too many "
-            "requests wait for Redis, ranked without the user's record. partial_catalog: the "
-            "catalogue does not fit in memory, ranked the items that do.",
+            "reads wait for Redis, or the request names too many items that are not in memory, "
+            "ranked without the records that were not read. partial_catalog: the catalogue does "
+            "not fit in memory, ranked the items that do. lost_items: Redis has lost records of "
+            "these items, ranked with the states in memory.",
             examples=[[]],
         ),
     ]

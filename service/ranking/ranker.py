@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from service.catalog.id_index import MISSING, Rows
 from service.catalog.item_table import Pool
 from service.contract.records import decode_vector
-from service.errors import StoreError, StoreOverloadedError, StoreTimeoutError
+from service.errors import DeadlineError, StoreError, StoreOverloadedError
 from service.models.registry import Registry
 from service.models.scorer import RUN_ROWS
 from service.ranking.answer import rank_pool
@@ -43,7 +43,7 @@ class Ranker:
 
     async def rank(self, request: RankRequest, request_id: str) -> RankResponse:
         """Return the answer to ``request``; raises RankError where no model can serve it."""
-        clock = Clock(request.deadline_ms, self._store.timeout_s)
+        clock = Clock(request.deadline_ms, self._store.limit)
         model = self._registry.resolve(request.model)
         default = model.manifest.default_tradeoff
         tradeoff = default if request.tradeoff is None else request.tradeoff
@@ -82,6 +82,8 @@ class Ranker:
         catalog, excluded = ranking.model.catalog, ranking.request.exclude
         if not catalog.whole:
             reasons |= {Degraded.PARTIAL_CATALOG}
+        if catalog.lost:
+            reasons |= {Degraded.LOST_ITEMS}
         if len(catalog) <= RUN_ROWS:
             with catalog.scan(excluded) as pool:
                 ranking.clock.lap("catalog")
@@ -106,9 +108,9 @@ class Ranker:
         """
         model, user_id = ranking.model, ranking.request.user_id
         try:
-            record = await self._store.user(model.keys, user_id, ranking.clock.remaining_s())
+            record = await self._store.user(model.keys, user_id, ranking.clock.limit())
         except StoreError as error:
-            return None, frozenset([_reason(error, ranking.clock)])
+            return None, frozenset([_reason(error)])
         if record is None:
             return None, frozenset([Degraded.UNKNOWN_USER])
         vector = decode_vector(record, model.manifest.user_dim)
@@ -155,15 +157,21 @@ class Ranker:
 
     async def _rows(self, ranking: Ranking, item_ids: list[str]) -> tuple[Rows, Reasons]:
         """Return the catalogue's row of each id (N,), from memory alone if the store fails."""
-        catalog, clock = ranking.model.catalog, ranking.clock
+        catalog, reasons = ranking.model.catalog, _NO_REASONS
         try:
-            return await catalog.rows(item_ids, clock.remaining_s()), _NO_REASONS
+            rows = await catalog.rows(item_ids, ranking.clock.limit())
         except StoreError as error:
-            return catalog.held_rows(item_ids), frozenset([_reason(error, clock)])
+            rows, reasons = catalog.held_rows(item_ids), frozenset([_reason(error)])
+        if catalog.lost and not catalog.lost.isdisjoint(item_ids):
+            reasons |= {Degraded.LOST_ITEMS}
+        return rows, reasons
 
 
-def _reason(error: StoreError, clock: Clock) -> Degraded:
-    if isinstance(error, StoreOverloadedError):
-        return Degraded.OVERLOADED
-    late = isinstance(error, StoreTimeoutError) and clock.expired()
-    return Degraded.DEADLINE if late else Degraded.STORE_UNAVAILABLE
+def _reason(error: StoreError) -> Degraded:
+    match error:
+        case DeadlineError():
+            return Degraded.DEADLINE
+        case StoreOverloadedError():
+            return Degraded.OVERLOADED
+        case _:
+            return Degraded.STORE_UNAVAILABLE

@@ -9,16 +9,17 @@ from msgspec import Struct
 
 from service.models.loaded_model import LoadedModel
 from service.ranking.messages import RankRequest, Timing
+from service.store.limit import Limit
 from service.telemetry import Telemetry
 
 
 class Clock:
     """Times the stages of one request and limits its waits for the store."""
 
-    def __init__(self, deadline_ms: float | None, store_timeout_s: float) -> None:
+    def __init__(self, deadline_ms: float | None, store_limit: Limit) -> None:
         self._start = self._last = time.perf_counter()
         self._deadline_s = math.inf if deadline_ms is None else deadline_ms / 1000
-        self._store_timeout_s = store_timeout_s
+        self._store_limit = store_limit
         self._laps_ms: dict[str, float] = {}
 
     def lap(self, stage: str) -> None:
@@ -27,14 +28,12 @@ class Clock:
         self._laps_ms[stage] = (now - self._last) * 1000
         self._last = now
 
-    def expired(self) -> bool:
-        """Return whether the request's own deadline has passed."""
-        return time.perf_counter() - self._start >= self._deadline_s
-
-    def remaining_s(self) -> float:
-        """Return the longest time that the request may still wait for the store."""
+    def limit(self) -> Limit:
+        """Return how long the request may still wait for the store."""
         left_s = self._deadline_s - (time.perf_counter() - self._start)
-        return min(max(0.0, left_s), self._store_timeout_s)
+        if left_s < self._store_limit.timeout_s:
+            return Limit(max(0.0, left_s), is_deadline=True)
+        return self._store_limit
 
     def finish(self, telemetry: Telemetry) -> Timing:
         """Observe all stages; return them and their total, in milliseconds."""

@@ -20,6 +20,7 @@ from service.errors import StoreError, StoreOverloadedError, StoreTimeoutError
 from service.settings import Settings
 from service.store.breaker import Breaker
 from service.store.connections import close, connect
+from service.store.limit import Limit
 from service.store.shared_reads import SharedReads
 from service.tasks import finish
 from service.telemetry import Telemetry
@@ -50,6 +51,7 @@ class RedisStore:
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self.timeout_s = settings.store_timeout_ms / 1000
+        self.limit = Limit(self.timeout_s)  # of a request without a deadline
         self._telemetry = telemetry
         self._breaker = Breaker(telemetry)
         url = settings.redis_url.get_secret_value()
@@ -83,17 +85,17 @@ class RedisStore:
         with self._reading("ping"):
             await self._redis.ping()
 
-    async def user(self, keys: Keys, user_id: str, timeout_s: float) -> bytes | None:
+    async def user(self, keys: Keys, user_id: str, limit: Limit) -> bytes | None:
         """Return a user's record, None where there is none.
 
-        ``timeout_s`` is the longest wait in seconds, retries included. One command reads the users
-        of all calls in one turn of the event loop.
+        ``limit`` is the longest wait, retries included. One command reads the users of all calls in
+        one turn of the event loop.
         """
         self._breaker.check()
         # The batch itself ends after ``self.timeout_s``, except in a cluster.
-        batch_ends = not self._is_cluster and timeout_s >= self.timeout_s
+        batch_ends = not self._is_cluster and not limit.is_deadline
         try:
-            return await self._users.get(keys.user(user_id), None if batch_ends else timeout_s)
+            return await self._users.get(keys.user(user_id), None if batch_ends else limit)
         except StoreOverloadedError:
             self._telemetry.shed["users"].inc()
             raise
@@ -116,6 +118,15 @@ class RedisStore:
                 yield [item_id.decode(errors="replace") for item_id in ids]
             if cursor == 0:
                 return
+
+    async def listed(self, keys: Keys, item_ids: Sequence[str]) -> tuple[list[bool], int]:
+        """Return whether the space lists each of N ids (N,), and the number of its items."""
+        with self._reading("catalog"):
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.smismember(keys.catalog, item_ids)
+            pipeline.scard(keys.catalog)
+            flags, size = await pipeline.execute()
+            return [bool(flag) for flag in flags], size
 
     async def catalog_size(self, keys: Keys) -> int:
         """Return the number of items of the space."""

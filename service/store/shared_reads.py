@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from service.errors import StoreError, StoreOverloadedError, StoreTimeoutError
+from service.errors import StoreError, StoreOverloadedError
+from service.store.limit import Limit
 from service.tasks import end
 
 Read = Callable[[Sequence[str]], Awaitable[Sequence[bytes | None]]]
@@ -28,13 +29,15 @@ class SharedReads:
         self._waiting: list[_Waiter] = []
         self._batches: set[asyncio.Task[None]] = set()
 
-    async def get(self, key: str, timeout_s: float | None) -> bytes | None:
+    async def get(self, key: str, wait: Limit | None) -> bytes | None:
         """Return the record at ``key``, None where there is none.
 
-        Raises StoreTimeoutError after ``timeout_s`` seconds (None: no timeout of its own),
+        Raises the error of ``wait`` once that has passed (None: no limit of its own),
         StoreOverloadedError at once where ``limit`` reads are open, and the StoreError of its
         batch.
         """
+        if wait is not None and wait.timeout_s <= 0:
+            raise wait.error()
         if self._open >= self._limit:
             raise StoreOverloadedError(f"the queue is full: {self._open} reads wait for the store")
         loop = asyncio.get_running_loop()
@@ -43,13 +46,7 @@ class SharedReads:
         answer: asyncio.Future[bytes | None] = loop.create_future()
         self._waiting.append((key, answer))
         self._open += 1
-        if timeout_s is None:
-            return await answer
-        timer = loop.call_later(timeout_s, _expire, answer)
-        try:
-            return await answer
-        finally:
-            timer.cancel()
+        return await (answer if wait is None else wait.wait(answer, wait.error))
 
     async def close(self) -> None:
         """Cancel the batches in flight; return within ``_CLOSE_S`` seconds."""
@@ -74,8 +71,3 @@ class SharedReads:
                     answer.set_result(record)
         finally:
             self._open -= len(waiters)
-
-
-def _expire(answer: asyncio.Future[bytes | None]) -> None:
-    if not answer.done():
-        answer.set_exception(StoreTimeoutError("the store did not answer in time"))

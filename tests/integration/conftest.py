@@ -18,6 +18,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
+from uvicorn.config import LoopFactoryType
 
 from service.app import create_app
 from service.contract.keys import Keys
@@ -79,6 +80,25 @@ class Deployment:
     keys: Keys
     redis: Any
 
+    def announce(self, *item_ids: str) -> None:
+        """Announce changed items."""
+        self.redis.xadd(self.keys.item_changes, {"ids": "\n".join(item_ids)})
+
+    def gap(self) -> None:
+        """Trim changes before the service can read them: it reads all items again."""
+        pipeline = self.redis.pipeline(transaction=True)
+        for number in range(2):
+            ids = {"ids": f"another-{number}"}
+            pipeline.xadd(self.keys.item_changes, ids, maxlen=1, approximate=False)
+        pipeline.execute()
+
+    def remove(self, *item_ids: str) -> None:
+        """Remove items from the catalogue as `publish` does, but do not announce it."""
+        pipeline = self.redis.pipeline(transaction=True)
+        pipeline.srem(self.keys.catalog, *item_ids)
+        pipeline.delete(*self.keys.items(item_ids))
+        pipeline.execute()
+
     @contextlib.contextmanager
     def serve(self, *, ready: bool = True) -> Iterator[Running]:
         """Run a service on the deployment; enter the block once it is ready, or at once."""
@@ -122,12 +142,12 @@ def service(
 
 
 @contextlib.contextmanager
-def running(settings: Settings) -> Iterator[Running]:
+def running(settings: Settings, loop: LoopFactoryType = "asyncio") -> Iterator[Running]:
     """Serve in a thread; the block gets a client."""
     app = create_app(settings)
     listener = socket.create_server(("127.0.0.1", 0))
     server = _Server(
-        uvicorn.Config(app, http="httptools", loop="asyncio", log_config=None, access_log=False)
+        uvicorn.Config(app, http="httptools", loop=loop, log_config=None, access_log=False)
     )
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()

@@ -54,8 +54,8 @@ def test_ids_that_are_not_utf8_do_not_stop_following_changes(
     with deployment.serve() as service:
         client.xadd(keys.item_changes, {"ids": b"\xff\xfe"})
         client.xadd(keys.item_changes, {"other": "field"})
-        client.delete(keys.items([target])[0])
-        client.xadd(keys.item_changes, {"ids": target})
+        deployment.remove(target)
+        deployment.announce(target)
         until(lambda: target not in service.ids(user_id="u", top_k=1000))
 
 

@@ -18,6 +18,7 @@ from service.models.scorer import Scorer
 from service.store.records import RedisStore
 from tests.conftest import World
 from tests.integration.conftest import Deployment, Running, deploy, running, until
+from training.release.publish import publish
 
 
 @pytest.fixture
@@ -56,18 +57,33 @@ def test_a_full_scan_of_a_catalogue_that_does_not_fit_is_degraded(
 def test_changes_reach_a_catalogue_that_does_not_fit(
     small: Running, deployment: Deployment
 ) -> None:
-    keys, client = deployment.keys, deployment.redis
     target = small.ids(user_id="u", top_k=1)[0]
-    client.delete(keys.items([target])[0])
-    client.xadd(keys.item_changes, {"ids": target})
+    deployment.remove(target)
+    deployment.announce(target)
     until(lambda: target not in small.ids(user_id="u", top_k=1000))
     second = small.ids(user_id="u", top_k=1)[0]
-    pipeline = client.pipeline(transaction=True)  # a gap: the items in memory are read again
-    pipeline.delete(keys.items([second])[0])
-    pipeline.xadd(keys.item_changes, {"ids": second})
-    pipeline.xadd(keys.item_changes, {"ids": "another"}, maxlen=1)
-    pipeline.execute()
+    deployment.remove(second)
+    deployment.gap()  # the items in memory are read again
     until(lambda: second not in small.ids(user_id="u", top_k=1000))
+
+
+def test_a_catalogue_that_does_not_fit_keeps_its_lost_items(
+    small: Running, deployment: Deployment, world: World
+) -> None:
+    lost = 'rank_catalog_lost_items{model="toy@1"}'
+    held = small.ids(user_id="u", top_k=1000)
+    deployment.redis.delete(*deployment.keys.items(world.dataset.item_ids))
+    deployment.gap()
+    until(lambda: small.metric(lost) == 300)
+    assert small.ids(user_id="u", top_k=1000) == held
+    unheld = next(item_id for item_id in world.dataset.item_ids if item_id not in held)
+    (item,) = (ranking := small.rank(user_id="u", candidates=[unheld]))["items"]
+    assert item["status"] == "missing"
+    assert "lost_items" in ranking["degraded"]
+    url = deployment.settings.redis_url.get_secret_value()
+    publish(world.artifact, world.dataset, url=url, namespace=deployment.settings.namespace)
+    until(lambda: small.rank(user_id="u", candidates=[unheld])["items"][0]["status"] != "missing")
+    until(lambda: small.metric(lost) == 0)
 
 
 def test_memory_is_reported(service: Running) -> None:

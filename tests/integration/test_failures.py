@@ -104,9 +104,10 @@ def test_a_store_that_comes_back_is_used_again(world: World, tmp_path: Path) -> 
             assert {i["item_id"] for i in down["items"]} == {i["item_id"] for i in before["items"]}
             with private_redis(tmp_path):
                 # The new store is empty: the user is unknown, the items are still in memory.
-                until(lambda: service.client.get("/readyz").json()["reason"] is None)
+                reason = f"the store has lost {len(world.dataset.item_ids)} items of toy@1"
+                until(lambda: reason in (service.client.get("/readyz").json()["reason"] or ""))
                 answer = service.rank(**body)
-                assert answer["degraded"] == ["unknown_user"]
+                assert answer["degraded"] == ["lost_items", "unknown_user"]
                 assert "missing" not in {item["status"] for item in answer["items"]}
 
 

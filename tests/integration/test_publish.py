@@ -31,17 +31,6 @@ def _again(deployment: Deployment, world: World, dataset: Dataset, **options: An
     )
 
 
-def _remove_unseen(deployment: Deployment, item_id: str) -> None:
-    """Remove an item and trim the entry that names it before the service can read it."""
-    keys = deployment.keys
-    pipeline = deployment.redis.pipeline(transaction=True)
-    pipeline.delete(keys.items([item_id])[0])
-    pipeline.srem(keys.catalog, item_id)
-    pipeline.xadd(keys.item_changes, {"ids": item_id})
-    pipeline.xadd(keys.item_changes, {"ids": "another"}, maxlen=1)
-    pipeline.execute()
-
-
 def test_published_records_hold_the_learned_features(deployment: Deployment, world: World) -> None:
     user_id, item_ids = world.dataset.user_ids[2], world.dataset.item_ids[:50]
     raw: Any = deployment.redis.get(deployment.keys.user(user_id))
@@ -206,11 +195,11 @@ def test_a_new_item_joins_the_catalogue_of_a_running_service(
 def test_a_removed_item_leaves_the_catalogue_when_announced(
     deployment: Deployment, world: World
 ) -> None:
-    target, keys = world.dataset.item_ids[0], deployment.keys
+    target = world.dataset.item_ids[0]
     with deployment.serve() as service:
         assert target in service.ids(user_id="u", top_k=1000)
-        deployment.redis.delete(keys.items([target])[0])
-        deployment.redis.xadd(keys.item_changes, {"ids": target})
+        deployment.remove(target)
+        deployment.announce(target)
         until(lambda: target not in service.ids(user_id="u", top_k=1000))
 
 
@@ -219,7 +208,8 @@ def test_after_a_trimmed_change_stream_all_items_are_read_again(
 ) -> None:
     target = world.dataset.item_ids[0]
     with deployment.serve() as service:
-        _remove_unseen(deployment, target)
+        deployment.remove(target)
+        deployment.gap()
         until(lambda: target not in service.ids(user_id="u", top_k=1000))
         assert service.metric('rank_catalog_changes_total{cause="gap",model="toy@1"}') > 0
 
@@ -240,7 +230,8 @@ def test_a_full_read_that_fails_starts_again(
 
     with deployment.serve() as service:
         monkeypatch.setattr(RedisStore, "items", failing_once)
-        _remove_unseen(deployment, target)
+        deployment.remove(target)
+        deployment.gap()
         until(lambda: target not in service.ids(user_id="u", top_k=1000))
     assert next(failures, False) is False
 

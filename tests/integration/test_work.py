@@ -15,6 +15,7 @@ import pytest
 
 from service.contract.keys import Keys
 from service.models.scorer import Scorer
+from service.store.limit import Limit
 from service.store.records import RedisStore
 from service.telemetry import Telemetry
 from tests.conftest import World
@@ -115,7 +116,7 @@ def test_requests_of_one_turn_share_one_read(work: tuple[Running, Work], world: 
         store = RedisStore(deployed.settings, Telemetry())
         try:
             users = world.dataset.user_ids[:20]
-            return await asyncio.gather(*(store.user(deployed.keys, u, 5.0) for u in users))
+            return await asyncio.gather(*(store.user(deployed.keys, u, Limit(5)) for u in users))
         finally:
             await store.close()
 
@@ -137,11 +138,26 @@ def test_items_the_store_lacks_are_asked_for_once(work: tuple[Running, Work], wo
     body = {"user_id": world.dataset.user_ids[0], "candidates": ["no-1", "no-2", "no-1"]}
     counted.reset()
     service.rank(**body)
-    assert counted.commands() == {"mget": 2}
+    # Of the user, of the items, and whether the catalogue lists those without a record.
+    assert counted.commands() == {"mget": 2, "smismember": 1, "scard": 1}
     assert counted.encoded == {"no-1": 1, "no-2": 1}
     counted.reset()
     service.rank(**body)
     assert counted.commands() == {"mget": 1}
+
+
+def test_a_request_reads_a_bounded_number_of_items(
+    work: tuple[Running, Work], world: World
+) -> None:
+    service, counted = work
+    body = {"user_id": world.dataset.user_ids[0], "candidates": [f"no-{n}" for n in range(2500)]}
+    for read, degraded in ((1000, ["overloaded"]), (1000, ["overloaded"]), (500, []), (0, [])):
+        counted.reset()
+        answer = service.rank(**body)
+        assert answer["degraded"] == degraded
+        assert {item["status"] for item in answer["items"]} == {"missing"}
+        assert counted.encoded.total() == read  # what is known to be absent is not read again
+    assert service.metric('rank_shed_total{queue="items"}') == 2
 
 
 def test_an_unchanged_item_is_never_read_twice(work: tuple[Running, Work], world: World) -> None:

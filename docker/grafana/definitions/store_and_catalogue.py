@@ -30,6 +30,13 @@ _NOW = Row(
             worse=100,
         ),
         Stat(
+            "Lost items",
+            "Items that the store has lost although nobody removed them, in the model with most.",
+            [Query("max(rank_catalog_lost_items)")],
+            bad=1,
+            worse=100,
+        ),
+        Stat(
             "Failed loads",
             "Failed attempts to load a model, over the last hour.",
             [Query('sum(increase(rank_model_loads_total{result="failed"}[1h]))')],

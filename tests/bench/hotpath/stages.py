@@ -18,6 +18,7 @@ from service.ranking.items import as_rows
 from service.ranking.messages import RankRequest
 from service.ranking.request import Clock, Ranking
 from service.ranking.top_k import top_k
+from service.store.limit import Limit
 from tests.bench.hotpath.agreement import Cases
 from tests.bench.hotpath.measure import Ground
 from tests.bench.hotpath.protocol import TOP_K
@@ -52,7 +53,7 @@ def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int) -> dict[str, Cel
     user = cases.user(0)
     model = Mock(spec=LoadedModel, scorer=scorer)
     request = RankRequest(user_id="u", top_k=TOP_K)
-    ranking = Ranking(model, request, 0.5, Clock(None, 1.0))
+    ranking = Ranking(model, request, 0.5, Clock(None, Limit(1.0)))
     logits = [scorer.score(user, pool.states, 0.5)[:n] for pool in pools]
     columns = [rank_pool(ranking, user, pool) for pool in pools]
     answers = list(map(as_rows, columns))

@@ -107,7 +107,7 @@ def test_a_bad_row_is_named_by_its_part_and_its_row_there(parts: Path) -> None:
     rows = pl.read_parquet(parts / "c.parquet", glob=False)
     rows.with_columns(label=pl.Series([0, 2])).write_parquet(parts / "c.parquet")
 
-    assert_refused(parts.parent, "impressions.parquet/c.parquet", "label", 1, "2.0 is not 0 or 1")
+    assert_refused(parts.parent, "impressions.parquet/c.parquet", "label", 1, "2 is not 0 or 1")
 
 
 @pytest.mark.parametrize(("column", "dtype"), [("position", "Int64"), ("slot", "String")])

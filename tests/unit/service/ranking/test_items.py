@@ -14,6 +14,7 @@ from service.catalog.item_table import Pool
 from service.ranking.items import Columns, ItemColumns, RankedPool, as_columns, as_rows
 from service.ranking.messages import Degraded, RankResponse, response_schemas
 from service.ranking.request import Clock
+from service.store.limit import Limit
 from service.telemetry import STAGES, Telemetry
 
 Format = Literal["rows", "columns"]
@@ -34,7 +35,7 @@ def _columns(explain: bool) -> Columns:
 def _answer(format_: Format, explain: bool) -> dict[str, Any]:
     """Encode an answer and read it back."""
     columns = _columns(explain)
-    clock = Clock(None, 1.0)
+    clock = Clock(None, Limit(1.0))
     for stage in STAGES:
         clock.lap(stage)
     answer = RankResponse(

@@ -7,8 +7,16 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from service.errors import StoreError, StoreOverloadedError, StoreTimeoutError
+from service.errors import (
+    DeadlineError,
+    StoreError,
+    StoreOverloadedError,
+    StoreTimeoutError,
+)
+from service.store.limit import Limit
 from service.store.shared_reads import SharedReads
+
+PATIENT, HASTY = Limit(5), Limit(0.001)
 
 
 class _Store:
@@ -42,10 +50,12 @@ def _run(scenario: Callable[[_Store, SharedReads], Awaitable[None]], limit: int 
 
 def test_reads_of_one_turn_are_one_read_in_order() -> None:
     async def scenario(store: _Store, reads: SharedReads) -> None:
-        answers = await asyncio.gather(*(reads.get(key, 5) for key in ("a", "absent", "b", "a")))
+        answers = await asyncio.gather(
+            *(reads.get(key, PATIENT) for key in ("a", "absent", "b", "a"))
+        )
         assert answers == [b"a", None, b"b", b"a"]
         assert store.batches == [["a", "absent", "b", "a"]]
-        assert await reads.get("c", 5) == b"c"
+        assert await reads.get("c", PATIENT) == b"c"
         assert store.batches[1:] == [["c"]]
 
     _run(scenario)
@@ -54,9 +64,9 @@ def test_reads_of_one_turn_are_one_read_in_order() -> None:
 def test_a_read_in_flight_is_not_waited_for() -> None:
     async def scenario(store: _Store, reads: SharedReads) -> None:
         store.let.clear()
-        first = asyncio.create_task(reads.get("a", 5))
+        first = asyncio.create_task(reads.get("a", PATIENT))
         await store.begun.acquire()
-        second = asyncio.create_task(reads.get("b", 5))
+        second = asyncio.create_task(reads.get("b", PATIENT))
         await store.begun.acquire()
         assert store.batches == [["a"], ["b"]]
         store.let.set()
@@ -68,8 +78,8 @@ def test_a_read_in_flight_is_not_waited_for() -> None:
 def test_each_waiter_has_its_own_timeout_and_may_leave() -> None:
     async def scenario(store: _Store, reads: SharedReads) -> None:
         store.let.clear()
-        patient, leaving = (asyncio.create_task(reads.get(key, 5)) for key in ("a", "b"))
-        hasty = asyncio.create_task(reads.get("c", 0.001))
+        patient, leaving = (asyncio.create_task(reads.get(key, PATIENT)) for key in ("a", "b"))
+        hasty = asyncio.create_task(reads.get("c", HASTY))
         with pytest.raises(StoreTimeoutError):
             await hasty
         leaving.cancel()
@@ -82,12 +92,34 @@ def test_each_waiter_has_its_own_timeout_and_may_leave() -> None:
     _run(scenario)
 
 
+def test_the_limit_says_what_ran_out() -> None:
+    async def scenario(store: _Store, reads: SharedReads) -> None:
+        store.let.clear()
+        with pytest.raises(DeadlineError):
+            await reads.get("a", Limit(0.001, is_deadline=True))
+        with pytest.raises(StoreTimeoutError) as caught:
+            await reads.get("a", HASTY)
+        assert not isinstance(caught.value, DeadlineError)
+
+    _run(scenario)
+
+
+def test_a_deadline_that_has_passed_reads_nothing() -> None:
+    async def scenario(store: _Store, reads: SharedReads) -> None:
+        with pytest.raises(DeadlineError):
+            await reads.get("a", Limit(0.0, is_deadline=True))
+        assert await reads.get("b", PATIENT) == b"b"
+        assert store.batches == [["b"]]
+
+    _run(scenario)
+
+
 def test_a_waiter_without_a_timeout_waits_for_the_read() -> None:
     async def scenario(store: _Store, reads: SharedReads) -> None:
         store.let.clear()
         patient = asyncio.create_task(reads.get("a", None))
         with pytest.raises(StoreTimeoutError):
-            await reads.get("b", 0.001)
+            await reads.get("b", HASTY)
         assert not patient.done()
         store.let.set()
         assert await patient == b"a"
@@ -101,14 +133,14 @@ def test_too_many_waiting_are_refused_until_the_store_answers() -> None:
         # These callers leave before the store answers.
         for _ in range(2):
             with pytest.raises(StoreTimeoutError):
-                await reads.get("a", 0.001)
+                await reads.get("a", HASTY)
         with pytest.raises(StoreOverloadedError):
-            await reads.get("b", 5)
+            await reads.get("b", PATIENT)
         store.let.set()
         while True:
             await asyncio.sleep(0)
             try:
-                assert await reads.get("b", 5) == b"b"
+                assert await reads.get("b", PATIENT) == b"b"
                 break
             except StoreOverloadedError:
                 continue
@@ -120,10 +152,10 @@ def test_an_error_reaches_every_waiter_and_no_later_read() -> None:
     async def scenario(store: _Store, reads: SharedReads) -> None:
         store.error = StoreError("down")
         errors = await asyncio.gather(
-            *(reads.get(key, 5) for key in ("a", "b")), return_exceptions=True
+            *(reads.get(key, PATIENT) for key in ("a", "b")), return_exceptions=True
         )
         assert [str(error) for error in errors] == ["down", "down"]
         store.error = None
-        assert await reads.get("a", 5) == b"a"
+        assert await reads.get("a", PATIENT) == b"a"
 
     _run(scenario)
