@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+import weakref
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
@@ -58,7 +59,12 @@ class Catalog:
         self._table = ItemTable(encoder.artifact.manifest.state_dim, max_bytes)
         self._absent: set[str] = set()
         self._lost: set[str] = set()
-        self._reads = ItemReads(self._fetch, self._keep, self._unread)
+        catalog = weakref.proxy(self)  # a cycle would keep a dropped model in memory
+        self._reads = ItemReads(
+            lambda item_ids: catalog._fetch(item_ids),
+            lambda item_ids, records: catalog._keep(item_ids, records),
+            lambda item_ids: catalog._unread(item_ids),
+        )
         self._stopped = False
         self._position = ("0-0", "0-0")
         self._lookups = telemetry.catalog_lookups.labels(self._label)
