@@ -1,4 +1,4 @@
-"""Piki Music (Stoikov and Wen, MORS workshop at RecSys 2021): songs liked, and random songs.
+"""Piki Music (Stoikov et al., 2021, arXiv 2109.07692): songs liked, and random songs.
 
 Format: the owners' README (github.com/sstoikov/piki-music-dataset) and public excerpts. One CSV
 with a header, ``piki_dataset.csv``: timestamp such as ``2020-08-25 06:05:21``, user_id, song_id;
