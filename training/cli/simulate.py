@@ -15,7 +15,10 @@ def simulate(
     out: Out,
     source: Annotated[
         Path | None,
-        typer.Option(help="TikTok folder, for real content; default: generated content."),
+        typer.Option(
+            help="TikTok folder, for real content, or Jester folder, for real tastes; "
+            "default: generated."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every draw.")] = 0,
     impressions: Annotated[
@@ -26,7 +29,7 @@ def simulate(
     ] = 0.8,
     taste_dim: Annotated[
         int | None,
-        typer.Option(help="Dimensions of the users' tastes, with --source.", show_default="32"),
+        typer.Option(help="Dimensions of the users' tastes, with TikTok.", show_default="32"),
     ] = None,
 ) -> None:
     """Simulate biased logs with known truth and a uniformly exposed test."""

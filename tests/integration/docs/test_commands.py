@@ -53,6 +53,14 @@ RUN_BY = {
     "python -m training publish mine --data DIR": "test_new_net.py",
     "python -m service": "test_coat.py",
     "python -m training prepare coat --source DIR --out data/coat": "test_coat.py",
+    "python -m training prepare jester --source DIR --out data/jester": "test_jester.py",
+    "python -m training prepare movielens_latest --source DIR --out data/ml-latest-small": (
+        "test_movielens_latest.py"
+    ),
+    "python -m training prepare piki --source DIR --out data/piki": "test_piki.py",
+    "python -m training simulate --source JESTER_DIR --out data/jester-world": (
+        "test_jester_world.py"
+    ),
     "python -m training simulate --source TIKTOK_DIR --out data/tiktok-0.8 --policy-weight 0.8 "
     "--taste-dim 16": "test_simulate.py",
     "torchrun --nproc-per-node 2 -m training train --model cp2rec --data data/shop": (

@@ -110,21 +110,22 @@ def one_hot(table: pl.DataFrame, *, most: int) -> pl.DataFrame:
     return dummies.select(pl.col(sorted(dummies.columns)).cast(pl.Float32))
 
 
-def with_statistics(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add to rows (item_id, day, label, exposure) the ``STATISTICS`` of the item before the day.
+def with_statistics(rows: pl.DataFrame, *, clock: str = "day", prior_rows: int = 0) -> pl.DataFrame:
+    """Add to rows (item_id, label, exposure, ``clock``) the ``STATISTICS`` of the item before.
 
-    popularity: number of the item's logged rows on earlier days; positive_rate: the share of label
-    1 among them (the CTR), null if there are none. Rows with exposure ``uniform`` never count. Both
-    are null on the first logged day, because nothing was recorded before it. Returns the rows in
-    order of the days.
+    ``clock`` is a column of days or times. popularity: number of the item's logged rows of earlier
+    days or times; positive_rate: the share of label 1 among them (the CTR), shrunk as if
+    ``prior_rows`` more had the share of all items so far; null if there are none. Rows with
+    exposure ``uniform`` never count. Both are null at the first logged day or time, because nothing
+    was recorded before it. Returns the rows in order of ``clock``.
     """
-    statistics = _daily_statistics(rows)
-    recorded = pl.col("day") > statistics["day"].min()
+    statistics = _statistics(rows, clock, prior_rows)
+    recorded = pl.col(clock) > statistics[clock].min()
     return (
-        rows.sort("day", maintain_order=True)
+        rows.sort(clock, maintain_order=True)
         .join_asof(
             statistics,
-            on="day",
+            on=clock,
             by="item_id",
             strategy="backward",
             allow_exact_matches=False,
@@ -136,25 +137,34 @@ def with_statistics(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def current_statistics(items: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """Add to ``items`` (item_id) their ``STATISTICS`` after the last logged day."""
-    last = _daily_statistics(rows).group_by("item_id").last().drop("day")
+def current_statistics(
+    items: pl.DataFrame, rows: pl.DataFrame, *, clock: str = "day", prior_rows: int = 0
+) -> pl.DataFrame:
+    """Add to ``items`` (item_id) their ``STATISTICS`` after the last logged day or time."""
+    last = _statistics(rows, clock, prior_rows).group_by("item_id").last().drop(clock)
     joined = items.join(last, on="item_id", how="left", maintain_order="left")
     return joined.with_columns(pl.col(POPULARITY).fill_null(0))
 
 
-def _daily_statistics(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return day, item_id and the item's statistics at the end of that day, sorted by day."""
-    positives = pl.col("positives").cum_sum().over("item_id")
+def _statistics(rows: pl.DataFrame, clock: str, prior_rows: int) -> pl.DataFrame:
+    """Return ``clock``, item_id and the item's statistics at the end of that day or time."""
+    rows_so_far = pl.col("rows").cum_sum().over("item_id")
+    positives_so_far = pl.col("positives").cum_sum().over("item_id")
+    prior = prior_rows * pl.col("share").last().over(clock)
+    rate = (positives_so_far + prior) / (rows_so_far + prior_rows)
     return (
         rows.lazy()
         .filter(pl.col("exposure") == "logged")
-        .group_by("day", "item_id")
-        .agg(pl.len().alias(POPULARITY), pl.col("label").cast(pl.Int64).sum().alias("positives"))
-        .sort("day", "item_id")
-        .with_columns(pl.col(POPULARITY).cast(pl.Float32).cum_sum().over("item_id"))
-        .with_columns((positives / pl.col(POPULARITY)).cast(pl.Float32).alias(POSITIVE_RATE))
-        .select("day", "item_id", POPULARITY, POSITIVE_RATE)
+        .group_by(clock, "item_id")
+        .agg(rows=pl.len().cast(pl.Int64), positives=pl.col("label").cast(pl.Int64).sum())
+        .sort(clock, "item_id")
+        .with_columns(share=pl.col("positives").cum_sum() / pl.col("rows").cum_sum())
+        .select(
+            clock,
+            "item_id",
+            rows_so_far.cast(pl.Float32).alias(POPULARITY),
+            rate.cast(pl.Float32).alias(POSITIVE_RATE),
+        )
         .collect()
     )
 

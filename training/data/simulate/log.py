@@ -32,7 +32,7 @@ TEST_DAYS = 2
 EPOCH_S = 1_767_225_600  # 2026-01-01 00:00 UTC
 DAY_S = 86_400
 USER_BLOCK = 512
-BLOCK_ROWS = 2**18  # rows that are in memory with all their columns, a multiple of SLATE
+BLOCK_ROWS = 2**18  # rows that are in memory with all their columns, a multiple of every slate
 
 Rows = NDArray[np.int64]
 Indices = NDArray[np.int32 | np.int64]
@@ -78,20 +78,22 @@ def simulate_log(
     emit: Callable[[Exposure, Columns], None],
     *,
     policy_weight: float,
+    slate: int,
     uniform_rows: int,
 ) -> tuple[Floats, NDArray[np.int16]]:
-    """Run the recommender for 20 days, one slate of 16 a user a day, then expose uniformly.
+    """Run the recommender for 20 days, one slate a user a day, then expose uniformly.
 
     ``emit`` receives the rows in blocks; those of one exposure are in the order of time. Memory
     holds one block and the items that each user has seen, some hundred bytes a user.
-    ``policy_weight`` (rho >= 0) weighs the truth in the score of the logging policy. Returns the
-    items' popularity and age in days (I,) after the last day.
+    ``policy_weight`` (rho >= 0) weighs the truth in the score of the logging policy; ``slate`` is
+    the number of items in a slate. Returns the items' popularity and age in days (I,) after the
+    last day.
     """
     arrival = _arrivals(rng, world.items)
     log_conformity = CONFORMITY_SIGMA * rng.standard_normal(world.users)
     conformity = (CONFORMITY_MEDIAN * np.exp(log_conformity)).astype(np.float32)
     clicks = np.zeros(world.items, np.int64)
-    seen = np.empty((world.users, DAYS * SLATE), np.min_scalar_type(world.items))
+    seen = np.empty((world.users, DAYS * slate), np.min_scalar_type(world.items))
     shares = np.diff(np.linspace(0, uniform_rows, TEST_DAYS + 1).astype(int))
     for day in tqdm(range(DAYS), desc="simulate", unit="day", disable=None):
         today = _start_of_day(day, arrival, clicks)
@@ -139,28 +141,29 @@ def _day_p_slates(
     seen: NDArray[np.unsignedinteger],
     policy_weight: float,
 ) -> Iterator[Columns]:
-    """Show one slate a user and add it to ``seen`` (U, days * 16); rows are in order of time."""
-    start, stop = today.day * SLATE, (today.day + 1) * SLATE
+    """Show one slate a user and add it to ``seen`` (U, days * slate); rows are in order of time."""
+    size = seen.shape[1] // DAYS
+    start, stop = today.day * size, (today.day + 1) * size
     seconds = np.sort(rng.integers(DAY_S, size=world.users))
     users = rng.permutation(world.users)
-    slates = np.empty((world.users, SLATE), np.int32)  # indices into today.items
+    slates = np.empty((world.users, size), np.int32)  # indices into today.items
     z, propensity = np.empty(slates.shape, np.float32), np.empty(slates.shape, np.float32)
     for block in _blocks(world.users, USER_BLOCK):
         earlier = np.searchsorted(today.items, seen[users[block], :start])
         slates[block], z[block], propensity[block] = _slates(
-            world, rng, today, users[block], earlier, policy_weight
+            world, rng, today, users[block], earlier, policy_weight, size
         )
     seen[users, start:stop] = today.items[slates]
-    for block in _blocks(world.users, BLOCK_ROWS // SLATE):
+    for block in _blocks(world.users, BLOCK_ROWS // size):
         yield _expose(
             world,
             rng,
             today,
-            user=np.repeat(users[block], SLATE),
+            user=np.repeat(users[block], size),
             arrived=slates[block].ravel(),
             z=z[block].ravel(),
-            seconds=np.repeat(seconds[block], SLATE),
-            position=np.tile(np.arange(SLATE), len(users[block])),
+            seconds=np.repeat(seconds[block], size),
+            position=np.tile(np.arange(size), len(users[block])),
             propensity=propensity[block].ravel(),
             conformity=conformity,
         )
@@ -173,15 +176,16 @@ def _slates(
     users: Rows,
     seen: Rows,
     policy_weight: float,
+    size: int,
 ) -> tuple[Rows, Floats, Floats]:
     """Draw candidates, then the slate among them, both without replacement by Gumbel top-k.
 
     ``seen`` (B, n), indices into ``today.items``, return only when nothing else is left. Returns
-    three arrays (B, 16), from the top: index into ``today.items``, z(S), propensity. The propensity
-    is the probability that the item is in the slate, given the noise of all other items: P(its key
-    beats the best key left out) for the candidates, times the same for the slate (Kool et al.,
-    "Stochastic Beams", ICML 2019). Items of slates, weighed by 1 / propensity, estimate sums over
-    all arrived items without bias.
+    three arrays (B, size), from the top: index into ``today.items``, z(S), propensity. The
+    propensity is the probability that the item is in the slate, given the noise of all other items:
+    P(its key beats the best key left out) for the candidates, times the same for the slate (Kool et
+    al., "Stochastic Beams", ICML 2019). Items of slates, weighed by 1 / propensity, estimate sums
+    over all arrived items without bias.
     """
     arrived = today.items
     z_all = world.preferences(users, arrived)  # (B, A)
@@ -208,7 +212,7 @@ def _slates(
     )
     noisy = score - np.log(rng.standard_exponential(score.shape))  # + Gumbel
     order = np.argsort(-noisy, axis=1)
-    slate, first_left_out = order[:, :SLATE], order[:, SLATE : SLATE + 1]
+    slate, first_left_out = order[:, :size], order[:, size : size + 1]
     bound = np.take_along_axis(noisy, first_left_out, axis=1)
     p_slate = -np.expm1(-np.exp(np.take_along_axis(score, slate, axis=1) - bound))
     propensity = np.take_along_axis(p_candidate, slate, axis=1) * p_slate

@@ -32,7 +32,7 @@ def oracle_aucs(logged: pl.LazyFrame, uniform: pl.LazyFrame) -> dict[str, float]
 
 def _auc(rows: pl.LazyFrame, score: str) -> float:
     count = _collect(rows.select(pl.len())).item()
-    # The step is odd: an even one would miss some positions of the slates of 16.
+    # The step is odd: an even one would miss some positions of the slates, whose size is even.
     step = 1 if count <= AUC_ROWS else -(-count // AUC_ROWS) | 1
     sample = _collect(
         rows.select("label", score).with_row_index("row").filter(pl.col("row") % step == 0)

@@ -1,23 +1,26 @@
-"""The simulator: a feed whose truth is known, on generated items or on real TikTok content.
+"""The simulator: a feed whose truth is known: generated, on TikTok's content, or Jester's ratings.
 
 Popularity and freshness steer both exposure and clicks; ``policy_weight`` is the weight of the
 truth in exposure. A ranker that is accurate on the log therefore need not be accurate under
 uniform exposure.
 
 The truth, and the specification: r = -1.3 + 1.4 clip(z(S), +-3) + .5 q is the logit that a user
-likes an item, S their preference and q the item's quality. On each of 20 days a user is shown one
-slate of 16: of 200 candidates drawn by (1 + clicks)^.5 e^a, the top 16 by ``policy_weight`` r +
+likes an item, S their preference and q the item's quality. On Jester's ratings tastes are real: r
+grows with the user's own rating (``worlds.jester_world``), only exposure and clicks are simulated.
+
+On each of 20 days a user is shown one slate of 16, or of 2 where the catalogue is Jester's 100
+jokes: of 200 candidates drawn by (1 + clicks)^.5 e^a, the top ones by ``policy_weight`` r +
 .6 h + 1.5 a + Gumbel noise, without those that the user was shown before. h is z(log(1 + clicks))
 over arrived items at the start of the day, a = exp(-age / 3 days). P(click at position k) is
 (k + 1)^-.4 sigmoid(r + g_u (h - 1.5) + .8 a) with log-normal conformity g_u. 60 % of items exist at
 the start, the rest arrive on days 1 to 18. Our choices are marked in ``worlds`` and ``log``.
 
-The folder: ``impressions`` has 320 logged rows a user (20 days x 16): ``timestamp`` in unix
-seconds, ``position`` 0 to 15, ``propensity`` the probability in (0, 1] that the item is in the
-slate given the noise of the other items, proxies ``popularity`` (= h) and ``age_days`` as of the
-row's day. After them, 5 / 28 as many rows have exposure ``uniform``; they lie in the last two days:
-one random arrived item, propensity 1 / arrived items, position 0, label from sigmoid(r). The items
-table holds the proxies as of the end of the log.
+The folder: ``impressions`` has 20 slates a user: ``timestamp`` in unix seconds, ``position`` 0 =
+top, ``propensity`` the probability in (0, 1] that the item is in the slate given the noise of the
+other items, proxies ``popularity`` (= h) and ``age_days`` as of the row's day. After them, 5 / 28
+as many rows have exposure ``uniform``; they lie in the last two days: one random arrived item,
+propensity 1 / arrived items, position 0, label from sigmoid(r). The items table holds the proxies
+as of the end of the log.
 
 ``oracle.parquet`` has the same rows in the same order as ``impressions``: ``truth_logit`` = r,
 ``click_probability`` of the row as exposed, and ``served_logit`` = r + g_u (h - 1.5) + .8 a, which
@@ -38,12 +41,21 @@ import polars as pl
 from service.contract.files import staged_folder
 from service.contract.manifest import Proxy
 from training.data import parquet
+from training.data.convert import jester, tiktok
 from training.data.simulate.log import Columns, Exposure, simulate_log
-from training.data.simulate.options import Options
+from training.data.simulate.options import Options, WorldName
 from training.data.simulate.report import oracle_aucs, plot_simulation
-from training.data.simulate.worlds import TASTE_DIM, World, tiktok_world, toy_world
+from training.data.simulate.worlds import (
+    TASTE_DIM,
+    World,
+    jester_world,
+    tiktok_world,
+    toy_world,
+)
 from training.data.writer import refuse_existing, write_dataset
+from training.errors import DatasetError
 
+WORLDS: dict[str, WorldName] = {tiktok.FILE: "tiktok", jester.RATINGS: "jester"}
 ORACLE = ("truth_logit", "click_probability", "served_logit")
 
 logger = logging.getLogger(__name__)
@@ -75,14 +87,15 @@ def simulate(
 
     Args:
         out: A folder that does not exist or is empty.
-        source: The folder with ``tiktok.npz``, for its users, items and embeddings; without it
-            800 generated items with modalities ``image`` and ``audio``.
+        source: The folder with ``tiktok.npz``, for its users, items and embeddings, or with the
+            owners' files of Jester, for its ratings and jokes; without it 800 generated items with
+            modalities ``image`` and ``audio``.
         seed: Seed of every draw.
-        impressions: Logged rows, rounded to whole users; by default 200,000, or 1,120,000 for
-            TikTok.
+        impressions: Logged rows, rounded to whole users; by default 200,000; 1,120,000 for TikTok;
+            288,000 for Jester, one user for each of its complete rows.
         policy_weight: Weight of the truth in the logging policy's score, in [0, 10]. The
             specification's three worlds have .8, .4 and 0.
-        taste_dim: Dimensions of the real users' tastes, 1 to 64; 32 by default. With fewer, a
+        taste_dim: Dimensions of the tastes fitted to TikTok, 1 to 64; 32 by default. With fewer, a
             user's clicks predict better which other items the user likes.
 
     Raises:
@@ -91,9 +104,9 @@ def simulate(
 
     """
     refuse_existing(out)
-    options = Options(source, seed, impressions, policy_weight, taste_dim)
+    options = Options(_world_name(source), seed, impressions, policy_weight, taste_dim)
     rng = np.random.default_rng(options.seed)
-    world = _world(rng, options)
+    world = _world(rng, source, options)
     logger.info("world %s: %d users, %d items", world.name, world.users, world.items)
     logger.info(
         "simulating %d logged impressions, %d uniform", options.logged_rows, options.uniform_rows
@@ -107,10 +120,21 @@ def simulate(
     logger.info("wrote %s", out)
 
 
-def _world(rng: np.random.Generator, options: Options) -> World:
-    if options.source is None:
+def _world_name(source: Path | None) -> WorldName:
+    if source is None:
+        return "toy"
+    for file, name in WORLDS.items():
+        if (source / file).exists():
+            return name
+    raise DatasetError(source, f"must be a folder that holds {' or '.join(WORLDS)}")
+
+
+def _world(rng: np.random.Generator, source: Path | None, options: Options) -> World:
+    if source is None:
         return toy_world(rng, options.users)
-    return tiktok_world(rng, options.source, options.users, options.taste_dim or TASTE_DIM)
+    if options.world == "jester":
+        return jester_world(rng, source, options.users)
+    return tiktok_world(rng, source, options.users, options.taste_dim or TASTE_DIM)
 
 
 def _stream(world: World, rng: np.random.Generator, options: Options, scratch: Path) -> _Log:
@@ -124,7 +148,12 @@ def _stream(world: World, rng: np.random.Generator, options: Options, scratch: P
         parquet.write(table, scratch / f"{exposure}-{next(number):06d}.parquet")
 
     popularity, age_days = simulate_log(
-        world, rng, emit, policy_weight=options.policy_weight, uniform_rows=options.uniform_rows
+        world,
+        rng,
+        emit,
+        policy_weight=options.policy_weight,
+        slate=options.slate,
+        uniform_rows=options.uniform_rows,
     )
     items = pl.DataFrame([item_ids, pl.Series("title", world.titles)])
     return _Log(

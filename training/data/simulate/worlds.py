@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.columns import Floats
+from training.data.convert.jester import RATINGS, TEXTS, read_jester
+from training.data.convert.text import TEXT, embed_texts
 from training.data.convert.tiktok import FILE, read_tiktok
 from training.data.simulate.preference import fit_preferences, principal_components
 from training.errors import DatasetError
@@ -36,8 +38,8 @@ class World:
     """The truth r of every user and item in low-rank form.
 
     user_factors (U, D) and item_factors (I, D): their product is z(S), with standard deviation 1
-    over all pairs and mean 0 for each item; quality (I,), z-scored; embeddings: modality -> values
-    (n, dim) and the rows of the n items that have it.
+    over all pairs and mean 0 for each item; quality (I,), z-scored unless the ratings give its
+    scale; embeddings: modality -> values (n, dim) and the rows of the n items that have it.
     """
 
     name: str
@@ -126,8 +128,8 @@ def tiktok_world(
         dim=taste_dim,
         seed=int(rng.integers(2**31)),
     )
-    sample = np.concatenate([rng.permutation(active) for _ in range(-(-users // len(active)))])
-    user_factors, item_factors = _factors(taste[sample[:users]], explained, residual)
+    sample = _sample(rng, active, users)
+    user_factors, item_factors = _factors(taste[sample], explained, residual)
     return World(
         name="tiktok-simulated",
         titles=[f"Video {row:04d}" for row in item_rows],
@@ -136,6 +138,44 @@ def tiktok_world(
         quality=_quality(rng, content),
         embeddings={name: (x, item_rows) for name, x in tiktok.embeddings.items()},
     )
+
+
+def jester_world(rng: np.random.Generator, source: Path, users: int) -> World:
+    """Take the tastes of Jester's users who rated every joke; raises DatasetError.
+
+    Nothing is fitted: r = INTERCEPT + SLOPE (rating - mean) / deviation grows with the user's own
+    rating of the joke. ``mean`` is that of all ratings, ``deviation`` that of the ratings of a joke
+    from its mean, so a joke's mean rating takes the place of the quality. Simulated users are drawn
+    as in ``tiktok_world``.
+    """
+    jester = read_jester(source)
+    ratings = jester.ratings[jester.complete].astype(np.float64)
+    jokes = len(jester.texts)
+    if jokes < MIN_ITEMS or not len(ratings):
+        problem = (
+            f"has {jokes} jokes and {len(ratings)} users who rated every joke; the simulator needs "
+            f"at least {MIN_ITEMS} and 1"
+        )
+        raise DatasetError(source / RATINGS, problem)
+    mean = ratings.mean(axis=0)
+    deviation = (ratings - mean).std() or 1.0
+    tastes = (ratings - mean) / deviation
+    quality = SLOPE / QUALITY_WEIGHT * (mean - mean.mean()) / deviation
+    numbers = [str(row) for row in range(jokes)]
+    values, numbers = embed_texts(jester.texts, numbers, source / TEXTS)
+    return World(
+        name="jester-simulated",
+        titles=jester.titles,
+        user_factors=tastes[_sample(rng, np.arange(len(tastes)), users)].astype(np.float32),
+        item_factors=np.eye(jokes, dtype=np.float32),
+        quality=quality.astype(np.float32),
+        embeddings={TEXT: (values.astype(np.float32), np.array(numbers, np.int64))},
+    )
+
+
+def _sample(rng: np.random.Generator, rows: NDArray[np.int64], users: int) -> NDArray[np.int64]:
+    """Draw a row for each user; a row returns only after all others."""
+    return np.concatenate([rng.permutation(rows) for _ in range(-(-users // len(rows)))])[:users]
 
 
 def _factors(

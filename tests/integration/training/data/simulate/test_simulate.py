@@ -110,5 +110,5 @@ def test_an_argument_out_of_range_is_refused_before_any_work(tmp_path: Path) -> 
 
 
 def test_a_missing_source_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"tiktok\.npz: is missing"):
+    with pytest.raises(DatasetError, match=r"holds tiktok\.npz or jester-data-1\.zip"):
         simulate(tmp_path / "out", source=tmp_path)

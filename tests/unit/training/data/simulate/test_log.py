@@ -27,7 +27,7 @@ def test_a_user_costs_memory_but_the_rows_of_a_user_do_not(
             sizes.append(len(rows.user))
 
         tracemalloc.start()
-        simulate_log(world, rng, emit, policy_weight=0.8, uniform_rows=50 * users)
+        simulate_log(world, rng, emit, policy_weight=0.8, slate=SLATE, uniform_rows=50 * users)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert max(sizes) == 20 * SLATE

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from training.data.simulate.options import Options
 from training.errors import ConfigError
-
-TIKTOK = Path("tiktok")
 
 
 @pytest.mark.parametrize(
@@ -21,9 +18,11 @@ TIKTOK = Path("tiktok")
         ({"policy_weight": 10.1}, r"policy_weight: 10.1 is not in \[0, 10\]"),
         ({"policy_weight": float("nan")}, "policy_weight: nan"),
         ({"seed": -1}, "seed: -1 is negative"),
-        ({"taste_dim": 8}, "taste_dim: generated users have no fitted tastes; add a source"),
-        ({"taste_dim": 0, "source": TIKTOK}, r"taste_dim: 0 is not in \[1, 64\]"),
-        ({"taste_dim": 65, "source": TIKTOK}, r"taste_dim: 65 is not in \[1, 64\]"),
+        ({"impressions": 39, "world": "jester"}, "impressions: 39 is below one user's 40"),
+        ({"taste_dim": 8}, "taste_dim: only tastes fitted to TikTok have it"),
+        ({"taste_dim": 8, "world": "jester"}, "taste_dim: only tastes fitted to TikTok have it"),
+        ({"taste_dim": 0, "world": "tiktok"}, r"taste_dim: 0 is not in \[1, 64\]"),
+        ({"taste_dim": 65, "world": "tiktok"}, r"taste_dim: 65 is not in \[1, 64\]"),
     ],
 )
 def test_an_argument_out_of_range_is_named(arguments: dict[str, Any], message: str) -> None:
@@ -35,7 +34,9 @@ def test_an_argument_out_of_range_is_named(arguments: dict[str, Any], message: s
     ("options", "users", "logged_rows", "uniform_rows"),
     [
         (Options(), 625, 200_000, 35_714),
-        (Options(source=TIKTOK, taste_dim=64), 3_500, 1_120_000, 200_000),
+        (Options(world="tiktok", taste_dim=64), 3_500, 1_120_000, 200_000),
+        (Options(world="jester"), 7_200, 288_000, 51_429),
+        (Options(world="jester", impressions=420), 10, 400, 71),
         (Options(impressions=320, policy_weight=10), 1, 320, 57),
         (Options(impressions=8_000), 25, 8_000, 1_429),
         (Options(impressions=8_200), 26, 8_320, 1_486),
