@@ -126,7 +126,9 @@ def _ratings(path: Path) -> Floats:
     if not members:
         raise DatasetError(path, "holds no .csv; save its sheet as jester-data-1.csv and zip that")
     try:
-        table = pl.read_csv(next(iter(members.values())), has_header=False).cast(pl.Float32)
+        table = pl.read_csv(next(iter(members.values())), has_header=False, glob=False).cast(
+            pl.Float32
+        )
     except pl.exceptions.PolarsError as error:
         problem = f"is not a table of numbers: {str(error).partition(chr(10))[0]}"
         raise DatasetError(path, problem) from error

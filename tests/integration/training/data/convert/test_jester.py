@@ -36,7 +36,7 @@ def test_uniform_rows_are_of_the_user_who_rated_all_without_the_gauge_set(
     jester: Path, tmp_path: Path
 ) -> None:
     prepare_jester(jester, tmp_path / "out")
-    rows = pl.read_parquet(tmp_path / "out/impressions.parquet")
+    rows = pl.read_parquet(tmp_path / "out/impressions.parquet", glob=False)
     uniform = rows.filter(exposure="uniform")
     others = [number for number in range(1, JOKES + 1) if number not in GAUGE_SET]
     assert set(uniform["user_id"]) == {"u00000"}
@@ -59,7 +59,7 @@ def test_uniform_rows_are_of_the_user_who_rated_all_without_the_gauge_set(
 
 def test_the_gauge_set_only_trains(jester: Path, tmp_path: Path) -> None:
     prepare_jester(jester, tmp_path / "out")
-    rows = pl.read_parquet(tmp_path / "out/impressions.parquet")
+    rows = pl.read_parquet(tmp_path / "out/impressions.parquet", glob=False)
     gauge = rows.filter(pl.col("item_id").is_in([f"j{number:03d}" for number in GAUGE_SET]))
     assert len(gauge) == 29
     assert set(gauge["split"]) == {"train"}
@@ -86,7 +86,7 @@ def test_a_rating_of_0_is_no_like(jester: Path, tmp_path: Path) -> None:
     table[1, 0] = 0
     (jester / RATINGS).write_bytes(packed({CSV: csv(table)}))
     prepare_jester(jester, tmp_path / "out")
-    rows = pl.read_parquet(tmp_path / "out/impressions.parquet")
+    rows = pl.read_parquet(tmp_path / "out/impressions.parquet", glob=False)
     assert rows.filter(user_id="u00001", item_id="j001")["label"].to_list() == [0]
 
 

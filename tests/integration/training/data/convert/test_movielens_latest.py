@@ -29,7 +29,7 @@ def movielens(tmp_path: Path) -> Path:
 def test_impressions_and_statistics_of_earlier_seconds(movielens: Path, tmp_path: Path) -> None:
     """Shares of positives so far: 1 of 1, then 1 of 3, then 3 of 5; each weighs as 10 ratings."""
     prepare_movielens_latest(movielens, tmp_path / "out")
-    rows = pl.read_parquet(tmp_path / "out/impressions.parquet")
+    rows = pl.read_parquet(tmp_path / "out/impressions.parquet", glob=False)
     assert rows.drop("positive_rate").rows() == [
         ("1", "10", 1, 1000000000, "logged", None),
         ("1", "20", 0, 1000000005, "logged", 0.0),
