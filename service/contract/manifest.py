@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from service.contract.front_metrics import describe
 
@@ -13,6 +13,7 @@ SCHEMA_VERSION = 2
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[ -~]{0,255}$")]  # as long as file systems allow
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -166,7 +167,29 @@ class Manifest(_Frozen):
     calibration: Calibration
     parity_tolerance: float = Field(gt=0, description="Largest accepted difference of a logit.")
     front: Front
-    files: dict[str, Sha256]
+    files: dict[FileName, Sha256]
+
+    @model_validator(mode="after")
+    def _graphs_fit(self) -> Self:
+        """Refuse sizes that the graphs do not have: records would not fit them."""
+        try:
+            state, user = self.state_dim, self.user_dim
+        except (IndexError, ValueError):
+            raise ValueError("graphs: an encoder has no output of shape (rows, size)") from None
+        signatures = graph_signatures(
+            embedding=self.embedding_dim,
+            modalities=len(self.modalities),
+            proxies=len(self.proxies),
+            state=state,
+            user=user,
+        )
+        for name, expected in signatures.items():
+            if self.graphs[name] != expected:
+                raise ValueError(
+                    f"graphs.{name}: inputs and outputs do not fit the modalities, the proxies "
+                    "and the other graphs"
+                )
+        return self
 
     @property
     def embedding_dim(self) -> int:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
+from typing import Annotated
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.contract.manifest import Name, Proxy
 from training.errors import DatasetError
+from training.toml import parse
 
 DESCRIPTION = "dataset.toml"
+
+# A path relative to the folder; no system takes a longer one.
+PartPath = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,4095}$")]
 
 
 class _Frozen(BaseModel):
@@ -21,17 +25,17 @@ class _Frozen(BaseModel):
 class Embedding(_Frozen):
     """One modality: a float array (n, dim) as ``.npy``, and its n item ids, one per line."""
 
-    values: str
-    ids: str
+    values: PartPath
+    ids: PartPath
 
 
 class Description(_Frozen):
     """The parsed ``dataset.toml``; paths are relative to the folder."""
 
     name: Name
-    impressions: str = "impressions.parquet"
-    items: str = "items.parquet"
-    users: str = "users.parquet"
+    impressions: PartPath = "impressions.parquet"
+    items: PartPath = "items.parquet"
+    users: PartPath = "users.parquet"
     title: str | None = Field(default=None, description="Column of items to show to people.")
     user_attributes: tuple[str, ...] = Field(default=(), description="Numeric columns of users.")
     unbiased_kind: str = Field(
@@ -49,12 +53,12 @@ def read_description(folder: Path) -> Description:
     """Parse ``folder/dataset.toml``; raises DatasetError naming the first bad entry."""
     path = folder / DESCRIPTION
     try:
-        return Description.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Description.model_validate(parse(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise DatasetError(path, "is missing; is this a dataset folder?") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(path, f"is not TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         entry = ".".join(map(str, first["loc"]))
         raise DatasetError(path, first["msg"], column=entry) from error
+    except ValueError as error:
+        raise DatasetError(path, f"is not TOML: {error}") from error
