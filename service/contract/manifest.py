@@ -13,7 +13,6 @@ SCHEMA_VERSION = 2
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-FileName = Annotated[str, Field(pattern=r"^[ -~]{0,255}$")]  # as long as file systems allow
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -25,7 +24,14 @@ def _known_version(version: int) -> int:
     return version
 
 
+def _possible_name(name: str) -> str:
+    if len(name) > 255 or not (name.isascii() and name.isprintable()):
+        raise ValueError("is no file name of at most 255 printable ASCII characters")
+    return name
+
+
 SchemaVersion = Annotated[int, AfterValidator(_known_version)]
+FileName = Annotated[str, AfterValidator(_possible_name)]
 
 
 class _Frozen(BaseModel):
