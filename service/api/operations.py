@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.api import rank
 from service.api.messages import Health, ModelInfo, ModelsResponse
 from service.errors import RankError, StoreError
 from service.models.registry import Registry
@@ -60,7 +61,21 @@ async def metrics(request: Request) -> Response:
     return Response(request.app.state.telemetry.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/models", summary="Loaded models and their fronts")
+@router.get(
+    "/models",
+    summary="Loaded models and their fronts",
+    responses={
+        200: {
+            "links": {
+                "rank": {
+                    "operationId": rank.OPERATION,
+                    "requestBody": {"model": "$response.body#/models/0/name"},
+                    "description": "Rank with a loaded model.",
+                }
+            }
+        }
+    },
+)
 async def models(request: Request) -> ModelsResponse:
     """Return all loaded models with their aliases and measured fronts."""
     registry: Registry = request.app.state.registry

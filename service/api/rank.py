@@ -21,6 +21,7 @@ from service.ranking.messages import (
 )
 
 PATH = "/rank"
+OPERATION = "rank_rank_post"  # the route's operationId, for links of the documentation
 
 router = APIRouter(tags=["ranking"])
 
@@ -40,6 +41,16 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
                 "schema": {"$ref": _SCHEMA_REF.format(name=RankResponse.__name__)},
             }
         },
+        "links": {
+            "again": {
+                "operationId": OPERATION,
+                "requestBody": {
+                    "model": "$response.body#/model",
+                    "tradeoff": "$response.body#/tradeoff",
+                },
+                "description": "Rank by the same version, even if its alias moves.",
+            }
+        },
     },
     404: {"model": ErrorResponse, "description": "The model is not loaded."},
     413: {"model": ErrorResponse, "description": "The body is too long."},
@@ -56,6 +67,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 # than the ranking. The documentation comes from the same definitions.
 @router.post(
     PATH,
+    operation_id=OPERATION,
     summary="Rank items for a user at a tradeoff",
     response_class=Response,
     responses=_RESPONSES,
