@@ -54,8 +54,11 @@ class ModelsResponse(BaseModel):
 class Health(BaseModel):
     """Whether the service is alive or ready, and the reason if something is wrong."""
 
-    status: Literal["ok", "waiting"] = Field(description="ok, or waiting: not ready for traffic.")
+    status: Literal["ok", "waiting", "draining"] = Field(
+        description="ok; waiting: not ready for traffic yet; draining: the service stops."
+    )
     reason: str | None = Field(
         default=None,
-        description="waiting: the reason. ok: a fault that does not keep the service from ranking.",
+        description="waiting, draining: the reason. ok: a fault that does not keep the service "
+        "from ranking.",
     )

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.api.messages import Health, ModelInfo, ModelsResponse
-from service.errors import RankError, StoreError
+from service.errors import RETRY_AFTER, RankError, StoreError
 from service.models.registry import Registry
 
 router = APIRouter(tags=["operations"])
@@ -28,19 +28,25 @@ async def livez() -> Health:
 async def readyz(request: Request) -> Health | JSONResponse:
     """Answer 200 once the default model has replayed its golden inputs and holds its catalogue.
 
+    A service that stops is not ready: load balancers take it out while it answers the rest.
     Loading a catalogue needs the store. If the store fails later, the service stays ready and
     gives the `reason`: rankings from memory are better than none.
     """
+    if request.app.state.draining:
+        return _not_ready(Health(status="draining", reason="the service stops"))
     try:
         request.app.state.registry.resolve(None)
     except RankError as error:
-        waiting = Health(status="waiting", reason=error.message)
-        return JSONResponse(waiting.model_dump(), status_code=503)
+        return _not_ready(Health(status="waiting", reason=error.message))
     try:
         await request.app.state.store.ping()
     except StoreError as error:
         return Health(status="ok", reason=f"{error.message}; ranking from memory")
     return Health(status="ok")
+
+
+def _not_ready(health: Health) -> JSONResponse:
+    return JSONResponse(health.model_dump(), status_code=503, headers=RETRY_AFTER)
 
 
 @router.get(

@@ -92,8 +92,10 @@ class FastPath:
         """Serve one request."""
         if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
             await self._rank(scope, receive, send)
-        else:
-            await self._fastapi(scope, receive, send)
+            return
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server leaves out the answer's body
+        await self._fastapi(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"]["route"] = PATH
