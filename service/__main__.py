@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from service import logs
 from service.api.server import Server
 from service.app import create_app
 from service.contract.artifact import ArtifactError, open_artifact
@@ -42,9 +43,7 @@ def main() -> int:
             name = PREFIX + str(problem["loc"][0]).upper()
             print(f"{name}: {problem['msg']}", file=sys.stderr)  # noqa: T201  # for people
         return 2
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logs.configure(settings.log_level)
     return serve(settings)
 
 
