@@ -15,7 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api import operations, rank
+from service.api.docs import add_docs
 from service.api.loop_lag import observe_loop_lag
+from service.api.messages import CONNECTION_ERRORS
 from service.api.middleware import RequestMiddleware
 from service.errors import RouteNotFoundError, error_body
 from service.models.registry import Registry
@@ -57,6 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("paretorank"),
         description="Ranks multimedia items with the accuracy-bias tradeoff as a parameter.",
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses=CONNECTION_ERRORS,
         redirect_slashes=False,  # behind TLS, a redirect would lead to plain HTTP
     )
     app.state.telemetry, app.state.draining = telemetry, False
@@ -64,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.exception_handler(HTTPException)(_http_error)
     app.include_router(rank.router)
     app.include_router(operations.router)
+    add_docs(app)
     return app
 
 

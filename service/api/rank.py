@@ -42,12 +42,11 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         },
     },
     404: {"model": ErrorResponse, "description": "The model is not loaded."},
-    413: {"model": ErrorResponse, "description": "The body is too long."},
     422: {"model": ErrorResponse, "description": "A field is not valid; `field` names it."},
     503: {
         "model": ErrorResponse,
         "description": "No model serves yet, or `overloaded`: too many rankings of a large "
-        "catalogue wait.",
+        "catalogue wait. `Retry-After` is the time to wait, in seconds.",
     },
 }
 
