@@ -56,12 +56,18 @@ class RequestTimeoutError(RankError):
     status = 408
     code = "request_timeout"
 
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"the request did not arrive within {limit_s:g} s")
+
 
 class HeadersTooLargeError(RankError):
     """The request line and headers are longer than ``RANK_MAX_HEADER_BYTES``."""
 
     status = 431
     code = "headers_too_large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"headers: longer than {limit_bytes} bytes")
 
 
 class InvalidRequestError(RankError):
@@ -76,6 +82,9 @@ class BodyTooLargeError(RankError):
 
     status = 413
     code = "body_too_large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"body: longer than {limit_bytes} bytes", field="body")
 
 
 class ModelNotFoundError(RankError):

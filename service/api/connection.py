@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.errors import (
     BadRequestError,
+    BodyTooLargeError,
     HeadersTooLargeError,
     RankError,
     RequestTimeoutError,
@@ -39,7 +40,9 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, settings: Settings, telemetry: Telemetry, **options: Any) -> None:
         super().__init__(**options)
+        self.app_state = {**self.app_state, "client_left": self._client_left}
         self._telemetry = telemetry
+        self._max_body_bytes = settings.max_body_bytes
         self._max_header_bytes = settings.max_header_bytes
         self._receive_timeout_s = settings.receive_timeout_s
         self._timer: TimerHandle | None = None  # runs while part of a request is missing
@@ -67,25 +70,30 @@ class Connection(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         self._unparsed_bytes += len(data)
-        is_http = self._parse(data)
+        is_http = True
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            is_http = False
+        except httptools.HttpParserUpgrade as upgrade:
+            is_http = self._parse_without_upgrade(data[upgrade.args[0] :])
         if self._unparsed_bytes > self._max_header_bytes:
-            longest = f"longer than {self._max_header_bytes} bytes"
-            self._refuse(HeadersTooLargeError(f"headers: {longest} (RANK_MAX_HEADER_BYTES)"))
+            self._refuse(HeadersTooLargeError(self._max_header_bytes))
         elif not is_http:
             self._refuse(BadRequestError("the bytes are no HTTP request"))
         elif (cycle := self.cycle) is None or cycle.more_body or cycle.response_complete:
             if self._timer is None:
                 self._start_timer()
-        else:  # a whole request is being answered
+            self._refuse_a_long_body()
+        elif self._timer is not None:  # a whole request is being answered
             self._stop_timer()
 
     def on_message_begin(self) -> None:
         """Note the time of a request's first byte."""
         super().on_message_begin()
-        self._stop_timer()
-        self._arrived_s = time.perf_counter()
-        state = self.scope["state"]
-        state["arrived_s"], state["client_left"] = self._arrived_s, self._client_left
+        if self._timer is not None:
+            self._stop_timer()
+        self.scope["state"]["arrived_s"] = self._arrived_s = time.perf_counter()
 
     def on_headers_complete(self) -> None:
         """Start the application, unless the head is too long."""
@@ -119,27 +127,28 @@ class Connection(HttpToolsProtocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
-    def _parse(self, data: bytes) -> bool:
-        """Feed the parser; returns whether ``data`` is HTTP."""
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserError:
+    def _parse_without_upgrade(self, rest: bytes) -> bool:
+        """Parse the head again as that of an ordinary request, then the ``rest`` of the bytes.
+
+        The parser stops after a head that asks for an upgrade. Returns whether all is HTTP.
+        """
+        if self.scope["method"] == "CONNECT":
             return False
-        except httptools.HttpParserUpgrade as upgrade:  # the parser skips the body
-            if self.scope["method"] == "CONNECT":
-                return False
-            head = self._head_without_upgrade()
-            self.parser = httptools.HttpRequestParser(self)
-            return self._parse(head + data[upgrade.args[0] :])
+        head = self._head_without_upgrade()
+        self.parser = httptools.HttpRequestParser(self)
+        try:
+            self.parser.feed_data(head + rest)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):  # in the rest
+            return False
         return True
 
     def _should_upgrade(self) -> bool:
-        # uvicorn starts no application for the head of a request that upgrades: `_parse` reads such
-        # a head again, as that of an ordinary request.
+        # Keeps uvicorn from starting an application before the head is parsed again.
         return True
 
     def _head_without_upgrade(self) -> bytes:
-        lines = [b"%s %s HTTP/1.1\r\n" % (self.scope["method"].encode(), self.url)]
+        method, version = self.scope["method"].encode(), self.scope["http_version"].encode()
+        lines = [b"%s %s HTTP/%s\r\n" % (method, self.url, version)]
         for name, value in self.headers:
             if name == b"connection":
                 tokens = [token.strip() for token in value.split(b",")]
@@ -172,8 +181,7 @@ class Connection(HttpToolsProtocol):
         elif idle and not self._unparsed_bytes:
             self.transport.close()
         else:
-            late = f"the request did not arrive within {self._receive_timeout_s:g} s"
-            self._refuse(RequestTimeoutError(f"{late} (RANK_RECEIVE_TIMEOUT_S)"))
+            self._refuse(RequestTimeoutError(self._receive_timeout_s))
 
     def _refuse(self, error: RankError) -> None:
         """Read no more requests, and close once ``error`` and all open requests are answered."""
@@ -186,6 +194,16 @@ class Connection(HttpToolsProtocol):
         if self.cycle.more_body:  # its application answers the error
             self.cycle.scope["state"]["refusal"] = error
             self.cycle.message_event.set()
+
+    def _refuse_a_long_body(self) -> None:
+        """Refuse a body by its announced length, before it is asked for."""
+        if (cycle := self.cycle) is None or cycle.response_complete:
+            return
+        for name, value in cycle.scope["headers"]:
+            if name == b"content-length" and int(value) > self._max_body_bytes:
+                cycle.waiting_for_100_continue = False
+                cycle.scope["state"]["refusal"] = BodyTooLargeError(self._max_body_bytes)
+                cycle.message_event.set()
 
     def _answer(self, error: RankError) -> None:
         """Answer a request whose head is not complete, which no application sees."""

@@ -51,7 +51,7 @@ class RequestMiddleware:
                 raise refusal
             body_bytes += len(message.get("body", b""))
             if body_bytes > self._max_body_bytes:
-                raise self._body_too_large()
+                raise BodyTooLargeError(self._max_body_bytes)
             return message
 
         async def observed_send(message: Message) -> None:
@@ -62,9 +62,6 @@ class RequestMiddleware:
 
         self._telemetry.in_flight.inc()
         try:
-            for name, value in scope["headers"]:  # before `receive` asks for the body
-                if name == b"content-length" and int(value) > self._max_body_bytes:
-                    raise self._body_too_large()
             await self._app(scope, bounded_receive, observed_send)
         except ClientDisconnect:
             status = _CLIENT_LEFT
@@ -97,7 +94,3 @@ class RequestMiddleware:
         body = error.body(request_id)
         response = JSONResponse(body, status_code=error.status, headers=error.headers())
         await response(scope, receive, send)
-
-    def _body_too_large(self) -> BodyTooLargeError:
-        longest = f"longer than {self._max_body_bytes} bytes"
-        return BodyTooLargeError(f"body: {longest} (RANK_MAX_BODY_BYTES)", field="body")

@@ -121,6 +121,26 @@ def test_requests_of_a_replica_that_dies_are_answered_by_another(
     assert statuses == [200] * REQUESTS
 
 
+def test_requests_are_answered_while_a_replica_stops(proxy: Proxy, replicas: Replicas) -> None:
+    body, statuses, stopped = b'{"user_id": "u", "top_k": 3}', list[int](), threading.Event()
+
+    def rank_until_it_has_stopped() -> None:
+        while not stopped.is_set():
+            _rank(proxy.port, body, statuses)
+
+    clients = [threading.Thread(target=rank_until_it_has_stopped) for _ in range(4)]
+    for client in clients:
+        client.start()
+    until(lambda: len(statuses) > 50)
+    victim, _ = replicas[0]
+    victim.terminate()
+    victim.wait(30)
+    stopped.set()
+    for client in clients:
+        client.join(30)
+    assert set(statuses) == {200}
+
+
 def _rank(port: int, body: bytes, statuses: list[int]) -> None:
     """Send the head and the body apart, as many clients do."""
     with connected(port) as wire:
