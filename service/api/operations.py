@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.api import rank
 from service.api.messages import Health, ModelInfo, ModelsResponse
-from service.errors import RankError, StoreError
+from service.errors import RETRY_AFTER, RankError, StoreError
 from service.models.registry import Registry
 
 router = APIRouter(tags=["operations"])
@@ -29,16 +29,18 @@ async def livez() -> Health:
 async def readyz(request: Request) -> Health | JSONResponse:
     """Answer 200 once the default model has replayed its golden inputs and holds its catalogue.
 
+    A service that stops is not ready: load balancers take it out while it answers the rest.
     Loading a catalogue needs the store. If the store fails or loses items later, the service stays
     ready and gives the `reason`: rankings from memory are better than none. So it does if the model
     repository is lost.
     """
+    if request.app.state.draining:
+        return _not_ready(Health(status="draining", reason="the service stops"))
     registry: Registry = request.app.state.registry
     try:
         model = registry.resolve(None)
     except RankError as error:
-        waiting = Health(status="waiting", reason=error.message)
-        return JSONResponse(waiting.model_dump(), status_code=503)
+        return _not_ready(Health(status="waiting", reason=error.message))
     reasons = [f"{fault}; loaded models keep serving" for fault in registry.faults]
     try:
         await request.app.state.store.ping()
@@ -47,6 +49,10 @@ async def readyz(request: Request) -> Health | JSONResponse:
     if lost := len(model.catalog.lost):
         reasons.append(f"the store has lost {lost} items of {model.label}; ranking from memory")
     return Health(status="ok", reason="; ".join(reasons) or None)
+
+
+def _not_ready(health: Health) -> JSONResponse:
+    return JSONResponse(health.model_dump(), status_code=503, headers=RETRY_AFTER)
 
 
 @router.get(

@@ -53,12 +53,11 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         },
     },
     404: {"model": ErrorResponse, "description": "The model is not loaded."},
-    413: {"model": ErrorResponse, "description": "The body is too long."},
     422: {"model": ErrorResponse, "description": "A field is not valid; `field` names it."},
     503: {
         "model": ErrorResponse,
         "description": "No model serves yet, or `overloaded`: too many rankings of a large "
-        "catalogue wait.",
+        "catalogue wait. `Retry-After` is the time to wait, in seconds.",
     },
 }
 
@@ -104,8 +103,10 @@ class FastPath:
         """Serve one request."""
         if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
             await self._rank(scope, receive, send)
-        else:
-            await self._fastapi(scope, receive, send)
+            return
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server leaves out the answer's body
+        await self._fastapi(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"]["route"] = PATH

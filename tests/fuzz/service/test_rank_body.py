@@ -22,7 +22,7 @@ EVERY_FIELD = {
     "request_id": "b7e2",
     "deadline_ms": 10.5,
 }
-MAX_MESSAGE = 1000  # characters
+MAX_MESSAGE = 300  # characters
 
 bodies = damaged_json(EVERY_FIELD) | VALUES.map(lambda value: json.dumps(value).encode())
 
