@@ -34,6 +34,21 @@ def mean_over_seeds(estimates: Sequence[Estimate], *, of_users: bool = True) -> 
     return mean_and_se(means, users_suffice=all_known(estimates) or not of_users)
 
 
+def mean_over_users_and_seeds(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the mean over seeds that share their test users, with its standard error.
+
+    Its variance is the sum of two: over users, the mean of the variances, and over seeds. Unknown
+    if an error over users is.
+    """
+    means = np.array([estimate.mean for estimate in estimates])
+    errors = [estimate.se for estimate in estimates]
+    if None in errors:
+        return Estimate(mean=float(means.mean()))
+    user_variance = np.mean(np.square(np.array(errors, np.float64)))
+    seed_variance = means.var(ddof=1) / len(means) if len(means) > 1 else 0.0
+    return Estimate(mean=float(means.mean()), se=float(np.sqrt(user_variance + seed_variance)))
+
+
 def all_known(estimates: Sequence[Estimate]) -> bool:
     """Return whether all ``estimates`` have a standard error."""
     return all(estimate.se is not None for estimate in estimates)
