@@ -81,7 +81,7 @@ class Calibration(_Frozen):
 
     slope: float = Field(gt=0)
     intercept: float
-    meaning: str
+    meaning: str = Field(description="Where it is a click probability, and where a rank score.")
 
 
 class Estimate(_Frozen):
