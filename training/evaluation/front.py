@@ -52,7 +52,8 @@ def one_front(
     """Return the front of one training, spanned by the metric ``axis``.
 
     replicates: the values (B, T) of ``axis`` on the logged and on the unbiased side. A row is one
-    redraw of the users, the same at every tradeoff. matched (B, T): those of the matched AUC.
+    redraw of the users, the same at every tradeoff. matched (B, T): those of the matched AUC at
+    the ends.
     positives: test clicks of each side.
     """
     center = _curve(points, "logged", axis), _curve(points, "unbiased", axis)

@@ -45,10 +45,13 @@ def measure_front(fitted: FittedNet, options: FrontOptions, seed: int) -> Front:
         positives[side] = int(sample.label.sum())
         tables.append([])
         aucs, matched_aucs = [], []
-        for logit in tqdm(logits, desc=f"measure {side}", leave=False):
+        for w, logit in zip(tradeoffs, tqdm(logits, f"measure {side}", leave=False), strict=True):
             table, draws = row_metrics(sample, logit, fitted.calibration)
             by_popularity, matched_draws = matched_metrics(
-                sample, logit, clicks[dataset.impressions.item[rows]]
+                sample,
+                logit,
+                clicks[dataset.impressions.item[rows]],
+                with_error=w in (0.0, 1.0),  # the verdict compares the ends
             )
             table |= by_popularity
             if side == "logged":

@@ -103,17 +103,18 @@ def row_metrics(
 
 
 def matched_metrics(
-    sample: Sample, logit: Floats, popularity: Floats
+    sample: Sample, logit: Floats, popularity: Floats, *, with_error: bool = True
 ) -> tuple[dict[str, Estimate], Floats]:
     """Return the matched AUC of logits (R,) by name, and its replicates (B,).
 
     popularity (R,) of each row's item, in any unit. A click is compared with the skips of its
     twentieth of the rows by popularity: a score of popularity alone has about .5. No metric if no
-    twentieth holds both labels.
+    twentieth holds both labels. Without ``with_error`` the replicates, which take as long as those
+    of the AUC, are NaN.
     """
     bins = mass_bins(popularity, POPULARITY_BINS)
     mean = gauc(bins, sample.label, logit, "pairs")
-    replicates = sample.aucs(logit, bins)
+    replicates = sample.aucs(logit, bins) if with_error else np.full(len(sample.weights), np.nan)
     return ({} if np.isnan(mean) else {MATCHED: bootstrapped(mean, replicates)}), replicates
 
 
