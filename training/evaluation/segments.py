@@ -22,7 +22,7 @@ from training.fitting.fitted_net import FittedNet
 from training.fitting.runs import RunStore, over_seeds
 from training.fitting.train_net import train_net
 from training.metrics.accuracy import Sample
-from training.metrics.estimates import mean_over_users_and_seeds
+from training.metrics.estimates import mean_over_seeds_and_users
 
 TRADEOFFS = np.array([0.0, 0.5, 1.0])
 _PRIOR_ROWS = 10.0  # added to an item's rows at the mean click rate: shrinks rates of few rows
@@ -129,7 +129,7 @@ def pool(seeds: list[tuple[Segment, ...]]) -> tuple[Segment, ...]:
             for count in ("rows", "clicks", "users", "items")
         }
         aucs = {
-            score: mean_over_users_and_seeds([segment.auc[score] for segment in segments])
+            score: mean_over_seeds_and_users([segment.auc[score] for segment in segments])
             for score in segments[0].auc
             if all(score in segment.auc for segment in segments)
         }

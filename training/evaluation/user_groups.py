@@ -14,7 +14,7 @@ from training.data.dataset import Dataset
 from training.data.split import Split, training_click_rates
 from training.fitting.calibration import UNCALIBRATED
 from training.metrics.calibration_error import mass_bins
-from training.metrics.estimates import LEAST_USERS, mean_over_users_and_seeds
+from training.metrics.estimates import LEAST_USERS, mean_over_seeds_and_users
 
 GROUPS = 10  # of equally many rows; fewer where a group would have too few users for an error
 _USERS = 40  # in a group on average: more than the least for an error, as groups differ
@@ -66,7 +66,7 @@ def pool_user_groups(seeds: Sequence[tuple[UserGroup, ...]]) -> tuple[UserGroup,
             name: float(np.mean([getattr(group, name) for group in groups]))
             for name in ("click_rate", "predicted", "observed")
         }
-        gap = mean_over_users_and_seeds([group.gap for group in groups])
+        gap = mean_over_seeds_and_users([group.gap for group in groups])
         pooled.append(first.model_copy(update={**means, "gap": gap}))
     return tuple(pooled)
 
