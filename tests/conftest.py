@@ -73,7 +73,8 @@ def toy_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def world(toy_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> World:
     """Train and export a small model once; its repository must not be changed."""
     folder = tmp_path_factory.mktemp("models")
-    config = load_config("cp2rec", overrides=("train.epochs=2", "front.bootstrap=20"))
+    overrides = ("train.epochs=2", "front.bootstrap=20", "default_tradeoff=0.5")
+    config = load_config("cp2rec", overrides=overrides)
     repository = Repository(folder)
     runs = RunStore(folder / ".runs")
     with pytest.MonkeyPatch.context() as patch:

@@ -70,12 +70,13 @@ class FrontOptions(_Frozen):
 class Config(_Frozen):
     """The resolved configuration, stored in the artifact.
 
+    default_tradeoff: of requests that name none; None: the one that the measured front recommends.
     parity_tolerance: the largest accepted difference between the logits of torch and of the graphs,
     as a share of the largest logit where that is above 1.
     """
 
     seed: int = Field(ge=0, lt=2**31)
-    default_tradeoff: float = Field(ge=0, le=1)
+    default_tradeoff: float | None = Field(default=None, ge=0, le=1)
     parity_tolerance: float = Field(default=PARITY_TOLERANCE, gt=0, le=0.01)
     train: TrainOptions
     split: SplitOptions

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from service.contract.artifact import Artifact
 from service.contract.repository import Repository
 from training.config import Config
 from training.data.dataset import Dataset
 from training.evaluation.measure import measure_front
+from training.evaluation.user_groups import meaning
 from training.fitting.fitted_net import FittedNet
 from training.fitting.runs import RunStore
 from training.fitting.train_net import Checkpoints, train_net
@@ -28,6 +30,10 @@ def train(
     fitted = train_net(dataset, config, runs)
     log.info("measuring the front at %d tradeoffs", config.front.points)
     front = measure_front(fitted, config.front, config.seed)
+    called = fitted.calibration.model_copy(
+        update={"meaning": meaning(fitted.calibration, front.user_groups)}
+    )
+    fitted = replace(fitted, calibration=called)
     log.info("exporting and proving parity")
     reference = bias_reference(fitted)
     artifact = export_artifact(fitted, front, reference, config, repository, name)

@@ -50,6 +50,10 @@ class ModelInfo(BaseModel):
     default_tradeoff: float = Field(
         description="The tradeoff of requests that name none.", examples=[0.5]
     )
+    score_meaning: str = Field(
+        description="Where its score is a click probability, and where a rank score.",
+        examples=["click probability at tradeoff 1 on logged traffic; a rank score elsewhere"],
+    )
     items: int = Field(description="Items of its catalogue in memory.", examples=[600])
     front: Front = Field(description="Accuracy on logged and unbiased traffic by tradeoff.")
 

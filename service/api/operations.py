@@ -96,6 +96,7 @@ async def models(request: Request) -> ModelsResponse:
                 created=model.manifest.created.isoformat(),
                 default=model.label == default,
                 default_tradeoff=model.manifest.default_tradeoff,
+                score_meaning=model.manifest.calibration.meaning,
                 items=len(model.catalog),
                 front=model.manifest.front,
             )
