@@ -36,6 +36,7 @@ class TrainOptions(_Frozen):
     evaluations: int = Field(ge=1, le=1000)
     patience: int = Field(ge=1)
     batch_slates: int = Field(ge=1)
+    epoch_steps: int = Field(ge=1)
     slate: int = Field(ge=1)
     lr: float = Field(gt=0)
     lr_final: float = Field(gt=0)
@@ -134,8 +135,9 @@ def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...]
         return Config.model_validate(table)
     except ValidationError as error:
         problem = error.errors()[0]
-        # Pydantic puts the chosen architecture into the location of an error.
-        option = ".".join(str(key) for key in problem["loc"] if key not in configurable())
+        # Pydantic puts the architecture and the type of a union's member into the location too.
+        keys = (str(key) for key in problem["loc"] if key not in configurable())
+        option = ".".join(key for key in keys if key.isidentifier())
         raise ConfigError(f"configuration: {option}: {problem['msg']}") from error
 
 

@@ -13,7 +13,7 @@ from training.evaluation.measure import measure_front
 from training.evaluation.user_groups import meaning
 from training.fitting.fitted_net import FittedNet
 from training.fitting.runs import RunStore
-from training.fitting.train_net import Checkpoints, train_net
+from training.fitting.train_net import Checkpoints, settle, train_net
 from training.release.bias_reference import bias_reference
 from training.release.export import export_artifact
 
@@ -27,6 +27,7 @@ def train(
 
     A checkpoint of the same run in ``runs`` is resumed, and removed once the artifact is there.
     """
+    config = settle(dataset, config, runs)
     fitted = train_net(dataset, config, runs)
     log.info("measuring the front at %d tradeoffs", config.front.points)
     front = measure_front(fitted, config.front, config.seed)

@@ -18,23 +18,17 @@ def test_a_file_goes_over_the_package_and_set_over_the_file(tmp_path: Path) -> N
 
     assert config.seed == 5
     assert (config.train.lr, config.train.epochs) == (0.25, 7)
-    assert config.net == Cp2recOptions(dim=4, proxy_bins=8)
+    assert config.net == Cp2recOptions(dim=4, proxy_bins=8, exposure_weight=(0.0, 1.0))
     assert config.train.lr_final == load_config("cp2rec").train.lr_final  # untouched neighbour
 
 
-@pytest.mark.parametrize(
-    ("overlay", "model", "batch_rows", "dim"),
-    [("coat", "cp2rec", 64 * 16, 16), ("kuairec", "cp2rec-paper", 1024, 10)],
-)
-def test_the_overlays_lie_over_their_packaged_configs(
-    overlay: str, model: str, batch_rows: int, dim: int
-) -> None:
-    path = Path(training.configs.__file__).with_name(f"{overlay}.toml")
+def test_the_overlay_lies_over_its_packaged_config() -> None:
+    path = Path(training.configs.__file__).with_name("kuairec.toml")
 
-    config = load_config(model, path)
+    config = load_config("cp2rec-paper", path)
 
-    assert config.train.slate * config.train.batch_slates == batch_rows
-    assert getattr(config.net, "dim", None) == dim
+    assert config.train.slate * config.train.batch_slates == 1024
+    assert getattr(config.net, "dim", None) == 10
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_an_option_of_the_export_is_the_same_run(override: str) -> None:
     key = RunKey.of(dataset, load_config("cp2rec"))
 
     assert key == RunKey.of(dataset, load_config("cp2rec", overrides=(override,)))
-    assert key != RunKey.of(dataset, load_config("cp2rec", overrides=("train.lr=0.03",)))
+    assert key != RunKey.of(dataset, load_config("cp2rec", overrides=("train.lr=0.05",)))
 
 
 def test_more_seeds_compute_the_further_ones_alone(runs: RunStore) -> None:
