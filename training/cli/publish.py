@@ -89,16 +89,37 @@ def promote(
     reference: Annotated[str, typer.Argument(help="name@version, or name@alias to copy one.")],
     models: Models = Path("models"),
     alias: Annotated[str, typer.Option(help="Alias to move.")] = CHAMPION,
+    default: Annotated[
+        bool, typer.Option("--default", help="Let it serve requests that name no model.")
+    ] = False,
 ) -> None:
     """Point an alias at a version; running services follow. Roll back the same way."""
     repository = Repository(models)
     if "@" not in reference:
         raise ConfigError(f"{reference!r} names no version: write {reference}@1")
     path = repository.resolve(reference)
-    _promote(repository, path.parent.name, int(path.name), alias)
+    name = path.parent.name
+    _promote(repository, name, int(path.name), alias, default=default)
 
 
-def _promote(repository: Repository, name: str, version: int, alias: str) -> None:
+def _promote(
+    repository: Repository, name: str, version: int, alias: str, *, default: bool = False
+) -> None:
     previous = repository.promote(name, version, alias)
+    if default:
+        repository.make_default(name, alias)
     change = "" if previous is None else f" (was {name}@{previous})"
     typer.echo(f"{name}@{alias} is now {name}@{version}{change}")
+    typer.echo(_default_line(repository, name, alias))
+
+
+def _default_line(repository: Repository, name: str, alias: str) -> str:
+    """Return a sentence on the model that serves requests that name none."""
+    default = repository.default()
+    kept = "" if alias == CHAMPION else f" --alias {alias}"
+    move = f"python -m training promote {name}@{alias}{kept} --default"
+    if default is None:
+        return f"no model is the default; to rank requests that name none by this one: {move}"
+    if default.partition("@")[0] == name:
+        return f"requests that name no model are ranked by {default}"
+    return f"requests that name no model are still ranked by {default}; to move them: {move}"

@@ -31,6 +31,7 @@ RUN_HERE = (
     "python -m training train --model cp2rec --data data/shop",
     "python -m training publish cp2rec --data data/shop",
     "python -m training promote cp2rec@1",
+    "python -m training promote cp2rec@champion --default",
     "python -m training prune",
     "python -m training prune --yes",
     "python -m training evaluate shop --data data/shop --model cp2rec --seeds 2",
