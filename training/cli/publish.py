@@ -14,6 +14,7 @@ from service.contract.repository import CHAMPION, Repository
 from training.cli.options import REDIS_URL, Data, Models, Namespace, RedisUrl, Scratch
 from training.data.dataset import open_dataset
 from training.errors import ConfigError
+from training.release.export import item_codings
 from training.release.publish import BATCH, Published
 from training.release.publish import publish as publish_records
 
@@ -52,7 +53,7 @@ def publish(
     artifact = open_artifact(repository.resolve(reference))
     if promote:
         repository.check_aliases(name)
-    dataset = open_dataset(data, scratch)
+    dataset = open_dataset(data, scratch, item_codings(artifact))
 
     def finish(published: Published) -> None:
         typer.echo(

@@ -19,6 +19,7 @@ import onnxruntime as ort
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from service.contract.artifact import (
@@ -45,6 +46,7 @@ from service.contract.measures import parity_error
 from service.contract.repository import Repository
 from training.config import Config
 from training.data import parquet
+from training.data.attributes import Coding
 from training.data.dataset import Dataset
 from training.errors import ExportError
 from training.evaluation.report.plots import plot_front
@@ -56,12 +58,15 @@ OPSET = 20
 LEARNED_MODALITY = "id"
 ITEMS = "items.parquet"
 USERS = "users.parquet"
+ATTRIBUTES = "attributes.json"  # how the item attributes became numbers
 PLOT = "front.png"
 _GOLDEN_ITEMS = MAX_MODALITIES + 2  # a row without each modality, without all, without proxies
 _GOLDEN_HISTORY = 5
 _GOLDEN_TRADEOFFS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 Array = NDArray[np.float32]
+
+_CODINGS = TypeAdapter(tuple[Coding, ...])
 
 
 def export_artifact(
@@ -85,6 +90,8 @@ def export_artifact(
         golden.save(folder / GOLDEN)
         prove_parity(folder, golden, config.parity_tolerance)
         write_learned(fitted, folder)
+        if dataset.item_codings:
+            (folder / ATTRIBUTES).write_bytes(_CODINGS.dump_json(dataset.item_codings, indent=2))
         reference.save(folder / BIAS_REFERENCE)
         (folder / "front.json").write_text(front.model_dump_json(indent=2))
         plot_front([front], folder / PLOT, title=f"{name} on {front.dataset}")
@@ -119,6 +126,13 @@ def export_artifact(
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2))
         _prove_service(folder)
         return repository.add(name, folder)
+
+
+def item_codings(artifact: Artifact) -> tuple[Coding, ...]:
+    """Return how the model's item attributes became numbers; empty without any."""
+    if ATTRIBUTES not in artifact.manifest.files:
+        return ()
+    return _CODINGS.validate_json((artifact.path / ATTRIBUTES).read_bytes())
 
 
 @torch.inference_mode()
