@@ -25,7 +25,7 @@ from training.data.columns import (
     texts,
 )
 from training.data.embeddings import read_modalities
-from training.data.impressions import SPLITS, Impressions, read_impressions
+from training.data.impressions import COLUMNS, SPLITS, Impressions, read_impressions
 from training.data.plausibility import warn_of_implausible
 from training.data.schema import DESCRIPTION, Description, read_description
 from training.data.storage import MEMORY, Storage
@@ -58,6 +58,7 @@ class Dataset:
     impressions: Impressions
     storage: Storage = MEMORY
     item_codings: tuple[Coding, ...] = ()
+    unread: tuple[str, ...] = ()  # "file: column" that the description does not name
 
     def with_proxies(self, proxies: Floats) -> Dataset:
         """Return the dataset with other impression proxies (R, P)."""
@@ -123,6 +124,7 @@ def open_dataset(
         fingerprint=_fingerprint(folder, description),  # last: the checks above name a missing file
         storage=storage,
         item_codings=item_codings,
+        unread=_unread(folder, description, users, items),
     )
 
 
@@ -151,6 +153,29 @@ def _titles(
         return item_ids
     titles = texts(items, path, description.title)
     return [title or item_id for title, item_id in zip(titles, item_ids, strict=True)]
+
+
+def _unread(
+    folder: Path, description: Description, users: pl.DataFrame, items: pl.DataFrame
+) -> tuple[str, ...]:
+    """Return the columns of the tables that the description does not name, as "file: column"."""
+    impressions = parquet.scan(*parquet.parts(folder / description.impressions)).collect_schema()
+    proxies = {proxy.name for proxy in description.proxies}
+    title = (description.title,) if description.title else ()
+    tables: dict[str, tuple[list[str], set[str]]] = {
+        description.impressions: (impressions.names(), {*COLUMNS, *proxies}),
+        description.items: (
+            items.columns,
+            {"item_id", *title, *proxies, *description.item_attributes},
+        ),
+        description.users: (users.columns, {"user_id", *description.user_attributes}),
+    }
+    return tuple(
+        f"{file}: {column}"
+        for file, (columns, known) in tables.items()
+        for column in columns
+        if column not in known
+    )
 
 
 def _fingerprint(folder: Path, description: Description) -> str:

@@ -27,6 +27,16 @@ from training.data.schema import Description
 from training.data.storage import Storage, spans
 from training.errors import DatasetError
 
+COLUMNS = (
+    "user_id",
+    "item_id",
+    "label",
+    "timestamp",
+    "exposure",
+    "position",
+    "propensity",
+    "split",
+)  # besides those of proxies
 EXPOSURES = ("logged", "uniform")
 MAX_POSITIONS = 10_000  # no page is longer; a net learns one parameter for each
 SPLITS = ("train", "validation", "test")

@@ -8,7 +8,7 @@ import logging
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from service.contract.artifact import (
     BIAS_REFERENCE,
     GOLDEN,
+    GRAPHS,
     MANIFEST,
     Artifact,
     BiasReference,
@@ -176,10 +177,7 @@ def make_golden(fitted: FittedNet) -> Golden:
 
 def prove_parity(folder: Path, golden: Golden, tolerance: float) -> None:
     """Raise ExportError where the ``parity_error`` of a graph's golden results is too large."""
-    run = {
-        name: ort.InferenceSession(folder / f"{name}.onnx", providers=["CPUExecutionProvider"]).run
-        for name in ("item_encoder", "user_encoder", "ranker")
-    }
+    run = open_graphs(folder)
     item = {name: getattr(golden, name) for name in ("embedding", "modality_mask", "proxies")}
     state = run["item_encoder"](None, item)[0]
     _agree(
@@ -191,6 +189,15 @@ def prove_parity(folder: Path, golden: Golden, tolerance: float) -> None:
     for w, logits in zip(golden.tradeoffs, golden.logits, strict=True):
         feed = {"user": golden.user, "state": state, "tradeoff": np.array([w], np.float32)}
         _agree(f"ranker at tradeoff {w}", run["ranker"](None, feed)[0], logits, tolerance)
+
+
+def open_graphs(folder: Path) -> dict[str, Callable[..., list[Array]]]:
+    """Return ``run(output names, inputs)`` of each graph of an artifact, by name."""
+    providers = ["CPUExecutionProvider"]
+    return {
+        name: ort.InferenceSession(folder / f"{name}.onnx", providers=providers).run
+        for name in GRAPHS
+    }
 
 
 def write_learned(fitted: FittedNet, folder: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from service.contract.front_metrics import FRONT_METRICS, TABLES, FrontMetric
 from service.contract.manifest import Estimate, Front, FrontPoint
+from training.evaluation.report.data_table import data_table
 from training.evaluation.report.schema import (
     Curve,
     Mask,
@@ -22,8 +23,9 @@ _DEFAULT_DIGITS = 4
 
 def report_tables(report: Report | RankingReport) -> str:
     """Return all tables of a report, separated by blank lines."""
+    data = [data_table(report.data)] if report.data else []
     if isinstance(report, RankingReport):
-        return ranking_table(report.baselines)
+        return "\n\n".join([ranking_table(report.baselines), *data])
     tables = [front_table(report)]
     if report.baselines:
         ranked = any(curve.points for curve in report.baselines.values())
@@ -35,7 +37,7 @@ def report_tables(report: Report | RankingReport) -> str:
         tables.append(segment_table(report.segments))
     if report.mask:
         tables.append(mask_table(report.mask))
-    return "\n\n".join(tables)
+    return "\n\n".join([*tables, *data])
 
 
 def front_table(front: Front) -> str:

@@ -168,6 +168,6 @@ def test_opening_warns_of_proxies_that_repeat_labels_and_of_mixed_times(
     assert [record.getMessage() for record in caplog.records] == [
         f"{place}: the proxy 'clicks' ranks the labels of its own rows with AUC 1.000; a proxy "
         "must not contain the row's own outcome",
-        f"{place}, column 'timestamp': no time is between 1700000000 and 1700000000000; are "
+        f"{place}: column 'timestamp': no time is between 1700000000 and 1700000000000; are "
         "seconds and milliseconds mixed?",
     ]
