@@ -131,8 +131,7 @@ class Repository:
         """Raise ArtifactError or OSError unless an alias of ``name`` can be moved."""
         self.aliases(name)
         check_file(self.root / name / ALIASES)
-        if self.default() is None:
-            check_file(self.root / DEFAULT)
+        check_file(self.root / DEFAULT)
 
     def resolve(self, reference: str, alias: str = CHAMPION) -> Path:
         """Return the folder of ``name``, ``name@version`` or ``name@alias``.
@@ -186,9 +185,10 @@ class Repository:
         """Record the default that services infer, before a champion of ``name`` makes them unable.
 
         That is the only champion, or ``name`` if there is none. Of several, none is the default.
-        Nothing is recorded while the aliases of another model cannot be read.
+        Nothing is recorded over a file that is damaged, nor while the aliases of another model
+        cannot be read.
         """
-        if self.default() is not None:
+        if (self.root / DEFAULT).exists():
             return
         with locked(self.root / DEFAULT), contextlib.suppress(ArtifactError):
             champions = [other for other in self.folders() if CHAMPION in self.aliases(other)]

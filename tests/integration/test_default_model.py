@@ -162,3 +162,20 @@ def test_aliases_that_cannot_be_read_do_not_keep_another_model_from_being_promot
 
     assert Repository(models).promote("toy", 1) == 1
     assert Repository(models).default() is None
+
+
+def test_a_damaged_default_keeps_no_alias_from_moving_and_can_be_mended(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = deployment.repository.root
+    shutil.copytree(models / "toy" / "1", models / "toy" / "2")
+    (models / "default.json").write_text("{")
+    place = ("--models", str(models))
+
+    _run(monkeypatch, "promote", "toy@2", *place)
+
+    assert deployment.repository.aliases("toy") == {"champion": 2}
+    assert "names no default model" in capsys.readouterr().out
+    assert (models / "default.json").read_text() == "{"
+    _run(monkeypatch, "promote", "toy@2", "--default", *place)
+    assert deployment.repository.default() == "toy"

@@ -116,9 +116,12 @@ def _promote(
 
 def _default_line(repository: Repository, name: str, alias: str) -> str:
     """Return a sentence on the model that serves requests that name none."""
-    default = repository.default()
     kept = "" if alias == CHAMPION else f" --alias {alias}"
     move = f"python -m training promote {name}@{alias}{kept} --default"
+    try:
+        default = repository.default()
+    except ArtifactError as error:
+        return f"{error}; to let {name} be the default: {move}"
     if default is None:
         return f"no model is the default; to rank requests that name none by this one: {move}"
     if default.partition("@")[0] == name:
