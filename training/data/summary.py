@@ -88,6 +88,11 @@ class DatasetSummary(_Frozen):
     rows_by_item: Counts
     suspicious: tuple[str, ...]
 
+    @property
+    def clicks_alone(self) -> bool:
+        """Whether no row is a skip."""
+        return {self.click_rate, self.uniform_click_rate} <= {1.0, None}
+
 
 def summarise(dataset: Dataset, split: Split) -> DatasetSummary:
     """Return the summary of an opened dataset and its split."""

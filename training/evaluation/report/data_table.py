@@ -10,11 +10,14 @@ from training.data.summary import Counts, DatasetSummary
 def data_table(summary: DatasetSummary) -> str:
     """Return the section "Data" of a report; suspicious things stand last, one a line."""
     splits = ", ".join(f"{count:,} {name}" for name, count in summary.splits.items())
-    times = f"{summary.first} to {summary.last}" if summary.first else "none: random split"
+    times = f"{summary.first} to {summary.last}" if summary.first else "none"
+    if not summary.first and summary.split_by == "random":
+        times += ": random split"
+    alone = ": clicks alone, train painvrl" if summary.clicks_alone else ""
     facts = {
         "rows": f"{summary.rows:,}: {summary.logged:,} logged, {summary.uniform:,} uniform",
         "click rate": f"{_share(summary.click_rate)} logged, "
-        f"{_share(summary.uniform_click_rate)} uniform",
+        f"{_share(summary.uniform_click_rate)} uniform{alone}",
         "users, items": f"{summary.users:,}, {summary.items:,}",
         "times": times,
         f"split by {summary.split_by}": splits,
@@ -65,7 +68,9 @@ def _counts(counts: Counts) -> str:
 
 
 def _share(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
+    if share is None:
+        return "-"
+    return f"{100 * share:.1f} %" if not 0 < share < 0.0005 else "below 0.1 %"
 
 
 def _number(value: float | None) -> str:

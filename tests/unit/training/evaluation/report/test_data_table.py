@@ -16,7 +16,7 @@ SUMMARY = DatasetSummary(
     split_by="time",
     splits={"train": 10_000, "validation": 500, "test": 500, "unbiased": 1_000},
     proxies=(
-        ProxySummary(name="clicks", kind="numeric", missing=0.5, auc=0.6, correlation=-0.1),
+        ProxySummary(name="clicks", kind="numeric", missing=1e-4, auc=0.6, correlation=-0.1),
         ProxySummary(name="slot", kind="categorical", missing=0, auc=None, correlation=None),
     ),
     modalities=(
@@ -46,7 +46,7 @@ def test_the_section_by_hand() -> None:
         "",
         "| proxy | kind | missing | AUC alone | correlation with the label |",
         "| --- | --- | --- | --- | --- |",
-        "| clicks | numeric | 50.0 % | 0.600 | -0.100 |",
+        "| clicks | numeric | below 0.1 % | 0.600 | -0.100 |",
         "| slot | categorical | 0.0 % | - | - |",
         "",
         "| modality | dim | missing | norm, median | 99 % | largest |",
@@ -59,7 +59,13 @@ def test_the_section_by_hand() -> None:
 
 
 def test_without_times_and_suspicion() -> None:
-    text = data_table(SUMMARY.model_copy(update={"first": None, "suspicious": ()}))
+    untimed = SUMMARY.model_copy(
+        update={"first": None, "suspicious": (), "split_by": "random", "click_rate": 1.0}
+    )
+    text = data_table(untimed)
 
     assert "| times | none: random split |" in text
+    assert "| click rate | 100.0 % logged, - uniform: clicks alone, train painvrl |" in text
+    by_column = untimed.model_copy(update={"split_by": "column 'split'"})
+    assert "| times | none |" in data_table(by_column)
     assert text.endswith("Suspicious: nothing")
