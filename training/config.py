@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import tomllib
 from functools import reduce
 from importlib import resources
 from operator import or_
@@ -16,6 +15,7 @@ from training.errors import ConfigError
 from training.nets.base import NetOptions
 from training.nets.cp2rec.rivals import RivalOptions
 from training.nets.registry import ARCHITECTURES, configurable
+from training.toml import parse
 
 PARITY_TOLERANCE = 1e-5  # graphs sum float32 in another order than torch
 
@@ -105,7 +105,7 @@ def _packaged() -> dict[str, dict[str, Any]]:
     """
     files = resources.files("training.configs").iterdir()
     texts = {f.name[:-5]: f.read_text() for f in files if f.name.endswith(".toml")}
-    tables = {name: tomllib.loads(texts[name]) for name in sorted(texts)}
+    tables = {name: parse(texts[name]) for name in sorted(texts)}
     return {name: table for name, table in tables.items() if "architecture" in table.get("net", {})}
 
 
@@ -124,8 +124,8 @@ def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...]
     table = copy.deepcopy(_PACKAGED[model])
     if path is not None:
         try:
-            _merge(table, tomllib.loads(path.read_text(encoding="utf-8-sig")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            _merge(table, parse(path.read_text(encoding="utf-8-sig")))
+        except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: {error}") from error
     for override in overrides:
         _merge(table, _parse(override))
@@ -144,11 +144,11 @@ def _parse(override: str) -> dict[str, Any]:
     if not equals or not key:
         raise ConfigError(f"--set {override!r}: write it as section.key=value")
     try:
-        return tomllib.loads(f"{key} = {value}")
-    except tomllib.TOMLDecodeError:
+        return parse(f"{key} = {value}")
+    except ValueError:
         try:
-            return tomllib.loads(f'{key} = "{value.strip()}"')
-        except tomllib.TOMLDecodeError as error:
+            return parse(f'{key} = "{value.strip()}"')
+        except ValueError as error:
             raise ConfigError(f"--set {override!r}: {error}") from error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -27,6 +27,15 @@ class ErrorResponse(BaseModel):
     """The body of every answer that is not a success."""
 
     error: ErrorDetail = Field(description="The error.")
+
+
+# Any route may answer these, before it sees the request.
+CONNECTION_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorResponse, "description": "The bytes are no HTTP request."},
+    408: {"model": ErrorResponse, "description": "The request did not arrive in time."},
+    413: {"model": ErrorResponse, "description": "The body is too long."},
+    431: {"model": ErrorResponse, "description": "The headers are too long."},
+}
 
 
 class ModelInfo(BaseModel):
@@ -54,8 +63,11 @@ class ModelsResponse(BaseModel):
 class Health(BaseModel):
     """Whether the service is alive or ready, and the reason if something is wrong."""
 
-    status: Literal["ok", "waiting"] = Field(description="ok, or waiting: not ready for traffic.")
+    status: Literal["ok", "waiting", "draining"] = Field(
+        description="ok; waiting: not ready for traffic yet; draining: the service stops."
+    )
     reason: str | None = Field(
         default=None,
-        description="waiting: the reason. ok: a fault that does not keep the service from ranking.",
+        description="waiting, draining: the reason. ok: a fault that does not keep the service "
+        "from ranking.",
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from service.contract.front_metrics import describe
 
@@ -25,7 +25,14 @@ def _known_version(version: int) -> int:
     return version
 
 
+def _possible_name(name: str) -> str:
+    if len(name) > 255 or not (name.isascii() and name.isprintable()):
+        raise ValueError("is no file name of at most 255 printable ASCII characters")
+    return name
+
+
 SchemaVersion = Annotated[int, AfterValidator(_known_version)]
+FileName = Annotated[str, AfterValidator(_possible_name)]
 
 
 class _Frozen(BaseModel):
@@ -171,7 +178,29 @@ class Manifest(_Frozen):
         "that is above 1.",
     )
     front: Front
-    files: dict[str, Sha256]
+    files: dict[FileName, Sha256]
+
+    @model_validator(mode="after")
+    def _graphs_fit(self) -> Self:
+        """Refuse sizes that the graphs do not have: records would not fit them."""
+        try:
+            state, user = self.state_dim, self.user_dim
+        except (IndexError, ValueError):
+            raise ValueError("graphs: an encoder has no output of shape (rows, size)") from None
+        signatures = graph_signatures(
+            embedding=self.embedding_dim,
+            modalities=len(self.modalities),
+            proxies=len(self.proxies),
+            state=state,
+            user=user,
+        )
+        for name, expected in signatures.items():
+            if self.graphs[name] != expected:
+                raise ValueError(
+                    f"graphs.{name}: inputs and outputs do not fit the modalities, the proxies "
+                    "and the other graphs"
+                )
+        return self
 
     @property
     def embedding_dim(self) -> int:

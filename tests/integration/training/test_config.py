@@ -37,7 +37,11 @@ def test_the_overlays_lie_over_their_packaged_configs(
     assert getattr(config.net, "dim", None) == dim
 
 
-@pytest.mark.parametrize("content", [None, b"seed = ", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"seed = ", b"\xff\xfe", b"seed = " + b"[" * 5000, b"seed = " + b"9" * 5000],
+    ids=["missing", "cut", "no text", "nested", "digits"],
+)
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "mine.toml"
     if content is not None:

@@ -92,6 +92,12 @@ def test_a_malformed_set_is_quoted(override: str) -> None:
     assert str(caught.value).startswith(f"--set {override!r}: ")
 
 
+@pytest.mark.parametrize("value", ["[" * 5000, "9" * 5000, "{a = " * 2000])
+def test_a_value_beyond_the_reader_of_toml_is_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"^configuration: seed: "):
+        load_config("cp2rec", overrides=(f"seed={value}",))
+
+
 def test_the_error_of_an_unknown_model_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"'dcn' is not one of cp2rec"):
         load_config("dcn")
