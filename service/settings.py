@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     models_dir: Path = Field(default=Path("models"), description="Folder of the model repository.")
     model: str | None = Field(
         default=None,
-        description="Model for requests that name none; required if several models are loaded.",
+        description="Model for requests that name none; default: that of models/default.json.",
     )
     models_poll_s: float = Field(
         default=2.0, ge=0.05, le=3600, description="Seconds between checks for moved aliases."

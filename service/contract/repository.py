@@ -1,7 +1,8 @@
 """The model repository on disk: ``models/<name>/<version>/`` and ``models/<name>/aliases.json``.
 
 An artifact is immutable: it is written under a temporary name, synced, and renamed into place.
-Versions are 1, 2, 3, ...; an alias such as ``champion`` names one of them.
+Versions are 1, 2, 3, ...; an alias such as ``champion`` names one of them. ``models/default.json``
+names the model for requests that name none.
 """
 
 from __future__ import annotations
@@ -12,19 +13,26 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from service.contract.artifact import MANIFEST, Artifact, ArtifactError, open_artifact
 from service.contract.files import check_file, locked, staged_folder, sync, write_atomically
 from service.contract.manifest import Name
 
 ALIASES = "aliases.json"
+DEFAULT = "default.json"
 CHAMPION = "champion"
 
 _NAMES = "lower-case letters, digits, - and _, a letter or digit first, at most 64"
 _NAME = TypeAdapter(Name)
 _TABLE = TypeAdapter(dict[Name, int])
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")  # str.isdigit accepts what int() does not
+
+
+class _Default(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}(@[a-z0-9][a-z0-9_-]{0,63})?$")
 
 
 class Repository:
@@ -89,6 +97,25 @@ class Repository:
             self.check_alias(name, alias)
         return aliases
 
+    def default(self, *, required: bool = False) -> str | None:
+        """Return the reference that serves requests without one: ``name`` or ``name@alias``.
+
+        None without ``default.json``. Raises ArtifactError if the file is invalid, cannot be read,
+        or is required and missing.
+        """
+        path = self.root / DEFAULT
+        try:
+            return _Default.model_validate_json(path.read_bytes()).model
+        except OSError as error:
+            absent = isinstance(error, FileNotFoundError | NotADirectoryError)
+            if absent and not required:
+                return None
+            raise _unreadable(path, error) from error
+        except ValidationError as error:
+            raise ArtifactError(
+                path, f"names no default model: {error.errors()[0]['msg']}"
+            ) from error
+
     def check_name(self, name: str) -> None:
         """Raise ArtifactError unless ``name`` is a valid name of a model."""
         if not _is_name(name):
@@ -104,6 +131,7 @@ class Repository:
         """Raise ArtifactError or OSError unless an alias of ``name`` can be moved."""
         self.aliases(name)
         check_file(self.root / name / ALIASES)
+        check_file(self.root / DEFAULT)
 
     def resolve(self, reference: str, alias: str = CHAMPION) -> Path:
         """Return the folder of ``name``, ``name@version`` or ``name@alias``.
@@ -132,10 +160,13 @@ class Repository:
     def promote(self, name: str, version: int, alias: str = CHAMPION) -> int | None:
         """Move ``alias`` to ``version`` atomically; return its version before, None if it is new.
 
-        Raises ArtifactError if the artifact of ``version`` is invalid.
+        The first champion of a repository becomes its default; a later one leaves the default where
+        it is. Raises ArtifactError if the artifact of ``version`` is invalid.
         """
         self.check_alias(name, alias)
         open_artifact(self.path(name, version))
+        if alias == CHAMPION:
+            self._keep_default(name)
         path = self.root / name / ALIASES
         with locked(path):  # else one of two promotions at once would be lost
             aliases = self.aliases(name)
@@ -143,6 +174,30 @@ class Repository:
             aliases[alias] = version
             write_atomically(path, json.dumps(aliases, indent=2, sort_keys=True).encode())
         return previous
+
+    def make_default(self, name: str, alias: str = CHAMPION) -> None:
+        """Let ``alias`` of ``name`` serve the requests that name no model, from now on."""
+        path = self.root / DEFAULT
+        with locked(path):
+            self._write_default(name if alias == CHAMPION else f"{name}@{alias}")
+
+    def _keep_default(self, name: str) -> None:
+        """Record the default that services infer, before a champion of ``name`` makes them unable.
+
+        That is the only champion, or ``name`` if there is none. Of several, none is the default.
+        Nothing is recorded over a file that is damaged, nor while the aliases of another model
+        cannot be read.
+        """
+        if (self.root / DEFAULT).exists():
+            return
+        with locked(self.root / DEFAULT), contextlib.suppress(ArtifactError):
+            champions = [other for other in self.folders() if CHAMPION in self.aliases(other)]
+            if self.default() is None and len(champions) <= 1:
+                self._write_default(*champions or [name])
+
+    def _write_default(self, reference: str) -> None:
+        content = _Default(model=reference).model_dump_json(indent=2)
+        write_atomically(self.root / DEFAULT, content.encode())
 
     @contextlib.contextmanager
     def staging(self, name: str) -> Iterator[Path]:

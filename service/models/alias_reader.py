@@ -1,4 +1,4 @@
-"""Reads which versions the aliases of the model repository name."""
+"""Reads which versions the aliases of the model repository name, and which model is the default."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import logging
 from collections.abc import Mapping
 
 from service.contract.artifact import ArtifactError
-from service.contract.repository import Repository
+from service.contract.repository import CHAMPION, Repository
 from service.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
 
 class AliasReader:
-    """Reads the aliases. Only a readable ``aliases.json`` moves or removes one.
+    """Reads aliases and default. Only a readable ``aliases.json`` moves or removes an alias.
 
     What is missing or cannot be read is a fault: a lost volume is no order to stop serving.
     ``faults`` has a sentence for each fault of the last reading.
@@ -23,6 +23,7 @@ class AliasReader:
     def __init__(self, repository: Repository, telemetry: Telemetry) -> None:
         self._repository = repository
         self._telemetry = telemetry
+        self.default: str | None = None  # ``name`` or ``name@alias``, as last read
         self.faults: tuple[str, ...] = ()
 
     async def read(self, current: Mapping[str, str]) -> dict[str, str]:
@@ -61,4 +62,23 @@ class AliasReader:
                         self._repository.check_present(name, version)
                     except ArtifactError as error:
                         faults.append(str(error))
+        # After the aliases: a writer records a default before an alias that needs it.
+        try:
+            self.default = self._read_default(wanted)
+        except ArtifactError as error:
+            faults.append(str(error))
         return wanted, tuple(faults)
+
+    def _read_default(self, wanted: Mapping[str, str]) -> str | None:
+        """Return the recorded default; None without one, or if its model is retired."""
+        default = self._repository.default(required=self.default is not None)
+        if default is None:
+            return None
+        name, _, alias = default.partition("@")
+        if f"{name}@{alias or CHAMPION}" in wanted:
+            return default
+        try:
+            self._repository.aliases(name, required=True)
+        except ArtifactError:
+            return default  # lost, or not yet published
+        return None

@@ -46,6 +46,7 @@ class Registry:
         self._models: dict[str, LoadedModel] = {}
         self._followers: set[asyncio.Task[None]] = set()  # those of dropped models included
         self._aliases: dict[str, str] = {}  # name@alias -> name@version
+        self._default: str | None = None  # the repository's default: name or name@alias
         self._failures: dict[str, str] = {}  # name@version -> reason why it does not serve
         self._pause_s: dict[str, float] = {}  # name@version -> pause after its next failure
         self._retry_at: dict[str, float] = {}  # name@version -> monotonic time of its next load
@@ -62,6 +63,7 @@ class Registry:
     async def refresh(self) -> None:
         """Load the versions that aliases newly name, move the aliases, drop unnamed versions."""
         wanted = await self._alias_reader.read(self._aliases)
+        self._move_default()  # before a second model is loaded: then none can be inferred
         for label in set(self._failures) - set(wanted.values()):
             del self._failures[label]  # no alias names it any more
         for label in sorted(set(wanted.values()) - set(self._models)):
@@ -72,6 +74,7 @@ class Registry:
             for alias, label in wanted.items()
         }
         self._move({alias: label for alias, label in aliases.items() if label})
+        self._move_default()
         for label in set(self._models) - set(self._aliases.values()):
             log.info("%s: dropped, no alias names it", label)
             await self._drop(self._models.pop(label))
@@ -97,15 +100,13 @@ class Registry:
     def resolve(self, reference: str | None) -> LoadedModel:
         """Return the model of a reference ``name``, ``name@version`` or ``name@alias``.
 
-        None refers to the configured model, or to the only one. Raises ModelNotFoundError, or
-        NotReadyError while no model is loaded.
+        None refers to the configured model, else to the repository's default, else to the only one.
+        Raises ModelNotFoundError, or NotReadyError while no model is loaded.
         """
         if not self._models:
             raise NotReadyError(self._why_not_ready())
-        reference = reference or self._settings.model or self._only_name()
-        name, _, version = reference.partition("@")
-        label = f"{name}@{version or CHAMPION}"
-        model = self._models.get(self._aliases.get(label, label))
+        reference = reference or self._settings.model or self._default or self._only_name()
+        model = self._find(reference)
         if model is None:
             loaded = ", ".join(sorted([*self._models, *self._aliases]))
             message = f"model: {reference!r} is not loaded; loaded are {loaded}"
@@ -136,10 +137,26 @@ class Registry:
             self._telemetry.alias_version.labels(*alias.split("@")).set(version)
         self._aliases = aliases
 
+    def _find(self, reference: str | None) -> LoadedModel | None:
+        name, _, version = (reference or "").partition("@")
+        label = f"{name}@{version or CHAMPION}"
+        return self._models.get(self._aliases.get(label, label))
+
+    def _move_default(self) -> None:
+        """Follow the repository's default, once its model is loaded or the one before is not."""
+        recorded = self._alias_reader.default
+        if self._find(recorded) is not None or self._find(self._default) is None:
+            if recorded != self._default:
+                log.info("the default is now %s", recorded)
+            self._default = recorded
+
     def _only_name(self) -> str:
         names = {model.manifest.name for model in self._models.values()}
         if len(names) > 1:
-            message = f"model: name one of {', '.join(sorted(names))}, or set RANK_MODEL"
+            message = (
+                f"model: name one of {', '.join(sorted(names))}; to choose a default, run "
+                "python -m training promote NAME@champion --default, or set RANK_MODEL"
+            )
             raise ModelNotFoundError(message, field="model")
         return names.pop()
 

@@ -152,12 +152,15 @@ def test_several_names_need_one_to_be_named(deployment: Deployment, world: World
     manifest = other / "1" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"name": "toy"', '"name": "other"', 1))
     assert Repository(other.parent).names() == ["other", "toy"]
+    (other.parent / "default.json").unlink()  # as an older release left the repository
     user_id = world.dataset.user_ids[0]
     with deployment.serve(ready=False) as service:
         until(lambda: len(service.client.get("/models").json()["models"]) == 2)
         response = service.client.post("/rank", json={"user_id": user_id})
         assert response.status_code == 404
-        assert "other, toy" in response.json()["error"]["message"]
+        message = response.json()["error"]["message"]
+        assert "other, toy" in message
+        assert "python -m training promote NAME@champion --default" in message
         assert service.client.get("/readyz").status_code == 503
         assert service.rank(user_id=user_id, model="other")["model"] == "other@1"
     with running(deployment.settings.model_copy(update={"model": "toy"})) as service:

@@ -11,8 +11,10 @@ import torch
 import typer
 
 from service.contract.artifact import ArtifactError
+from training.cli.check import check
 from training.cli.demo import demo
 from training.cli.evaluate import evaluate
+from training.cli.look import look
 from training.cli.prepare import prepare
 from training.cli.prune import prune
 from training.cli.publish import promote, publish
@@ -26,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Prepare data, train, evaluate, publish.",
 )
-for command in (prepare, simulate, train, evaluate, publish, promote, prune, demo):
+for command in (prepare, simulate, check, train, evaluate, look, publish, promote, prune, demo):
     app.command()(command)
 
 

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from service.contract.files import sha256
@@ -13,10 +14,10 @@ from service.contract.keys import MAX_ID_CHARS
 from service.contract.manifest import Modality, Proxy
 from training.arrays import Flags
 from training.data import parquet
+from training.data.attributes import Coding, item_modality, learn_codings, user_values
 from training.data.columns import (
     Floats,
     id_column,
-    numbers,
     numeric_proxies,
     proxy_values,
     refuse,
@@ -24,7 +25,7 @@ from training.data.columns import (
     texts,
 )
 from training.data.embeddings import read_modalities
-from training.data.impressions import SPLITS, Impressions, read_impressions
+from training.data.impressions import COLUMNS, SPLITS, Impressions, read_impressions
 from training.data.plausibility import warn_of_implausible
 from training.data.schema import DESCRIPTION, Description, read_description
 from training.data.storage import MEMORY, Storage
@@ -37,9 +38,10 @@ __all__ = ["SPLITS", "Dataset", "Impressions", "open_dataset"]
 class Dataset:
     """A validated dataset folder: tables in memory, arrays over impressions in ``storage``.
 
-    embedding (I, D) float32, all modalities in order, zeros where absent; modality_mask (I, M);
-    proxies (I, P) current values, NaN where unknown; user_attributes (U, A) float32; fingerprint
-    SHA-256 over the files.
+    embedding (I, D) float32, all modalities in order, zeros where absent; modality_mask (I, M). The
+    item attributes are the last modality; item_codings says how they became numbers. proxies (I, P)
+    current values, NaN where unknown; user_attributes (U, A) float32; fingerprint SHA-256 over the
+    files.
     """
 
     path: Path
@@ -55,6 +57,8 @@ class Dataset:
     user_attributes: Floats
     impressions: Impressions
     storage: Storage = MEMORY
+    item_codings: tuple[Coding, ...] = ()
+    unread: tuple[str, ...] = ()  # "file: column" that the description does not name
 
     def with_proxies(self, proxies: Floats) -> Dataset:
         """Return the dataset with other impression proxies (R, P)."""
@@ -66,11 +70,14 @@ class Dataset:
         return self.description.proxies
 
 
-def open_dataset(folder: Path, scratch: Path | None = None) -> Dataset:
+def open_dataset(
+    folder: Path, scratch: Path | None = None, item_codings: tuple[Coding, ...] = ()
+) -> Dataset:
     """Read and validate ``folder``; raises DatasetError naming file, column and first bad row.
 
     Warns of data that are valid but not plausible. With ``scratch``, a folder on disk, arrays over
-    impressions are files there and may exceed memory; their values are the same.
+    impressions are files there and may exceed memory; their values are the same. ``item_codings``
+    are those of a model's training; without them, or for other attributes, they are learned anew.
     """
     description = read_description(folder)
     users_path, items_path = folder / description.users, folder / description.items
@@ -80,8 +87,17 @@ def open_dataset(folder: Path, scratch: Path | None = None) -> Dataset:
     modalities, embedding, mask = read_modalities(folder, description, item_ids)
     proxies = proxy_values(items, items_path, description, required=True)
     refuse_rounded(items.lazy(), items_path, numeric_proxies(description, items.columns))
-    attributes = numbers(users, users_path, description.user_attributes, finite=True)
-    refuse_rounded(users.lazy(), users_path, description.user_attributes)
+    user_codings = learn_codings(users, users_path, description.user_attributes)
+    attributes = user_values(users, users_path, user_codings)
+    numeric = [coding.name for coding in user_codings if coding.numeric]
+    refuse_rounded(users.lazy(), users_path, numeric)
+    if tuple(coding.name for coding in item_codings) != description.item_attributes:
+        item_codings = learn_codings(items, items_path, description.item_attributes)
+    if item_codings:
+        modality, values, known = item_modality(items, items_path, item_codings)
+        modalities = (*modalities, modality)
+        embedding = np.concatenate([embedding, values], axis=1)
+        mask = np.column_stack([mask, known])
     storage = Storage(scratch)
     impressions_path = folder / description.impressions
     impressions = read_impressions(
@@ -107,6 +123,8 @@ def open_dataset(folder: Path, scratch: Path | None = None) -> Dataset:
         impressions=impressions,
         fingerprint=_fingerprint(folder, description),  # last: the checks above name a missing file
         storage=storage,
+        item_codings=item_codings,
+        unread=_unread(folder, description, users, items),
     )
 
 
@@ -135,6 +153,29 @@ def _titles(
         return item_ids
     titles = texts(items, path, description.title)
     return [title or item_id for title, item_id in zip(titles, item_ids, strict=True)]
+
+
+def _unread(
+    folder: Path, description: Description, users: pl.DataFrame, items: pl.DataFrame
+) -> tuple[str, ...]:
+    """Return the columns of the tables that the description does not name, as "file: column"."""
+    impressions = parquet.scan(*parquet.parts(folder / description.impressions)).collect_schema()
+    proxies = {proxy.name for proxy in description.proxies}
+    title = (description.title,) if description.title else ()
+    tables: dict[str, tuple[list[str], set[str]]] = {
+        description.impressions: (impressions.names(), {*COLUMNS, *proxies}),
+        description.items: (
+            items.columns,
+            {"item_id", *title, *proxies, *description.item_attributes},
+        ),
+        description.users: (users.columns, {"user_id", *description.user_attributes}),
+    }
+    return tuple(
+        f"{file}: {column}"
+        for file, (columns, known) in tables.items()
+        for column in columns
+        if column not in known
+    )
 
 
 def _fingerprint(folder: Path, description: Description) -> str:

@@ -15,7 +15,6 @@ from training.arrays import Flags, Rows
 from training.data import parquet
 from training.data.columns import (
     Floats,
-    column,
     id_column,
     number,
     numeric_proxies,
@@ -28,6 +27,16 @@ from training.data.schema import Description
 from training.data.storage import Storage, spans
 from training.errors import DatasetError
 
+COLUMNS = (
+    "user_id",
+    "item_id",
+    "label",
+    "timestamp",
+    "exposure",
+    "position",
+    "propensity",
+    "split",
+)  # besides those of proxies
 EXPOSURES = ("logged", "uniform")
 MAX_POSITIONS = 10_000  # no page is longer; a net learns one parameter for each
 SPLITS = ("train", "validation", "test")
@@ -92,7 +101,7 @@ def read_impressions(
     table = parquet.scan(*parts)
     columns = table.collect_schema()
     refuse_rounded(table, path, numeric_proxies(description, columns.names()))
-    if columns["timestamp"].is_numeric():
+    if "timestamp" in columns and columns["timestamp"].is_numeric():
         refuse_rounded(table, path, ("timestamp",), pl.Float64)
     return replace(chunk, **arrays)
 
@@ -180,7 +189,9 @@ def _rows(table: pl.DataFrame, path: Path, name: str, row_numbers: dict[str, pl.
 
 
 def _timestamps(table: pl.DataFrame, path: Path) -> NDArray[np.float64]:
-    times = column(table, path, "timestamp")
+    if "timestamp" not in table.columns:
+        return np.zeros(len(table))
+    times = table["timestamp"]
     if isinstance(times.dtype, pl.Date | pl.Datetime):
         times = times.cast(pl.Datetime("us")).to_physical()
     if not times.dtype.is_numeric():

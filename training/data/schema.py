@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Annotated
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from service.contract.manifest import MAX_MODALITIES, Name, Proxy
 from training.errors import DatasetError
@@ -29,11 +37,15 @@ class Embedding(_Frozen):
     ids: PartPath
 
 
-def _few_enough(embeddings: dict[str, Embedding]) -> dict[str, Embedding]:
-    most = MAX_MODALITIES - 1  # a model adds the one that it learns by item id
-    if len(embeddings) > most:
-        raise ValueError(f"has {len(embeddings)} modalities, at most {most} are served; join some")
-    return embeddings
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise ValueError(f"names {name!r} twice")
+    return names
+
+
+Names = Annotated[tuple[str, ...], AfterValidator(_distinct)]
+ATTRIBUTES = "attributes"  # the modality of item attributes
 
 
 class Description(_Frozen):
@@ -44,12 +56,39 @@ class Description(_Frozen):
     items: PartPath = "items.parquet"
     users: PartPath = "users.parquet"
     title: str | None = Field(default=None, description="Column of items to show to people.")
-    user_attributes: tuple[str, ...] = Field(default=(), description="Numeric columns of users.")
+    user_attributes: Names = Field(default=(), description="Columns of users: numbers or text.")
+    item_attributes: Names = Field(default=(), description="Columns of items: numbers or text.")
     unbiased_kind: str = Field(
         default="uniform exposure", description="How rows with exposure 'uniform' were chosen."
     )
     proxies: tuple[Proxy, ...] = ()
-    embeddings: Annotated[dict[Name, Embedding], AfterValidator(_few_enough)] = Field(min_length=1)
+    embeddings: dict[Name, Embedding] = Field(min_length=1)
+
+    @field_validator("proxies")
+    @classmethod
+    def _no_attribute(cls, proxies: tuple[Proxy, ...], info: ValidationInfo) -> tuple[Proxy, ...]:
+        for proxy in proxies:
+            if proxy.name in info.data.get("item_attributes", ()):
+                raise ValueError(
+                    f"{proxy.name!r} is also in item_attributes; a proxy must not be content"
+                )
+        return proxies
+
+    @field_validator("embeddings")
+    @classmethod
+    def _served(
+        cls, embeddings: dict[str, Embedding], info: ValidationInfo
+    ) -> dict[str, Embedding]:
+        attributes = bool(info.data.get("item_attributes"))
+        if attributes and ATTRIBUTES in embeddings:
+            raise ValueError(
+                f"{ATTRIBUTES!r} is the modality that item_attributes make; rename yours"
+            )
+        most = MAX_MODALITIES - 1 - attributes  # a model adds the one that it learns by item id
+        if len(embeddings) > most:
+            number = len(embeddings)
+            raise ValueError(f"has {number} modalities, at most {most} are served; join some")
+        return embeddings
 
     def to_toml(self) -> str:
         """Return the description as the text of ``dataset.toml``."""

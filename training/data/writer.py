@@ -30,6 +30,7 @@ def write_dataset(
     proxies: tuple[Proxy, ...] = (),
     title: str | None = None,
     user_attributes: tuple[str, ...] = (),
+    item_attributes: tuple[str, ...] = (),
     unbiased_kind: str = "uniform exposure",
     extra: dict[str, pl.DataFrame | pl.LazyFrame] | None = None,
     files: dict[str, bytes] | None = None,
@@ -44,6 +45,7 @@ def write_dataset(
         name=name,
         title=title,
         user_attributes=user_attributes,
+        item_attributes=item_attributes,
         unbiased_kind=unbiased_kind,
         proxies=proxies,
         embeddings={

@@ -26,6 +26,7 @@ from training.config import load_config
 from training.data.dataset import Dataset, open_dataset
 from training.data.simulate.simulate import simulate
 from training.demo.local_redis import child, private_redis
+from training.demo.look import rankings_table
 from training.errors import TrainingError
 from training.fitting.runs import RunStore
 from training.pipeline import train
@@ -40,7 +41,6 @@ HOST = "127.0.0.1"
 FIRST_PORT = 8000
 _PORTS_TRIED = 100
 _READY_S = 60.0
-_COLUMN = 28
 
 log = logging.getLogger(__name__)
 
@@ -122,15 +122,8 @@ def _show(port: int, dataset: Dataset) -> None:
     title_of = dict(zip(dataset.item_ids, dataset.titles, strict=True))
     bodies = [{"user_id": user_id, "tradeoff": w, "top_k": TOP_K} for w in TRADEOFFS]
     rankings = [_post(port, body)["items"] for body in bodies]
-    typer.echo(f"\nThe whole catalogue ranked for user {user_id}: title and score\n")
-    typer.echo("    " + "".join(f"{f'tradeoff {w:g}':<{_COLUMN}}" for w in TRADEOFFS).rstrip())
-    for place in range(TOP_K):
-        line = ""
-        for items in rankings:
-            item = items[place]
-            cell = f"{title_of[item['item_id']]:.{_COLUMN - 8}} {item['score']:.3f}"
-            line += f"{cell:<{_COLUMN}}"
-        typer.echo(f"{place + 1:>2}  {line}".rstrip())
+    columns = [[(title_of[item["item_id"]], item["score"]) for item in items] for items in rankings]
+    typer.echo(f"\n{rankings_table(user_id, TRADEOFFS, columns)}")
     address = f"http://{HOST}:{port}"
     body = json.dumps(bodies[1])
     typer.echo(f"\nAPI documentation: {address}/docs")

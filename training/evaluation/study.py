@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from training.config import Config
 from training.data.dataset import Dataset
-from training.data.split import positives_only
+from training.data.split import positives_only, split_rows
+from training.data.summary import summarise
 from training.errors import ConfigError
 from training.evaluation.baselines.ablations import measure_ablation
 from training.evaluation.baselines.full_ranking import RANKING_BASELINES, measure_ranking_baseline
@@ -52,10 +53,14 @@ def run(
     clicks_alone = positives_only(dataset)
     names = baseline_names(options.baselines, known_baselines(config, clicks_alone=clicks_alone))
     _check(dataset, config, options, names, clicks_alone=clicks_alone)
+    shares = config.split
+    split = split_rows(dataset, validation=shares.validation, test=shares.test, seed=config.seed)
+    data = summarise(dataset, split)
     if clicks_alone and not architecture(config.net).learns_from_clicks_alone:
         seeds = tuple(range(config.seed, config.seed + options.seeds))
         curves = _rankers(dataset, config, names, options.seeds, runs)
-        return RankingReport(dataset=dataset.description.name, seeds=seeds, baselines=curves)
+        name = dataset.description.name
+        return RankingReport(dataset=name, seeds=seeds, baselines=curves, data=data)
     config = settle(dataset, config, runs)  # once: for all seeds, and for rivals on the same tower
     arguments = dataset, config, options.seeds, runs
     front = front_over_seeds(*arguments)
@@ -69,6 +74,7 @@ def run(
         purification=purification,
         segments=segments,
         mask=measure_mask(*arguments) if options.mask else None,
+        data=data,
     )
 
 

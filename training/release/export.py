@@ -8,7 +8,7 @@ import logging
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ import onnxruntime as ort
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from service.contract.artifact import (
     BIAS_REFERENCE,
     GOLDEN,
+    GRAPHS,
     MANIFEST,
     Artifact,
     BiasReference,
@@ -45,6 +47,7 @@ from service.contract.measures import parity_error
 from service.contract.repository import Repository
 from training.config import Config
 from training.data import parquet
+from training.data.attributes import Coding
 from training.data.dataset import Dataset
 from training.errors import ExportError
 from training.evaluation.report.plots import plot_front
@@ -56,12 +59,15 @@ OPSET = 20
 LEARNED_MODALITY = "id"
 ITEMS = "items.parquet"
 USERS = "users.parquet"
+ATTRIBUTES = "attributes.json"  # how the item attributes became numbers
 PLOT = "front.png"
 _GOLDEN_ITEMS = MAX_MODALITIES + 2  # a row without each modality, without all, without proxies
 _GOLDEN_HISTORY = 5
 _GOLDEN_TRADEOFFS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 Array = NDArray[np.float32]
+
+_CODINGS = TypeAdapter(tuple[Coding, ...])
 
 
 def export_artifact(
@@ -85,6 +91,8 @@ def export_artifact(
         golden.save(folder / GOLDEN)
         prove_parity(folder, golden, config.parity_tolerance)
         write_learned(fitted, folder)
+        if dataset.item_codings:
+            (folder / ATTRIBUTES).write_bytes(_CODINGS.dump_json(dataset.item_codings, indent=2))
         reference.save(folder / BIAS_REFERENCE)
         (folder / "front.json").write_text(front.model_dump_json(indent=2))
         plot_front([front], folder / PLOT, title=f"{name} on {front.dataset}")
@@ -119,6 +127,13 @@ def export_artifact(
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2))
         _prove_service(folder)
         return repository.add(name, folder)
+
+
+def item_codings(artifact: Artifact) -> tuple[Coding, ...]:
+    """Return how the model's item attributes became numbers; empty without any."""
+    if ATTRIBUTES not in artifact.manifest.files:
+        return ()
+    return _CODINGS.validate_json((artifact.path / ATTRIBUTES).read_bytes())
 
 
 @torch.inference_mode()
@@ -162,10 +177,7 @@ def make_golden(fitted: FittedNet) -> Golden:
 
 def prove_parity(folder: Path, golden: Golden, tolerance: float) -> None:
     """Raise ExportError where the ``parity_error`` of a graph's golden results is too large."""
-    run = {
-        name: ort.InferenceSession(folder / f"{name}.onnx", providers=["CPUExecutionProvider"]).run
-        for name in ("item_encoder", "user_encoder", "ranker")
-    }
+    run = open_graphs(folder)
     item = {name: getattr(golden, name) for name in ("embedding", "modality_mask", "proxies")}
     state = run["item_encoder"](None, item)[0]
     _agree(
@@ -177,6 +189,15 @@ def prove_parity(folder: Path, golden: Golden, tolerance: float) -> None:
     for w, logits in zip(golden.tradeoffs, golden.logits, strict=True):
         feed = {"user": golden.user, "state": state, "tradeoff": np.array([w], np.float32)}
         _agree(f"ranker at tradeoff {w}", run["ranker"](None, feed)[0], logits, tolerance)
+
+
+def open_graphs(folder: Path) -> dict[str, Callable[..., list[Array]]]:
+    """Return ``run(output names, inputs)`` of each graph of an artifact, by name."""
+    providers = ["CPUExecutionProvider"]
+    return {
+        name: ort.InferenceSession(folder / f"{name}.onnx", providers=providers).run
+        for name in GRAPHS
+    }
 
 
 def write_learned(fitted: FittedNet, folder: Path) -> None:

@@ -11,7 +11,7 @@ from redis.exceptions import NoPermissionError
 from service.contract.artifact import Artifact
 from training.data.dataset import Dataset
 from training.errors import PublishError
-from training.release.export import ITEMS
+from training.release.export import ITEMS, item_codings
 from training.release.store import Client
 
 # A feed renews its items, so many may be new. If fewer than a tenth of the items are trained ones,
@@ -24,13 +24,22 @@ log = logging.getLogger(__name__)
 
 
 def check_modalities_and_proxies(artifact: Artifact, dataset: Dataset) -> None:
-    """Raise PublishError unless the dataset has the modalities and proxies of the model."""
+    """Raise PublishError unless the dataset has the modalities and proxies of the model.
+
+    Item attributes must be numbers as they were in the model's training.
+    """
     manifest = artifact.manifest
     expected = [(m.name, m.dim) for m in manifest.modalities if not m.learned]
     modalities = [(m.name, m.dim) for m in dataset.modalities]
     if expected != modalities:
         raise PublishError(
             f"{artifact.label} was trained on modalities {expected}, --data has {modalities}"
+        )
+    codings = item_codings(artifact)
+    if dataset.item_codings != codings:
+        names = [coding.name for coding in codings]
+        raise PublishError(
+            f"{artifact.label} was trained on item attributes {names}, --data has other ones"
         )
     if manifest.proxies != dataset.proxy_fields:
         names = [proxy.name for proxy in manifest.proxies]

@@ -31,7 +31,7 @@ OPTIONS = sorted(
     {name for command in COMMANDS.values() for option in command.params for name in option.opts}
 )
 # Commands that end before they write or connect, because there is no data.
-HARMLESS = ("prepare", "train", "evaluate", "publish", "promote")
+HARMLESS = ("prepare", "check", "train", "evaluate", "look", "publish", "promote")
 
 words = st.one_of(
     st.sampled_from(OPTIONS),

@@ -28,9 +28,12 @@ from training.data.schema import read_description
 # docs/datasets.md has made data/shop.
 RUN_HERE = (
     "python -m training simulate --out data/toy --impressions 20000 --seed 7",
+    "python -m training check --data data/shop",
     "python -m training train --model cp2rec --data data/shop",
+    "python -m training look cp2rec --data data/shop --user u0000 --tradeoffs 0,0.5,1 --top 10",
     "python -m training publish cp2rec --data data/shop",
     "python -m training promote cp2rec@1",
+    "python -m training promote cp2rec@champion --default",
     "python -m training prune",
     "python -m training prune --yes",
     "python -m training evaluate shop --data data/shop --model cp2rec --seeds 2",

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from service.contract.manifest import Estimate, Front
+from training.data.summary import DatasetSummary
 
 
 class _Frozen(BaseModel):
@@ -90,6 +91,7 @@ class Report(Front):
     purification: tuple[Probe, ...] = ()
     segments: tuple[Segment, ...] = ()
     mask: Mask | None = None
+    data: DatasetSummary | None = None
 
 
 class RankingReport(_Frozen):
@@ -98,3 +100,4 @@ class RankingReport(_Frozen):
     dataset: str
     seeds: tuple[int, ...]
     baselines: dict[str, Curve]
+    data: DatasetSummary | None = None

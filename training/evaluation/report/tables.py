@@ -10,6 +10,7 @@ from service.contract.front_metrics import FRONT_METRICS, TABLES, FrontMetric
 from service.contract.manifest import Estimate, Front, FrontPoint, Trade
 from training.data.split import POPULARITY_SHIFT
 from training.evaluation.advice import MOST_COSTS, Curves, best_trade, share
+from training.evaluation.report.data_table import data_table
 from training.evaluation.report.schema import (
     Curve,
     Mask,
@@ -28,8 +29,9 @@ _MOST_RARE = 0.5  # share of the places that items of few training rows take wit
 
 def report_tables(report: Report | RankingReport) -> str:
     """Return all tables of a report, separated by blank lines."""
+    data = [data_table(report.data)] if report.data else []
     if isinstance(report, RankingReport):
-        return ranking_table(report.baselines)
+        return "\n\n".join([ranking_table(report.baselines), *data])
     tables = [front_table(report)]
     if report.baselines:
         ranked = any(curve.points for curve in report.baselines.values())
@@ -41,7 +43,7 @@ def report_tables(report: Report | RankingReport) -> str:
         tables.append(segment_table(report.segments))
     if report.mask:
         tables.append(mask_table(report.mask))
-    return "\n\n".join(tables)
+    return "\n\n".join([*tables, *data])
 
 
 def front_table(front: Front) -> str:

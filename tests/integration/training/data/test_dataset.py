@@ -19,6 +19,7 @@ from tests.integration.training.data.small_dataset import (
     write,
 )
 from training.data.dataset import open_dataset
+from training.data.split import split_rows
 from training.data.writer import write_dataset
 
 
@@ -50,6 +51,26 @@ def test_round_trip(folder: Path) -> None:
     np.testing.assert_array_equal(rows.position, [0, 3, 1, 0])
     np.testing.assert_array_equal(rows.propensity, [0.5, 0.25, 1, 0.125])
     np.testing.assert_array_equal(rows.split, [0, 1, 2, 2])
+
+
+def test_times_may_be_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "d", impressions=tables()["impressions"].drop("timestamp"))
+
+    dataset = open_dataset(tmp_path / "d")
+
+    assert dataset.impressions.timestamp.tolist() == [0, 0, 0, 0]
+
+
+def test_without_times_rows_are_split_at_random(tmp_path: Path) -> None:
+    logged = tables()["impressions"].filter(pl.col("exposure") == "logged")
+    rows = pl.concat([logged.drop("timestamp", "split")] * 50)
+    write(tmp_path / "d", impressions=rows)
+
+    split = split_rows(open_dataset(tmp_path / "d"), validation=0.1, test=0.2, seed=0)
+
+    assert len(split.train) + len(split.validation) + len(split.test) == 150
+    assert 10 < len(split.test) < 50
+    assert split.test.max() - split.test.min() > 100  # not the last rows
 
 
 def test_a_proxy_without_a_column_of_impressions_is_the_items_static_value(folder: Path) -> None:
@@ -147,6 +168,6 @@ def test_opening_warns_of_proxies_that_repeat_labels_and_of_mixed_times(
     assert [record.getMessage() for record in caplog.records] == [
         f"{place}: the proxy 'clicks' ranks the labels of its own rows with AUC 1.000; a proxy "
         "must not contain the row's own outcome",
-        f"{place}, column 'timestamp': no time is between 1700000000 and 1700000000000; are "
+        f"{place}: column 'timestamp': no time is between 1700000000 and 1700000000000; are "
         "seconds and milliseconds mixed?",
     ]

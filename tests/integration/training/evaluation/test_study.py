@@ -56,6 +56,8 @@ def test_a_study_has_the_parts_that_it_is_asked_for(dataset: Dataset, runs: RunS
 
 def test_a_study_of_the_front_alone_has_no_further_parts(dataset: Dataset, runs: RunStore) -> None:
     report = run(dataset, load_config("cp2rec", overrides=TINY), StudyOptions(seeds=1), runs)
+    assert report.data is not None
+    assert report.data.rows == len(dataset.impressions)
 
     assert isinstance(report, Report)
     assert (report.baselines, report.purification, report.segments) == ({}, (), ())

@@ -66,7 +66,7 @@ def test_mixed_units_of_time_are_named(
     (warning,) = warnings_of(make_dataset(timestamp=mixed), caplog)
 
     assert warning == (
-        f"shop/log, column 'timestamp': no time is between {seconds[239]:.0f} and "
+        f"shop/log: column 'timestamp': no time is between {seconds[239]:.0f} and "
         f"{seconds[3] * other:.0f}; are seconds and milliseconds mixed?"
     )
 
