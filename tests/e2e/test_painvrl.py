@@ -12,8 +12,10 @@ from tests.e2e.conftest import training, write_clicks
 from training.config import load_config
 from training.data.dataset import open_dataset
 from training.errors import ConfigError
+from training.evaluation.baselines.neighbours import popularity
 from training.fitting.runs import RunStore
 from training.fitting.train_net import train_net
+from training.metrics.full_ranking import RankingTask, mean_recall
 
 TINY = ("net.dim=8", "net.mask_steps=3", "net.rounds=1", "train.epochs=2", "front.bootstrap=20")
 USERS, ITEMS = 60, 120
@@ -83,3 +85,19 @@ def test_an_interrupted_training_ends_at_the_same_numbers(clicks: Path, tmp_path
     assert resumed.fit == whole.fit
     assert (resumed.net.user_vectors() == whole.net.user_vectors()).all()
     assert (resumed.net.learned_items() == whole.net.learned_items()).all()
+
+
+def test_the_net_on_ultragcn_s_losses_beats_popularity(clicks: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(clicks)
+    overrides = ("net.dim=8", "net.gates=none", "train.epochs=12", "train.batch_slates=16")
+    config = load_config("painvrl-faithful", overrides=overrides)
+
+    fitted = train_net(dataset, config, RunStore(tmp_path))
+
+    task = RankingTask.of(dataset, fitted.split)
+    assert fitted.fit.evaluations == 12  # the fall of its first epochs does not end a training
+    assert fitted.fit.best > mean_recall(task, popularity(task), "validation") + 0.05
+    top = np.argsort(-fitted.catalogue_scores()(1.0)(task.ranked_users("validation")), axis=1)
+    cold = task.train_counts == 0
+    assert cold.mean() > 0.1
+    assert cold[top[:, :20]].mean() < cold.mean()  # an unknown item is no better than another

@@ -20,6 +20,7 @@ from training.data.split import split_rows
 from training.errors import ConfigError
 from training.evaluation.baselines.full_ranking import (
     RANKING_BASELINES,
+    TRIALS,
     Trained,
     measure_ranking_baseline,
 )
@@ -80,6 +81,13 @@ def test_options_are_chosen_on_validation(clicks: Dataset, config: Config, tmp_p
     }
     best = max(recalls, key=lambda options: recalls[options]["recall_at_20"].mean)
     assert curve.options == dict(best)
+
+
+def test_every_ranker_with_options_has_as_many_trials() -> None:
+    trials = {name: len(baseline.ranker.grid) for name, baseline in RANKING_BASELINES.items()}
+
+    assert trials.pop("popularity") == 1
+    assert set(trials.values()) == {TRIALS}
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def test_painvrl_s_config_repeats_the_defaults_of_its_net() -> None:
 
     assert config.net == PainvrlOptions()
     assert load_config("painvrl-faithful").net == replace(
-        PainvrlOptions(), base="ultragcn", candidates=500, regulariser=0.1
+        PainvrlOptions(), base="ultragcn", candidates=50, regulariser=0.1, row_weight="beta"
     )
 
 

@@ -207,15 +207,17 @@ def _grid(**choices: tuple[Any, ...]) -> tuple[Options, ...]:
     )
 
 
-_KNN = _grid(neighbours=(100,), shrink=(0, 10), alpha=(0.5, 1.0), damping=(0.0, 1.0))
-_RP3 = _grid(neighbours=(100,), alpha=(0.8, 1.0), beta=(0.0, 0.1, 0.2))
+# Every ranker with options has as many sets of them: TRIALS.
+TRIALS = 3
+_KNN = _grid(neighbours=(100,), shrink=(10,), alpha=(1.0,), damping=(1.0, 0.5, 0.0))
+_RP3 = _grid(neighbours=(100,), alpha=(0.8,), beta=(0.0, 0.1, 0.2))
 _BPR = _grid(dim=(64,), lr=(5e-3,), l2=(1e-2, 1e-1, 1.0))
 _ULTRAGCN = _grid(
     dim=(64,),
     lr=(5e-3,),
     l2=(0.1,),
     negatives=(512,),
-    negative_weight=(50.0, 200.0),
+    negative_weight=(1.0, 50.0, 200.0),
     item_weight=(1.0,),
 )
 _LIGHTGCN = Trained(

@@ -14,6 +14,7 @@ from training.nets.base import NetOptions, Ranker, Share, Size, TrainingTables, 
 from training.nets.layers import Content
 from training.nets.painvrl.environments import EnvironmentKind
 from training.nets.painvrl.gates import GateKind, PenaltyKind
+from training.nets.painvrl.row_weights import RowWeightKind
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class PainvrlOptions(NetOptions):
     mask_steps: Size = 100
     penalty: PenaltyKind = "variance"
     regulariser: Weight = 0.0
-    negative_weight: Weight = 200.0
+    row_weight: RowWeightKind = "equal"
+    negative_weight: Annotated[float, Gt(0)] = 1.0
     l2: Weight = 1e-4
 
 

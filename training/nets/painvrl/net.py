@@ -16,7 +16,8 @@ with the item's state, so that no tradeoff needs another encoding.
 
 Two bases:
 
-- ``ultragcn``: UltraGCN's losses (Mao et al., CIKM 2021) on these terms.
+- ``ultragcn``: UltraGCN's losses (Mao et al., CIKM 2021) on these terms. They score s_w plus the
+  logit of the base rate, so that an item of which nothing is known starts there, at s_w = 0.
 - ``lightgcn``: U_id and U_c are one vector, users and items are propagated along clicks and
   normalised, and the loss is a softmax over the catalogue. V_i includes all that propagation adds
   to an item. An item is normalised at v = 1 whatever v is, so that the score stays linear in v.
@@ -36,6 +37,7 @@ from training.nets.painvrl.gates import MaskOptions, final_gates
 from training.nets.painvrl.invariance import Invariance, find_invariance
 from training.nets.painvrl.modules import ItemEncoder, PainvrlOptions, PainvrlRanker, UserEncoder
 from training.nets.painvrl.propagation import Propagation
+from training.nets.painvrl.row_weights import RowWeights
 
 
 class Painvrl(FrontNet):
@@ -63,6 +65,8 @@ class Painvrl(FrontNet):
         count = self._item_count + 0.5
         self._log_popularity = options.popularity * torch.log(count / count.mean())  # (I,)
         self._user_count = torch.bincount(self._clicks.user, minlength=users).float()
+        self._weights = RowWeights.of(options.row_weight, self._user_count, self._item_count)
+        self._base_logit = self._weights.base_logit(self._clicks, options.negative_weight)
         layers = options.layers if self.shared else 0
         self._propagate = Propagation(self._clicks, users, items, layers)
         self._mask = tables.modality_mask
@@ -171,29 +175,39 @@ class Painvrl(FrontNet):
     def _softmax_loss(
         self, direction: Tensor, state: Tensor, batch: Slates, rows: Tensor
     ) -> Tensor:
-        """Return -log softmax (R',) over the catalogue or, if it is large, a uniform sample."""
+        """Return weighted -log softmax (R',) over the catalogue or, if it is large, a sample."""
         items, sampled = len(state), self.options.candidates
-        slate = batch.slate[rows]
-        clicked_logit = (direction[slate] * state[batch.item[rows]]).sum(1)
+        slate, item = batch.slate[rows], batch.item[rows]
+        clicked_logit = (direction[slate] * state[item]).sum(1)
+        weight = self._weights.user[batch.user[slate]] * self._weights.item[item]
         if items <= sampled:
-            return (direction @ state.transpose(0, 1)).logsumexp(1)[slate] - clicked_logit
+            everything = (direction @ state.transpose(0, 1)).logsumexp(1)[slate]
+            return weight * (everything - clicked_logit)
         sample = torch.randint(items, (sampled,))
         others = (direction @ state[sample].transpose(0, 1)).logsumexp(1)[slate]
-        return torch.logaddexp(others + math.log(items / sampled), clicked_logit) - clicked_logit
+        everything = torch.logaddexp(others + math.log(items / sampled), clicked_logit)
+        return weight * (everything - clicked_logit)
 
     def _ultragcn_loss(
         self, direction: Tensor, state: Tensor, batch: Slates, rows: Tensor
     ) -> Tensor:
-        """Return UltraGCN's L_C + L_O (R',) and weight decay; its w_1 = w_3 = 0, w_2 = w_4 = 1."""
-        options, slate, item = self.options, batch.slate[rows], batch.item[rows]
-        sample = torch.randint(len(state), (min(options.candidates, len(state)),))
-        clicked_logit = (direction[slate] * state[item]).sum(1)
-        others = direction @ state[sample].transpose(0, 1)  # (B, N)
-        degree = self._user_count[batch.user].clamp(min=1.0)  # (B,)
-        user_weight = (degree + 1.0).sqrt() / degree
-        item_weight = (self._item_count + 1.0).rsqrt()
-        positive = user_weight[slate] * item_weight[item] * F.softplus(-clicked_logit)
-        negative = user_weight * (F.softplus(others) * item_weight[sample]).mean(1)  # (B,)
-        factors = torch.cat([self.item_factor(item), self.user_factor(batch.user[slate])], 1)
-        loss: Tensor = positive + options.negative_weight * negative[slate]
+        """Return UltraGCN's L_C + L_O (R',) and weight decay; its w_1 = w_3 = 0, w_2 = w_4 = 1.
+
+        Each slate draws negatives of its own, clicked items included. A catalogue of at most
+        ``candidates`` items is taken whole.
+        """
+        options, weights = self.options, self._weights
+        slate, item = batch.slate[rows], batch.item[rows]
+        user = batch.user[slate]
+        clicked_logit = (direction[slate] * state[item]).sum(1) + self._base_logit
+        if len(state) <= options.candidates:
+            others, item_weight = direction @ state.transpose(0, 1), weights.item  # (B, I)
+        else:
+            sample = torch.randint(len(state), (len(direction), options.candidates))  # (B, N)
+            others = torch.einsum("bs,bns->bn", direction, state[sample])
+            item_weight = weights.item[sample]
+        negative = (item_weight * F.softplus(others + self._base_logit)).mean(1)[slate]  # (R',)
+        positive = weights.item[item] * F.softplus(-clicked_logit)
+        factors = torch.cat([self.item_factor(item), self.user_factor(user)], 1)
+        loss: Tensor = weights.user[user] * (positive + options.negative_weight * negative)
         return loss + options.l2 * factors.square().sum(1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tests.unit.training.nets.painvrl.small_net import (
     scores,
 )
 from training.data.dataset import Dataset
+from training.nets.painvrl.net import Painvrl
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -55,20 +57,46 @@ def test_a_batch_without_clicks_teaches_nothing(dataset: Dataset) -> None:
     assert net_of(dataset).loss(silent).item() == 0.0
 
 
-def test_ultragcn_s_loss_is_its_formula_by_hand(dataset: Dataset) -> None:
-    net = net_of(dataset, base="ultragcn", debiased_share=0.0, negative_weight=0.0, l2=0.0)
-    batch = batch_of(dataset)
-    served = scores(net, dataset, 1.0).numpy()
+def ultragcn_loss_by_hand(net: Painvrl, dataset: Dataset) -> float:
+    """Return the loss at w = 1 with UltraGCN's beta, with every item as a negative."""
+    logits = scores(net, dataset, 1.0).numpy() + net._base_logit
     impressions = dataset.impressions
     clicked = ROWS[impressions.label[ROWS] > 0]
     user, item = impressions.user[clicked], impressions.item[clicked]
     of_user, of_item = np.bincount(user, minlength=12), np.bincount(item, minlength=10)
-    terms = [
-        np.sqrt((of_user[u] + 1) / (of_item[i] + 1)) / of_user[u] * np.log1p(np.exp(-served[u, i]))
-        for u, i in zip(user, item, strict=True)
-    ]
+    losses = []
+    for u, i in zip(user, item, strict=True):
+        beta = np.sqrt((of_user[u] + 1) / (of_item + 1)) / of_user[u]
+        negative = (beta * np.log1p(np.exp(logits[u]))).mean()
+        losses.append(beta[i] * np.log1p(np.exp(-logits[u, i])) + 3.0 * negative)
+    return float(np.mean(losses))
 
-    assert net.loss(batch).item() == pytest.approx(np.mean(terms), rel=1e-4)
+
+ULTRAGCN: dict[str, Any] = {
+    "base": "ultragcn",
+    "row_weight": "beta",
+    "debiased_share": 0.0,
+    "negative_weight": 3.0,
+    "l2": 0.0,
+}
+
+
+def test_ultragcn_s_loss_is_its_formula_by_hand(dataset: Dataset) -> None:
+    net = net_of(dataset, **ULTRAGCN)
+
+    expected = ultragcn_loss_by_hand(net, dataset)
+
+    assert net.loss(batch_of(dataset)).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_ultragcn_s_negatives_are_drawn_for_each_slate(dataset: Dataset) -> None:
+    net, batch = net_of(dataset, **ULTRAGCN, candidates=4), batch_of(dataset)
+
+    losses = [net.loss(batch).item() for _ in range(300)]
+
+    assert np.mean(losses) == pytest.approx(ultragcn_loss_by_hand(net, dataset), rel=0.02)
+    # One draw for all slates would vary by .053, a draw for each by .024.
+    assert 0.0 < np.std(losses) / np.mean(losses) < 0.035
 
 
 def test_a_sampled_softmax_is_about_the_full_one(dataset: Dataset) -> None:
