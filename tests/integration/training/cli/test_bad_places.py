@@ -50,7 +50,7 @@ def nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
         (("prepare", "coat", "--source", "data", "--out", "file"), "file: exists and is not empty"),
         (("prepare", "coat", "--source", "data", "--out", "file/out"), f"file: Not .*{FOLDER}"),
         (("simulate", "--out", "file/out"), f"file: Not a directory; .*{FOLDER}"),
-        (("publish", "cp2rec", "--data", "data", "--models", "file"), "file/cp2rec: no such model"),
+        (("publish", "cp2rec", "--data", "data", "--models", "file"), "file: cannot be read: Not a directory"),
         (("demo", "--build", "file"), f"file: Not a directory; .*{FOLDER}"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, tuple) else None,
@@ -90,7 +90,7 @@ def test_a_folder_in_the_place_of_aliases_is_named_before_anything_is_published(
     (place / "models/toy/aliases.json").mkdir()
 
     for command in (("publish", "toy@1", "--data", "data"), ("promote", "toy@1")):
-        assert "models/toy/aliases.json: is not a table" in refusal(*command)
+        assert "models/toy/aliases.json: cannot be read: Is a directory" in refusal(*command)
 
 
 def test_a_full_disk_is_named_and_leaves_nothing(refusal: Refusal) -> None:
