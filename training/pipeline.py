@@ -8,6 +8,7 @@ from service.contract.artifact import Artifact
 from service.contract.repository import Repository
 from training.config import Config
 from training.data.dataset import Dataset
+from training.evaluation.anchors.measure import measure_anchors
 from training.evaluation.measure import measure_front
 from training.fitting.fitted_net import FittedNet
 from training.fitting.runs import RunStore
@@ -28,6 +29,8 @@ def train(
     fitted = train_net(dataset, config, runs)
     log.info("measuring the front at %d tradeoffs", config.front.points)
     front = measure_front(fitted, config.front, config.seed)
+    log.info("measuring anchors: simple models on the same rows")
+    front = front.model_copy(update={"anchors": measure_anchors(fitted, config, runs)})
     log.info("exporting and proving parity")
     reference = bias_reference(fitted)
     artifact = export_artifact(fitted, front, reference, config, repository, name)

@@ -30,7 +30,8 @@ def publish(
     force: Annotated[
         bool,
         typer.Option(
-            help="Publish items that the model hardly knows, or half of the catalogue or less."
+            help="Publish a model that beats no simple one, items that it hardly knows, or half of "
+            "the catalogue or less."
         ),
     ] = False,
     allow_eviction: Annotated[

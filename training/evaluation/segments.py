@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
-from service.contract.manifest import Estimate
 from training.arrays import Floats, Rows
 from training.config import Config
 from training.data.dataset import SPLITS, Dataset
@@ -23,6 +22,7 @@ from training.fitting.fitted_net import FittedNet
 from training.fitting.runs import RunStore, over_seeds
 from training.fitting.train_net import train_net
 from training.metrics.accuracy import Sample
+from training.metrics.estimates import mean_over_seeds_and_users
 
 TRADEOFFS = np.array([0.0, 0.5, 1.0])
 _PRIOR_ROWS = 10.0  # added to an item's rows at the mean click rate: shrinks rates of few rows
@@ -129,26 +129,12 @@ def pool(seeds: list[tuple[Segment, ...]]) -> tuple[Segment, ...]:
             for count in ("rows", "clicks", "users", "items")
         }
         aucs = {
-            score: _pool_estimates([segment.auc[score] for segment in segments])
+            score: mean_over_seeds_and_users([segment.auc[score] for segment in segments])
             for score in segments[0].auc
             if all(score in segment.auc for segment in segments)
         }
         pooled.append(Segment(side=side, name=name, auc=aucs, **counts))
     return tuple(pooled)
-
-
-def _pool_estimates(estimates: list[Estimate]) -> Estimate:
-    """Return the mean over seeds, which share their test users, with its standard error.
-
-    Its variance is the sum of two: over users, the mean of the bootstrap variances, and over seeds.
-    """
-    means = np.array([estimate.mean for estimate in estimates])
-    errors = [estimate.se for estimate in estimates]
-    if None in errors:
-        return Estimate(mean=float(means.mean()))
-    user_variance = np.mean(np.square(np.array(errors, np.float64)))
-    seed_variance = means.var(ddof=1) / len(means) if len(means) > 1 else 0.0
-    return Estimate(mean=float(means.mean()), se=float(np.sqrt(user_variance + seed_variance)))
 
 
 def _measure(dataset: Dataset, config: Config, runs: RunStore, hidden: Rows) -> _Run:

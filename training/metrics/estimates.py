@@ -34,6 +34,20 @@ def mean_over_seeds(estimates: Sequence[Estimate], *, of_users: bool = True) -> 
     return mean_and_se(means, users_suffice=all_known(estimates) or not of_users)
 
 
+def mean_over_seeds_and_users(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the mean of one estimate per seed, with an error that covers users and seeds.
+
+    Its variance is the sum of two: over users, the mean of the bootstrap variances, for seeds share
+    their test users; and over seeds, 0 for a single one. None if one of ``estimates`` has no error.
+    """
+    means = np.array([estimate.mean for estimate in estimates])
+    if not all_known(estimates):
+        return Estimate(mean=float(means.mean()))
+    user_variance = np.mean(np.square(np.array([e.se for e in estimates], np.float64)))
+    seed_variance = means.var(ddof=1) / len(means) if len(means) > 1 else 0.0
+    return Estimate(mean=float(means.mean()), se=float(np.sqrt(user_variance + seed_variance)))
+
+
 def all_known(estimates: Sequence[Estimate]) -> bool:
     """Return whether all ``estimates`` have a standard error."""
     return all(estimate.se is not None for estimate in estimates)

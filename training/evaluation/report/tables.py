@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from service.contract.front_metrics import FRONT_METRICS, TABLES, FrontMetric
-from service.contract.manifest import Estimate, Front, FrontPoint
+from service.contract.manifest import Anchors, Estimate, Front, FrontPoint
+from training.evaluation.anchors.outcome import shortfall
 from training.evaluation.report.schema import (
     Curve,
     Mask,
@@ -41,9 +42,12 @@ def report_tables(report: Report | RankingReport) -> str:
 def front_table(front: Front) -> str:
     """Return a front as Markdown tables, followed by its hypervolume, verdict and diagnostic.
 
+    The anchors come last; a model that does not beat them is said to be so on the first line.
     Their columns are the metrics of ``FRONT_METRICS`` that the front contains.
     """
     lines = []
+    if front.anchors is not None and (problem := shortfall(front.anchors)) is not None:
+        lines += [f"{problem}.", ""]
     for table in TABLES:
         columns = [
             (side, metric)
@@ -69,7 +73,24 @@ def front_table(front: Front) -> str:
         f"of w = 0 on unbiased: {_judged(front.gain['unbiased'])}",
         f"verdict: {front.verdict}. {front.diagnostic}",
     ]
+    if front.anchors is not None:
+        lines += ["", anchor_table(front.anchors)]
     return "\n".join(lines)
+
+
+def anchor_table(anchors: Anchors) -> str:
+    """Return the anchors, best first, and the model's lead over each as a Markdown table."""
+    metric = anchors.metric
+    lines = [
+        f"| anchor | logged {metric} | logged gauc | lead of this model in {metric} |",
+        "| --- | --- | --- | --- |",
+        f"| **this model, w = 1** | {_cell(anchors.model)} |  |  |",
+    ]
+    for anchor in anchors.anchors:
+        cells = (_cell(anchor.value), _cell(anchor.gauc), _judged(anchor.lead))
+        lines.append(f"| {anchor.name} | {' | '.join(cells)} |")
+    lines += ["", f"anchors: simple models, fitted to {anchors.rows} training rows"]
+    return "\n".join((*lines, *anchors.skipped))
 
 
 def _row(point: FrontPoint, columns: Sequence[tuple[str, FrontMetric]]) -> str:
