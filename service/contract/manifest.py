@@ -127,6 +127,7 @@ class Anchors(_Frozen):
 
     metric: Literal["auc", "recall_at_20"] = Field(description="The metric of every value.")
     model: Estimate = Field(description="This model at tradeoff 1, on the same test rows.")
+    model_gauc: Estimate | None = None
     anchors: tuple[Anchor, ...] = Field(min_length=1, description="Best first.")
     beaten: bool = Field(
         description="Whether the lead over the best anchor exceeds two standard errors."

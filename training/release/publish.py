@@ -21,7 +21,6 @@ from training.errors import PublishError
 from training.release.export import ITEMS, USERS
 from training.release.lease import lease
 from training.release.safeguards import (
-    check_anchors,
     check_eviction,
     check_leaving,
     check_modalities_and_proxies,
@@ -69,12 +68,10 @@ def publish(
     One program at a time writes a space. Raises PublishError if another one does, if the store
     evicts records (unless ``allow_eviction``), fails or loses a record, if the dataset does not fit
     the model, and unless ``force``, if it lacks half of the catalogue, has half of the items of the
-    spaces ``served`` until now, or hardly any item that the model was trained on, or if the model
-    does not beat its best anchor.
+    spaces ``served`` until now, or hardly any item that the model was trained on.
     """
     check_modalities_and_proxies(artifact, dataset)
     if not force:
-        check_anchors(artifact)
         check_trained(artifact, dataset)
     spaces = artifact.manifest.spaces
     keys = Keys(namespace, spaces)

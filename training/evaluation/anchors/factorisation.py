@@ -15,7 +15,7 @@ from training.evaluation.anchors.task import AnchorTask
 from training.metrics.auc import auc
 
 _DIM = 16
-_EPOCHS = 12
+_EPOCHS = 8
 _STEPS = 64  # an epoch, where the rows allow it
 _BATCHES = (64, 8192)  # least and most rows of a batch
 _LR, _LR_FINAL = 0.02, 0.0004

@@ -72,20 +72,26 @@ def _classified(fitted: FittedNet, config: Config, runs: RunStore) -> Anchors:
     sample = Sample.draw(dataset, task.test, config.front.bootstrap, rng)
     model = fitted.score_rows(task.test, np.ones(1))[0]
     model_auc, model_draws = auc(sample.label, model), sample.aucs(model)
+
+    def gauc(score: Floats) -> Estimate | None:
+        table = sample.gauc(score)
+        return None if table is None else bootstrapped(*table)
+
     anchors = []
     for name, score in scores.items():
-        value, draws, gauc = auc(sample.label, score), sample.aucs(score), sample.gauc(score)
+        value, draws = auc(sample.label, score), sample.aucs(score)
         anchors.append(
             Anchor(
                 name=name,
                 value=bootstrapped(value, draws),
-                gauc=None if gauc is None else bootstrapped(*gauc),
+                gauc=gauc(score),
                 lead=bootstrapped(model_auc - value, model_draws - draws),
             )
         )
     return Anchors(
         metric="auc",
         model=bootstrapped(model_auc, model_draws),
+        model_gauc=gauc(model),
         anchors=tuple(anchors),
         beaten=False,
         rows=len(task.train),

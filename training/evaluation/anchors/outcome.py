@@ -24,17 +24,17 @@ def pool_anchors(seeds: Sequence[Anchors]) -> Anchors:
 
     def pooled(name: str) -> Anchor:
         anchors = [table[name] for table in tables]
-        gaucs = [anchor.gauc for anchor in anchors if anchor.gauc is not None]
         return Anchor(
             name=name,
             value=mean_over_seeds_and_users([anchor.value for anchor in anchors]),
-            gauc=mean_over_seeds_and_users(gaucs) if len(gaucs) == len(anchors) else None,
+            gauc=_pooled_gauc([anchor.gauc for anchor in anchors]),
             lead=mean_over_seeds_and_users([anchor.lead for anchor in anchors]),
         )
 
     common = [name for name in tables[0] if all(name in table for table in tables)]
     update = {
         "model": mean_over_seeds_and_users([seed.model for seed in seeds]),
+        "model_gauc": _pooled_gauc([seed.model_gauc for seed in seeds]),
         "anchors": tuple(map(pooled, common)),
     }
     return judged(first.model_copy(update=update))
@@ -66,6 +66,11 @@ def shortfall(anchors: Anchors) -> str | None:
         f"Not proven: this model predicts clicks no better than a simple one, {best.name}, beyond "
         f"chance: {scores}, {gap} {more_or_less}"
     )
+
+
+def _pooled_gauc(seeds: Sequence[Estimate | None]) -> Estimate | None:
+    gaucs = [gauc for gauc in seeds if gauc is not None]
+    return mean_over_seeds_and_users(gaucs) if len(gaucs) == len(seeds) else None
 
 
 def _exceeds(lead: Estimate) -> bool:

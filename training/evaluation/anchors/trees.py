@@ -18,11 +18,11 @@ ABSENT = (
 )
 _FOLDS = 5
 _COMPONENTS = 8  # of the content
-_ROUNDS, _PATIENCE = 300, 20
+_ROUNDS, _PATIENCE = 300, 15
 _OPTIONS = {
     "objective": "binary",
     "metric": "auc",
-    "learning_rate": 0.1,
+    "learning_rate": 0.15,
     "num_leaves": 15,
     "min_data_in_leaf": 50,
     "max_bin": 63,

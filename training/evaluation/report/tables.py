@@ -84,7 +84,7 @@ def anchor_table(anchors: Anchors) -> str:
     lines = [
         f"| anchor | logged {metric} | logged gauc | lead of this model in {metric} |",
         "| --- | --- | --- | --- |",
-        f"| **this model, w = 1** | {_cell(anchors.model)} |  |  |",
+        f"| **this model, w = 1** | {_cell(anchors.model)} | {_cell(anchors.model_gauc)} |  |",
     ]
     for anchor in anchors.anchors:
         cells = (_cell(anchor.value), _cell(anchor.gauc), _judged(anchor.lead))
