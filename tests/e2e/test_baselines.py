@@ -64,8 +64,8 @@ def test_published_baselines_run_on_the_published_net(measure: Measure, world: W
     }
     assert isinstance(configs["two-head"].net, RivalOptions)
     assert configs["two-head"].net.tower == world.config.net
-    tower = {"exposure_weight": 0.0, "orthogonality_weight": 0.0}
-    assert configs["plain"].net == replace(world.config.net, **tower)
+    plain = replace(configs["two-head"].net.tower, exposure_weight=0.0, orthogonality_weight=0.0)
+    assert configs["plain"].net == plain
     assert len(measure("dcn-two-head").logged) == 11
 
 

@@ -13,8 +13,7 @@ from training.evaluation.anchors.task import AnchorTask
 from training.metrics.auc import auc
 
 ABSENT = (
-    "LightGBM is not among the anchors, because it is not installed: "
-    "pip install 'paretorank[anchors]' adds it"
+    "LightGBM is not among the anchors, because it is not installed: `pip install lightgbm` adds it"
 )
 _FOLDS = 5
 _COMPONENTS = 8  # of the content

@@ -3,9 +3,9 @@
 A baseline is a point, or a curve if it has a parameter to vary. All train on the same rows for the
 same number of epochs. Most share the tower of the decomposed net, with its content, histories,
 priors and exposure loss, so that only the ways to trade differ (``nets/cp2rec/rivals.py``).
-``plain``, and what is computed from its net, trains the tower by a click's likelihood alone, without
-exposure loss and purification. The baselines named ``dcn-`` use CP2Rec's published net and its
-learning rate. Equal trainings run once.
+``plain``, and what is computed from its net, trains the tower by a click's likelihood alone,
+without exposure loss and purification. The baselines named ``dcn-`` use CP2Rec's published net and
+its learning rate. Equal trainings run once.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ class _Run(BaseModel):
 class Baseline:
     """The training and scoring of a baseline.
 
-    trainings: the objective and options of a rival, one per training; none for ``plain``'s. score: returns the scores (T', R) of
-    one training. The scores of all trainings, in order, are the points at ``tradeoffs`` (T,).
+    trainings: the objective and options of a rival, one per training; empty for the net of
+    ``plain``. score: returns the scores (T', R) of one training. The scores of all trainings, in
+    order, are the points at ``tradeoffs`` (T,).
     """
 
     description: str
