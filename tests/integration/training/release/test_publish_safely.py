@@ -273,7 +273,7 @@ def test_a_model_that_beats_no_anchor_needs_force(
     capsys: Any,
 ) -> None:
     """It needs none once it serves, and neither do models older than anchors."""
-    models = tmp_path / "models"
+    models = tmp_path / "repository"
     shutil.copytree(world.artifact.path, models / "toy" / "1")
     store = options(deployment)
     command = ["publish", "toy@1", "--data", str(world.dataset.path), "--models", str(models)]

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import training.evaluation.anchors.measure as measured
-from tests.datasets import MakeDataset, make_clicks
+from tests.datasets import make_clicks, make_dataset
 from tests.fitted_nets import fitted_net, fitted_painvrl
 from training.config import load_config
 from training.evaluation.anchors.measure import measure_anchors
@@ -23,9 +23,7 @@ def without_trees(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("without_trees")
-def test_anchors_stand_beside_the_net_on_the_same_rows(
-    make_dataset: MakeDataset, tmp_path: Path
-) -> None:
+def test_anchors_stand_beside_the_net_on_the_same_rows(tmp_path: Path) -> None:
     fitted = fitted_net(make_dataset(1920, users=60))
 
     anchors = measure_anchors(fitted, CONFIG, RunStore(tmp_path))
@@ -53,7 +51,7 @@ def test_anchors_stand_beside_the_net_on_the_same_rows(
 
 @pytest.mark.usefixtures("without_trees")
 def test_every_net_on_a_dataset_has_the_same_anchors_which_train_once(
-    make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset, runs = make_dataset(1920, users=60), RunStore(tmp_path)
     first = measure_anchors(fitted_net(dataset), CONFIG, runs)
@@ -69,9 +67,7 @@ def test_every_net_on_a_dataset_has_the_same_anchors_which_train_once(
 
 
 @pytest.mark.skipif(not is_installed(), reason="LightGBM is not installed")
-def test_lightgbm_is_an_anchor_where_it_is_installed(
-    make_dataset: MakeDataset, tmp_path: Path
-) -> None:
+def test_lightgbm_is_an_anchor_where_it_is_installed(tmp_path: Path) -> None:
     anchors = measure_anchors(fitted_net(make_dataset(1920, users=60)), CONFIG, RunStore(tmp_path))
 
     assert "LightGBM" in {anchor.name for anchor in anchors.anchors}
