@@ -5,10 +5,12 @@ SERVICE_VENV := .venv-service
 WORKERS ?= auto
 # Tests keep the groups of tests/conftest.py and start in order: the long ones begin first.
 PARALLEL = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+EXAMPLES ?= 1000
+SEED ?= $(shell date +%s)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup redis demo serve test check format lint types imports unit lock clean \
+.PHONY: help setup redis demo serve test fuzz check format lint types imports unit lock clean \
 	bench bench-training images sbom test-stack docs reference
 
 # Environments of the servers that `make bench` measures, by tests/bench/requirements.
@@ -32,6 +34,9 @@ serve: setup ## Serve the models in models/; settings: .venv/bin/python -m servi
 
 test: setup redis $(SERVICE_VENV)/.done ## Run all tests, against a real Redis; WORKERS= processes, one a core
 	$(BIN)/python -m pytest tests --ignore tests/bench $(PARALLEL)
+
+fuzz: setup redis ## Try many generated inputs, other ones in each run; EXAMPLES= a test, SEED= to repeat a run
+	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz $(PARALLEL) --hypothesis-seed=$(SEED)
 
 check: format lint types imports unit ## Format, lint, types, import rules, unit and contract tests
 

@@ -10,9 +10,10 @@ import socket
 import sys
 from pathlib import Path
 
-import uvicorn
 from pydantic import ValidationError
 
+from service import logs
+from service.api.server import Server
 from service.app import create_app
 from service.contract.artifact import ArtifactError, open_artifact
 from service.models.scorer import Scorer
@@ -42,9 +43,7 @@ def main() -> int:
             name = PREFIX + str(problem["loc"][0]).upper()
             print(f"{name}: {problem['msg']}", file=sys.stderr)  # noqa: T201  # for people
         return 2
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logs.configure(settings.log_level)
     return serve(settings)
 
 
@@ -57,22 +56,13 @@ def serve(settings: Settings) -> int:
     except OSError as error:
         logging.error("cannot listen on %s:%d: %s; set RANK_HOST or RANK_PORT", host, port, error)
         return 1
-    config = uvicorn.Config(
-        create_app(settings),
-        http="httptools",
-        loop="uvloop",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,  # no answer depends on the client's address
-        timeout_graceful_shutdown=settings.drain_s,
-    )
     # Requests leave hardly any cyclic garbage, but by default every few requests run a collection.
     gc.set_threshold(_COLLECT_AT)
     port = listener.getsockname()[1]
     logging.info("listening on http://%s:%d, documentation at /docs", host, port)
     # uvicorn raises the interrupt again once it has drained; Ctrl-C is no error.
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(create_app(settings), settings).run(sockets=[listener])
     return 0
 
 

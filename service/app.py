@@ -15,8 +15,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api import operations, rank
+from service.api.docs import add_docs
+from service.api.loop_lag import observe_loop_lag
+from service.api.messages import CONNECTION_ERRORS
 from service.api.middleware import RequestMiddleware
-from service.errors import error_body
+from service.errors import RouteNotFoundError, error_body
 from service.models.registry import Registry
 from service.ranking.full_scan import FullScanQueue
 from service.ranking.ranker import Ranker
@@ -36,13 +39,14 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = RedisStore(settings, telemetry)
         registry = Registry(settings, store, telemetry)
-        app.state.store, app.state.registry, app.state.telemetry = store, registry, telemetry
+        app.state.store, app.state.registry = store, registry
         app.state.ranker = Ranker(registry, store, telemetry, FullScanQueue(settings.scan_queue))
         watching = asyncio.create_task(registry.watch(), name="watch models")
+        timing = asyncio.create_task(observe_loop_lag(telemetry.loop_lag), name="loop lag")
         try:
             yield
         finally:
-            await end([watching], _STOP_S)
+            await end([watching, timing], _STOP_S)
             await registry.close()
             await store.close()
 
@@ -55,11 +59,17 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("paretorank"),
         description="Ranks multimedia items with the accuracy-bias tradeoff as a parameter.",
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses=CONNECTION_ERRORS,
+        redirect_slashes=False,  # behind TLS, a redirect would lead to plain HTTP
     )
+    app.state.telemetry, app.state.draining = telemetry, False
     app.add_middleware(middleware)
     app.exception_handler(HTTPException)(_http_error)
     app.include_router(rank.router)
     app.include_router(operations.router)
+    add_docs(app)
     return app
 
 
@@ -84,6 +94,9 @@ class _Application(FastAPI):
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
     """Answer the framework's own errors (no such route, wrong method) with the one error body."""
-    code = "not_found" if error.status_code == 404 else "http_error"
-    body = error_body(code, error.detail, None, request.state.request_id)
+    request_id = request.state.request_id
+    if error.status_code == 404:
+        body = RouteNotFoundError(f"{request.url.path}: no such route").body(request_id)
+    else:
+        body = error_body("http_error", error.detail, None, request_id)
     return JSONResponse(body, status_code=error.status_code, headers=error.headers)

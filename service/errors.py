@@ -6,21 +6,68 @@ service is at fault, for an unknown reason; the answer contains nothing but the 
 
 from __future__ import annotations
 
+RETRY_AFTER = {"Retry-After": "1"}  # the headers of every 503
+MAX_MESSAGE_CHARS = 300
+MAX_FIELD_CHARS = 100
+_CUT = "..."
+
 
 class RankError(Exception):
-    """Base of all errors that the service expects."""
+    """Base of all errors that the service expects.
+
+    Message and field may quote the request; they are cut to ``MAX_MESSAGE_CHARS`` and
+    ``MAX_FIELD_CHARS``.
+    """
 
     status = 500
     code = "internal"
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
-        self.message = message
-        self.field = field
+        self.message = _cut(message, MAX_MESSAGE_CHARS)
+        self.field = None if field is None else _cut(field, MAX_FIELD_CHARS)
 
     def body(self, request_id: str) -> dict[str, object]:
         """Return the JSON body that ``api.messages.ErrorResponse`` documents."""
         return error_body(self.code, self.message, self.field, request_id)
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of the answer."""
+        return RETRY_AFTER if self.status == 503 else {}
+
+
+class BadRequestError(RankError):
+    """The bytes are no HTTP request."""
+
+    status = 400
+    code = "bad_request"
+
+
+class RouteNotFoundError(RankError):
+    """No route has the request's path."""
+
+    status = 404
+    code = "not_found"
+
+
+class RequestTimeoutError(RankError):
+    """The request did not arrive within ``RANK_RECEIVE_TIMEOUT_S``."""
+
+    status = 408
+    code = "request_timeout"
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"the request did not arrive within {limit_s:g} s")
+
+
+class HeadersTooLargeError(RankError):
+    """The request line and headers are longer than ``RANK_MAX_HEADER_BYTES``."""
+
+    status = 431
+    code = "headers_too_large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"headers: longer than {limit_bytes} bytes")
 
 
 class InvalidRequestError(RankError):
@@ -36,6 +83,9 @@ class BodyTooLargeError(RankError):
     status = 413
     code = "body_too_large"
 
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"body: longer than {limit_bytes} bytes", field="body")
+
 
 class ModelNotFoundError(RankError):
     """The request names a model that is not loaded."""
@@ -49,6 +99,13 @@ class NotReadyError(RankError):
 
     status = 503
     code = "not_ready"
+
+
+class DrainingError(RankError):
+    """The service stops, and the request had not arrived in full by then."""
+
+    status = 503
+    code = "draining"
 
 
 class OverloadedError(RankError):
@@ -85,3 +142,7 @@ def error_body(code: str, message: str, field: str | None, request_id: str) -> d
     """Return the JSON body that all errors share."""
     error = {"code": code, "message": message, "field": field, "request_id": request_id}
     return {"error": error}
+
+
+def _cut(text: str, chars: int) -> str:
+    return text if len(text) <= chars else text[: chars - len(_CUT)] + _CUT

@@ -85,6 +85,25 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         default=1 << 20, ge=1024, le=1 << 28, description="Longest request body, in bytes."
     )
+    max_header_bytes: int = Field(
+        default=1 << 15,
+        ge=1024,
+        le=1 << 20,
+        description="Longest request line and headers, in bytes.",
+    )
+    receive_timeout_s: float = Field(
+        default=10.0,
+        ge=0.1,
+        le=600,
+        description="Longest time for a request to arrive in full, in seconds; also for the first "
+        "byte of a new connection.",
+    )
+    keep_alive_s: int = Field(
+        default=5,
+        ge=1,
+        le=600,
+        description="Longest wait for the next request on an open connection, in seconds.",
+    )
     ort_threads: int = Field(
         default=1, ge=1, le=256, description="Threads that ONNX Runtime uses to score one ranking."
     )
@@ -92,7 +111,7 @@ class Settings(BaseSettings):
         default=10,
         ge=0,
         le=600,
-        description="Longest wait for open requests at shutdown, in seconds.",
+        description="Longest wait for open requests and connections at shutdown, in seconds.",
     )
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Lowest level to log."

@@ -18,7 +18,7 @@ _LAG_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 300.
 
 STAGES = ("user", "catalog", "score", "select")
 OPERATIONS = ("users", "items", "catalog", "changes", "ping")
-STATUSES = (200, 404, 413, 422, 499, 500, 503)
+STATUSES = (200, 404, 408, 413, 422, 499, 500, 503)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ class Telemetry:
     def _requests(self) -> None:
         self.requests = self._histogram(
             "rank_http_request_seconds",
-            "Time from the first byte of a request to the last byte of its response.",
+            "Time from reading the first byte of a request to writing the last byte of its "
+            "response. Bytes that wait in the kernel are not read yet: see "
+            "rank_event_loop_lag_seconds. Status 499: the client left before its answer.",
             "route",
             "status",
             buckets=_REQUEST_BUCKETS,
@@ -63,6 +65,12 @@ class Telemetry:
         self._request = {("/rank", s): self.requests.labels("/rank", s) for s in STATUSES}
         self.in_flight = self._gauge(
             "rank_http_requests_in_flight", "Requests that have begun and are not answered yet."
+        )
+        self.loop_lag = self._histogram(
+            "rank_event_loop_lag_seconds",
+            "Time by which the event loop runs late, for each tenth of a second. Requests wait as "
+            "long in the kernel before the service reads them.",
+            buckets=_REQUEST_BUCKETS,
         )
         shed = self._counter(
             "rank_shed_total",

@@ -69,11 +69,19 @@ def toy_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return open_dataset(folder)
 
 
+SHORT = (
+    "train.epochs=2",
+    "net.exposure_weight=1",
+    "front.bootstrap=20",
+    "default_tradeoff=0.5",
+)
+
+
 @pytest.fixture(scope="session")
 def world(toy_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> World:
     """Train and export a small model once; its repository must not be changed."""
     folder = tmp_path_factory.mktemp("models")
-    config = load_config("cp2rec", overrides=("train.epochs=2", "front.bootstrap=20"))
+    config = load_config("cp2rec", overrides=SHORT)
     repository = Repository(folder)
     runs = RunStore(folder / ".runs")
     with pytest.MonkeyPatch.context() as patch:

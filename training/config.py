@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import tomllib
 from functools import reduce
 from importlib import resources
 from operator import or_
@@ -16,6 +15,7 @@ from training.errors import ConfigError
 from training.nets.base import NetOptions
 from training.nets.cp2rec.rivals import RivalOptions
 from training.nets.registry import ARCHITECTURES, configurable
+from training.toml import parse
 
 PARITY_TOLERANCE = 1e-5  # graphs sum float32 in another order than torch
 
@@ -36,6 +36,7 @@ class TrainOptions(_Frozen):
     evaluations: int = Field(ge=1, le=1000)
     patience: int = Field(ge=1)
     batch_slates: int = Field(ge=1)
+    epoch_steps: int = Field(ge=1)
     slate: int = Field(ge=1)
     lr: float = Field(gt=0)
     lr_final: float = Field(gt=0)
@@ -70,12 +71,13 @@ class FrontOptions(_Frozen):
 class Config(_Frozen):
     """The resolved configuration, stored in the artifact.
 
+    default_tradeoff: of requests that name none; None: the one that the measured front recommends.
     parity_tolerance: the largest accepted difference between the logits of torch and of the graphs,
     as a share of the largest logit where that is above 1.
     """
 
     seed: int = Field(ge=0, lt=2**31)
-    default_tradeoff: float = Field(ge=0, le=1)
+    default_tradeoff: float | None = Field(default=None, ge=0, le=1)
     parity_tolerance: float = Field(default=PARITY_TOLERANCE, gt=0, le=0.01)
     train: TrainOptions
     split: SplitOptions
@@ -105,7 +107,7 @@ def _packaged() -> dict[str, dict[str, Any]]:
     """
     files = resources.files("training.configs").iterdir()
     texts = {f.name[:-5]: f.read_text() for f in files if f.name.endswith(".toml")}
-    tables = {name: tomllib.loads(texts[name]) for name in sorted(texts)}
+    tables = {name: parse(texts[name]) for name in sorted(texts)}
     return {name: table for name, table in tables.items() if "architecture" in table.get("net", {})}
 
 
@@ -124,8 +126,8 @@ def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...]
     table = copy.deepcopy(_PACKAGED[model])
     if path is not None:
         try:
-            _merge(table, tomllib.loads(path.read_text(encoding="utf-8-sig")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            _merge(table, parse(path.read_text(encoding="utf-8-sig")))
+        except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: {error}") from error
     for override in overrides:
         _merge(table, _parse(override))
@@ -133,8 +135,9 @@ def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...]
         return Config.model_validate(table)
     except ValidationError as error:
         problem = error.errors()[0]
-        # Pydantic puts the chosen architecture into the location of an error.
-        option = ".".join(str(key) for key in problem["loc"] if key not in configurable())
+        # Pydantic puts the architecture and the type of a union's member into the location too.
+        keys = (str(key) for key in problem["loc"] if key not in configurable())
+        option = ".".join(key for key in keys if key.isidentifier())
         raise ConfigError(f"configuration: {option}: {problem['msg']}") from error
 
 
@@ -144,11 +147,11 @@ def _parse(override: str) -> dict[str, Any]:
     if not equals or not key:
         raise ConfigError(f"--set {override!r}: write it as section.key=value")
     try:
-        return tomllib.loads(f"{key} = {value}")
-    except tomllib.TOMLDecodeError:
+        return parse(f"{key} = {value}")
+    except ValueError:
         try:
-            return tomllib.loads(f'{key} = "{value.strip()}"')
-        except tomllib.TOMLDecodeError as error:
+            return parse(f'{key} = "{value.strip()}"')
+        except ValueError as error:
             raise ConfigError(f"--set {override!r}: {error}") from error
 
 

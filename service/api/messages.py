@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -29,6 +29,15 @@ class ErrorResponse(BaseModel):
     error: ErrorDetail = Field(description="The error.")
 
 
+# Any route may answer these, before it sees the request.
+CONNECTION_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorResponse, "description": "The bytes are no HTTP request."},
+    408: {"model": ErrorResponse, "description": "The request did not arrive in time."},
+    413: {"model": ErrorResponse, "description": "The body is too long."},
+    431: {"model": ErrorResponse, "description": "The headers are too long."},
+}
+
+
 class ModelInfo(BaseModel):
     """A loaded model and its measured front."""
 
@@ -40,6 +49,10 @@ class ModelInfo(BaseModel):
     default: bool = Field(description="Whether it serves requests that name no model.")
     default_tradeoff: float = Field(
         description="The tradeoff of requests that name none.", examples=[0.5]
+    )
+    score_meaning: str = Field(
+        description="Where its score is a click probability, and where a rank score.",
+        examples=["click probability at tradeoff 1 on logged traffic; a rank score elsewhere"],
     )
     items: int = Field(description="Items of its catalogue in memory.", examples=[600])
     front: Front = Field(description="Accuracy on logged and unbiased traffic by tradeoff.")
@@ -54,8 +67,11 @@ class ModelsResponse(BaseModel):
 class Health(BaseModel):
     """Whether the service is alive or ready, and the reason if something is wrong."""
 
-    status: Literal["ok", "waiting"] = Field(description="ok, or waiting: not ready for traffic.")
+    status: Literal["ok", "waiting", "draining"] = Field(
+        description="ok; waiting: not ready for traffic yet; draining: the service stops."
+    )
     reason: str | None = Field(
         default=None,
-        description="waiting: the reason. ok: a fault that does not keep the service from ranking.",
+        description="waiting, draining: the reason. ok: a fault that does not keep the service "
+        "from ranking.",
     )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
+from collections.abc import Callable
 
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLargeError, OverloadedError, RankError
+from service.errors import BodyTooLargeError, DrainingError, OverloadedError, RankError
 from service.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
+
+_CLIENT_LEFT = 499  # as nginx counts it
 
 
 class RequestMiddleware:
@@ -21,6 +25,7 @@ class RequestMiddleware:
 
     Routes read the id from ``scope["state"]["request_id"]`` and may replace it. A known error
     gets its own status; an unknown one is logged and answered by 500 with the id alone.
+    ``api.connection`` puts the time of arrival and the rest into ``scope["state"]``.
     """
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry, max_body_bytes: int) -> None:
@@ -33,44 +38,59 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status, body_bytes = time.perf_counter(), 0, 0
+        status, body_bytes = 0, 0
         state = scope.setdefault("state", {})
         state["request_id"] = os.urandom(16).hex()
+        arrived_s: float = state.get("arrived_s") or time.perf_counter()
+        client_left: Callable[[], bool] = state.get("client_left", bool)
 
         async def bounded_receive() -> Message:
             nonlocal body_bytes
             message = await receive()
+            if refusal := state.get("refusal"):
+                raise refusal
             body_bytes += len(message.get("body", b""))
             if body_bytes > self._max_body_bytes:
-                raise BodyTooLargeError(
-                    f"body: longer than {self._max_body_bytes} bytes", field="body"
-                )
+                raise BodyTooLargeError(self._max_body_bytes)
             return message
 
         async def observed_send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = _CLIENT_LEFT if client_left() else message["status"]
             await send(message)
 
         self._telemetry.in_flight.inc()
         try:
             await self._app(scope, bounded_receive, observed_send)
         except ClientDisconnect:
-            status = 499  # as nginx counts it
-        except Exception as error:
+            status = _CLIENT_LEFT
+        except (Exception, asyncio.CancelledError) as error:
             if status:  # part of the answer is sent: the server must break the connection
                 raise
-            if isinstance(error, OverloadedError):
-                self._telemetry.shed["scans"].inc()
-            if isinstance(error, RankError):
-                log.info("request %s: %d %s", state["request_id"], error.status, error.message)
-            else:
-                log.exception("request %s failed", state["request_id"])
-                error = RankError("internal error; find it in the log by this request id")
-            response = JSONResponse(error.body(state["request_id"]), status_code=error.status)
-            await response(scope, receive, observed_send)
+            if isinstance(error, asyncio.CancelledError) and not scope["app"].state.draining:
+                raise
+            await self._answer(error, scope, receive, observed_send)
         finally:
             self._telemetry.in_flight.dec()
             route = state.get("route") or getattr(scope.get("route"), "path", "other")
-            self._telemetry.request(route, status).observe(time.perf_counter() - start)
+            seconds = time.perf_counter() - arrived_s
+            self._telemetry.request(route, status).observe(seconds)
+
+    async def _answer(
+        self, error: BaseException, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Log ``error`` and answer with its status."""
+        request_id = scope["state"]["request_id"]
+        if isinstance(error, asyncio.CancelledError):  # the server has waited for long enough
+            error = DrainingError("the service stops; send the request again")
+        if isinstance(error, OverloadedError):
+            self._telemetry.shed["scans"].inc()
+        if isinstance(error, RankError):
+            log.info("request %s: %d %s", request_id, error.status, error.message)
+        else:
+            log.error("request %s failed", request_id, exc_info=error)
+            error = RankError("internal error; find it in the log by this request id")
+        body = error.body(request_id)
+        response = JSONResponse(body, status_code=error.status, headers=error.headers())
+        await response(scope, receive, send)

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.api import rank
 from service.api.messages import Health, ModelInfo, ModelsResponse
-from service.errors import RankError, StoreError
+from service.errors import RETRY_AFTER, RankError, StoreError
 from service.models.registry import Registry
 
 router = APIRouter(tags=["operations"])
@@ -28,16 +29,18 @@ async def livez() -> Health:
 async def readyz(request: Request) -> Health | JSONResponse:
     """Answer 200 once the default model has replayed its golden inputs and holds its catalogue.
 
+    A service that stops is not ready: load balancers take it out while it answers the rest.
     Loading a catalogue needs the store. If the store fails or loses items later, the service stays
     ready and gives the `reason`: rankings from memory are better than none. So it does if the model
     repository is lost.
     """
+    if request.app.state.draining:
+        return _not_ready(Health(status="draining", reason="the service stops"))
     registry: Registry = request.app.state.registry
     try:
         model = registry.resolve(None)
     except RankError as error:
-        waiting = Health(status="waiting", reason=error.message)
-        return JSONResponse(waiting.model_dump(), status_code=503)
+        return _not_ready(Health(status="waiting", reason=error.message))
     reasons = [f"{fault}; loaded models keep serving" for fault in registry.faults]
     try:
         await request.app.state.store.ping()
@@ -46,6 +49,10 @@ async def readyz(request: Request) -> Health | JSONResponse:
     if lost := len(model.catalog.lost):
         reasons.append(f"the store has lost {lost} items of {model.label}; ranking from memory")
     return Health(status="ok", reason="; ".join(reasons) or None)
+
+
+def _not_ready(health: Health) -> JSONResponse:
+    return JSONResponse(health.model_dump(), status_code=503, headers=RETRY_AFTER)
 
 
 @router.get(
@@ -60,7 +67,21 @@ async def metrics(request: Request) -> Response:
     return Response(request.app.state.telemetry.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/models", summary="Loaded models and their fronts")
+@router.get(
+    "/models",
+    summary="Loaded models and their fronts",
+    responses={
+        200: {
+            "links": {
+                "rank": {
+                    "operationId": rank.OPERATION,
+                    "requestBody": {"model": "$response.body#/models/0/name"},
+                    "description": "Rank with a loaded model.",
+                }
+            }
+        }
+    },
+)
 async def models(request: Request) -> ModelsResponse:
     """Return all loaded models with their aliases and measured fronts."""
     registry: Registry = request.app.state.registry
@@ -75,6 +96,7 @@ async def models(request: Request) -> ModelsResponse:
                 created=model.manifest.created.isoformat(),
                 default=model.label == default,
                 default_tradeoff=model.manifest.default_tradeoff,
+                score_meaning=model.manifest.calibration.meaning,
                 items=len(model.catalog),
                 front=model.manifest.front,
             )

@@ -21,6 +21,7 @@ from service.ranking.messages import (
 )
 
 PATH = "/rank"
+OPERATION = "rank_rank_post"  # the route's operationId, for links of the documentation
 
 router = APIRouter(tags=["ranking"])
 
@@ -40,14 +41,23 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
                 "schema": {"$ref": _SCHEMA_REF.format(name=RankResponse.__name__)},
             }
         },
+        "links": {
+            "again": {
+                "operationId": OPERATION,
+                "requestBody": {
+                    "model": "$response.body#/model",
+                    "tradeoff": "$response.body#/tradeoff",
+                },
+                "description": "Rank by the same version, even if its alias moves.",
+            }
+        },
     },
     404: {"model": ErrorResponse, "description": "The model is not loaded."},
-    413: {"model": ErrorResponse, "description": "The body is too long."},
     422: {"model": ErrorResponse, "description": "A field is not valid; `field` names it."},
     503: {
         "model": ErrorResponse,
         "description": "No model serves yet, or `overloaded`: too many rankings of a large "
-        "catalogue wait.",
+        "catalogue wait. `Retry-After` is the time to wait, in seconds.",
     },
 }
 
@@ -56,6 +66,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 # than the ranking. The documentation comes from the same definitions.
 @router.post(
     PATH,
+    operation_id=OPERATION,
     summary="Rank items for a user at a tradeoff",
     response_class=Response,
     responses=_RESPONSES,
@@ -92,8 +103,10 @@ class FastPath:
         """Serve one request."""
         if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
             await self._rank(scope, receive, send)
-        else:
-            await self._fastapi(scope, receive, send)
+            return
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server leaves out the answer's body
+        await self._fastapi(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"]["route"] = PATH

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -111,10 +110,14 @@ class Artifact:
             return None
         path = self.path / BIAS_REFERENCE
         arrays = _arrays(path, {f.name for f in fields(BiasReference)})
-        ids = arrays.pop("item_ids").tobytes().decode()
+        try:
+            ids = arrays.pop("item_ids").tobytes().decode()
+        except UnicodeDecodeError as error:
+            raise ArtifactError(path, f"item_ids: {error}") from error
         reference = BiasReference(item_ids=ids.split("\n") if ids else [], **arrays)
-        points = len(reference.tradeoffs)
+        points = reference.tradeoffs.size
         for name, expected in (
+            ("tradeoffs", (points,)),
             ("click_percentile", (len(reference.item_ids),)),
             ("score_deciles", (points, 9)),
             ("exposure_gini", (points,)),
@@ -129,10 +132,11 @@ def _arrays(path: Path, names: set[str]) -> dict[str, Any]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as npz:
             arrays = dict(npz)
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # NumPy, zipfile and zlib raise errors of many classes
         raise ArtifactError(path, f"cannot be read: {error}") from error
-    if arrays.keys() != names:
-        reason = f"cannot be read: its arrays are {sorted(arrays)}, not {sorted(names)}"
+    actual = {name for name, array in arrays.items() if isinstance(array, np.ndarray)}
+    if actual != names:  # NumPy reads a file of the archive that is no array as bytes
+        reason = f"cannot be read: its arrays are {sorted(actual)}, not {sorted(names)}"
         raise ArtifactError(path, reason)
     return arrays
 

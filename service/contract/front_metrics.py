@@ -58,6 +58,9 @@ FRONT_METRICS = (
     FrontMetric("auc", _BOTH, "rows", "area under the ROC curve of the score", monitored=True),
     FrontMetric("auc_with_position", ("logged",), "rows", "AUC when the model knows the position"),
     FrontMetric("gauc", _BOTH, "rows", "mean AUC of a user's own rows, weighted by their number"),
+    FrontMetric(
+        "matched_row_auc", _BOTH, "rows", "AUC of a click against skips of similar popularity"
+    ),
     FrontMetric("logloss", _BOTH, "rows", "log loss of the calibrated score, in nats"),
     FrontMetric("ece", ("logged",), "rows", "expected calibration error of the calibrated score"),
     FrontMetric("ndcg_at_10", _BOTH, "top 10", "mean NDCG of the first 10 of a user's own rows"),
@@ -92,6 +95,14 @@ FRONT_METRICS = (
         monitored=True,
     ),
     FrontMetric("coverage", ("shown",), "top 10", "share of the items with at least one place", 3),
+    FrontMetric(
+        "rare_share",
+        ("shown",),
+        "top 10",
+        "share of the places with a rare item, of fewer than 3 training rows",
+        3,
+    ),
+    FrontMetric("rare_items", ("shown",), "top 10", "number of rare items with a place", 0),
 )
 
 

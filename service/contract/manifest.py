@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from service.contract.front_metrics import describe
 
@@ -25,7 +25,14 @@ def _known_version(version: int) -> int:
     return version
 
 
+def _possible_name(name: str) -> str:
+    if len(name) > 255 or not (name.isascii() and name.isprintable()):
+        raise ValueError("is no file name of at most 255 printable ASCII characters")
+    return name
+
+
 SchemaVersion = Annotated[int, AfterValidator(_known_version)]
+FileName = Annotated[str, AfterValidator(_possible_name)]
 
 
 class _Frozen(BaseModel):
@@ -81,7 +88,7 @@ class Calibration(_Frozen):
 
     slope: float = Field(gt=0)
     intercept: float
-    meaning: str
+    meaning: str = Field(description="Where it is a click probability, and where a rank score.")
 
 
 class Estimate(_Frozen):
@@ -143,6 +150,33 @@ class Anchors(_Frozen):
         return self.anchors[0]
 
 
+class Trade(_Frozen):
+    """What a front gains on its unbiased side for a bounded cost on its logged side.
+
+    Both are against w = 1, in the unit of the axis; the shares are of what w = 1 has above chance,
+    null where it has nothing.
+    """
+
+    most_cost: Unit = Field(description="The largest share of the logged side that it may cost.")
+    tradeoff: Unit = Field(description="The measured tradeoff with the greatest gain.")
+    gain: Estimate = Field(description="unbiased(w) - unbiased(1).")
+    cost: Estimate = Field(description="logged(1) - logged(w).")
+    gain_share: float | None
+    cost_share: float | None
+
+
+class UserGroup(_Frozen):
+    """A group of logged test rows, by the click rate of their user in training."""
+
+    group: int = Field(ge=0, lt=10, description="0 holds the users who click least.")
+    users: int
+    rows: int
+    click_rate: float = Field(description="Mean over the rows of their user's training rate.")
+    predicted: float = Field(description="Mean calibrated score at w = 1.")
+    observed: float = Field(description="Share of clicks.")
+    gap: Estimate = Field(description="predicted - observed, with its error over users.")
+
+
 class Front(_Frozen):
     """The measured accuracy-bias front of one artifact, or of several seeds of its training."""
 
@@ -161,7 +195,20 @@ class Front(_Frozen):
     gain: dict[str, Estimate] = Field(
         description="Paired gains: logged(w=1) - logged(w=0) and unbiased(w=0) - unbiased(w=1)."
     )
+    positives: dict[str, int] = Field(default={}, description="Test clicks of each side.")
+    trades: tuple[Trade, ...] = Field(
+        default=(), description="The greatest gains at a cost of at most 5 % and at most 10 %."
+    )
+    matched_gain: Estimate | None = Field(
+        default=None,
+        description="Matched AUC, among items of similar popularity: of w = 0 less that of w = 1.",
+    )
     verdict: Literal["clear", "weak", "none"]
+    recommended: Unit | None = Field(default=None, description="The tradeoff to serve.")
+    advice: str = Field(default="", description="Why that one, in words.")
+    user_groups: tuple[UserGroup, ...] = Field(
+        default=(), description="Calibration by group of users; none for a score without one."
+    )
     diagnostic: str
     se_kind: Literal["bootstrap over users", "over seeds"]
     seeds: tuple[int, ...]
@@ -208,7 +255,29 @@ class Manifest(_Frozen):
         "that is above 1.",
     )
     front: Front
-    files: dict[str, Sha256]
+    files: dict[FileName, Sha256]
+
+    @model_validator(mode="after")
+    def _graphs_fit(self) -> Self:
+        """Refuse sizes that the graphs do not have: records would not fit them."""
+        try:
+            state, user = self.state_dim, self.user_dim
+        except (IndexError, ValueError):
+            raise ValueError("graphs: an encoder has no output of shape (rows, size)") from None
+        signatures = graph_signatures(
+            embedding=self.embedding_dim,
+            modalities=len(self.modalities),
+            proxies=len(self.proxies),
+            state=state,
+            user=user,
+        )
+        for name, expected in signatures.items():
+            if self.graphs[name] != expected:
+                raise ValueError(
+                    f"graphs.{name}: inputs and outputs do not fit the modalities, the proxies "
+                    "and the other graphs"
+                )
+        return self
 
     @property
     def embedding_dim(self) -> int:

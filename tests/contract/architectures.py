@@ -166,6 +166,7 @@ def config_of(options: NetOptions) -> Config:
             evaluations=1,
             patience=1,
             batch_slates=BATCH_SLATES,
+            epoch_steps=1,
             slate=SLATE,
             lr=0.01,
             lr_final=0.01,

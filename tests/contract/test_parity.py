@@ -25,10 +25,17 @@ from tests.conftest import World
 from tests.torch_ranking import item_states
 from training.data.dataset import Dataset
 from training.errors import ExportError
+from training.evaluation.user_groups import largest_gap
 from training.fitting.fitted_net import FittedNet
 from training.nets.base import FrontNet
 from training.nets.cp2rec.decomposed import Cp2recOptions
-from training.release.export import LEARNED_MODALITY, export_artifact, make_golden, prove_parity
+from training.release.export import (
+    LEARNED_MODALITY,
+    _default_tradeoff,
+    export_artifact,
+    make_golden,
+    prove_parity,
+)
 from training.release.publish import item_values
 
 TRADEOFFS = (0.0, 0.1, 0.5, 0.9, 1.0)
@@ -273,6 +280,27 @@ def test_the_tolerance_is_a_share_of_the_largest_logit(
         prove_parity(copy, replace(golden, logits=moved), 1e-4)
         with pytest.raises(ArtifactError, match=r"3\.\d+e-05 of the largest .* parity_tolerance"):
             scorer.replay()
+
+
+def test_requests_without_a_tradeoff_get_the_recommended_one(interaction_world: World) -> None:
+    manifest = interaction_world.artifact.manifest
+    assert manifest.config["default_tradeoff"] is None
+    assert manifest.default_tradeoff == manifest.front.recommended
+    assert manifest.front.advice.startswith(f"Serve w = {manifest.default_tradeoff:g}: ")
+
+
+def test_a_configured_tradeoff_is_not_overruled(world: World) -> None:
+    front = world.artifact.manifest.front
+    other = front.model_copy(update={"recommended": 0.3})
+    assert _default_tradeoff(world.config, other) == 0.5
+    free = world.config.model_copy(update={"default_tradeoff": None})
+    assert _default_tradeoff(free, other) == 0.3
+
+
+def test_the_manifest_says_how_well_groups_of_users_are_calibrated(world: World) -> None:
+    manifest = world.artifact.manifest
+    assert largest_gap(manifest.front.user_groups) in manifest.calibration.meaning
+    assert manifest.calibration == world.fitted.calibration
 
 
 def test_the_manifest_describes_the_artifact(world: World) -> None:

@@ -29,6 +29,7 @@ from training.metrics.auc import auc
 
 # Batches of 33 do not halve; short slates make the halves uneven, and the last batch is short.
 SETTINGS = (
+    "net.exposure_weight=1",
     *("train.epochs=4", "train.evaluations=3", "train.patience=99", "train.batch_slates=33"),
     *("front.bootstrap=20", "front.points=3"),
 )
@@ -36,7 +37,7 @@ SETTINGS = (
 EXACT = (
     *SETTINGS,
     "net.exposure_weight=0",
-    "net.factor_weight=0",
+    "net.uncertainty_weight=0",
     "net.proxy_dropout=0",
     "net.new_share=0",
 )

@@ -15,11 +15,10 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
-from uvicorn.config import LoopFactoryType
 
+from service.api.server import Server
 from service.app import create_app
 from service.contract.keys import Keys
 from service.contract.repository import Repository
@@ -34,11 +33,11 @@ T = TypeVar("T")
 READY_S = 20.0
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """Sets ``up`` once it listens."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        super().__init__(app, settings)
         self.up = threading.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -142,13 +141,11 @@ def service(
 
 
 @contextlib.contextmanager
-def running(settings: Settings, loop: LoopFactoryType = "asyncio") -> Iterator[Running]:
+def running(settings: Settings) -> Iterator[Running]:
     """Serve in a thread; the block gets a client."""
     app = create_app(settings)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = _Server(
-        uvicorn.Config(app, http="httptools", loop=loop, log_config=None, access_log=False)
-    )
+    server = _Server(app, settings)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:

@@ -31,7 +31,7 @@ def test_what_a_deadline_cut_short_is_not_read_again(service: Running, world: Wo
 
 def test_a_missed_deadline_is_not_the_stores_fault(deployment: Deployment, world: World) -> None:
     outcomes = Counter[str]()
-    with running(deployment.settings, loop="uvloop") as service:  # its timers are early
+    with running(deployment.settings) as service:
         until(lambda: service.client.get("/readyz").status_code == 200)
         for deadline_ms in (0.05, 0.5, 1.0):
             for number in range(100):

@@ -39,6 +39,7 @@ def test_models_lists_version_aliases_and_front(service: Running, world: World) 
     assert model["aliases"] == ["champion"]
     assert model["default"] is True
     assert model["items"] == len(world.dataset.item_ids)
+    assert model["score_meaning"] == world.artifact.manifest.calibration.meaning
     assert Front.model_validate(model["front"]) == world.artifact.manifest.front
 
 

@@ -60,4 +60,8 @@ def train(
         artifact, fitted = train_model(dataset, resolved, Repository(models), name, RunStore(build))
     typer.echo(front_table(artifact.manifest.front))
     typer.echo(f"best of {fitted.fit.evaluations} evaluations on validation: {fitted.fit.best:.4f}")
-    typer.echo(f"added {artifact.label} in {artifact.path}")
+    typer.echo(f"calibrated score: {artifact.manifest.calibration.meaning}")
+    typer.echo(
+        f"added {artifact.label} in {artifact.path}; requests that name no tradeoff are ranked at "
+        f"w = {artifact.manifest.default_tradeoff:g}"
+    )

@@ -1,1 +1,1 @@
-"""Packaged training configurations, and two to lay over them with --config."""
+"""Packaged training configurations, and one to lay over them with --config."""

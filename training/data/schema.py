@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +10,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from service.contract.manifest import MAX_MODALITIES, Name, Proxy
 from training.errors import DatasetError
+from training.toml import parse
 
 DESCRIPTION = "dataset.toml"
+
+# A path relative to the folder; no system takes a longer one.
+PartPath = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,4095}$")]
 
 
 class _Frozen(BaseModel):
@@ -22,8 +25,8 @@ class _Frozen(BaseModel):
 class Embedding(_Frozen):
     """One modality: a float array (n, dim) as ``.npy``, and its n item ids, one per line."""
 
-    values: str
-    ids: str
+    values: PartPath
+    ids: PartPath
 
 
 def _few_enough(embeddings: dict[str, Embedding]) -> dict[str, Embedding]:
@@ -37,9 +40,9 @@ class Description(_Frozen):
     """The parsed ``dataset.toml``; paths are relative to the folder."""
 
     name: Name
-    impressions: str = "impressions.parquet"
-    items: str = "items.parquet"
-    users: str = "users.parquet"
+    impressions: PartPath = "impressions.parquet"
+    items: PartPath = "items.parquet"
+    users: PartPath = "users.parquet"
     title: str | None = Field(default=None, description="Column of items to show to people.")
     user_attributes: tuple[str, ...] = Field(default=(), description="Numeric columns of users.")
     unbiased_kind: str = Field(
@@ -57,17 +60,17 @@ def read_description(folder: Path) -> Description:
     """Parse ``folder/dataset.toml``; raises DatasetError naming the first bad entry."""
     path = folder / DESCRIPTION
     try:
-        return Description.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+        return Description.model_validate(parse(path.read_text(encoding="utf-8-sig")))
     except FileNotFoundError as error:
         raise DatasetError(path, "is missing; is this a dataset folder?") from error
     except NotADirectoryError as error:
         raise DatasetError(
             folder, f"is a file; name the folder that holds {DESCRIPTION}"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(path, f"is not TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         entry = ".".join(map(str, first["loc"]))
         problem = first["msg"].removeprefix("Value error, ")
         raise DatasetError(path, problem, column=entry) from error
+    except ValueError as error:
+        raise DatasetError(path, f"is not TOML: {error}") from error

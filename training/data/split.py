@@ -16,7 +16,8 @@ from training.errors import DatasetError
 _NAMES = (*SPLITS, "unbiased")  # the fields of Split; a row's code is its index here
 _UNBIASED = _NAMES.index("unbiased")
 
-POPULARITY_SHIFT = "popularity<=median"  # the kind of an unbiased side without uniform exposure
+# The kind of an unbiased side without uniform exposure.
+POPULARITY_SHIFT = "less popular half of the logged test"
 
 _Codes = NDArray[np.uint8]
 
@@ -84,13 +85,27 @@ def unbiased_rows(dataset: Dataset, split: Split) -> tuple[Rows, str]:
     """
     if len(split.unbiased):
         return split.unbiased, dataset.description.unbiased_kind
-    count = _per_item(dataset, split.train)[dataset.impressions.item[split.test]]
+    count = training_rows(dataset, split)[dataset.impressions.item[split.test]]
     return split.test[count <= np.median(count)], POPULARITY_SHIFT
+
+
+def training_rows(dataset: Dataset, split: Split) -> Floats:
+    """Return each item's number of training rows (I,)."""
+    return _totals(dataset.impressions.item, len(dataset.item_ids), split.train)
 
 
 def training_clicks(dataset: Dataset, split: Split) -> Floats:
     """Return each item's clicks in the training rows (I,)."""
-    return _per_item(dataset, split.train, dataset.impressions.label)
+    impressions = dataset.impressions
+    return _totals(impressions.item, len(dataset.item_ids), split.train, impressions.label)
+
+
+def training_click_rates(dataset: Dataset, split: Split) -> Floats:
+    """Return each user's share of clicks among its training rows (U,), NaN without a row."""
+    impressions, users = dataset.impressions, len(dataset.user_ids)
+    rows = _totals(impressions.user, users, split.train)
+    clicks = _totals(impressions.user, users, split.train, impressions.label)
+    return np.where(rows > 0, clicks / np.maximum(rows, 1), np.nan)
 
 
 def _codes(impressions: Impressions, shares: list[float], seed: int, storage: Storage) -> _Codes:
@@ -147,11 +162,14 @@ def _one_sided(label: Floats, rows: Rows) -> bool:
     return clicks in (0, len(rows))
 
 
-def _per_item(dataset: Dataset, rows: Rows, weight: Floats | None = None) -> Floats:
-    """Return the number of ``rows`` of each item (I,) or, with ``weight`` (R,), its sum."""
-    total = np.zeros(len(dataset.item_ids))
+def _totals(group: Rows, groups: int, rows: Rows, weight: Floats | None = None) -> Floats:
+    """Return the number of ``rows`` of each group (G,) or, with ``weight`` (R,), its sum.
+
+    ``group`` (R,) in [0, groups) is the item or the user of every impression.
+    """
+    total = np.zeros(groups)
     for span in spans(len(rows)):
         chunk = rows[span]
         chunk_weight = None if weight is None else weight[chunk]
-        total += np.bincount(dataset.impressions.item[chunk], chunk_weight, minlength=len(total))
+        total += np.bincount(group[chunk], chunk_weight, minlength=groups)
     return total

@@ -5,19 +5,20 @@ from __future__ import annotations
 import numpy as np
 from tqdm import tqdm
 
-from service.contract.manifest import Estimate, Front, FrontPoint
+from service.contract.manifest import Estimate, Front, FrontPoint, UserGroup
 from training.arrays import Floats
 from training.config import Config, FrontOptions
 from training.data.dataset import Dataset
-from training.data.split import positives_only, training_clicks, unbiased_rows
+from training.data.split import positives_only, training_clicks, training_rows, unbiased_rows
 from training.evaluation.anchors.measure import anchors_over_seeds
 from training.evaluation.front import one_front, pool_fronts
 from training.evaluation.ranking_front import measure_ranking_front
+from training.evaluation.user_groups import user_groups
 from training.evaluation.verdict import diagnose
 from training.fitting.fitted_net import FittedNet, sample_users
 from training.fitting.runs import RunStore, over_seeds
 from training.fitting.train_net import train_net
-from training.metrics.accuracy import Sample, logged_metrics, row_metrics
+from training.metrics.accuracy import Sample, logged_metrics, matched_metrics, row_metrics
 from training.metrics.exposure import shown_metrics
 
 
@@ -33,38 +34,55 @@ def measure_front(fitted: FittedNet, options: FrontOptions, seed: int) -> Front:
     tradeoffs = np.linspace(0, 1, options.points)
     unbiased, kind = unbiased_rows(dataset, split)
     rng = np.random.default_rng(seed)
+    clicks = training_clicks(dataset, split)
     tables: list[list[dict[str, Estimate]]] = []
     replicates: list[Floats] = []
+    positives: dict[str, int] = {}
+    groups: tuple[UserGroup, ...] = ()
     for side, rows in (("logged", split.test), ("unbiased", unbiased)):
         logits = fitted.score_rows(rows, tradeoffs)  # (T, R)
         sample = Sample.draw(dataset, rows, options.bootstrap, rng)
         log_theta = fitted.log_examination(rows)
+        positives[side] = int(sample.label.sum())
         tables.append([])
-        aucs = []
-        for logit in tqdm(logits, desc=f"measure {side}", leave=False):
+        aucs, matched_aucs = [], []
+        for w, logit in zip(tradeoffs, tqdm(logits, f"measure {side}", leave=False), strict=True):
             table, draws = row_metrics(sample, logit, fitted.calibration)
+            by_popularity, matched_draws = matched_metrics(
+                sample,
+                logit,
+                clicks[dataset.impressions.item[rows]],
+                with_error=w in (0.0, 1.0),  # the verdict compares the ends
+            )
+            table |= by_popularity
             if side == "logged":
                 table |= logged_metrics(sample, logit, fitted.calibration, log_theta)
             tables[-1].append(table)
             aucs.append(draws)
+            matched_aucs.append(matched_draws)
+        if side == "logged":
+            groups = user_groups(dataset, split, logits[-1], fitted.calibration)
         replicates.append(np.stack(aucs, axis=1))  # (B, T)
     users = sample_users(dataset.impressions.user[split.test], len(dataset.item_ids))
     top, _ = fitted.rank_catalogue(users, tradeoffs)  # (T, U, K)
-    clicks = training_clicks(dataset, split)
+    counts = training_rows(dataset, split)
     points = tuple(
         FrontPoint(
             tradeoff=float(w), logged=logged_table, unbiased=unbiased_table, shown=shown_table
         )
         for w, logged_table, unbiased_table, shown_table in zip(
-            tradeoffs, *tables, [shown_metrics(lists, clicks) for lists in top], strict=True
+            tradeoffs, *tables, [shown_metrics(lists, clicks, counts) for lists in top], strict=True
         )
     )
     return one_front(
         points,
         replicates,
+        np.stack(matched_aucs, axis=1),
         axis="auc",
         options=options,
         unbiased_kind=kind,
+        positives=positives,
+        user_groups=groups,
         diagnostic=diagnose(dataset, split.test, unbiased),
         seed=seed,
         dataset=dataset,

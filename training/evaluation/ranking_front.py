@@ -12,7 +12,7 @@ from tqdm import tqdm
 from service.contract.manifest import Estimate, Front, FrontPoint
 from training.arrays import Floats
 from training.config import FrontOptions
-from training.data.split import POPULARITY_SHIFT, training_clicks
+from training.data.split import POPULARITY_SHIFT, training_clicks, training_rows
 from training.evaluation.front import one_front
 from training.evaluation.verdict import too_few_users
 from training.fitting.fitted_net import FittedNet, sample_users
@@ -45,24 +45,30 @@ def measure_ranking_front(
     ]
     users = sample_users(task.ranked_users(split_name), task.items)
     top, _ = fitted.rank_catalogue(users, tradeoffs)  # (T, U, K)
-    clicks = training_clicks(dataset, split)
+    clicks, counts = training_clicks(dataset, split), training_rows(dataset, split)
     points = tuple(
-        _point(float(w), values, shown_metrics(lists, clicks), seed)
+        _point(float(w), values, shown_metrics(lists, clicks, counts), seed)
         for w, values, lists in zip(tradeoffs, by_user, top, strict=True)
     )
     rng = np.random.default_rng(seed)
     count = len(by_user[0][RECALL])
     draws = rng.multinomial(count, np.full(count, 1 / count), options.bootstrap)  # (B, U')
-    replicates = [
+    *replicates, matched = (
         np.stack([redrawn_means(values[name], draws) for values in by_user], axis=1)
-        for name in (RECALL, TAIL_RECALL)
-    ]
+        for name in (RECALL, TAIL_RECALL, "matched_auc")
+    )
+    positives = task.positives[split_name]
     return one_front(
         points,
         replicates,
+        matched,
         axis=RECALL,
         options=options,
         unbiased_kind=POPULARITY_SHIFT,
+        positives={
+            "logged": positives.nnz,
+            "unbiased": int(task.tail_items(split_name)[positives.indices].sum()),
+        },
         diagnostic=_diagnose(task, split_name),
         seed=seed,
         dataset=dataset,

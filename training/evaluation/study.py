@@ -18,6 +18,7 @@ from training.evaluation.probes import measure_probes
 from training.evaluation.report.schema import Curve, RankingReport, Report
 from training.evaluation.segments import hidden_users, measure_segments
 from training.fitting.runs import RunStore
+from training.fitting.train_net import settle
 from training.nets.registry import architecture
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ def run(
         seeds = tuple(range(config.seed, config.seed + options.seeds))
         curves = _rankers(dataset, config, names, options.seeds, runs)
         return RankingReport(dataset=dataset.description.name, seeds=seeds, baselines=curves)
+    config = settle(dataset, config, runs)  # once: for all seeds, and for rivals on the same tower
     arguments = dataset, config, options.seeds, runs
     front = front_over_seeds(*arguments)
     measure_baselines = _rankers if clicks_alone else _rerankers

@@ -14,6 +14,8 @@ from training.metrics.estimates import LEAST_USERS, users_by_label
 
 _MONOTONE = 0.9  # least |Spearman correlation| with w of a monotone front
 _SPAN = 0.005  # least gain of each end of a clear front, in the unit of the axis
+# Test clicks that a clear front needs on each side: an AUC of fewer is itself unsure by about .03.
+LEAST_POSITIVES = 100
 
 
 def diagnose(dataset: Dataset, logged: Rows, unbiased: Rows) -> str:
@@ -60,16 +62,34 @@ def too_few_users(users: Mapping[str, Mapping[str, int]]) -> str:
     )
 
 
+def too_few_positives(positives: Mapping[str, int]) -> str:
+    """Return why a front with ``positives`` on each side is not clear, each reason after "; "."""
+    return "".join(
+        f"; only {count} test clicks on the {side} side, a clear front needs {LEAST_POSITIVES}"
+        for side, count in positives.items()
+        if count < LEAST_POSITIVES
+    )
+
+
+def proven(gain: float | Floats, se: float | Floats) -> bool:
+    """Return whether all gains exceed two standard errors, each of them known and above 0.
+
+    Redraws or seeds that change nothing show nothing.
+    """
+    return bool(np.all((np.asarray(gain) > 2 * np.asarray(se)) & (np.asarray(se) > 0)))
+
+
 def verdict(
-    gain: Floats, gain_se: Floats, spearman: dict[str, float]
+    gain: Floats, gain_se: Floats, spearman: Mapping[str, float], positives: Mapping[str, int]
 ) -> Literal["clear", "weak", "none"]:
     """Judge a front by its gains (logged, unbiased), their standard errors and its monotonicity.
 
-    none: a gain is at most 2 standard errors, or its error is unknown. So is an error of 0: redraws
-    or seeds that change nothing show nothing. clear: both gains are at least .005 and the front is
-    monotone (|Spearman| >= .9 on both sides). weak: all other fronts.
+    none: a gain is not ``proven``. clear: both gains are at least .005, the front is monotone
+    (|Spearman| >= .9 on both sides), and each side has ``LEAST_POSITIVES`` test clicks. weak: all
+    other fronts.
     """
-    if not ((gain > 2 * gain_se) & (gain_se > 0)).all():  # false also for NaN, an unknown error
+    if not proven(gain, gain_se):  # so also for NaN, an unknown error
         return "none"
     monotone = spearman["logged"] >= _MONOTONE and spearman["unbiased"] <= -_MONOTONE
-    return "clear" if monotone and (gain >= _SPAN).all() else "weak"
+    suffice = not too_few_positives(positives)
+    return "clear" if monotone and suffice and (gain >= _SPAN).all() else "weak"

@@ -16,6 +16,7 @@ from training.data.dataset import Dataset
 from training.data.storage import expect_scattered_reads, spans
 from training.nets.base import Slates, TrainingTables
 
+_LEAST_SLATES = 4
 _BUCKET_ROWS = 2**19  # rows sorted at a time
 
 Records = NDArray[np.void]
@@ -23,6 +24,8 @@ Records = NDArray[np.void]
 
 class SlateBatches:
     """Batches of slates from impressions ``rows`` (R,), each up to ``slate`` rows of one user.
+
+    A batch has ``batch_slates``, fewer (but at least 4) where an epoch would have under ``steps``.
 
     propensity (R,) in (0, 1] and offset (R,) in logits are columns of ``rows``. The dataset's
     storage holds a sorted copy of the rows. Memory holds 8 bytes per slate, 16 during an epoch.
@@ -35,6 +38,7 @@ class SlateBatches:
         *,
         slate: int,
         batch_slates: int,
+        steps: int = 1,
         propensity: NDArray[np.floating] | None = None,
         offset: NDArray[np.floating] | None = None,
     ) -> None:
@@ -46,9 +50,10 @@ class SlateBatches:
         self.tables = _tables(dataset, records)
         self._propensity = torch.from_numpy(records["propensity"])
         self._offset = torch.from_numpy(records["offset"])
-        self._batch_slates = batch_slates
         self._slate = slate
         self._bounds = torch.from_numpy(_slate_bounds(count, slate))
+        slates = len(self._bounds) - 1
+        self._batch_slates = min(batch_slates, max(_LEAST_SLATES, slates // steps))
         self.rows = len(rows)
 
     def __len__(self) -> int:

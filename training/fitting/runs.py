@@ -43,8 +43,8 @@ class RunKey:
     def of(cls, dataset: Dataset, config: Config) -> RunKey:
         """Return the key of one training of ``config`` on ``dataset``."""
         name = config.net.architecture
-        # A run that fails parity after training is repeated with another tolerance, from its end.
-        options = config.model_dump(mode="json", exclude={"parity_tolerance"})
+        # Neither reaches the training: to change them repeats a run from its end.
+        options = config.model_dump(mode="json", exclude={"parity_tolerance", "default_tradeoff"})
         return cls(name, config.seed, dataset.fingerprint, options)
 
 

@@ -25,6 +25,8 @@ from training.fitting.selection import selection_rule
 from training.fitting.trainer import fit
 from training.nets.registry import architecture, build_net
 
+PILOT_ROWS = 50_000
+
 _TEACHER = "cp2rec"  # the teacher's configuration, unless the options of the net hold one
 
 
@@ -36,23 +38,83 @@ def train_net(
     After ``stop_after`` evaluations the run ends early. Raises ConfigError if the net needs skips
     and the dataset has none.
     """
-    clicks_alone = positives_only(dataset)
-    if clicks_alone and not architecture(config.net).learns_from_clicks_alone:
+    config = settle(dataset, config, runs)
+    split = _split(dataset, config)
+    checkpoints = Checkpoints.of(dataset, config, runs)
+    fitted = _fitted(dataset, config, split, runs, checkpoints, stop_after)
+    return fitted if positives_only(dataset) else _calibrated(fitted)
+
+
+def settle(dataset: Dataset, config: Config, runs: RunStore) -> Config:
+    """Return ``config`` with the best alternative of its net's options.
+
+    Several alternatives train for half of the epochs on the rows of some users, ``PILOT_ROWS`` or
+    fewer; the validation rows of these users choose.
+    """
+    alternatives = [config.model_copy(update={"net": net}) for net in config.net.alternatives()]
+    if len(alternatives) == 1:
+        return alternatives[0]
+    values = [_pilot_value(dataset, run, runs) for run in alternatives]
+    return alternatives[int(np.argmax(values))]
+
+
+def _pilot_value(dataset: Dataset, config: Config, runs: RunStore) -> float:
+    """Return the best validation value of a short training; equal ones train once."""
+
+    def compute() -> dict[str, Floats]:
+        split = _of_some_users(dataset, _split(dataset, config), config.seed)
+        epochs = -(-config.train.epochs // 2)
+        short = config.train.model_copy(update={"epochs": epochs})
+        pilot = config.model_copy(update={"train": short})
+        checkpoints = Checkpoints.of(dataset, pilot, runs, prefix="pilot-")
+        value = _fitted(dataset, pilot, split, runs, checkpoints).fit.best
+        checkpoints.remove()
+        return {"value": np.array(value)}
+
+    return float(runs.arrays(RunKey.of(dataset, config), "pilot", compute)["value"])
+
+
+def _of_some_users(dataset: Dataset, split: Split, seed: int) -> Split:
+    """Return the training and validation rows of about as many users as have ``PILOT_ROWS``.
+
+    All of them where the rows of these users have one label only.
+    """
+    user, label = dataset.impressions.user, dataset.impressions.label
+    share = min(1.0, PILOT_ROWS / len(split.train))
+    chosen = np.random.default_rng(seed).random(len(dataset.user_ids)) < share
+    train, validation = (rows[chosen[user[rows]]] for rows in (split.train, split.validation))
+    if any(len(np.unique(label[rows])) < 2 for rows in (train, validation)):
+        return split
+    return replace(split, train=train, validation=validation)
+
+
+def _split(dataset: Dataset, config: Config) -> Split:
+    options = config.split
+    return split_rows(dataset, validation=options.validation, test=options.test, seed=config.seed)
+
+
+def _fitted(
+    dataset: Dataset,
+    config: Config,
+    split: Split,
+    runs: RunStore,
+    checkpoints: Checkpoints,
+    stop_after: int | None = None,
+) -> FittedNet:
+    """Return the net of a settled configuration, not calibrated."""
+    if positives_only(dataset) and not architecture(config.net).learns_from_clicks_alone:
         raise ConfigError(
             f"{dataset.path} holds clicks alone, and net.architecture = "
             f"{config.net.architecture} needs skips too: train --model painvrl"
         )
-    split = split_rows(
-        dataset, validation=config.split.validation, test=config.split.test, seed=config.seed
-    )
     batches = SlateBatches(
         dataset,
         split.train,
         slate=config.train.slate,
         batch_slates=config.train.batch_slates,
+        steps=config.train.epoch_steps,
         **_exposure(dataset, config, split, runs),
     )
-    checkpoints = Checkpoints.of(dataset, config, runs)
     torch.manual_seed(config.seed)
     net = build_net(config.net, batches.tables)
     fitting = FittedNet(net, dataset, split, warm_items(batches.tables))
@@ -67,8 +129,7 @@ def train_net(
             checkpoint=checkpoints.training,
             stop_after=stop_after,
         )
-    fitted = replace(fitting, fit=history)
-    return fitted if clicks_alone else _calibrated(fitted)
+    return replace(fitting, fit=history)
 
 
 def _calibrated(fitted: FittedNet) -> FittedNet:
@@ -89,11 +150,11 @@ class Checkpoints:
     preparation: Path
 
     @classmethod
-    def of(cls, dataset: Dataset, config: Config, runs: RunStore) -> Checkpoints:
+    def of(cls, dataset: Dataset, config: Config, runs: RunStore, prefix: str = "") -> Checkpoints:
         """Return the files of the training of ``config`` on ``dataset``."""
         key = RunKey.of(dataset, config)
         names = ("checkpoint", "preparation")
-        return cls(*(runs.path(key, name, __name__, "pt") for name in names))
+        return cls(*(runs.path(key, prefix + name, __name__, "pt") for name in names))
 
     def remove(self) -> None:
         """Remove the files, so that the next run starts anew."""

@@ -12,12 +12,14 @@ from service.contract.manifest import Calibration, Estimate
 from service.contract.measures import scaled_logit
 from training.arrays import Floats, Rows
 from training.data.dataset import Dataset
-from training.metrics.auc import auc, auc_by_user, auc_replicates
+from training.metrics.auc import auc, auc_by_user, auc_replicates, gauc
 from training.metrics.calibration_error import expected_calibration_error, logloss, mass_bins
 from training.metrics.estimates import LEAST_USERS, bootstrapped, users_by_label
 from training.metrics.top_k import top_k_by_user
 
 CALIBRATION_BINS = 15
+POPULARITY_BINS = 20  # of equally many rows; a click is matched with the skips of its bin
+MATCHED = "matched_row_auc"
 TOP = 10
 
 
@@ -42,15 +44,15 @@ class Sample:
         weights = rng.multinomial(len(users), np.full(len(users), 1 / len(users)), replicates)
         return cls(dataset.impressions.label[rows], group, weights.astype(np.float32))
 
-    def aucs(self, score: Floats) -> NDArray[np.float64]:
-        """Return the AUC (B,) of scores (R,) in each redraw.
+    def aucs(self, score: Floats, stratum: Rows | None = None) -> NDArray[np.float64]:
+        """Return the AUC (B,) of scores (R,) in each redraw; within ``stratum`` (R,) if given.
 
         NaN where a redraw holds one label only, and for fewer than ``LEAST_USERS`` users with a
         click or with a skip.
         """
         if min(users_by_label(self.group, self.label).values()) < LEAST_USERS:
             return np.full(len(self.weights), np.nan)
-        return auc_replicates(self.label, score, self.group, self.weights)
+        return auc_replicates(self.label, score, self.group, self.weights, stratum)
 
     def auc(self, score: Floats) -> Estimate:
         """Return the AUC of scores (R,) with its error; the sample must hold both labels."""
@@ -108,6 +110,22 @@ def row_metrics(
         means = sample.means(value, np.ones(len(users)), users)
         table[name] = bootstrapped(float(value.mean()), means)
     return table, aucs
+
+
+def matched_metrics(
+    sample: Sample, logit: Floats, popularity: Floats, *, with_error: bool = True
+) -> tuple[dict[str, Estimate], Floats]:
+    """Return the matched AUC of logits (R,) by name, and its replicates (B,).
+
+    popularity (R,) of each row's item, in any unit. A click is compared with the skips of its
+    twentieth of the rows by popularity: a score of popularity alone has about .5. No metric if no
+    twentieth holds both labels. Without ``with_error`` the replicates, which take as long as those
+    of the AUC, are NaN.
+    """
+    bins = mass_bins(popularity, POPULARITY_BINS)
+    mean = gauc(bins, sample.label, logit, "pairs")
+    replicates = sample.aucs(logit, bins) if with_error else np.full(len(sample.weights), np.nan)
+    return ({} if np.isnan(mean) else {MATCHED: bootstrapped(mean, replicates)}), replicates
 
 
 def logged_metrics(

@@ -54,23 +54,35 @@ def auc_by_user(
 
 
 def auc_replicates(
-    label: Floats, score: Floats, group: Rows, weights: NDArray[np.float32]
+    label: Floats,
+    score: Floats,
+    group: Rows,
+    weights: NDArray[np.float32],
+    stratum: Rows | None = None,
 ) -> NDArray[np.float64]:
     """Return the AUC (B,) under B weightings of the groups; weights (B, G), group (R,) in [0, G).
 
-    With multinomial weights of users it is the bootstrap over users. NaN where one label has no
-    weight.
+    With multinomial weights of users it is the bootstrap over users. With ``stratum`` (R,) a click
+    is compared with the skips of its stratum alone, as in ``gauc`` weighted by pairs. NaN where no
+    pair has weight.
     """
-    order = np.argsort(score, kind="stable")
+    stratum = np.zeros(len(label), np.int64) if stratum is None else stratum
+    order = np.lexsort((score, stratum))
     label, score, group = label[order].astype(np.float64), score[order], group[order]
-    last = np.flatnonzero(np.r_[score[1:] != score[:-1], True])  # last row of each run of ties
-    run = np.repeat(np.arange(len(last)), np.diff(np.r_[-1, last]))
+    stratum = stratum[order]
+    new_stratum = np.r_[True, stratum[1:] != stratum[:-1]]
+    new_run = new_stratum | np.r_[True, score[1:] != score[:-1]]  # a run of ties
+    run = np.cumsum(new_run) - 1
+    start = run[new_stratum]  # first run of each stratum
+    runs = np.diff(np.r_[start, run[-1] + 1])
     result = np.empty(len(weights))
     for replicate, weight in enumerate(weights):
         row = weight[group].astype(np.float64)
         skips = np.bincount(run, row * (1 - label))
         clicks = np.bincount(run, row * label)
-        below = np.cumsum(skips) - skips / 2
-        pairs = clicks.sum() * skips.sum()
+        skips_of_stratum = np.add.reduceat(skips, start)
+        earlier = np.repeat(np.cumsum(skips_of_stratum) - skips_of_stratum, runs)
+        below = np.cumsum(skips) - skips / 2 - earlier
+        pairs = np.add.reduceat(clicks, start) @ skips_of_stratum
         result[replicate] = (clicks * below).sum() / pairs if pairs else np.nan
     return result

@@ -11,18 +11,22 @@ from service.contract.measures import gini, in_tail
 from training.arrays import Floats, Rows
 from training.metrics.estimates import LEAST_USERS, mean_and_se
 
+_RARE = 3  # training rows: an item with fewer is ranked by its content
 
-def shown_metrics(shown: Rows, clicks: Floats) -> dict[str, Estimate]:
-    """Describe lists ``shown`` (U, K) by the training clicks (I,) of their items.
+
+def shown_metrics(shown: Rows, clicks: Floats, rows: Floats) -> dict[str, Estimate]:
+    """Describe lists ``shown`` (U, K) by the training clicks and training rows (I,) of their items.
 
     The standard errors are over the sampled users, unknown for fewer than ``LEAST_USERS``;
-    inequality and coverage have none.
+    inequality, coverage and numbers of items have none.
     """
+    rare = rows < _RARE
     users_suffice = len(shown) >= LEAST_USERS
     by_user = {
         "arp": average_popularity(shown, clicks),
         "popularity_percentile": average_popularity(shown, percentile_rank(clicks)),
         "tail_share": tail_share(shown, clicks),
+        "rare_share": rare[shown].mean(axis=1),
     }
     exposures = np.bincount(shown.ravel(), minlength=len(clicks))
     return {
@@ -32,6 +36,7 @@ def shown_metrics(shown: Rows, clicks: Floats) -> dict[str, Estimate]:
         },
         "exposure_gini": Estimate(mean=gini(exposures)),
         "coverage": Estimate(mean=coverage(shown, len(clicks))),
+        "rare_items": Estimate(mean=float(np.count_nonzero(rare & (exposures > 0)))),
     }
 
 

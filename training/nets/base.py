@@ -111,6 +111,10 @@ class NetOptions:
         """The column of ``Slates`` that the loss needs in addition to the labels."""
         return "none"
 
+    def alternatives(self) -> tuple[NetOptions, ...]:
+        """Return the options to choose from on validation rows: itself, if all are settled."""
+        return (self,)
+
     @property
     def teacher(self) -> NetOptions | None:
         """The options of the teacher that computes the offsets; None: the packaged ``cp2rec``."""

@@ -110,7 +110,7 @@ def export_artifact(
             graphs=signatures,
             opset=OPSET,
             spaces=_spaces(name, dataset, files),
-            default_tradeoff=config.default_tradeoff,
+            default_tradeoff=_default_tradeoff(config, front),
             calibration=fitted.calibration,
             parity_tolerance=config.parity_tolerance,
             front=front,
@@ -284,6 +284,13 @@ def _prove_service(folder: Path) -> None:
     process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own
     if process.returncode:
         raise ExportError(f"the service refuses the artifact: {process.stderr.strip()}")
+
+
+def _default_tradeoff(config: Config, front: Front) -> float:
+    """Return the configured tradeoff of requests that name none, else the recommended one."""
+    if config.default_tradeoff is not None:
+        return config.default_tradeoff
+    return 1.0 if front.recommended is None else front.recommended
 
 
 def _spaces(name: str, dataset: Dataset, files: dict[str, str]) -> Spaces:

@@ -39,8 +39,8 @@ _NOW = Row(
         ),
         Stat(
             "p99",
-            "99th percentile of the latency of /rank over 5 minutes, from the first byte of the "
-            "request to the last byte of the response.",
+            "99th percentile of the latency of /rank over 5 minutes, from reading the "
+            "first byte of the request to writing the last byte of the response.",
             [Query("job:rank_latency_seconds:p99_5m")],
             unit="s",
             bad=0.05,
@@ -114,6 +114,14 @@ _TRAFFIC = Row(
             "Open requests at the moment of a scrape. Above 64, a replica falls behind.",
             [Query("rank_http_requests_in_flight", "{{instance}}")],
             worse=64,
+        ),
+        Lines(
+            "Lateness of the event loop",
+            "99th percentile. Requests wait as long in the kernel before a replica reads them, "
+            "which the latency of /rank leaves out.",
+            [Query(quantile(0.99, "rank_event_loop_lag_seconds", by="instance"), "{{instance}}")],
+            unit="s",
+            worse=0.1,
         ),
     ),
 )

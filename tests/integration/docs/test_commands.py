@@ -72,8 +72,8 @@ RUN_BY = {
     "python -m training train --model cp2rec-front --data data/shop --set net.architecture=ncf": (
         "test_parity.py"
     ),
-    "python -m training train --model cp2rec --data data/coat "
-    "--config training/configs/coat.toml": "test_coat.py",
+    "python -m training train --model cp2rec-paper --data data/kuairec "
+    "--config training/configs/kuairec.toml": "training/test_config.py",
     "python -m training evaluate shop --data data/shop --seeds 5 --baselines all --probes --cold": (
         "test_evaluation.py"
     ),

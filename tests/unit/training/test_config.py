@@ -16,7 +16,7 @@ def test_the_packaged_config_stands_alone_and_repeats_the_defaults_of_the_net() 
 
     assert (config.net.architecture, config.seed, config.train.slate) == ("decomposed", 0, 16)
     assert config.front.reference == (0.5, 0.5)
-    assert config.net == Cp2recOptions()
+    assert config.net == Cp2recOptions(exposure_weight=(0.0, 1.0))
 
 
 def test_painvrl_s_config_repeats_the_defaults_of_its_net() -> None:
@@ -60,7 +60,8 @@ def test_values_are_toml() -> None:
         ("net.dim=wide", "net.dim"),
         ("net.dim=0", "net.dim"),
         ("net.proxy_dropout=1", "net.proxy_dropout"),
-        ("net.item_bias_sd=0", "net.item_bias_sd"),
+        ("net.prior_weight=-1", "net.prior_weight"),
+        ("net.exposure_weight=[]", "net.exposure_weight"),
         ("net.width=3", "net.width"),
         ("front.points=1", "front.points"),
         ("default_tradeoff=1.5", "default_tradeoff"),
@@ -90,6 +91,12 @@ def test_a_malformed_set_is_quoted(override: str) -> None:
         load_config("cp2rec", overrides=(override,))
 
     assert str(caught.value).startswith(f"--set {override!r}: ")
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "9" * 5000, "{a = " * 2000])
+def test_a_value_beyond_the_reader_of_toml_is_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"^configuration: seed: "):
+        load_config("cp2rec", overrides=(f"seed={value}",))
 
 
 def test_the_error_of_an_unknown_model_lists_the_known_ones() -> None:

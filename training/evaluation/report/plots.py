@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from service.contract.manifest import Front
+from training.data.split import POPULARITY_SHIFT
 from training.evaluation.report.schema import Curve
 
 _SHOWN = "popularity_percentile"
@@ -82,7 +83,9 @@ def _draw_fronts(axes: Axes, fronts: Sequence[Front], title: str) -> None:
                 )  # fmt: skip
     front = fronts[0]
     axes.set_xlabel(f"{front.axis.upper()} on logged traffic")
-    axes.set_ylabel(f"{front.axis.upper()} on unbiased traffic ({front.unbiased_kind})")
+    kind = front.unbiased_kind
+    traffic = f"the {kind}" if kind == POPULARITY_SHIFT else f"unbiased traffic ({kind})"
+    axes.set_ylabel(f"{front.axis.upper()} on {traffic}")
     axes.set_title(f"{title}: front {front.verdict}; bars: 2 standard errors {front.se_kind}",
                    fontsize=9)  # fmt: skip
 

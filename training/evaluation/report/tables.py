@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from service.contract.front_metrics import FRONT_METRICS, TABLES, FrontMetric
-from service.contract.manifest import Anchors, Estimate, Front, FrontPoint
+from service.contract.manifest import Anchors, Estimate, Front, FrontPoint, Trade
+from training.data.split import POPULARITY_SHIFT
+from training.evaluation.advice import MOST_COSTS, Curves, best_trade, share
 from training.evaluation.anchors.outcome import shortfall
 from training.evaluation.report.schema import (
     Curve,
@@ -15,10 +19,12 @@ from training.evaluation.report.schema import (
     Report,
     Segment,
 )
+from training.evaluation.user_groups import largest_gap
 
 _TAIL = "ood_recall_at_20"  # in the points of a curve: recall_at_20 on the unbiased side
 _DIGITS = {metric.name: metric.digits for metric in FRONT_METRICS}
 _DEFAULT_DIGITS = 4
+_MOST_RARE = 0.5  # share of the places that items of few training rows take without a warning
 
 
 def report_tables(report: Report | RankingReport) -> str:
@@ -40,7 +46,7 @@ def report_tables(report: Report | RankingReport) -> str:
 
 
 def front_table(front: Front) -> str:
-    """Return a front as Markdown tables, followed by its hypervolume, verdict and diagnostic.
+    """Return a front as Markdown tables, followed by its gains, verdict and diagnostic.
 
     The anchors come last; a model that does not beat them is said to be so on the first line.
     Their columns are the metrics of ``FRONT_METRICS`` that the front contains.
@@ -63,15 +69,21 @@ def front_table(front: Front) -> str:
                 *(_row(point, columns) for point in front.points),
                 "",
             ]
+    is_shift = front.unbiased_kind == POPULARITY_SHIFT
     lines += [
-        f"unbiased = {front.unbiased_kind}; standard errors {front.se_kind}; "
-        f"{len(front.seeds)} seed{'s' if len(front.seeds) > 1 else ''}",
+        f"unbiased = {front.unbiased_kind}{', a shift of popularity' if is_shift else ''}; "
+        f"standard errors {front.se_kind}; {len(front.seeds)} seed"
+        f"{'s' if len(front.seeds) > 1 else ''}",
+        *(_headline(trade) for trade in front.trades),
         f"hypervolume above {front.reference}: {_judged(front.hypervolume, 5)}; "
         f"Spearman of w: {front.spearman['logged']:+.2f} logged, "
         f"{front.spearman['unbiased']:+.2f} unbiased",
         f"gain of w = 1 on logged: {_judged(front.gain['logged'])}; "
         f"of w = 0 on unbiased: {_judged(front.gain['unbiased'])}",
-        f"verdict: {front.verdict}. {front.diagnostic}",
+        f"verdict: {front.verdict}. {front.advice}".rstrip(),
+        f"diagnostic: {front.diagnostic}",
+        *_calibration(front),
+        *_warnings(front),
     ]
     if front.anchors is not None:
         lines += ["", anchor_table(front.anchors)]
@@ -91,6 +103,40 @@ def anchor_table(anchors: Anchors) -> str:
         lines.append(f"| {anchor.name} | {' | '.join(cells)} |")
     lines += ["", f"anchors: simple models, fitted to {anchors.rows} training rows"]
     return "\n".join((*lines, *anchors.skipped))
+
+
+def _headline(trade: Trade) -> str:
+    """Return the greatest gain at a bounded cost, in the unit of the axis and as shares."""
+    if trade.tradeoff == 1:
+        return f"gain at most {share(trade.most_cost)} cost: none"
+    gain, cost = (
+        _judged(estimate) + ("" if part is None else f" ({share(part)})")
+        for estimate, part in ((trade.gain, trade.gain_share), (trade.cost, trade.cost_share))
+    )
+    return (
+        f"gain at most {share(trade.most_cost)} cost: {gain} for {cost}, at w = {trade.tradeoff:g}"
+    )
+
+
+def _calibration(front: Front) -> list[str]:
+    if not front.user_groups:
+        return []
+    return [
+        f"calibration at w = 1 by user group, the largest gap: {largest_gap(front.user_groups)}"
+    ]
+
+
+def _warnings(front: Front) -> list[str]:
+    """Return a warning if items that training hardly saw fill the top 10 at some tradeoff."""
+    measured = [point for point in front.points if "rare_share" in point.shown]
+    worst = max(measured, key=lambda point: point.shown["rare_share"].mean, default=None)
+    if worst is None or worst.shown["rare_share"].mean <= _MOST_RARE:
+        return []
+    return [
+        f"warning: at w = {worst.tradeoff:g}, {share(worst.shown['rare_share'].mean)} of the "
+        f"top-10 places go to {worst.shown['rare_items'].mean:.0f} items with fewer than 3 "
+        "training rows: check their embeddings, or serve a greater w"
+    ]
 
 
 def _row(point: FrontPoint, columns: Sequence[tuple[str, FrontMetric]]) -> str:
@@ -189,15 +235,33 @@ def ranking_table(curves: Mapping[str, Curve]) -> str:
     ordered = [metric.name for metric in FRONT_METRICS if metric.table == "full ranking"]
     names = [name for name in (*ordered, _TAIL, "arp") if name in measured]
     lines = [
-        "| | description | w | " + " | ".join(names) + " | hypervolume |",
-        "|" + " --- |" * (len(names) + 4),
+        "| | description | w | "
+        + " | ".join(names)
+        + "".join(f" | gain at most {share(most_cost)} cost" for most_cost in MOST_COSTS)
+        + " | hypervolume |",
+        "|" + " --- |" * (len(names) + 4 + len(MOST_COSTS)),
     ]
     for name, curve in curves.items():
+        gains = " | ".join(_curve_gain(curve, most_cost) for most_cost in MOST_COSTS)
         for w, point in zip(curve.tradeoffs, curve.points, strict=True):
             if w not in (0.0, 1.0):
                 continue
             cells = [_cell(point.get(key), _DIGITS.get(key, _DEFAULT_DIGITS)) for key in names]
             area = _cell(curve.hypervolume, 5)
-            row = f"| {name} | {curve.description} | {w:g} | {' | '.join(cells)} | {area} |"
-            lines.append(row)
+            cells += [gains, area]
+            lines.append(f"| {name} | {curve.description} | {w:g} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _curve_gain(curve: Curve, most_cost: float) -> str:
+    """Return a ranker's greatest gain at a bounded cost of recall; empty for a single point."""
+    if len(curve.tradeoffs) == 1:
+        return ""
+    logged, unbiased = (
+        np.array([metric.mean for metric in side]) for side in (curve.logged, curve.unbiased)
+    )
+    unknown = np.full(len(curve.tradeoffs), np.nan)
+    tradeoffs = np.array(curve.tradeoffs)
+    trade = best_trade(Curves(tradeoffs, logged, unbiased, unknown, unknown, 0.0), most_cost)
+    part = "" if trade.gain_share is None else f" ({share(trade.gain_share)})"
+    return f"{trade.gain.mean:.4f}{part}, w = {trade.tradeoff:g}"

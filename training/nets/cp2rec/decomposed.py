@@ -11,6 +11,7 @@ heads and all mixes of them:
     s_w = m + w (exp(l_u) r_1.c_i + r_2.c_i)                       c_i: embedded proxies
     P(click at position k) = theta_k sigmoid(s_1),  theta_0 = 1    examination
 
+The terms learned per id have Gaussian priors, whose deviations the data set (``IdPriors``).
 Position enters the likelihood, but no score. Means are sums / (n + 5) of centred content, without
 the slate that is being predicted. A cold user has p_u = H' [mean content of clicked]. In each batch
 a random share of the slates is predicted as if their users were cold, so that H' learns too.
@@ -22,41 +23,56 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Lt, MinLen
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from training.nets.base import (
     FrontNet,
     NetOptions,
-    Ranker,
     Size,
     Slates,
     TrainingTables,
     Weight,
 )
-from training.nets.cp2rec.histories import HISTORY_PRIOR, Histories, SlateHistory
-from training.nets.layers import Content, Examination, ProxyBins
+from training.nets.cp2rec.decomposed_modules import DecomposedRanker, ItemEncoder, UserEncoder
+from training.nets.cp2rec.histories import Histories, SlateHistory
+from training.nets.cp2rec.id_priors import IdPriors
+from training.nets.layers import Examination
 
-Deviation = Annotated[float, Gt(0)]
+# Deviations of the priors at the start of training, which estimates them.
+_DEVIATIONS = {
+    "item_factor": 0.2,
+    "item_bias": 0.5,
+    "user_factor": 0.2,
+    "user_bias": 0.5,
+    "user_conformity": 0.4,
+}
 
 
 @dataclass(frozen=True)
 class Cp2recOptions(NetOptions):
-    """Sizes, loss weights and prior standard deviations, explained in ``configs/cp2rec.toml``."""
+    """Sizes and loss weights, explained in ``configs/cp2rec.toml``."""
 
     architecture: Literal["decomposed"] = "decomposed"
     dim: Size = 32
     proxy_bins: Size = 32
     proxy_dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
-    exposure_weight: Weight = 1.0
+    exposure_weight: Weight | Annotated[tuple[Weight, ...], MinLen(1)] = 1.0
     orthogonality_weight: Weight = 0.01
     new_share: Annotated[float, Ge(0), Lt(1)] = 0.1
-    factor_weight: Weight = 1e-3
-    item_factor_sd: Deviation = 0.2
-    item_bias_sd: Deviation = 0.5
-    user_bias_sd: Deviation = 0.1
-    conformity_sd: Deviation = 0.4
+    prior_weight: Weight = 1.0
+    uncertainty_weight: Weight = 0.25
+
+    @property
+    def exposure_weights(self) -> tuple[float, ...]:
+        """The weights of the exposure loss to choose from."""
+        weight = self.exposure_weight
+        return weight if isinstance(weight, tuple) else (weight,)
+
+    def alternatives(self) -> tuple[Cp2recOptions, ...]:
+        """Return one option for each weight of the exposure loss."""
+        return tuple(replace(self, exposure_weight=weight) for weight in self.exposure_weights)
 
 
 def without_purification(options: Cp2recOptions) -> Cp2recOptions | None:
@@ -64,83 +80,6 @@ def without_purification(options: Cp2recOptions) -> Cp2recOptions | None:
     if not options.orthogonality_weight:
         return None
     return replace(options, orthogonality_weight=0.0)
-
-
-class ItemEncoder(nn.Module):
-    """State (N, 2d + 3) of an item: q (d), bias, r_1.c, r_2.c, history content (d)."""
-
-    def __init__(self, tables: TrainingTables, options: Cp2recOptions) -> None:
-        super().__init__()
-        d, D = options.dim, tables.embedding.shape[1]
-        self.dim, self.content_dim = d, D
-        self.content = Content(
-            tables.dims, tables.embedding, tables.modality_mask, tables.exposures()
-        )
-        self.factor = nn.Linear(D, d + 1, bias=False)  # W and a
-        nn.init.zeros_(self.factor.weight[d:])
-        self.clicked = nn.Linear(D, d, bias=False)
-        nn.init.zeros_(self.clicked.weight)
-        self.proxy = ProxyBins(tables.proxies, options.proxy_bins, d, options.proxy_dropout)
-        self.readout = nn.Linear(d, 2, bias=False)
-
-    def forward(self, embedding: Tensor, modality_mask: Tensor, proxies: Tensor) -> Tensor:
-        """Return states (N, S); the last modality is [V_i, b_i], masked out for a cold item."""
-        raw, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
-        mask, warm = modality_mask[:, :-1], modality_mask[:, -1:]
-        content = self.content(raw, mask)
-        common = self.common(content, mask, learned * warm)
-        exposure = self.readout(self.proxy(proxies))  # (N, 2)
-        return torch.cat([common, exposure, self.clicked(content)], 1)  # (N, S)
-
-    def common(self, content: Tensor, mask: Tensor, learned: Tensor) -> Tensor:
-        """Return [q, bias] (N, d + 1) of content (N, D) and features learned per id (N, d + 1)."""
-        return self.content.project(self.factor, content, mask) + learned
-
-
-class UserEncoder(nn.Module):
-    """User vector (1, d + 2) = [p, b + mu, exp(l)] of a cold user, from clicked items."""
-
-    def __init__(self, dim: int, mu: nn.Parameter, conformity: nn.Parameter) -> None:
-        super().__init__()
-        self.dim = dim
-        self.mu = mu
-        self.conformity = conformity
-
-    def forward(self, history: Tensor) -> Tensor:
-        """Return the vector of states (L, S) of clicked items; L = 0 gives the average user."""
-        length = torch.ones_like(history[:, :1]).sum(0, keepdim=True)  # (1, 1)
-        content = history[:, self.dim + 3 :].sum(0, keepdim=True)  # (1, d)
-        p = content / (length + HISTORY_PRIOR)
-        return torch.cat([p, self.mu.view(1, 1), self.conformity.exp().view(1, 1)], 1)
-
-
-class DecomposedRanker(Ranker):
-    """s_w = m + w (exp(l) r_1.c + r_2.c): one dot product of a state with a direction."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def direction(self, user: Tensor, tradeoff: Tensor) -> Tensor:
-        """Return the direction (B, S) of users (B, U).
-
-        Its dot product with a state, plus the user's bias, is the logit.
-        """
-        p, conformity = user[:, : self.dim], user[:, self.dim + 1 :]
-        w = tradeoff.view(1, 1) * torch.ones_like(conformity)  # (B, 1)
-        return torch.cat([p, torch.ones_like(w), w * conformity, w, torch.zeros_like(p)], 1)
-
-    def pairwise(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
-        """Return logits (R,)."""
-        logit: Tensor = (self.direction(user, tradeoff) * state).sum(1) + user[:, self.dim]
-        return logit
-
-    def forward(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
-        """Return logits (N,)."""
-        # The direction on the left: a product of a table with a vector runs far slower.
-        products = self.direction(user, tradeoff) @ state.transpose(0, 1)  # (1, N)
-        logit: Tensor = (products + user[:, self.dim : self.dim + 1]).squeeze(0)
-        return logit
 
 
 class Cp2recDecomposed(FrontNet):
@@ -151,10 +90,12 @@ class Cp2recDecomposed(FrontNet):
     def __init__(self, tables: TrainingTables, options: Cp2recOptions) -> None:
         super().__init__()
         self.options = options
+        (self._exposure_weight,) = options.exposure_weights
         d = options.dim
         items, users = len(tables.embedding), len(tables.user_attributes)
-        self._rows = len(tables.label)
-        self.item_encoder: ItemEncoder = ItemEncoder(tables, options)
+        self.item_encoder: ItemEncoder = ItemEncoder(
+            tables, d, options.proxy_bins, options.proxy_dropout
+        )
         self.mu = nn.Parameter(torch.logit(tables.label.mean().clamp(0.01, 0.99)))
         self.conformity = nn.Parameter(torch.zeros(()))  # mean of l
         self.user_encoder = UserEncoder(d, self.mu, self.conformity)
@@ -168,6 +109,16 @@ class Cp2recDecomposed(FrontNet):
         nn.init.normal_(self.user_factor.weight, std=0.01)
         for table in (self.item_bias, self.user_bias, self.user_conformity):
             nn.init.zeros_(table.weight)
+        self.priors = IdPriors(_DEVIATIONS)
+        self._user_rows = torch.bincount(tables.user, minlength=users).float()
+        self._item_rows = tables.exposures()
+        rate = tables.label.mean()
+        self._curvature = float(rate * (1 - rate))  # of a row's loss in its logit, on average
+        clicks = torch.bincount(tables.user, tables.label, minlength=users).float()
+        surplus = clicks - self._user_rows * rate
+        certainty = self._user_rows * self._curvature + 1 / _DEVIATIONS["user_bias"] ** 2
+        with torch.no_grad():  # one Newton step from 0
+            self.user_bias.weight[:, 0] = surplus / certainty
         self.attributes = nn.Parameter(torch.zeros(tables.user_attributes.shape[1], d + 1))
         self.clicked, self.exposed = (
             nn.Linear(tables.embedding.shape[1], d, bias=False) for _ in range(2)
@@ -192,11 +143,12 @@ class Cp2recDecomposed(FrontNet):
         user = self.slate_users(batch, content, cold)  # (B, U)
         state = torch.cat([common, encoder.readout(c), torch.zeros_like(c)], 1)  # (R, S)
         q, p = common[:, : options.dim], user[:, : options.dim]
-        loss = self.likelihood(user[batch.slate], state, batch) + self._log_prior()
-        size = p.square().sum(1).mean() + q.square().sum(1)[batch.valid].mean()
-        loss = loss + options.factor_weight * size
-        if options.exposure_weight > 0:
-            loss = loss + options.exposure_weight * self._exposure_loss(p, q, batch)
+        loss = self.likelihood(user[batch.slate], state, batch)
+        if options.prior_weight > 0:
+            prior = self._prior_loss(batch, learned, user, state)
+            loss = loss + options.prior_weight * prior
+        if self._exposure_weight > 0:
+            loss = loss + self._exposure_weight * self._exposure_loss(p, q, batch)
         if options.orthogonality_weight > 0:
             cosine = F.cosine_similarity(q, c, dim=1).abs()
             loss = loss + options.orthogonality_weight * cosine[batch.valid].mean()
@@ -270,14 +222,35 @@ class Cp2recDecomposed(FrontNet):
         losses = scores.logsumexp(1)[batch.slate] - scores[batch.slate, torch.arange(len(q))]
         return losses[batch.valid].mean()
 
-    def _log_prior(self) -> Tensor:
-        """Return -log of the Gaussian priors of the id terms, per training row."""
-        options = self.options
-        terms = (
-            (self.item_factor.weight, options.item_factor_sd),
-            (self.item_bias.weight, options.item_bias_sd),
-            (self.user_bias.weight, options.user_bias_sd),
-            (self.user_conformity.weight, options.conformity_sd),
+    def _prior_loss(self, batch: Slates, learned: Tensor, user: Tensor, state: Tensor) -> Tensor:
+        """Return the loss of the id terms' priors and of their uncertainty, per row.
+
+        learned (R, d + 1) of the rows' items. A row's loss grows by p (1 - p) / 2 times the
+        variance of its logit, to second order. Of that variance, v_u |q|^2 + v_i |p|^2 is due to
+        the factors P_u and V_i: it shrinks what an uncertain factor is multiplied with.
+        """
+        d, priors = self.options.dim, self.priors
+        valid = batch.valid.float()
+        rows = valid.view(len(user), -1).sum(1)  # (B,)
+        p, q = user[:, :d].square(), state[:, :d].square()
+        pull = (user[:, d + 1][batch.slate] * state[:, d + 1]).detach().square()  # (R,)
+        item_rows, user_rows = self._item_rows[batch.item], self._user_rows[batch.user]
+        of_item, of_user = self._curvature * item_rows, self._curvature * user_rows
+        mean_p = p.detach().mean()
+        mean_q, mean_pull = ((x.detach() * valid).sum() / rows.sum() for x in (q.mean(1), pull))
+        of_factors = of_item * mean_p, of_user * mean_q
+        item_share, user_share = valid / item_rows, rows / user_rows
+        total = (
+            priors.loss("item_factor", learned[:, :d], item_share, of_factors[0])
+            + priors.loss("item_bias", learned[:, d:], item_share, of_item)
+            + priors.loss("user_factor", self.user_factor(batch.user), user_share, of_factors[1])
+            + priors.loss("user_bias", self.user_bias(batch.user), user_share, of_user)
+            + priors.loss(
+                "user_conformity", self.user_conformity(batch.user), user_share, of_user * mean_pull
+            )
         )
-        total = sum((term.square().sum() / (2 * sd**2) for term, sd in terms), torch.zeros(()))
-        return total / self._rows
+        v_item = priors.variance("item_factor", of_factors[0])  # (R,)
+        v_user = priors.variance("user_factor", of_factors[1])[batch.slate]
+        spread = v_user * q.sum(1) + v_item * p.sum(1)[batch.slate]
+        weight = self.options.uncertainty_weight * self._curvature / 2
+        return (total + weight * (spread * valid).sum()) / rows.sum()

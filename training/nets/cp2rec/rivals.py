@@ -17,7 +17,7 @@ it ranks by (m - (1 - w) c) sigmoid(a_i) sigmoid(a_u).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, cast
 
 import torch
@@ -27,7 +27,8 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from training.nets.base import NetOptions, Slates, TrainingTables
 from training.nets.cp2rec.debiased_loss import debiased_loss
-from training.nets.cp2rec.decomposed import Cp2recDecomposed, Cp2recOptions, DecomposedRanker
+from training.nets.cp2rec.decomposed import Cp2recDecomposed, Cp2recOptions
+from training.nets.cp2rec.decomposed_modules import DecomposedRanker
 
 MACR_C = 2.0  # macr's c; logged data alone cannot tune it
 _MACR_HEADS = 1e-3  # weight of the losses of the item and the user head, of the published size
@@ -44,6 +45,10 @@ class RivalOptions(NetOptions):
     tower: Cp2recOptions
     tradeoff: Annotated[float, Ge(0), Le(1)] = 1.0
     biased_weight: Annotated[float, Ge(0)] = 1.0
+
+    def alternatives(self) -> tuple[RivalOptions, ...]:
+        """Return the options with each alternative of the tower."""
+        return tuple(replace(self, tower=tower) for tower in self.tower.alternatives())
 
     @property
     def exposure(self) -> Literal["propensity", "offset"]:

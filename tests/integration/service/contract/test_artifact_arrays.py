@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,9 @@ def test_golden_arrays_that_are_not_the_expected_ones_are_refused(
         pytest.param(lambda _: b"", id="empty"),
         pytest.param(lambda _: b"no archive", id="other bytes"),
         pytest.param(lambda content: content.replace(b"NUMPY", b"NUMPX"), id="not arrays"),
+        pytest.param(lambda content: _archive(content, b"NUMPY", b"NUMPX"), id="bytes"),
+        pytest.param(lambda content: _archive(content, b"descr", b"des\0r"), id="zero in a header"),
+        pytest.param(lambda content: _archive(content, b"}", b" "), id="cut header"),
     ],
 )
 def test_a_damaged_golden_file_is_refused(
@@ -126,3 +131,44 @@ def test_a_bias_reference_needs_a_percentile_for_each_item(publish: Publish) -> 
     error = refusal(_with_reference(publish(1), short).bias_reference)
     assert error.file.name == BIAS_REFERENCE
     assert "click_percentile: shape is (3,), not (2,)" in error.reason
+
+
+def test_a_bias_reference_with_a_broken_stream_is_refused(publish: Publish) -> None:
+    artifact = _with_reference(publish(1), REFERENCE)
+    file = artifact.path / BIAS_REFERENCE
+    content = bytearray(file.read_bytes())
+    with zipfile.ZipFile(file) as archive:
+        first = archive.infolist()[0]
+    name_at, data_at = 30, 30 + len(first.filename) + int.from_bytes(content[28:30], "little")
+    assert content[name_at : name_at + 8] == b"item_ids"
+    content[data_at : data_at + 5] = b"\0" * 5  # a stored block of wrong length
+    file.write_bytes(content)
+
+    assert refusal(artifact.bias_reference).reason.startswith("cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"item_ids": np.array([0xFF], np.uint8)}, "item_ids: "),
+        ({"tradeoffs": np.array(0.5, np.float32)}, "tradeoffs: shape is (), not (1,)"),
+    ],
+)
+def test_arrays_of_a_bias_reference_that_are_not_the_expected_ones_are_refused(
+    publish: Publish, change: dict[str, Any], reason: str
+) -> None:
+    artifact = _with_reference(publish(1), REFERENCE)
+    file = artifact.path / BIAS_REFERENCE
+    with np.load(file) as arrays:
+        np.savez(file, **{**arrays, **change})
+
+    assert refusal(artifact.bias_reference).reason.startswith(reason)
+
+
+def _archive(content: bytes, old: bytes, new: bytes) -> bytes:
+    """Return an archive with the arrays of ``content``, ``old`` replaced in each, valid sums."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(changed, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name).replace(old, new, 1))
+    return changed.getvalue()

@@ -19,7 +19,11 @@ def test_a_folder_without_a_description_is_not_a_dataset(tmp_path: Path) -> None
     ("text", "column", "problem"),
     [
         ("name = ", None, "is not TOML"),
+        pytest.param("name = " + "[" * 5000, None, "is not TOML: .*nested", id="nested"),
+        pytest.param("name = " + "9" * 5000, None, "is not TOML: .*digits", id="digits"),
         ("name = 'Not A Name'", "name", "should match pattern"),
+        ("name = 'x'\nitems = \"a\\u0000b\"", "items", "should match pattern"),
+        ("name = 'x'\nusers = ''", "users", "should match pattern"),
         ("name = 'x'", "embeddings", "required"),
         ("name = 'x'\n[embeddings]", "embeddings", "at least 1"),
         ("name = 'x'\nclicks = 3\n[embeddings.i]\nvalues='v'\nids='i'", "clicks", "not permitted"),

@@ -115,11 +115,11 @@ def test_batches_do_not_depend_on_storage(
     order = np.lexsort((time[rows], user[rows]))
     names = ("propensity", "offset")
     weights = {name: rng.uniform(0.1, 1, 200).astype(np.float32) for name in names}
-    memory = SlateBatches(dataset, rows, slate=4, batch_slates=7, **weights)
+    memory = SlateBatches(dataset, rows, slate=4, batch_slates=7, steps=1, **weights)
 
     cut_small(monkeypatch, chunk_rows)
     stored = replace(dataset, storage=Storage(scratch))
-    batches = SlateBatches(stored, rows, slate=4, batch_slates=7, **weights)
+    batches = SlateBatches(stored, rows, slate=4, batch_slates=7, steps=1, **weights)
 
     for name in ("user", "item", "label", "position", "proxies"):
         expected = getattr(dataset.impressions, name)[rows[order]]

@@ -22,7 +22,14 @@ from training.nets.base import FrontNet
 from training.nets.cp2rec.decomposed import Cp2recDecomposed, Cp2recOptions
 
 OPTIONS = TrainOptions(
-    epochs=3, evaluations=2, patience=100, batch_slates=6, slate=4, lr=0.02, lr_final=0.0004
+    epochs=3,
+    evaluations=2,
+    patience=100,
+    batch_slates=6,
+    epoch_steps=1,
+    slate=4,
+    lr=0.02,
+    lr_final=0.0004,
 )
 Weights = dict[str, Tensor]
 

@@ -127,18 +127,17 @@ def test_a_config_and_a_dataset_make_a_key() -> None:
     key = RunKey.of(dataset, config)
 
     assert (key.name, key.seed, key.fingerprint) == ("dcn", 5, dataset.fingerprint)
-    assert dict(key.options) | {"parity_tolerance": 1e-5} == config.model_dump(mode="json")
+    left_out = {"parity_tolerance": 1e-5, "default_tradeoff": None}
+    assert dict(key.options) | left_out == config.model_dump(mode="json")
 
 
-def test_another_tolerance_of_the_export_is_the_same_run() -> None:
+@pytest.mark.parametrize("override", ["parity_tolerance=1e-3", "default_tradeoff=0.2"])
+def test_an_option_of_the_export_is_the_same_run(override: str) -> None:
     dataset = make_dataset()
-    keys = [
-        RunKey.of(dataset, load_config("cp2rec", overrides=(f"parity_tolerance={tolerance}",)))
-        for tolerance in (1e-5, 1e-3)
-    ]
+    key = RunKey.of(dataset, load_config("cp2rec"))
 
-    assert keys[0] == keys[1]
-    assert keys[0] != RunKey.of(dataset, load_config("cp2rec", overrides=("train.lr=0.03",)))
+    assert key == RunKey.of(dataset, load_config("cp2rec", overrides=(override,)))
+    assert key != RunKey.of(dataset, load_config("cp2rec", overrides=("train.lr=0.05",)))
 
 
 def test_more_seeds_compute_the_further_ones_alone(runs: RunStore) -> None:

@@ -17,7 +17,12 @@ from training.fitting import runs as run_store
 from training.fitting.runs import RunKey, RunStore
 from training.fitting.train_net import Checkpoints
 
-OVERRIDES = ("train.epochs=1", "train.evaluations=20", "train.patience=100")
+OVERRIDES = (
+    "train.epochs=1",
+    "train.evaluations=20",
+    "train.patience=100",
+    "net.exposure_weight=1",
+)
 
 TRAIN = f"""
 import hashlib, io, sys, torch

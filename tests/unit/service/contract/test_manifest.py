@@ -78,6 +78,8 @@ def test_learned_mask_has_a_bit_for_each_learned_modality(
 def test_64_modalities_fit_the_mask_and_65_are_refused(document: Document) -> None:
     document["modalities"] = [{"name": f"m{i}", "dim": 1} for i in range(64)]
     document["modalities"][63]["learned"] = True
+    item_encoder = document["graphs"]["item_encoder"]["inputs"]
+    item_encoder[0]["shape"] = item_encoder[1]["shape"] = ["N", 64]
     assert parse(document).learned_mask == 2**63
 
     document["modalities"].append({"name": "m64", "dim": 1})
@@ -134,6 +136,36 @@ def test_a_wrong_field_is_refused_by_name(document: Document, path: str, value: 
 
     first = caught.value.errors()[0]
     assert ".".join(map(str, first["loc"])) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "graph"),
+    [
+        ("modalities.0.dim", 4, "graphs.item_encoder"),
+        ("modalities.0.dim", 10**30, "graphs.item_encoder"),
+        ("proxies", [], "graphs.item_encoder"),
+        ("graphs.user_encoder.inputs.0.shape", ["L", 5], "graphs.user_encoder"),
+        ("graphs.user_encoder.outputs.0.shape", [1, 7], "graphs.ranker"),
+        ("graphs.ranker.inputs.2.name", "weight", "graphs.ranker"),
+        ("graphs.item_encoder.outputs", [], "graphs: an encoder"),
+        ("graphs.item_encoder.outputs.0.shape", ["N", "S"], "graphs: an encoder"),
+    ],
+)
+def test_sizes_that_the_graphs_do_not_have_are_refused(
+    document: Document, path: str, value: Any, graph: str
+) -> None:
+    put(document, path, value)
+
+    with pytest.raises(ValidationError, match=graph):
+        parse(document)
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "a\0b", "a\nb", "é"])
+def test_a_file_name_that_some_system_refuses_is_refused(document: Document, name: str) -> None:
+    document["files"][name] = "0" * 64
+
+    with pytest.raises(ValidationError, match="files"):
+        parse(document)
 
 
 def test_a_front_needs_both_ends(document: Document) -> None:

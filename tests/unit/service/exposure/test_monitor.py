@@ -169,7 +169,7 @@ def test_equal_lists_have_equal_figures_in_service_and_offline(
         monitor.add(0.5, True, _columns([IDS[n] for n in shown], [0.5] * 5, ["ok"] * 5))
     monitor.report(10)
 
-    offline = shown_metrics(lists, clicks)
+    offline = shown_metrics(lists, clicks, clicks)
 
     assert _value(telemetry, "gini", "0.5") == offline["exposure_gini"].mean
     places = _value(telemetry, "places_total", "0.5")

@@ -154,7 +154,7 @@ def test_without_uniform_rows_the_less_popular_test_rows_stand_in(
     rows, kind = unbiased_rows(dataset, Split(np.arange(8), NO_ROWS, np.arange(8, 13), NO_ROWS))
 
     assert rows.tolist() == [9, 10, 11, 12]  # counts of the test rows: 3, 2, 1, 0, 2
-    assert kind == "popularity<=median"
+    assert kind == "less popular half of the logged test"
 
 
 def test_training_clicks_count_the_clicks_of_training_rows_by_item(

@@ -33,4 +33,4 @@ def test_without_them_the_less_popular_test_rows_stand_in(make_dataset: MakeData
     rows, kind = unbiased_rows(dataset, Split(np.arange(8), none, np.arange(8, 13), none))
 
     assert rows.tolist() == [9, 10, 11, 12]  # counts of the test rows: 3, 2, 1, 0, 2
-    assert kind == "popularity<=median"
+    assert kind == "less popular half of the logged test"

@@ -39,6 +39,7 @@ def hand_made(
         reference=(0.5, 0.5),
         spearman=RISING,
         gain={side: Estimate(mean=9.0, se=se) for side in RISING},
+        positives={"logged": 100 + seed, "unbiased": 200 - seed},
         verdict="none",
         diagnostic="as measured",
         se_kind="bootstrap over users",
@@ -78,6 +79,7 @@ def test_fronts_pool_over_seeds() -> None:
     assert pooled.spearman == pytest.approx(RISING)
     assert (pooled.verdict, pooled.seeds) == ("clear", (3, 4, 5))
     assert (pooled.se_kind, pooled.diagnostic) == ("over seeds", "as measured")
+    assert pooled.positives == {"logged": 103, "unbiased": 195}
 
 
 def test_gains_are_paired_by_seed() -> None:
@@ -108,16 +110,67 @@ def test_seeds_do_not_make_up_for_users(make_dataset: MakeDataset) -> None:
         assert pooled.points[0].unbiased["auc"].se is None
 
 
-def test_one_seed_has_no_error_and_no_verdict() -> None:
-    front = hand_made((0.60, 0.66, 0.70), (0.80, 0.76, 0.70), seed=3)
+def test_one_seed_is_judged_as_its_training_was(make_dataset: MakeDataset) -> None:
+    front = measure_front(fitted_net(make_dataset(1920, users=60)), OPTIONS, seed=3)
 
     pooled = pool_fronts([front], OPTIONS)
 
-    assert pooled.points[0].logged["auc"] == Estimate(mean=0.60, se=None)
-    assert pooled.gain["logged"].se is None
-    assert pooled.hypervolume.se is None
-    assert pooled.verdict == "none"
-    assert pooled.diagnostic == "only 1 seed: the error is unknown; as measured"
+    assert pooled == front
+    assert pooled.se_kind == "bootstrap over users"
+    assert pooled.gain["logged"].se
+
+
+def test_the_front_recommends_the_greatest_gain_at_most_5_percent_cost() -> None:
+    fronts = [  # of the .20 above chance that w = 1 has, w = .5 costs .01: 5 %
+        hand_made((0.60, 0.69, 0.70), (0.80, 0.76, 0.70), seed=3),
+        hand_made((0.62, 0.6902, 0.70), (0.80, 0.76, 0.68), seed=4),
+    ]
+
+    pooled = pool_fronts(fronts, OPTIONS)
+
+    assert (pooled.verdict, pooled.recommended) == ("clear", 0.5)
+    five, ten = pooled.trades
+    assert (five.most_cost, five.tradeoff, ten.most_cost, ten.tradeoff) == (0.05, 0.5, 0.1, 0.5)
+    assert five.gain.mean == pytest.approx(0.07)
+    assert five.gain.se == pytest.approx(0.01)  # .06 and .08
+    assert five.cost.mean == pytest.approx(0.0099)
+    assert five.cost.se == pytest.approx(0.0001)
+    assert five.gain_share == pytest.approx(0.07 / 0.19)
+    assert five.cost_share == pytest.approx(0.0099 / 0.20)
+    assert pooled.advice.startswith(
+        "Serve w = 0.5: +37 % AUC above chance on unbiased traffic (uniform exposure) "
+        "(0.6900 to 0.7600) for 5 % of the AUC above chance on logged traffic "
+        "(0.7000 to 0.6901), against w = 1."
+    )
+
+
+def test_the_matched_gain_is_paired_by_seed() -> None:
+    fronts = [
+        hand_made((0.6, 0.65, 0.7), (0.8, 0.7, 0.6), seed).model_copy(
+            update={"matched_gain": Estimate(mean=gain, se=0.5)}
+        )
+        for seed, gain in enumerate((0.02, 0.03))
+    ]
+    matched = [
+        front.model_copy(
+            update={
+                "points": tuple(
+                    point.model_copy(
+                        update={"unbiased": {**point.unbiased, "matched_row_auc": Estimate(mean=x)}}
+                    )
+                    for point, x in zip(front.points, values, strict=True)
+                )
+            }
+        )
+        for front, values in zip(fronts, ((0.62, 0.61, 0.60), (0.73, 0.71, 0.70)), strict=True)
+    ]
+
+    pooled = pool_fronts(matched, OPTIONS)
+
+    assert pooled.matched_gain is not None
+    assert pooled.matched_gain.mean == pytest.approx(0.025)
+    assert pooled.matched_gain.se == pytest.approx(0.005)
+    assert pooled.advice.endswith("(matched AUC +0.0250 ± 0.0050): it knows taste better.")
 
 
 def test_a_flat_curve_is_not_monotone() -> None:

@@ -48,9 +48,17 @@ def test_a_measured_front_agrees_with_scikit_learn(fitted: FittedNet) -> None:
             assert table["auc"].se is not None
             assert 0.01 < table["auc"].se < 0.2
             assert {"ndcg_at_10", "recall_at_10"} <= table.keys()
+            assert (table["matched_row_auc"].se is not None) == (point.tradeoff != 0.5)
+            assert front.positives[side] == label.sum()
             assert ("ece" in table) == ("auc_with_position" in table) == (side == "logged")
     train = split.train[dataset.impressions.label[split.train] == 1]
     clicks = np.bincount(dataset.impressions.item[train], minlength=10)
+    ends = [front.points[t].unbiased["matched_row_auc"].mean for t in (0, -1)]
+    assert front.matched_gain is not None
+    assert front.matched_gain.mean == pytest.approx(ends[0] - ends[1])
+    assert front.matched_gain.se
+    assert front.user_groups
+    assert sum(group.rows for group in front.user_groups) == len(split.test)
     for point in front.points:  # a catalogue of ten is shown whole
         assert point.shown["arp"].mean == pytest.approx(clicks.mean())
         assert point.shown["coverage"].mean == 1.0
@@ -127,6 +135,18 @@ def test_a_front_of_one_user_has_no_error_and_no_verdict(make_dataset: MakeDatas
     assert front.hypervolume.se is None
     assert front.verdict == "none"
     assert front.diagnostic.count("only 1 user with a ") == 4  # a click, a skip; on both sides
+
+
+def test_without_errors_w_one_is_recommended(make_dataset: MakeDataset) -> None:
+    fitted = fitted_net(make_dataset(2000, users=1), calibration=CALIBRATION)
+
+    front = measure_front(fitted, OPTIONS, seed=0)
+
+    assert front.recommended == 1
+    assert front.advice.startswith(
+        "Serve w = 1: the log's own ranking, because the error is unknown. "
+    )
+    assert front.advice.endswith("Whether w = 0 knows taste better is unknown.")
 
 
 def test_fronts_give_the_listed_metrics_and_no_others(fitted: FittedNet) -> None:

@@ -16,6 +16,7 @@ from training.evaluation.front import pool_fronts
 from training.evaluation.ranking_front import measure_ranking_front
 from training.nets.base import Ranker
 
+KIND = "less popular half of the logged test"
 OPTIONS = load_config("painvrl", overrides=("front.points=3", "front.bootstrap=20")).front
 
 
@@ -37,7 +38,7 @@ def test_both_sides_are_recalls_by_hand() -> None:
 
     front = measure_ranking_front(fitted, OPTIONS, seed=0)
 
-    assert (front.axis, front.unbiased_kind) == ("recall_at_20", "popularity<=median")
+    assert (front.axis, front.unbiased_kind) == ("recall_at_20", KIND)
     for point in front.points:
         scores = fitted.catalogue_scores()(point.tradeoff)(np.arange(48))
         by_hand = recall_by_hand(clicks, split.train, scores, split.test)
@@ -47,6 +48,14 @@ def test_both_sides_are_recalls_by_hand() -> None:
     assert len({point.logged["recall_at_20"].mean for point in front.points}) > 1
     assert f"{median:g} logged" in front.diagnostic
     assert front.diagnostic.startswith("median training clicks")
+    assert front.positives == {
+        "logged": len(new),
+        "unbiased": int((count[new[:, 1]] <= median).sum()),
+    }
+    ends = [front.points[t].logged["matched_auc"].mean for t in (0, -1)]
+    assert front.matched_gain is not None
+    assert front.matched_gain.mean == pytest.approx(ends[0] - ends[1])
+    assert front.matched_gain.se
     assert front.hypervolume.se
     assert all(estimate.se for estimate in front.gain.values())
 

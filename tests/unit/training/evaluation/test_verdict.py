@@ -8,7 +8,9 @@ import pytest
 
 from tests.datasets import MakeDataset
 from training.data.dataset import Dataset
-from training.evaluation.verdict import diagnose, verdict
+from training.evaluation.verdict import diagnose, too_few_positives, verdict
+
+ENOUGH = {"logged": 100, "unbiased": 100}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,18 @@ def test_verdict(
 ) -> None:
     table = dict(zip(("logged", "unbiased"), spearman, strict=True))
 
-    assert verdict(np.array(gain), np.array(se), table) == expected
+    assert verdict(np.array(gain), np.array(se), table, ENOUGH) == expected
+
+
+def test_a_front_of_few_positives_is_not_clear() -> None:
+    gain, se = np.array([0.02, 0.03]), np.array([0.001, 0.001])
+    rising = {"logged": 1.0, "unbiased": -1.0}
+
+    assert verdict(gain, se, rising, {"logged": 99, "unbiased": 100}) == "weak"
+    assert verdict(gain, se, rising, {"logged": 100, "unbiased": 99}) == "weak"
+    assert too_few_positives({"logged": 100, "unbiased": 99}) == (
+        "; only 99 test clicks on the unbiased side, a clear front needs 100"
+    )
 
 
 def test_the_diagnostic_gives_each_proxy_alone_on_both_axes(make_dataset: MakeDataset) -> None:

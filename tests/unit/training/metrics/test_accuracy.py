@@ -9,7 +9,7 @@ from service.contract.manifest import Calibration
 from tests.datasets import MakeDataset
 from training.arrays import Floats
 from training.data.dataset import Dataset
-from training.metrics.accuracy import Sample, logged_metrics, row_metrics
+from training.metrics.accuracy import Sample, logged_metrics, matched_metrics, row_metrics
 from training.metrics.calibration_error import expected_calibration_error
 from training.metrics.estimates import LEAST_USERS
 
@@ -56,6 +56,31 @@ def test_the_bootstrap_draws_users_not_rows(make_dataset: MakeDataset) -> None:
 
     assert errors[0][0] == pytest.approx(0.065, abs=0.02)  # sqrt(81 / (12 * 40 * 40)) for chance
     assert errors[1] == pytest.approx(errors[0], rel=0.15)
+
+
+def test_a_score_of_popularity_alone_has_no_matched_auc() -> None:
+    rng = np.random.default_rng(0)
+    popularity, taste = rng.integers(2000, size=4000) / 1, rng.normal(size=4000)
+    label = (popularity / 1000 - 1 + taste + rng.normal(size=4000) > 0.5).astype(np.float32)
+    drawn = Sample(label, np.arange(4000), np.ones((20, 4000), np.float32))
+
+    by_popularity, _ = matched_metrics(drawn, popularity, popularity)
+    by_taste, draws = matched_metrics(drawn, taste.astype(np.float32), popularity)
+
+    assert by_popularity["matched_row_auc"].mean == pytest.approx(0.5, abs=0.03)
+    assert roc_auc_score(label, popularity) > 0.65
+    assert by_taste["matched_row_auc"].mean > 0.75
+    assert draws == pytest.approx(by_taste["matched_row_auc"].mean)
+
+
+def test_rows_without_a_matched_pair_have_no_matched_auc() -> None:
+    label = (np.arange(40) >= 20).astype(np.float32)
+    drawn = Sample(label, np.arange(40), np.ones((2, 40), np.float32))
+
+    table, draws = matched_metrics(drawn, np.zeros(40), np.arange(40.0))
+
+    assert table == {}
+    assert np.isnan(draws).all()
 
 
 def test_the_top_of_each_user_counts_alike(sample: Sample, logit: Floats) -> None:

@@ -100,6 +100,22 @@ def test_integer_weights_repeat_the_rows_of_a_group(rated: tuple[Rows, Floats, F
     assert len(np.unique(replicates)) == 3
 
 
+def test_replicates_compare_within_strata(rated: tuple[Rows, Floats, Floats]) -> None:
+    user, label, score = rated
+    stratum = np.arange(len(label)) % 7
+
+    replicates = auc_replicates(label, score, user, np.ones((1, 20), np.float32), stratum)
+
+    pairs, wins = 0, 0.0
+    for s in range(7):
+        click = score[(stratum == s) & (label > 0)][:, None]
+        skip = score[(stratum == s) & (label == 0)][None]
+        pairs += click.size * skip.size
+        wins += (click > skip).sum() + (click == skip).sum() / 2
+    assert replicates == pytest.approx([wins / pairs])
+    assert abs(wins / pairs - auc(label, score)) > 1e-3
+
+
 def test_a_replicate_without_clicks_is_nan() -> None:
     label, score = np.array([1.0, 0.0, 0.0]), np.arange(3.0)
 

@@ -16,7 +16,9 @@ from training.metrics.exposure import (
 def test_the_metrics_of_lists_by_hand() -> None:
     clicks = np.array([90.0, 10.0, 40.0, 0.0, 60.0])  # percentiles 90, 30, 50, 10, 70
 
-    table = shown_metrics(np.array([[0, 4], [0, 2]] * 15), clicks)
+    rows = np.array([99.0, 20.0, 2.0, 0.0, 3.0])
+
+    table = shown_metrics(np.array([[0, 4], [0, 2]] * 15), clicks, rows)
 
     assert table["arp"].mean == 70.0  # 75 and 65
     assert table["arp"].se == pytest.approx(5 / np.sqrt(29))
@@ -27,12 +29,15 @@ def test_the_metrics_of_lists_by_hand() -> None:
     # Places 0, 0, 1, 1, 2, all times 15: (1 * 0 + 2 * 0 ...), weights -4, -2, 0, 2, 4 over 5 * 4.
     assert table["exposure_gini"].mean == pytest.approx((2 * 1 + 4 * 2) / 20)
     assert table["exposure_gini"].se is None
+    assert table["rare_share"].mean == 0.25  # item 2 has fewer than 3 training rows, item 4 has 3
+    assert table["rare_items"] == Estimate(mean=1.0)  # item 3 is not shown
 
 
 def test_lists_of_too_few_users_have_no_error() -> None:
-    table = shown_metrics(np.array([[0, 4], [0, 2]] * 14 + [[0, 4]]), np.arange(5.0))
+    counts = np.arange(5.0)
+    table = shown_metrics(np.array([[0, 4], [0, 2]] * 14 + [[0, 4]]), counts, counts)
 
-    assert [estimate.se for estimate in table.values()] == [None] * 5
+    assert [estimate.se for estimate in table.values()] == [None] * 7
 
 
 def test_percentile_rank_by_hand() -> None:

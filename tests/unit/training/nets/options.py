@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from training.nets.cp2rec.decomposed import Cp2recOptions
 
 D = 4
@@ -13,10 +11,6 @@ LIKELIHOOD_ALONE = Cp2recOptions(
     proxy_dropout=0.0,
     exposure_weight=0.0,
     orthogonality_weight=0.0,
-    factor_weight=0.0,
     new_share=0.0,
-    item_factor_sd=math.inf,
-    item_bias_sd=math.inf,
-    user_bias_sd=math.inf,
-    conformity_sd=math.inf,
+    prior_weight=0.0,
 )

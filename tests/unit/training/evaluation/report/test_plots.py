@@ -9,6 +9,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from service.contract.manifest import Estimate, Front
+from training.data.split import POPULARITY_SHIFT
 from training.evaluation.baselines.reranking import BASELINES
 from training.evaluation.report.plots import plot_front
 from training.evaluation.report.schema import Curve
@@ -41,6 +42,8 @@ def test_the_plot_shows_the_numbers(front: Front, figures: list[Figure]) -> None
     assert [text.get_text() for text in axes.texts] == ["w = 0", "w = 0.5", "w = 1"] * 2
     assert axes.get_xlabel() == "AUC on logged traffic"
     assert axes.get_ylabel() == "AUC on unbiased traffic (uniform exposure)"
+    plot_front([front.model_copy(update={"unbiased_kind": POPULARITY_SHIFT})], NOWHERE, title="x")
+    assert figures[1].axes[0].get_ylabel() == "AUC on the less popular half of the logged test"
     assert axes.get_title() == "demo: front clear; bars: 2 standard errors over seeds"
     legend = axes.get_legend()
     assert legend is not None

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.contract.manifest import Anchor, Anchors, Estimate, Front
+from service.contract.manifest import Anchor, Anchors, Estimate, Front, Trade, UserGroup
+from training.data.split import POPULARITY_SHIFT
 from training.evaluation.report.schema import Curve, Mask, Probe, RankingReport, Report, Segment
 from training.evaluation.report.tables import (
     baseline_table,
@@ -29,9 +30,79 @@ def test_the_table_by_hand(front: Front) -> None:
             "hypervolume above (0.5, 0.5): 0.01843 ± 0.00012; "
             "Spearman of w: +1.00 logged, -0.99 unbiased",
             "gain of w = 1 on logged: 0.0800 ± 0.0020; of w = 0 on unbiased: 0.1100 ± unknown",
-            "verdict: clear. popularity alone: AUC 0.600 logged, 0.500 unbiased",
+            "verdict: clear.",
+            "diagnostic: popularity alone: AUC 0.600 logged, 0.500 unbiased",
         ]
     )
+
+
+def test_the_headline_is_the_gain_at_a_bounded_cost(front: Front) -> None:
+    five = Trade(
+        most_cost=0.05,
+        tradeoff=0.25,
+        gain=Estimate(mean=0.1, se=0.002),
+        cost=Estimate(mean=0.004),
+        gain_share=0.663,
+        cost_share=None,
+    )
+    none = five.model_copy(update={"most_cost": 0.1, "tradeoff": 1.0})
+    judged = front.model_copy(update={"trades": (five, none), "advice": "Serve w = 0.25: why."})
+
+    lines = front_table(judged).splitlines()
+
+    assert lines[8:10] == [
+        "gain at most 5 % cost: 0.1000 ± 0.0020 (66 %) for 0.0040 ± unknown, at w = 0.25",
+        "gain at most 10 % cost: none",
+    ]
+    assert "verdict: clear. Serve w = 0.25: why." in lines
+
+
+def test_a_shift_of_popularity_is_named(front: Front) -> None:
+    shift = front.model_copy(update={"unbiased_kind": POPULARITY_SHIFT})
+
+    assert (
+        "unbiased = less popular half of the logged test, a shift of popularity; standard errors"
+        in front_table(shift)
+    )
+
+
+def test_the_largest_gap_of_a_group_of_users_is_shown(front: Front) -> None:
+    group = UserGroup(
+        group=3,
+        users=50,
+        rows=500,
+        click_rate=0.24,
+        predicted=0.456,
+        observed=0.279,
+        gap=Estimate(mean=0.177, se=0.01),
+    )
+
+    assert front_table(front.model_copy(update={"user_groups": (group,)})).splitlines()[-1] == (
+        "calibration at w = 1 by user group, the largest gap: users of training click rate 0.240 "
+        "are predicted 0.456 and click 0.279 (gap +0.177 ± 0.010)"
+    )
+
+
+def test_a_top_full_of_items_that_training_hardly_saw_is_a_warning(front: Front) -> None:
+    def with_share(*shares: float) -> Front:
+        points = tuple(
+            point.model_copy(
+                update={
+                    "shown": {
+                        "rare_share": Estimate(mean=share),
+                        "rare_items": Estimate(mean=6.0),
+                    }
+                }
+            )
+            for point, share in zip(front.points, shares, strict=True)
+        )
+        return front.model_copy(update={"points": points})
+
+    assert front_table(with_share(0.92, 0.6, 0.1, 0.0)).splitlines()[-1] == (
+        "warning: at w = 0, 92 % of the top-10 places go to 6 items with fewer than 3 training "
+        "rows: check their embeddings, or serve a greater w"
+    )
+    assert "warning" not in front_table(with_share(0.5, 0.2, 0.1, 0.0))
 
 
 def test_exposure_has_a_table_of_its_own(front: Front, front_with_shown: Front) -> None:
@@ -185,12 +256,17 @@ def test_the_table_of_a_mask_by_hand() -> None:
     ]
 
 
-def ranking_curve(description: str, tradeoffs: tuple[float, ...], *recalls: float) -> Curve:
+def ranking_curve(
+    description: str,
+    tradeoffs: tuple[float, ...],
+    *recalls: float,
+    tail: tuple[float, ...] = (0.02,),
+) -> Curve:
     return Curve(
         description=description,
         tradeoffs=tradeoffs,
         logged=tuple(Estimate(mean=recall) for recall in recalls),
-        unbiased=tuple(Estimate(mean=0.02) for _ in recalls),
+        unbiased=tuple(Estimate(mean=recall) for recall in tail),
         hypervolume=Estimate(mean=0.00123),
         points=tuple(
             {"recall_at_20": Estimate(mean=recall, se=0.001), "arp": Estimate(mean=12.34)}
@@ -201,18 +277,21 @@ def ranking_curve(description: str, tradeoffs: tuple[float, ...], *recalls: floa
 
 CURVES = {
     "point": ranking_curve("one", (1.0,), 0.1),
-    "curve": ranking_curve("many", (0.0, 0.5, 1.0), 0.07, 0.08, 0.09),
+    "curve": ranking_curve("many", (0.0, 1.0), 0.085, 0.09, tail=(0.05, 0.02)),
 }
 
 
 def test_the_table_of_rankers_has_the_ends_of_their_curves() -> None:
     assert ranking_table(CURVES) == "\n".join(
         [
-            "| | description | w | recall_at_20 | arp | hypervolume |",
-            "| --- | --- | --- | --- | --- | --- |",
-            "| point | one | 1 | 0.1000 ± 0.0010 | 12.3 | 0.00123 |",
-            "| curve | many | 0 | 0.0700 ± 0.0010 | 12.3 | 0.00123 |",
-            "| curve | many | 1 | 0.0900 ± 0.0010 | 12.3 | 0.00123 |",
+            "| | description | w | recall_at_20 | arp | gain at most 5 % cost "
+            "| gain at most 10 % cost | hypervolume |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- |",
+            "| point | one | 1 | 0.1000 ± 0.0010 | 12.3 |  |  | 0.00123 |",
+            "| curve | many | 0 | 0.0850 ± 0.0010 | 12.3 | 0.0000 (0 %), w = 1 "
+            "| 0.0300 (150 %), w = 0 | 0.00123 |",
+            "| curve | many | 1 | 0.0900 ± 0.0010 | 12.3 | 0.0000 (0 %), w = 1 "
+            "| 0.0300 (150 %), w = 0 | 0.00123 |",
         ]
     )
 

@@ -17,6 +17,7 @@ from tests.unit.training.nets.cp2rec.decomposed_by_hand import (
 )
 from tests.unit.training.nets.options import LIKELIHOOD_ALONE, D
 from training.data.dataset import Dataset
+from training.fitting.batches import training_tables
 from training.nets.base import Slates, with_learned
 from training.nets.cp2rec.decomposed import Cp2recDecomposed
 
@@ -128,40 +129,71 @@ def test_purification_by_hand(make_dataset: MakeDataset) -> None:
     assert added == pytest.approx(2 * sum(cosines) / 5, abs=1e-5)
 
 
-def test_factor_term_by_hand(make_dataset: MakeDataset) -> None:
+@torch.no_grad()
+def priors_by_hand(net: Cp2recDecomposed, data: Dataset, batch: Slates) -> tuple[float, float]:
+    """KL of the id terms from their priors, and the part that the factors' uncertainty adds."""
+    curvature = 0.6 * 0.4  # three of the five rows are clicks
+    rows = list(parts(net, data, batch))
+    q = {row: state[:D] for row, _, state, _ in rows}
+    p = {int(batch.slate[row]): user[:D] for row, user, _, _ in rows}
+    mean_q = sum(float(x.square().mean()) for x in q.values()) / 5
+    mean_p = sum(float(x.square().mean()) for x in p.values()) / 2
+    pull = sum(float(user[D + 1] * state[D + 1]) ** 2 for _, user, state, _ in rows) / 5
+    user_rows, item_rows = [3, 2], [1, 1, 2, 1]
+    information = {
+        "item_factor": [n * curvature * mean_p for n in item_rows],
+        "item_bias": [n * curvature for n in item_rows],
+        "user_factor": [n * curvature * mean_q for n in user_rows],
+        "user_bias": [n * curvature for n in user_rows],
+        "user_conformity": [n * curvature * pull for n in user_rows],
+    }
+    divergence, variances = 0.0, {}
+    for name, curvatures in information.items():
+        sd = float(net.priors.log_sd[name].exp())
+        variances[name] = [1 / (1 / sd**2 + h) for h in curvatures]
+        for value, v in zip(net.get_parameter(f"{name}.weight"), variances[name], strict=True):
+            for x in value.tolist():  # KL of N(x, v) from N(0, sd^2)
+                divergence += math.log(sd / math.sqrt(v)) + (v + x**2) / (2 * sd**2) - 0.5
+    spread = 0.0
+    for row, _, _, _ in rows:
+        slate, item = int(batch.slate[row]), int(batch.item[row])
+        spread += variances["user_factor"][int(batch.user[slate])] * float(q[row].square().sum())
+        spread += variances["item_factor"][item] * float(p[slate].square().sum())
+    return divergence / 5, curvature / 2 * spread / 5
+
+
+def test_priors_by_hand(make_dataset: MakeDataset) -> None:
     data = tiny(make_dataset)
     batch = batch_of(data, slate=4)
-    rows = list(parts(make_net(data), data, batch))
-    p = {int(batch.slate[row]): float(user[:D].square().sum()) for row, user, _, _ in rows}
-    q = [float(state[:D].square().sum()) for _, _, state, _ in rows]
+    divergence, spread = priors_by_hand(make_net(data), data, batch)
+    assert divergence > 0.01
+    assert spread > 0.001
 
-    added = loss(data, batch, factor_weight=0.5) - loss(data, batch)
-    assert added == pytest.approx(0.5 * (sum(p.values()) / 2 + sum(q) / 5), abs=1e-5)
+    alone = loss(data, batch)
+    certain = loss(data, batch, prior_weight=1.0, uncertainty_weight=0.0)
+    both = loss(data, batch, prior_weight=2.0, uncertainty_weight=0.5)
 
-
-@pytest.mark.parametrize(
-    ("option", "table"),
-    [
-        ("item_factor_sd", "item_factor"),
-        ("item_bias_sd", "item_bias"),
-        ("user_bias_sd", "user_bias"),
-        ("conformity_sd", "user_conformity"),
-    ],
-)
-def test_priors_by_hand(make_dataset: MakeDataset, option: str, table: str) -> None:
-    data = tiny(make_dataset)
-    batch = batch_of(data)
-    values = make_net(data).get_parameter(f"{table}.weight").flatten().tolist()
-
-    added = loss(data, batch, **{option: 0.5}) - loss(data, batch)
-
-    assert added == pytest.approx(sum(v**2 for v in values) / (2 * 0.25) / 5, abs=1e-5)
+    assert certain - alone == pytest.approx(divergence, rel=1e-4)
+    assert both - alone == pytest.approx(2 * (divergence + 0.5 * spread), rel=1e-4)
 
 
-def test_priors_count_all_training_rows_whatever_the_batch(dataset: Dataset) -> None:
-    batches = [batch_of(dataset, slates=slates) for slates in (2, 9)]
+def test_an_epoch_counts_the_prior_of_each_id_once(dataset: Dataset) -> None:
+    whole = batch_of(dataset, slates=99)
+    net = make_net(dataset)
+    rows = torch.bincount(whole.item[whole.valid])
+    share = torch.ones(len(whole.item)) / rows[whole.item] * whole.valid
+    values = net.item_bias(whole.item)
 
-    added = [loss(dataset, b, item_bias_sd=0.1) - loss(dataset, b) for b in batches]
+    total = net.priors.loss("item_bias", values, share, torch.zeros(len(share)))
 
-    values = make_net(dataset).item_bias.weight.square().sum().item()
-    assert added == pytest.approx([values / (2 * 0.01) / 180] * 2, abs=1e-5)
+    shown = net.item_bias.weight[rows > 0].square().sum()
+    sd = net.priors.log_sd["item_bias"].exp()
+    assert total.item() == pytest.approx((shown / (2 * sd**2)).item(), rel=1e-4)
+
+
+def test_users_start_at_their_shrunken_click_rates(make_dataset: MakeDataset) -> None:
+    net = Cp2recDecomposed(training_tables(tiny(make_dataset), np.arange(5)), LIKELIHOOD_ALONE)
+
+    # Surplus of clicks over 3/5 of the rows, by rows * 3/5 * 2/5 + 1 / .5^2.
+    expected = [(2 - 1.8) / (3 * 0.24 + 4), (1 - 1.2) / (2 * 0.24 + 4)]
+    assert net.user_bias.weight.flatten().tolist() == pytest.approx(expected)

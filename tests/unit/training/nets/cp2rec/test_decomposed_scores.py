@@ -17,7 +17,7 @@ from tests.unit.training.nets.cp2rec.decomposed_by_hand import (
 )
 from tests.unit.training.nets.options import D
 from training.data.dataset import Dataset
-from training.nets.cp2rec.decomposed import DecomposedRanker
+from training.nets.cp2rec.decomposed_modules import DecomposedRanker
 
 
 @pytest.mark.parametrize("w", [0.0, 0.25, 1.0])

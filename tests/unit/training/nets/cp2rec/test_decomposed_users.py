@@ -58,7 +58,7 @@ def test_new_users_are_encoded_from_their_other_clicks(dataset: Dataset) -> None
 
 
 def test_where_all_users_are_new_nothing_of_a_record_learns(dataset: Dataset) -> None:
-    net = make_net(dataset, replace(FULL, new_share=0.999999)).train()
+    net = make_net(dataset, replace(FULL, new_share=0.999999, prior_weight=0.0)).train()
 
     net.loss(batch_of(dataset)).backward()
 

@@ -13,7 +13,8 @@ from tests.unit.training.nets.options import LIKELIHOOD_ALONE, D
 from training.data.dataset import Dataset
 from training.fitting.batches import SlateBatches, training_tables
 from training.nets.base import Slates
-from training.nets.cp2rec.decomposed import Cp2recOptions, DecomposedRanker
+from training.nets.cp2rec.decomposed import Cp2recOptions
+from training.nets.cp2rec.decomposed_modules import DecomposedRanker
 from training.nets.cp2rec.rivals import Cp2recRival, MacrRanker, RivalOptions
 
 MakeDataset = Callable[..., Dataset]

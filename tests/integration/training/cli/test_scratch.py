@@ -8,13 +8,15 @@ import pytest
 from typer.testing import CliRunner
 
 from training.cli.app import app
+from training.data.dataset import Dataset
 from training.errors import TrainingError
 
 
 @pytest.mark.parametrize("command", [["train", "--model", "cp2rec"], ["evaluate", "x"]])
 def test_commands_take_the_folder_to_work_in(
-    monkeypatch: pytest.MonkeyPatch, command: list[str]
+    toy_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     opened = []
 
     def refuse(*folders: Path) -> None:
@@ -23,6 +25,9 @@ def test_commands_take_the_folder_to_work_in(
 
     monkeypatch.setattr(f"training.cli.{command[0]}.open_dataset", refuse)
     for options in ([], ["--scratch", "fast/disk"]):
-        CliRunner().invoke(app, [*command, "--data", "clicks", *options])
+        CliRunner().invoke(app, [*command, "--data", str(toy_dataset.path), *options])
 
-    assert opened == [(Path("clicks"), None), (Path("clicks"), Path("fast/disk"))]
+    assert opened == [
+        (toy_dataset.path, None),
+        (toy_dataset.path, Path("fast/disk")),
+    ]

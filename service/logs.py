@@ -1,0 +1,39 @@
+"""The log: one line a record, whatever a request contains."""
+
+from __future__ import annotations
+
+import logging
+from types import TracebackType
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+_Raised = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+class OneLineFormatter(logging.Formatter):
+    """Escapes what is not printable and indents tracebacks, so that no text forges a line."""
+
+    def __init__(self) -> None:
+        super().__init__(FORMAT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        """Return the record's line."""
+        return _printable(super().formatMessage(record))
+
+    def formatException(self, ei: _Raised) -> str:  # noqa: N802  # logging's name
+        """Return the traceback, each line indented."""
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"  {_printable(line)}" for line in lines)
+
+
+def configure(level: str) -> None:
+    """Log to standard error what is at ``level`` or above."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLineFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,27 @@
+"""Every test that docs/reliability.md names exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from tests.integration.docs.pages import DOCS, ROOT
+
+
+def test_each_fault_names_tests_that_exist() -> None:
+    rows = re.findall(r"^\| (?!fault|---)(.+) \|$", (DOCS / "reliability.md").read_text(), re.M)
+    assert len(rows) > 80
+    missing = []
+    for row in rows:
+        path = None
+        for name in re.findall(r"`([^`]+)`", row.rpartition(" | ")[2]):
+            file, _, test = name.partition("::")
+            path = ROOT / "tests" / file if file else path
+            assert path is not None, f"{name} follows no file"
+            if not path.is_file() or (test and test not in _functions(path.read_text())):
+                missing.append(name)
+    assert missing == []
+
+
+def _functions(source: str) -> set[str]:
+    return {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)}
