@@ -9,6 +9,7 @@ from service.contract.artifact import Artifact
 from service.contract.repository import Repository
 from training.config import Config
 from training.data.dataset import Dataset
+from training.evaluation.anchors.measure import measure_anchors
 from training.evaluation.measure import measure_front
 from training.evaluation.user_groups import meaning
 from training.fitting.fitted_net import FittedNet
@@ -31,6 +32,8 @@ def train(
     fitted = train_net(dataset, config, runs)
     log.info("measuring the front at %d tradeoffs", config.front.points)
     front = measure_front(fitted, config.front, config.seed)
+    log.info("measuring anchors: simple models on the same rows")
+    front = front.model_copy(update={"anchors": measure_anchors(fitted, config, runs)})
     called = fitted.calibration.model_copy(
         update={"meaning": meaning(fitted.calibration, front.user_groups)}
     )

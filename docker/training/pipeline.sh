@@ -8,6 +8,7 @@
 # DATA       dataset folder; simulated if it does not exist
 # SIMULATE   arguments of `simulate`
 # TRAIN      arguments of `train`
+# PUBLISH    arguments of `publish`, such as --force
 set -eu
 
 MODEL=${MODEL:-cp2rec}
@@ -28,6 +29,6 @@ fi
     [ -e "$DATA/dataset.toml" ] || python -m training simulate --out "$DATA" ${SIMULATE:-}
     python -m training train --model "$MODEL" --data "$DATA" --models /models \
         --build /data/training ${TRAIN:-}
+    python -m training publish "$MODEL" --models /models --data "$DATA" ${PUBLISH:-}
 }
-python -m training publish "$MODEL" --models /models --data "$DATA"
 echo "$DATA" > "$published"

@@ -117,6 +117,39 @@ class FrontPoint(_Frozen):
     )
 
 
+class Anchor(_Frozen):
+    """A simple model that learned from the same rows, measured on logged test rows."""
+
+    name: str
+    value: Estimate
+    gauc: Estimate | None = None
+    lead: Estimate = Field(
+        description="This model's value less the anchor's, paired by user; negative if the anchor "
+        "is better."
+    )
+
+
+class Anchors(_Frozen):
+    """The anchors of a model: a model that does not beat them is not worth serving."""
+
+    metric: Literal["auc", "recall_at_20"] = Field(description="The metric of every value.")
+    model: Estimate = Field(description="This model at tradeoff 1, on the same test rows.")
+    model_gauc: Estimate | None = None
+    anchors: tuple[Anchor, ...] = Field(min_length=1, description="Best first.")
+    beaten: bool = Field(
+        description="Whether the lead over the best anchor exceeds two standard errors."
+    )
+    rows: int = Field(description="Training rows that the anchors were fitted to.")
+    skipped: tuple[str, ...] = Field(
+        default=(), description="A sentence for each anchor that was left out."
+    )
+
+    @property
+    def best(self) -> Anchor:
+        """The anchor with the greatest value."""
+        return self.anchors[0]
+
+
 class Trade(_Frozen):
     """What a front gains on its unbiased side for a bounded cost on its logged side.
 
@@ -180,6 +213,10 @@ class Front(_Frozen):
     se_kind: Literal["bootstrap over users", "over seeds"]
     seeds: tuple[int, ...]
     dataset: str
+    anchors: Anchors | None = Field(
+        default=None,
+        description="Simple models that this one has to beat; null in older artifacts.",
+    )
 
 
 class DatasetInfo(_Frozen):

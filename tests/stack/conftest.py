@@ -101,6 +101,7 @@ def stack() -> Iterator[Stack]:
         "SOURCE_DATE_EPOCH": os.environ.get("SOURCE_DATE_EPOCH", "0"),
         # The smallest demo that still has a front: these tests are about the stack, not the model.
         "BOOTSTRAP_TRAIN": "--set train.epochs=2 --set front.bootstrap=20",
+        "BOOTSTRAP_PUBLISH": "--force",  # too small to beat simple models
     }
     with (
         httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=10) as rank,

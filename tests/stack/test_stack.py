@@ -190,6 +190,7 @@ def test_replicas_load_a_second_version_while_serving(stack: Stack) -> None:
         DATA="/data/feed",
         SIMULATE="--seed 1 --impressions 20000",
         TRAIN="--set train.epochs=1 --set front.bootstrap=20",
+        PUBLISH="--force",  # too small to beat simple models
     )
     client = Client()
     with client.running():

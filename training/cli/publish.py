@@ -17,6 +17,7 @@ from training.errors import ConfigError
 from training.release.export import item_codings
 from training.release.publish import BATCH, Published
 from training.release.publish import publish as publish_records
+from training.release.safeguards import check_anchors
 
 
 def publish(
@@ -31,7 +32,8 @@ def publish(
     force: Annotated[
         bool,
         typer.Option(
-            help="Publish items that the model hardly knows, or half of the catalogue or less."
+            help="Publish a model that does not beat a simple one, items that it hardly knows, or "
+            "half of the catalogue or less."
         ),
     ] = False,
     allow_eviction: Annotated[
@@ -53,6 +55,8 @@ def publish(
     artifact = open_artifact(repository.resolve(reference))
     if promote:
         repository.check_aliases(name)
+    if not force and artifact.version not in repository.aliases(name).values():
+        check_anchors(artifact)  # a version that serves already may get new items all the same
     dataset = open_dataset(data, scratch, item_codings(artifact))
 
     def finish(published: Published) -> None:

@@ -10,6 +10,7 @@ from training.arrays import Floats
 from training.config import Config, FrontOptions
 from training.data.dataset import Dataset
 from training.data.split import positives_only, training_clicks, training_rows, unbiased_rows
+from training.evaluation.anchors.measure import anchors_over_seeds
 from training.evaluation.front import one_front, pool_fronts
 from training.evaluation.ranking_front import measure_ranking_front
 from training.evaluation.user_groups import user_groups
@@ -89,7 +90,7 @@ def measure_front(fitted: FittedNet, options: FrontOptions, seed: int) -> Front:
 
 
 def front_over_seeds(dataset: Dataset, config: Config, seeds: int, runs: RunStore) -> Front:
-    """Return the pooled front of ``seeds`` trainings."""
+    """Return the pooled front of ``seeds`` trainings, with their anchors."""
     fronts = over_seeds(
         dataset,
         config,
@@ -99,4 +100,5 @@ def front_over_seeds(dataset: Dataset, config: Config, seeds: int, runs: RunStor
         Front,
         lambda run: measure_front(train_net(dataset, run, runs), run.front, run.seed),
     )
-    return pool_fronts(fronts, config.front)
+    anchors = anchors_over_seeds(dataset, config, seeds, runs)
+    return pool_fronts(fronts, config.front).model_copy(update={"anchors": anchors})

@@ -58,6 +58,17 @@ class Sample:
         """Return the AUC of scores (R,) with its error; the sample must hold both labels."""
         return bootstrapped(auc(self.label, score), self.aucs(score))
 
+    def gauc(self, score: Floats) -> tuple[float, Floats] | None:
+        """Return the GAUC of scores (R,), and in each redraw (B,); None if no user has both labels.
+
+        A user's weight are its rows, those of users with both labels.
+        """
+        users, user_auc, rows, _ = auc_by_user(self.group, self.label, score)
+        if not len(users):
+            return None
+        mean = float(np.average(user_auc, weights=rows))
+        return mean, self.means(user_auc * rows, rows, users)
+
     def means(
         self, total: Floats | Rows, count: Floats | Rows, users: Rows | slice = slice(None)
     ) -> Floats:
@@ -90,12 +101,11 @@ def row_metrics(
         "auc": bootstrapped(auc(label, logit), aucs),
         "logloss": bootstrapped(logloss(label, expit(scaled)), losses),
     }
-    users, user_auc, user_rows, _ = auc_by_user(group, label, logit)
-    if not len(users):
+    gauc = sample.gauc(logit)
+    if gauc is None:
         return table, aucs
-    mean = float(np.average(user_auc, weights=user_rows))
-    table["gauc"] = bootstrapped(mean, sample.means(user_auc * user_rows, user_rows, users))
-    _, ndcg, recall = top_k_by_user(group, label, logit, TOP)
+    table["gauc"] = bootstrapped(*gauc)
+    users, ndcg, recall = top_k_by_user(group, label, logit, TOP)
     for name, value in ((f"ndcg_at_{TOP}", ndcg), (f"recall_at_{TOP}", recall)):
         means = sample.means(value, np.ones(len(users)), users)
         table[name] = bootstrapped(float(value.mean()), means)

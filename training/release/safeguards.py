@@ -11,6 +11,7 @@ from redis.exceptions import NoPermissionError
 from service.contract.artifact import Artifact
 from training.data.dataset import Dataset
 from training.errors import PublishError
+from training.evaluation.anchors.outcome import shortfall
 from training.release.export import ITEMS, item_codings
 from training.release.store import Client
 
@@ -62,6 +63,13 @@ def check_trained(artifact: Artifact, dataset: Dataset) -> None:
             f"{artifact.label} was trained on {common} of the {len(dataset.item_ids)} items of "
             f"--data: is it the model's dataset? To publish it all the same, add --force"
         )
+
+
+def check_anchors(artifact: Artifact) -> None:
+    """Raise PublishError if the model is not proven better than a simple one."""
+    anchors = artifact.manifest.front.anchors
+    if anchors is not None and (problem := shortfall(anchors)) is not None:
+        raise PublishError(f"{artifact.label}: {problem}; to publish it all the same, add --force")
 
 
 def check_leaving(catalogue: str, items: int, leaving: int) -> None:

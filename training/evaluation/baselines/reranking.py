@@ -2,8 +2,10 @@
 
 A baseline is a point, or a curve if it has a parameter to vary. All train on the same rows for the
 same number of epochs. Most share the tower of the decomposed net, with its content, histories,
-priors and exposure loss, so that only the ways to trade differ (``nets/cp2rec/rivals.py``). The
-baselines named ``dcn-`` use CP2Rec's published net and its learning rate. Equal trainings run once.
+priors and exposure loss, so that only the ways to trade differ (``nets/cp2rec/rivals.py``).
+``plain``, and what is computed from its net, trains the tower by a click's likelihood alone,
+without exposure loss and purification. The baselines named ``dcn-`` use CP2Rec's published net and
+its learning rate. Equal trainings run once.
 """
 
 from __future__ import annotations
@@ -52,8 +54,9 @@ class _Run(BaseModel):
 class Baseline:
     """The training and scoring of a baseline.
 
-    trainings: changes of the net's options, one per training. score: returns the scores (T', R) of
-    one training. The scores of all trainings, in order, are the points at ``tradeoffs`` (T,).
+    trainings: the objective and options of a rival, one per training; empty for the net of
+    ``plain``. score: returns the scores (T', R) of one training. The scores of all trainings, in
+    order, are the points at ``tradeoffs`` (T,).
     """
 
     description: str
@@ -128,10 +131,11 @@ def _config(baseline: Baseline, changes: Mapping[str, Any], config: Config) -> C
         return published.model_copy(update={**update, "train": epochs, "net": net})
     if not has_tower(config):
         config = load_config("cp2rec").model_copy(update=update)
+    tower = cast(Cp2recOptions, architecture(config.net).tower(config.net))
     if not changes:
-        return config
-    tower = architecture(config.net).tower(config.net)
-    rival = RivalOptions(tower=cast(Cp2recOptions, tower), **changes)
+        plain = replace(tower, exposure_weight=0.0, orthogonality_weight=0.0)
+        return config.model_copy(update={"net": plain})
+    rival = RivalOptions(tower=tower, **changes)
     return RivalConfig(**{**dict(config), "net": rival, "exposure": published.exposure})
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from service.contract.front_metrics import FRONT_METRICS, TABLES, FrontMetric
-from service.contract.manifest import Estimate, Front, FrontPoint, Trade
+from service.contract.manifest import Anchors, Estimate, Front, FrontPoint, Trade
 from training.data.split import POPULARITY_SHIFT
 from training.evaluation.advice import MOST_COSTS, Curves, best_trade, share
+from training.evaluation.anchors.outcome import shortfall
 from training.evaluation.report.data_table import data_table
 from training.evaluation.report.schema import (
     Curve,
@@ -49,9 +50,12 @@ def report_tables(report: Report | RankingReport) -> str:
 def front_table(front: Front) -> str:
     """Return a front as Markdown tables, followed by its gains, verdict and diagnostic.
 
+    The anchors come last; a model that does not beat them is said to be so on the first line.
     Their columns are the metrics of ``FRONT_METRICS`` that the front contains.
     """
     lines = []
+    if front.anchors is not None and (problem := shortfall(front.anchors)) is not None:
+        lines += [f"{problem}.", ""]
     for table in TABLES:
         columns = [
             (side, metric)
@@ -83,7 +87,24 @@ def front_table(front: Front) -> str:
         *_calibration(front),
         *_warnings(front),
     ]
+    if front.anchors is not None:
+        lines += ["", anchor_table(front.anchors)]
     return "\n".join(lines)
+
+
+def anchor_table(anchors: Anchors) -> str:
+    """Return the anchors, best first, and the model's lead over each as a Markdown table."""
+    metric = anchors.metric
+    lines = [
+        f"| anchor | logged {metric} | logged gauc | lead of this model in {metric} |",
+        "| --- | --- | --- | --- |",
+        f"| **this model, w = 1** | {_cell(anchors.model)} | {_cell(anchors.model_gauc)} |  |",
+    ]
+    for anchor in anchors.anchors:
+        cells = (_cell(anchor.value), _cell(anchor.gauc), _judged(anchor.lead))
+        lines.append(f"| {anchor.name} | {' | '.join(cells)} |")
+    lines += ["", f"anchors: simple models, fitted to {anchors.rows} training rows"]
+    return "\n".join((*lines, *anchors.skipped))
 
 
 def _headline(trade: Trade) -> str:

@@ -50,7 +50,10 @@ def nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
         (("prepare", "coat", "--source", "data", "--out", "file"), "file: exists and is not empty"),
         (("prepare", "coat", "--source", "data", "--out", "file/out"), f"file: Not .*{FOLDER}"),
         (("simulate", "--out", "file/out"), f"file: Not a directory; .*{FOLDER}"),
-        (("publish", "cp2rec", "--data", "data", "--models", "file"), "file: cannot be read: Not a directory"),
+        (
+            ("publish", "cp2rec", "--data", "data", "--models", "file"),
+            "file: cannot be read: Not a directory",
+        ),
         (("demo", "--build", "file"), f"file: Not a directory; .*{FOLDER}"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, tuple) else None,

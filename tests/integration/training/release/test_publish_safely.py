@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +14,9 @@ from typing import Any
 import pytest
 import redis
 
+from service.contract.artifact import MANIFEST
 from service.contract.keys import Keys
+from service.contract.manifest import Anchor, Anchors, Estimate, Manifest
 from service.contract.store_url import parse
 from tests.conftest import World
 from tests.integration import redis_servers
@@ -259,3 +263,50 @@ def test_a_cluster_is_locked_checked_and_counted(world: World, tmp_path: Path) -
             publish(world.artifact, world.dataset, **options(deployment))
         done = publish(world.artifact, world.dataset, allow_eviction=True, **options(deployment))
         assert done.items == len(world.dataset.item_ids)
+
+
+def test_a_model_that_beats_no_anchor_needs_force(
+    deployment: Deployment,
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+) -> None:
+    """It needs none once it serves, and neither do models older than anchors."""
+    models = tmp_path / "repository"
+    shutil.copytree(world.artifact.path, models / "toy" / "1")
+    store = options(deployment)
+    command = ["publish", "toy@1", "--data", str(world.dataset.path), "--models", str(models)]
+    command += ["--redis", store["url"], "--namespace", store["namespace"]]
+
+    with_anchors(models / "toy" / "1", lead=-0.02)
+    assert run(monkeypatch, *command) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "toy@1: Not worth serving as it is: a simple model, a mean, " in err
+    assert err.rstrip().endswith("to publish it all the same, add --force")
+    assert not (models / "toy" / "aliases.json").exists()
+    assert run(monkeypatch, *command, "--force") == 0
+    assert run(monkeypatch, *command) == 0
+
+    (models / "toy" / "aliases.json").unlink()
+    for lead in (0.02, None):
+        with_anchors(models / "toy" / "1", lead=lead)
+        assert run(monkeypatch, *command, "--no-promote") == 0
+
+
+def with_anchors(folder: Path, *, lead: float | None) -> None:
+    """Write an anchor into the manifest that the model leads by ``lead``, or none at all."""
+    manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    anchors = None
+    if lead is not None:
+        mean = Anchor(
+            name="a mean", value=Estimate(mean=0.7 - lead), lead=Estimate(mean=lead, se=0.001)
+        )
+        model = Estimate(mean=0.7)
+        anchors = Anchors(
+            metric="auc", model=model, anchors=(mean,), beaten=lead > 0, rows=100
+        ).model_dump()
+    document = manifest.model_dump(mode="json")
+    document["front"]["anchors"] = anchors
+    (folder / MANIFEST).write_text(json.dumps(document))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.contract.manifest import Estimate, Front, Trade, UserGroup
+from service.contract.manifest import Anchor, Anchors, Estimate, Front, Trade, UserGroup
 from training.data.split import POPULARITY_SHIFT
 from training.evaluation.report.schema import Curve, Mask, Probe, RankingReport, Report, Segment
 from training.evaluation.report.tables import (
@@ -115,6 +115,55 @@ def test_exposure_has_a_table_of_its_own(front: Front, front_with_shown: Front) 
         "| --- | --- | --- | --- |",
         "| 0.00 | 0.4000 | 70.0 ± 0.2 | 0.250 |",
     ]
+
+
+ANCHORS = Anchors(
+    metric="auc",
+    model=Estimate(mean=0.69, se=0.002),
+    model_gauc=Estimate(mean=0.55),
+    anchors=(
+        Anchor(
+            name="matrix factorisation",
+            value=Estimate(mean=0.7, se=0.003),
+            gauc=Estimate(mean=0.56),
+            lead=Estimate(mean=-0.01, se=0.001),
+        ),
+        Anchor(
+            name="age alone",
+            value=Estimate(mean=0.5, se=0.004),
+            lead=Estimate(mean=0.19),
+        ),
+    ),
+    beaten=False,
+    rows=1000,
+    skipped=("LightGBM is not among the anchors.",),
+)
+
+
+def test_a_model_that_beats_no_anchor_is_named_on_the_first_line(front: Front) -> None:
+    with_anchors = front.model_copy(update={"anchors": ANCHORS})
+
+    first, *lines = front_table(with_anchors).split("\n")
+
+    assert first.startswith("Not worth serving as it is: a simple model, matrix factorisation, ")
+    assert first.endswith(" 0.7000, this model's at w = 1 is 0.6900, 0.0100 ± 0.0010 less.")
+    before = front_table(front).split("\n")
+    assert lines[: len(before) + 2] == ["", *before, ""]
+    assert lines[len(before) + 2 :] == [
+        "| anchor | logged auc | logged gauc | lead of this model in auc |",
+        "| --- | --- | --- | --- |",
+        "| **this model, w = 1** | 0.6900 ± 0.0020 | 0.5500 |  |",
+        "| matrix factorisation | 0.7000 ± 0.0030 | 0.5600 | -0.0100 ± 0.0010 |",
+        "| age alone | 0.5000 ± 0.0040 |  | 0.1900 ± unknown |",
+        "",
+        "anchors: simple models, fitted to 1000 training rows",
+        "LightGBM is not among the anchors.",
+    ]
+
+
+def test_a_model_that_beats_its_anchors_is_not_warned_of(front: Front) -> None:
+    beaten = front.model_copy(update={"anchors": ANCHORS.model_copy(update={"beaten": True})})
+    assert front_table(beaten).startswith(front_table(front))
 
 
 def test_one_seed_is_singular(front: Front) -> None:
