@@ -9,13 +9,16 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from training.nets.base import Slates
 
+_LONGEST_ROW = 3.0  # norm of a modality's content, where its root mean square is 1
 _LOGIT_OF_ONE = 30.0  # theta_0 = sigmoid(30), one in float32
 
 
 class Content(nn.Module):
     """Standardised content of items: each modality centred, its mean square norm scaled to 1.
 
-    ``exposures`` (I,) weigh mean and norm, so that they are those of impressions, not of items.
+    ``exposures`` (I,) weigh mean and norm, so that they are those of impressions, not of items. A
+    row whose norm is above 3 is shortened to 3: an item unlike all that training saw, such as an
+    all-zero embedding, would else score far above or below the others.
     An absent modality is zero, the mean of impressions; ``filled`` and ``project`` add a learned
     vector to it.
     """
@@ -48,7 +51,9 @@ class Content(nn.Module):
 
     def forward(self, embedding: Tensor, modality_mask: Tensor) -> Tensor:
         """Return content (N, D) of embedding (N, D), zero where modality_mask (N, M) is zero."""
-        return (embedding - self.mean) * self.scale * (modality_mask @ self.block)
+        content = (embedding - self.mean) * self.scale * (modality_mask @ self.block)
+        norm = (content.square() @ self.block.T).sqrt()  # (N, M)
+        return content * ((_LONGEST_ROW / norm.clamp(min=_LONGEST_ROW)) @ self.block)
 
     def filled(self, content: Tensor, modality_mask: Tensor) -> Tensor:
         """Return content (N, D) with learned vectors in place of absent modalities."""
