@@ -15,8 +15,8 @@ _CUT = "..."
 class RankError(Exception):
     """Base of all errors that the service expects.
 
-    Message and field may quote the request; they are cut to ``MAX_MESSAGE_CHARS`` and
-    ``MAX_FIELD_CHARS``.
+    Message and field may quote the request; they are one printable line, cut to
+    ``MAX_MESSAGE_CHARS`` and ``MAX_FIELD_CHARS``.
     """
 
     status = 500
@@ -24,8 +24,8 @@ class RankError(Exception):
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
-        self.message = _cut(message, MAX_MESSAGE_CHARS)
-        self.field = None if field is None else _cut(field, MAX_FIELD_CHARS)
+        self.message = _cut(printable(message), MAX_MESSAGE_CHARS)
+        self.field = None if field is None else _cut(printable(field), MAX_FIELD_CHARS)
 
     def body(self, request_id: str) -> dict[str, object]:
         """Return the JSON body that ``api.messages.ErrorResponse`` documents."""
@@ -142,6 +142,13 @@ def error_body(code: str, message: str, field: str | None, request_id: str) -> d
     """Return the JSON body that all errors share."""
     error = {"code": code, "message": message, "field": field, "request_id": request_id}
     return {"error": error}
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with escapes for what is not printable: one line."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _cut(text: str, chars: int) -> str:

@@ -36,7 +36,7 @@ class TrainOptions(_Frozen):
     evaluations: int = Field(ge=1, le=1000)
     patience: int = Field(ge=1)
     batch_slates: int = Field(ge=1)
-    epoch_steps: int = Field(ge=1)
+    epoch_steps: int = Field(default=1, ge=1)
     slate: int = Field(ge=1)
     lr: float = Field(gt=0)
     lr_final: float = Field(gt=0)

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.messages import ErrorResponse
-from service.errors import InvalidRequestError
+from service.errors import InvalidRequestError, printable
 from service.ranking.messages import (
     RankRequest,
     RankResponse,
@@ -124,7 +124,7 @@ def parse(body: bytes) -> RankRequest:
     try:
         return _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        reason, _, place = str(error).partition(" - at ")
+        reason, _, place = printable(str(error)).partition(" - at ")
         match = _UNKNOWN_OR_MISSING.search(reason) or _PLACE.search(place)
         field = _INDEX.sub(r".\1", match[1]) if match else "body"
         raise InvalidRequestError(f"{field}: {reason}", field=field) from error

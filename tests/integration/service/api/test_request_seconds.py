@@ -8,7 +8,7 @@ import time
 
 from tests.integration.conftest import Running, until
 from tests.integration.service.api.conftest import Edge, port_of
-from tests.integration.service.api.wire import TIMEOUT_S, connected, post
+from tests.integration.service.api.wire import TIMEOUT_S, connected, get, post
 
 SECONDS = "rank_http_request_seconds_%s"
 BLOCKED_S = 0.3
@@ -20,6 +20,9 @@ def test_the_wait_behind_other_requests_counts(edge: Edge) -> None:
     with contextlib.ExitStack() as stack:
         service, echo = stack.enter_context(edge())
         holder, first, second = (stack.enter_context(connected(port_of(service))) for _ in range(3))
+        for wire in (holder, first, second):  # accepted before the loop is held
+            wire.send(get("/livez"))
+            assert wire.answer().status == 200
         echo.before = lambda: both_sent.wait(TIMEOUT_S)
         holder.send(post())
         until(lambda: service.app.state.telemetry.in_flight._value.get() == 1)
