@@ -49,7 +49,7 @@ class Connection(HttpToolsProtocol):
         self._unparsed_bytes = 0  # read since the last head or part of a body
         self._arrived_s = 0.0
         self._refused = False
-        self._draining: bool = self.config.app.state.draining  # type: ignore[union-attr]
+        self._draining: bool = self.config.app.state.draining  # type: ignore[union-attr]  # an app, not a path
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Begin to wait for a request."""

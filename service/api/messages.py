@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from service.contract.manifest import Front
+from service.contract.front import Front
 
 
 class ErrorDetail(BaseModel):

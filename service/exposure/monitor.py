@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.artifact import Artifact, BiasReference
+from service.contract.front import Front
 from service.contract.front_metrics import monitored
-from service.contract.manifest import Front
 from service.contract.measures import gini, in_tail
 from service.telemetry import Telemetry
 

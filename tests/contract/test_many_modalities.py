@@ -14,7 +14,8 @@ from tests.datasets import make_dataset
 from tests.fitted_nets import fitted_net
 from training.config import PARITY_TOLERANCE
 from training.data.dataset import Dataset
-from training.release.export import export_graphs, make_golden, prove_parity
+from training.release.export import export_graphs
+from training.release.parity import make_golden, prove_parity
 
 
 def with_modalities(count: int) -> Dataset:

@@ -29,13 +29,8 @@ from training.evaluation.user_groups import largest_gap
 from training.fitting.fitted_net import FittedNet
 from training.nets.base import FrontNet
 from training.nets.cp2rec.decomposed import Cp2recOptions
-from training.release.export import (
-    LEARNED_MODALITY,
-    _default_tradeoff,
-    export_artifact,
-    make_golden,
-    prove_parity,
-)
+from training.release.export import LEARNED_MODALITY, _default_tradeoff, export_artifact
+from training.release.parity import make_golden, prove_parity
 from training.release.publish import item_values
 
 TRADEOFFS = (0.0, 0.1, 0.5, 0.9, 1.0)

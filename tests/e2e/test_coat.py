@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.contract.manifest import Front
+from service.contract.front import Front
 from service.contract.repository import Repository
 from tests.e2e.conftest import ROOT, training
 from tests.integration.conftest import until

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import training.evaluation.baselines.full_ranking
-from service.contract.manifest import Estimate
+from service.contract.front import Estimate
 from tests.e2e.conftest import write_clicks
 from training.cli.app import app
 from training.config import Config, load_config

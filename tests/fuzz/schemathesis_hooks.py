@@ -9,9 +9,9 @@ import schemathesis
 
 @schemathesis.hook
 def before_call(
-    context: schemathesis.HookContext,  # noqa: ARG001  # the hook's signature
+    context: schemathesis.HookContext,  # noqa: ARG001  # the signature of a hook  # the hook's signature
     case: schemathesis.Case[Any],
-    kwargs: dict[str, Any],  # noqa: ARG001
+    kwargs: dict[str, Any],  # noqa: ARG001  # the signature of a hook
 ) -> None:
     """Write a whole ``top_k`` without a fraction: JSON Schema takes 64.0 for one, we do not."""
     if isinstance(case.body, dict):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from service.contract.manifest import Front
+from service.contract.front import Front
 from service.contract.repository import Repository
 from tests.conftest import World
 from tests.integration.conftest import Deployment, Running, running, until

@@ -64,7 +64,7 @@ def test_each_loaded_model_has_one_follower_after_swaps_under_load(
             for number in range(SWAPS):
                 version = 2 - number % 2
                 repository.promote("toy", version)
-                until(lambda version=version: _served(service) == [version])  # type: ignore[misc]
+                until(lambda version=version: _served(service) == [version])  # type: ignore[misc]  # binds version
         finally:
             done.set()
             for thread in asking:

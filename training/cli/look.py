@@ -13,7 +13,7 @@ from training.cli.options import Data, Models, Scratch
 from training.data.dataset import open_dataset
 from training.demo.look import look_at, rankings_table
 from training.errors import ConfigError
-from training.release.export import item_codings
+from training.release.parts import item_codings
 
 
 def look(

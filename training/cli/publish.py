@@ -14,7 +14,7 @@ from service.contract.repository import CHAMPION, Repository
 from training.cli.options import REDIS_URL, Data, Models, Namespace, RedisUrl, Scratch
 from training.data.dataset import open_dataset
 from training.errors import ConfigError
-from training.release.export import item_codings
+from training.release.parts import item_codings
 from training.release.publish import BATCH, Published
 from training.release.publish import publish as publish_records
 from training.release.safeguards import check_anchors

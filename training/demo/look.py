@@ -14,7 +14,7 @@ from service.contract.records import mask_matrix
 from training.arrays import Rows
 from training.data.dataset import Dataset
 from training.errors import ConfigError
-from training.release.export import USERS, open_graphs
+from training.release.parts import USERS, open_graphs
 from training.release.publish import item_values
 from training.release.safeguards import check_modalities_and_proxies
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from service.contract.manifest import Estimate, Trade
+from service.contract.front import Estimate, Trade
 from training.arrays import Flags, Floats
 from training.data.split import POPULARITY_SHIFT
 from training.evaluation.verdict import proven

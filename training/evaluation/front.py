@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import spearmanr
 
-from service.contract.manifest import Estimate, Front, FrontPoint, UserGroup
+from service.contract.front import Estimate, Front, FrontPoint, UserGroup
 from training.arrays import Floats
 from training.config import FrontOptions
 from training.data.dataset import Dataset

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from torch import Tensor
 
-from service.contract.manifest import Estimate
+from service.contract.front import Estimate
 from training.config import Config
 from training.data.dataset import Dataset
 from training.errors import ConfigError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tqdm import tqdm
 
-from service.contract.manifest import Estimate, Front, FrontPoint, UserGroup
+from service.contract.front import Estimate, Front, FrontPoint, UserGroup
 from training.arrays import Floats
 from training.config import Config, FrontOptions
 from training.data.dataset import Dataset

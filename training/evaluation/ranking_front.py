@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from tqdm import tqdm
 
-from service.contract.manifest import Estimate, Front, FrontPoint
+from service.contract.front import Estimate, Front, FrontPoint
 from training.arrays import Floats
 from training.config import FrontOptions
 from training.data.split import POPULARITY_SHIFT, training_clicks, training_rows

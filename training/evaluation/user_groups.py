@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import expit
 
-from service.contract.manifest import Calibration, Estimate, UserGroup
+from service.contract.front import Estimate, UserGroup
+from service.contract.manifest import Calibration
 from service.contract.measures import scaled_logit
 from training.arrays import Floats
 from training.data.dataset import Dataset

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
-from service.contract.manifest import Calibration, Estimate
+from service.contract.front import Estimate
+from service.contract.manifest import Calibration
 from service.contract.measures import scaled_logit
 from training.arrays import Floats, Rows
 from training.data.dataset import Dataset

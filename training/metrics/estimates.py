@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.contract.manifest import Estimate
+from service.contract.front import Estimate
 from training.arrays import Floats, Rows
 
 # An error over fewer users is unknown: it would itself be off by 13 % and more, 1 / sqrt(2 (n - 1))

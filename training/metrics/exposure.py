@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from service.contract.manifest import Estimate
+from service.contract.front import Estimate
 from service.contract.measures import gini, in_tail
 from training.arrays import Floats, Rows
 from training.metrics.estimates import LEAST_USERS, mean_and_se

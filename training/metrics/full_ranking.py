@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from scipy.sparse import csr_array
 
-from service.contract.manifest import Estimate
+from service.contract.front import Estimate
 from training.arrays import Flags, Floats, Rows
 from training.data.dataset import Dataset
 from training.data.impressions import SPLITS

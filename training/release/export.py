@@ -5,69 +5,52 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import subprocess
-import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
-import polars as pl
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from service.contract.artifact import (
     BIAS_REFERENCE,
     GOLDEN,
-    GRAPHS,
     MANIFEST,
     Artifact,
     BiasReference,
-    Golden,
 )
 from service.contract.files import sha256
+from service.contract.front import Front
 from service.contract.manifest import (
-    MAX_MODALITIES,
     SCHEMA_VERSION,
     DatasetInfo,
-    Front,
     Graph,
     Manifest,
     Modality,
     Spaces,
     graph_signatures,
 )
-from service.contract.measures import parity_error
 from service.contract.repository import Repository
 from training.config import Config
-from training.data import parquet
-from training.data.attributes import Coding
 from training.data.dataset import Dataset
 from training.errors import ExportError
 from training.evaluation.report.plots import plot_front
 from training.fitting.fitted_net import FittedNet
 from training.fitting.provenance import commit
-from training.nets.base import FrontNet, with_learned
+from training.nets.base import FrontNet
+from training.release.parity import make_golden, prove_parity, prove_service
+from training.release.parts import ATTRIBUTES, CODINGS, ITEMS, USERS, write_learned
 
 OPSET = 20
 LEARNED_MODALITY = "id"
-ITEMS = "items.parquet"
-USERS = "users.parquet"
-ATTRIBUTES = "attributes.json"  # how the item attributes became numbers
 PLOT = "front.png"
-_GOLDEN_ITEMS = MAX_MODALITIES + 2  # a row without each modality, without all, without proxies
-_GOLDEN_HISTORY = 5
-_GOLDEN_TRADEOFFS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 Array = NDArray[np.float32]
-
-_CODINGS = TypeAdapter(tuple[Coding, ...])
 
 
 def export_artifact(
@@ -92,7 +75,7 @@ def export_artifact(
         prove_parity(folder, golden, config.parity_tolerance)
         write_learned(fitted, folder)
         if dataset.item_codings:
-            (folder / ATTRIBUTES).write_bytes(_CODINGS.dump_json(dataset.item_codings, indent=2))
+            (folder / ATTRIBUTES).write_bytes(CODINGS.dump_json(dataset.item_codings, indent=2))
         reference.save(folder / BIAS_REFERENCE)
         (folder / "front.json").write_text(front.model_dump_json(indent=2))
         plot_front([front], folder / PLOT, title=f"{name} on {front.dataset}")
@@ -125,91 +108,8 @@ def export_artifact(
             files=files,
         )
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2))
-        _prove_service(folder)
+        prove_service(folder)
         return repository.add(name, folder)
-
-
-def item_codings(artifact: Artifact) -> tuple[Coding, ...]:
-    """Return how the model's item attributes became numbers; empty without any."""
-    if ATTRIBUTES not in artifact.manifest.files:
-        return ()
-    return _CODINGS.validate_json((artifact.path / ATTRIBUTES).read_bytes())
-
-
-@torch.inference_mode()
-def make_golden(fitted: FittedNet) -> Golden:
-    """Return golden inputs, and torch's logits (T, N) of items for one user.
-
-    Items are evenly spaced in the dataset. Some rows lose their modalities, learned features or
-    proxies, so that the golden inputs cover these cases for any dataset.
-    """
-    net, dataset = fitted.net, fitted.dataset
-    rows = np.linspace(0, len(dataset.item_ids) - 1, _GOLDEN_ITEMS).astype(np.int64)
-    embedding, mask = with_learned(
-        torch.from_numpy(dataset.embedding[rows]),
-        torch.from_numpy(dataset.modality_mask[rows]).float(),
-        net.learned_items()[rows],
-        fitted.warm[rows],
-    )
-    proxies = torch.from_numpy(dataset.proxies[rows])
-    sizes = [modality.dim for modality in dataset.modalities] + [net.learned_items().shape[1]]
-    starts = np.cumsum([0, *sizes])
-    for modality in range(len(sizes)):  # one row lacks each modality in turn
-        embedding[modality, starts[modality] : starts[modality + 1]] = 0.0
-        mask[modality, modality] = 0.0
-    embedding[len(sizes)], mask[len(sizes)] = 0.0, 0.0
-    proxies[len(sizes) + 1] = torch.nan
-    state = net.item_encoder(embedding, mask, proxies)
-    user = net.user_vectors()[:1]
-    history = np.arange(min(_GOLDEN_HISTORY, len(rows)))
-    logits = torch.stack([net.ranker(user, state, torch.tensor([w])) for w in _GOLDEN_TRADEOFFS])
-    return Golden(
-        embedding=embedding.numpy(),
-        modality_mask=mask.numpy(),
-        proxies=proxies.numpy(),
-        user=user.numpy(),
-        tradeoffs=np.array(_GOLDEN_TRADEOFFS, np.float32),
-        logits=logits.numpy(),
-        history=history,
-        cold_user=net.user_encoder(state[history]).numpy(),
-    )
-
-
-def prove_parity(folder: Path, golden: Golden, tolerance: float) -> None:
-    """Raise ExportError where the ``parity_error`` of a graph's golden results is too large."""
-    run = open_graphs(folder)
-    item = {name: getattr(golden, name) for name in ("embedding", "modality_mask", "proxies")}
-    state = run["item_encoder"](None, item)[0]
-    _agree(
-        "user_encoder",
-        run["user_encoder"](None, {"history": state[golden.history]})[0],
-        golden.cold_user,
-        tolerance,
-    )
-    for w, logits in zip(golden.tradeoffs, golden.logits, strict=True):
-        feed = {"user": golden.user, "state": state, "tradeoff": np.array([w], np.float32)}
-        _agree(f"ranker at tradeoff {w}", run["ranker"](None, feed)[0], logits, tolerance)
-
-
-def open_graphs(folder: Path) -> dict[str, Callable[..., list[Array]]]:
-    """Return ``run(output names, inputs)`` of each graph of an artifact, by name."""
-    providers = ["CPUExecutionProvider"]
-    return {
-        name: ort.InferenceSession(folder / f"{name}.onnx", providers=providers).run
-        for name in GRAPHS
-    }
-
-
-def write_learned(fitted: FittedNet, folder: Path) -> None:
-    """Write the learned features of warm items and all user vectors, for publishing."""
-    net, dataset = fitted.net, fitted.dataset
-    with torch.inference_mode():
-        warm = fitted.warm.numpy()
-        learned = net.learned_items().numpy()[warm]
-        items = [item_id for item_id, flag in zip(dataset.item_ids, warm, strict=True) if flag]
-        parquet.write(pl.DataFrame({"item_id": items, "learned": learned}), folder / ITEMS)
-        users = {"user_id": dataset.user_ids, "vector": net.user_vectors().numpy()}
-        parquet.write(pl.DataFrame(users), folder / USERS)
 
 
 def export_graphs(net: FrontNet, dataset: Dataset, folder: Path) -> dict[Any, Graph]:
@@ -287,24 +187,6 @@ def _quiet_exporter() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _agree(graph: str, actual: Array, expected: Array, tolerance: float) -> None:
-    error = parity_error(actual, expected)
-    if not error <= tolerance:  # also NaN
-        raise ExportError(
-            f"{graph}: ONNX and torch differ by {error:.2e}, over parity_tolerance {tolerance:g}; "
-            "to accept that, repeat the command with a larger --set parity_tolerance=, which keeps "
-            "the training"
-        )
-
-
-def _prove_service(folder: Path) -> None:
-    """Raise ExportError unless a process of the service accepts the artifact."""
-    command = [sys.executable, "-m", "service", "--check", str(folder)]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own
-    if process.returncode:
-        raise ExportError(f"the service refuses the artifact: {process.stderr.strip()}")
 
 
 def _default_tradeoff(config: Config, front: Front) -> float:

@@ -18,8 +18,8 @@ from service.contract.manifest import Spaces
 from service.contract.records import encode, mask_bits
 from training.data.dataset import Dataset
 from training.errors import PublishError
-from training.release.export import ITEMS, USERS
 from training.release.lease import lease
+from training.release.parts import ITEMS, USERS
 from training.release.safeguards import (
     check_eviction,
     check_leaving,

@@ -12,7 +12,7 @@ from service.contract.artifact import Artifact
 from training.data.dataset import Dataset
 from training.errors import PublishError
 from training.evaluation.anchors.outcome import shortfall
-from training.release.export import ITEMS, item_codings
+from training.release.parts import ITEMS, item_codings
 from training.release.store import Client
 
 # A feed renews its items, so many may be new. If fewer than a tenth of the items are trained ones,

@@ -24,7 +24,7 @@ from training.data.simulate.simulate import simulate
 from training.fitting.provenance import source_digest
 from training.fitting.runs import RunStore
 from training.pipeline import train
-from training.release.export import USERS
+from training.release.parts import USERS
 from training.release.publish import item_values
 
 # Configuration by ranker: mlp is a network with learned interactions, the others one product.

@@ -56,7 +56,7 @@ def _open(folder: Path, valid: bytes, changed: bytes) -> None:
 def _is_toml(table: object) -> bool:
     """TOML has no null; its strings have no surrogates."""
     try:
-        tomli_w.dumps(table).encode()  # type: ignore[arg-type]
+        tomli_w.dumps(table).encode()  # type: ignore[arg-type]  # any JSON value
     except (TypeError, UnicodeEncodeError):
         return False
     return True

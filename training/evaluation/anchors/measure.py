@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from service.contract.manifest import Anchor, Anchors, Estimate
+from service.contract.front import Anchor, Anchors, Estimate
 from training.arrays import Floats
 from training.config import Config
 from training.data.dataset import Dataset

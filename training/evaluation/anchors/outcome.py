@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.contract.manifest import Anchor, Anchors, Estimate
+from service.contract.front import Anchor, Anchors, Estimate
 from training.metrics.estimates import all_known, mean_over_seeds_and_users
 
 _METRICS = {"auc": "AUC", "recall_at_20": "recall@20"}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from service.contract.manifest import Estimate
+from service.contract.front import Estimate
 from training.evaluation.report.schema import Curve
 from training.metrics.estimates import all_known, mean_and_se, mean_over_seeds
 from training.metrics.full_ranking import (

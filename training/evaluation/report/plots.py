@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from service.contract.manifest import Front
+from service.contract.front import Front
 from training.data.split import POPULARITY_SHIFT
 from training.evaluation.report.schema import Curve
 

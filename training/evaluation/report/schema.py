@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from service.contract.manifest import Estimate, Front
+from service.contract.front import Estimate, Front
 from training.data.summary import DatasetSummary
 
 

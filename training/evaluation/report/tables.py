@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from service.contract.front import Anchors, Estimate, Front, FrontPoint, Trade
 from service.contract.front_metrics import FRONT_METRICS, TABLES, FrontMetric
-from service.contract.manifest import Anchors, Estimate, Front, FrontPoint, Trade
 from training.data.split import POPULARITY_SHIFT
 from training.evaluation.advice import MOST_COSTS, Curves, best_trade, share
 from training.evaluation.anchors.outcome import shortfall

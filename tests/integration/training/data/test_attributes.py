@@ -38,7 +38,7 @@ def _write(folder: Path, items: dict[str, list[object]], **described: object) ->
         impressions=contents["impressions"],
         items=contents["items"].select("item_id").with_columns(columns),
         users=contents["users"],
-        **(options | described),  # type: ignore[arg-type]
+        **(options | described),  # type: ignore[arg-type]  # options of several types
     )
     return folder
 

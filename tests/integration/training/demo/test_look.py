@@ -29,7 +29,7 @@ def look(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
         monkeypatch.setattr(sys, "argv", ["training", "look", "toy", *place, *arguments])
         with pytest.raises(SystemExit) as stopped:
             main()
-        return (stopped.value.code, *capsys.readouterr())  # type: ignore[return-value]
+        return (stopped.value.code, *capsys.readouterr())  # type: ignore[return-value]  # an exit code is an int here
 
     return run
 

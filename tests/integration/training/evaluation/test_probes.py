@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.contract.manifest import Estimate
+from service.contract.front import Estimate
 from tests.datasets import make_dataset
 from training.config import Config, load_config
 from training.data.dataset import Dataset

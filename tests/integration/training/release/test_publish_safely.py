@@ -15,8 +15,9 @@ import pytest
 import redis
 
 from service.contract.artifact import MANIFEST
+from service.contract.front import Anchor, Anchors, Estimate
 from service.contract.keys import Keys
-from service.contract.manifest import Anchor, Anchors, Estimate, Manifest
+from service.contract.manifest import Manifest
 from service.contract.store_url import parse
 from tests.conftest import World
 from tests.integration import redis_servers

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from service.contract.front import FrontPoint
 from service.contract.front_metrics import FRONT_METRICS, TABLES, describe, monitored
-from service.contract.manifest import FrontPoint
 
 
 def test_names_are_unique_and_every_table_has_a_metric() -> None:

@@ -38,7 +38,7 @@ def test_a_proxy_that_repeats_the_label_is_named(
     auc: str,
 ) -> None:
     proxies = dataset.impressions.proxies.copy()
-    proxies[:, 1] = leak(dataset.impressions.label)  # type: ignore[operator]
+    proxies[:, 1] = leak(dataset.impressions.label)  # type: ignore[operator]  # a parameter of the test
 
     (warning,) = warnings_of(dataset.with_proxies(proxies), caplog)
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from service.contract.manifest import Estimate
+from service.contract.front import Estimate
 from training.data.split import POPULARITY_SHIFT
 from training.evaluation.advice import Curves, advise, best_trade, recommend, share
 
@@ -31,10 +31,10 @@ def curves(
 
 
 def say(front: Curves, verdict: str, axis: str = "auc", kind: str = UNIFORM) -> str:
-    recommended, _ = recommend(front, verdict)  # type: ignore[arg-type]  # one of three words
+    recommended, _ = recommend(front, verdict)  # type: ignore[arg-type]  # a parameter of the test  # one of three words
     return advise(
         front,
-        verdict,  # type: ignore[arg-type]
+        verdict,  # type: ignore[arg-type]  # a parameter of the test
         recommended,
         axis=axis,
         unbiased_kind=kind,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from service.contract.manifest import Estimate, Front, FrontPoint
+from service.contract.front import Estimate, Front, FrontPoint
 from tests.datasets import MakeDataset
 from tests.fitted_nets import fitted_net
 from training.config import FrontOptions

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
+from service.contract.front import Estimate
 from service.contract.front_metrics import FRONT_METRICS, Group
-from service.contract.manifest import Calibration, Estimate
+from service.contract.manifest import Calibration
 from tests.datasets import MakeDataset, make_clicks
 from tests.fitted_nets import fitted_net, fitted_painvrl
 from training.config import FrontOptions

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.contract.manifest import Estimate
+from service.contract.front import Estimate
 from tests.datasets import MakeDataset
 from training.data.dataset import Dataset
 from training.data.split import split_rows

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import logit
 
-from service.contract.manifest import Calibration, Estimate, UserGroup
+from service.contract.front import Estimate, UserGroup
+from service.contract.manifest import Calibration
 from tests.datasets import MakeDataset
 from training.data.dataset import Dataset
 from training.data.split import Split

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.contract.manifest import Estimate
+from service.contract.front import Estimate
 from training.metrics.exposure import (
     average_popularity,
     coverage,

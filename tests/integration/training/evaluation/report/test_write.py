@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.contract.manifest import Estimate, Front, FrontPoint
+from service.contract.front import Estimate, Front, FrontPoint
 from training.evaluation.report.schema import Curve, RankingReport, Report
 from training.evaluation.report.write import write_report
 

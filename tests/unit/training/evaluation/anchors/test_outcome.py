@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.contract.manifest import Anchor, Anchors, Estimate
+from service.contract.front import Anchor, Anchors, Estimate
 from training.evaluation.anchors.outcome import judged, pool_anchors, shortfall
 
 

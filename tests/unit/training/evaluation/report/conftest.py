@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.contract.manifest import Estimate, Front, FrontPoint
+from service.contract.front import Estimate, Front, FrontPoint
 
 
 def front_point(w: float, logged: float, unbiased: float, se: float | None) -> FrontPoint:

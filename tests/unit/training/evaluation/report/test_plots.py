@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from service.contract.manifest import Estimate, Front
+from service.contract.front import Estimate, Front
 from training.data.split import POPULARITY_SHIFT
 from training.evaluation.baselines.reranking import BASELINES
 from training.evaluation.report.plots import plot_front

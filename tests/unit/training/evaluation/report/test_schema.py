@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from service.contract.manifest import Front
+from service.contract.front import Front
 from training.evaluation.report.schema import Report
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.contract.manifest import Anchor, Anchors, Estimate, Front, Trade, UserGroup
+from service.contract.front import Anchor, Anchors, Estimate, Front, Trade, UserGroup
 from training.data.split import POPULARITY_SHIFT
 from training.evaluation.report.schema import Curve, Mask, Probe, RankingReport, Report, Segment
 from training.evaluation.report.tables import (

@@ -1,0 +1,51 @@
+"""The parts of an artifact that training writes for itself and reads again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import onnxruntime as ort
+import polars as pl
+import torch
+from pydantic import TypeAdapter
+
+from service.contract.artifact import GRAPHS, Artifact
+from training.arrays import Floats
+from training.data import parquet
+from training.data.attributes import Coding
+from training.fitting.fitted_net import FittedNet
+
+ITEMS = "items.parquet"
+USERS = "users.parquet"
+ATTRIBUTES = "attributes.json"  # how the item attributes became numbers
+
+CODINGS = TypeAdapter(tuple[Coding, ...])
+
+
+def item_codings(artifact: Artifact) -> tuple[Coding, ...]:
+    """Return how the model's item attributes became numbers; empty without any."""
+    if ATTRIBUTES not in artifact.manifest.files:
+        return ()
+    return CODINGS.validate_json((artifact.path / ATTRIBUTES).read_bytes())
+
+
+def open_graphs(folder: Path) -> dict[str, Callable[..., list[Floats]]]:
+    """Return ``run(output names, inputs)`` of each graph of an artifact, by name."""
+    providers = ["CPUExecutionProvider"]
+    return {
+        name: ort.InferenceSession(folder / f"{name}.onnx", providers=providers).run
+        for name in GRAPHS
+    }
+
+
+def write_learned(fitted: FittedNet, folder: Path) -> None:
+    """Write the learned features of warm items and all user vectors, for publishing."""
+    net, dataset = fitted.net, fitted.dataset
+    with torch.inference_mode():
+        warm = fitted.warm.numpy()
+        learned = net.learned_items().numpy()[warm]
+        items = [item_id for item_id, flag in zip(dataset.item_ids, warm, strict=True) if flag]
+        parquet.write(pl.DataFrame({"item_id": items, "learned": learned}), folder / ITEMS)
+        users = {"user_id": dataset.user_ids, "vector": net.user_vectors().numpy()}
+        parquet.write(pl.DataFrame(users), folder / USERS)
