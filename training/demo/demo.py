@@ -34,7 +34,6 @@ from training.release.publish import publish
 
 MODEL = "cp2rec"
 POLICY_WEIGHT = 0.4
-OVERRIDES = ("train.epochs=8",)  # the dataset is small: more epochs than the packaged ones
 TRADEOFFS = (0.0, 0.5, 1.0)
 TOP_K = 10
 HOST = "127.0.0.1"
@@ -92,7 +91,7 @@ def _artifact(build: Path) -> tuple[Artifact, Dataset]:
     log.info("[2/4] training %s", MODEL)
     artifact, _ = train(
         dataset,
-        load_config(MODEL, overrides=OVERRIDES),
+        load_config(MODEL),
         repository,
         MODEL,
         RunStore(build / "training"),
