@@ -139,7 +139,7 @@ class _State:
         if tables := id_tables(net):
             self._optimizers.append(RowAdagrad(tables, options.lr))
         self._taken = 0
-        self._best: dict[str, Any] = copy.deepcopy(net.state_dict())
+        self._best: dict[str, Any] = copy.deepcopy(net.state_dict())  # copied into, not anew
         self.epoch, self.batch = 0, 0
         self.history: list[float] = []
 
@@ -156,7 +156,8 @@ class _State:
     def record(self, value: float) -> None:
         """Add the value of an evaluation; copy the weights if it is the best so far."""
         if not self.history or value > max(self.history):
-            self._best = copy.deepcopy(self.net.state_dict())
+            for name, weight in self.net.state_dict().items():
+                self._best[name].copy_(weight)
         self.history.append(value)
 
     def waited(self) -> int:
@@ -183,7 +184,7 @@ class _State:
 
     def load(self, saved: dict[str, Any]) -> None:
         self.net.load_state_dict(saved["net"])
-        self._best = saved["best"]
+        self._best = {name: weight.clone() for name, weight in saved["best"].items()}
         for optimizer, optimizer_state in zip(self._optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(optimizer_state)
         self._taken = saved["steps"]
