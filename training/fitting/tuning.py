@@ -1,7 +1,7 @@
 """The search of options on validation rows: ``train --tune``.
 
 Optuna's TPE proposes the options of each trial from the values of those before it (Bergstra et al.,
-NIPS 2011). Trial 0 is the untuned configuration. The run store holds the value of each trial, so
+NIPS 2011). The first trial has the untuned options. The run store holds the value of each trial, so
 that an interrupted search, run again, repeats its proposals without their trainings.
 """
 
@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -41,6 +42,15 @@ class _Trial(BaseModel):
     cpu_s: float
 
 
+@dataclass(frozen=True)
+class _Finished:
+    """A trial with a value; ``number`` counts from 1."""
+
+    number: int
+    config: Config
+    value: float
+
+
 def search_space(config: Config, stated: frozenset[str]) -> Space:
     """Return the ranges of the options to search: those of the architecture but the ``stated``.
 
@@ -63,17 +73,14 @@ def tune(dataset: Dataset, config: Config, space: Space, trials: int, runs: RunS
     """Return ``config`` with the options of the greatest validation value among ``trials``.
 
     Ties go to the earlier trial. The value is that of early stopping (``selection_rule``): test
-    rows are not read. A trial that raises TrainingError has no value and the search goes on; that
+    rows are not read. A trial that raises TrainingError has no value, and the search goes on; that
     of the untuned options is raised. The checkpoint of the best trial stays in ``runs``.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     config = settle(dataset, config, runs)
-    sampler = optuna.samplers.TPESampler(seed=config.seed, n_startup_trials=_RANDOM_TRIALS)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    study.enqueue_trial({key: value_of(config, key) for key in space})
-    values: list[float] = []
-    best, best_number, cpu_s = config, 0, 0.0
-    for number in range(trials):
+    study = _study(config, space)
+    finished: list[_Finished] = []
+    cpu_s = 0.0
+    for number in range(1, trials + 1):
         proposal = study.ask(dict(space))
         options = {key: _rounded(value) for key, value in proposal.params.items()}
         candidate = with_values(config, options)
@@ -81,50 +88,57 @@ def tune(dataset: Dataset, config: Config, space: Space, trials: int, runs: RunS
         try:
             trial = _result(dataset, candidate, runs)
         except TrainingError as error:
-            if number == 0:
+            if not finished:
                 raise
             study.tell(proposal, state=TrialState.FAIL)
             cpu_s += time.process_time() - start
             Checkpoints.of(dataset, candidate, runs).remove()
-            log.warning("trial %d of %d failed: %s", number + 1, trials, error)
+            log.warning("trial %d of %d failed: %s", number, trials, error)
             continue
         study.tell(proposal, trial.value)
         cpu_s += trial.cpu_s
-        if values and trial.value <= max(values):
-            if candidate != best:
-                Checkpoints.of(dataset, candidate, runs).remove()
-        else:
-            if candidate != best:
-                Checkpoints.of(dataset, best, runs).remove()
-            best, best_number = candidate, number
-        values.append(trial.value)
-        if number == 0:
-            log.info(
-                "searching %s: %d trials of about %.2f core-minutes, %.1f in all; after Ctrl-C the "
-                "same command goes on",
-                ", ".join(space),
-                trials,
-                cpu_s / 60,
-                trials * cpu_s / 60,
-            )
+        finished.append(_Finished(number, candidate, trial.value))
+        if number == 1:
+            _say_cost(space, trials, cpu_s)
+        best = _best(finished)
+        for beaten in (_best(finished[:-1] or finished), finished[-1]):
+            if beaten.config != best.config:
+                Checkpoints.of(dataset, beaten.config, runs).remove()
         log.info(
             "trial %d of %d: %.4f; best %.4f (trial %d), untuned %.4f",
-            number + 1,
-            trials,
-            trial.value,
-            max(values),
-            best_number + 1,
-            values[0],
+            *(number, trials, trial.value, best.value, best.number, finished[0].value),
         )
     log.info("%d trials took %.1f core-minutes", trials, cpu_s / 60)
+    best = _best(finished)
     tuning = Tuning(
         trials=trials,
-        failed=trials - len(values),
-        untuned=values[0],
-        best=max(values),
+        failed=trials - len(finished),
+        untuned=finished[0].value,
+        best=best.value,
         searched=tuple(space),
     )
-    return best.model_copy(update={"tuning": tuning})
+    return best.config.model_copy(update={"tuning": tuning})
+
+
+def _study(config: Config, space: Space) -> optuna.Study:
+    """Return a study in memory, whose first proposal are the options of ``config``."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(seed=config.seed, n_startup_trials=_RANDOM_TRIALS)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.enqueue_trial({key: value_of(config, key) for key in space})
+    return study
+
+
+def _best(finished: list[_Finished]) -> _Finished:
+    return max(finished, key=lambda trial: trial.value)  # the first of equal ones
+
+
+def _say_cost(space: Space, trials: int, cpu_s: float) -> None:
+    log.info(
+        "%d trials of %s will take about %.1f core-minutes, by the first one's %.0f core-seconds; "
+        "after Ctrl-C the same command goes on",
+        *(trials, ", ".join(space), trials * cpu_s / 60, cpu_s),
+    )
 
 
 def _result(dataset: Dataset, config: Config, runs: RunStore) -> _Trial:
