@@ -2,7 +2,9 @@
 
 Optuna's TPE proposes the options of each trial from the values of those before it (Bergstra et al.,
 NIPS 2011). The first trial has the untuned options. The run store holds the value of each trial, so
-that an interrupted search, run again, repeats its proposals without their trainings.
+that an interrupted search, run again, repeats its proposals without their trainings. No trial is
+pruned: the learning rate falls over ``train.epochs``, so that early values of trials with different
+epochs do not compare.
 """
 
 from __future__ import annotations
@@ -135,9 +137,9 @@ def _best(finished: list[_Finished]) -> _Finished:
 
 def _say_cost(space: Space, trials: int, cpu_s: float) -> None:
     log.info(
-        "%d trials of %s will take about %.1f core-minutes, by the first one's %.0f core-seconds; "
-        "after Ctrl-C the same command goes on",
-        *(trials, ", ".join(space), trials * cpu_s / 60, cpu_s),
+        "searching %s: %d trials of about %.0f core-seconds, about %.1f core-minutes in all; after "
+        "Ctrl-C the same command goes on",
+        *(", ".join(space), trials, cpu_s, trials * cpu_s / 60),
     )
 
 

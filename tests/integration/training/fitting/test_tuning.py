@@ -182,7 +182,7 @@ def test_cost_and_progress_are_logged(runs: RunStore, caplog: pytest.LogCaptureF
 
     _tuned(runs, 3)
 
-    assert "3 trials of train.lr, net.dim will take about 0.0 core-minutes" in caplog.text
+    assert "searching train.lr, net.dim: 3 trials of about 0 core-seconds" in caplog.text
     assert "trial 1 of 3: -1.2040; best -1.2040 (trial 1), untuned -1.2040" in caplog.text
     assert "3 trials took 0.0 core-minutes" in caplog.text
 
