@@ -10,10 +10,10 @@ import pytest
 
 from tests.integration.training.cli.conftest import Refusal
 from training.cli.app import main
-from training.config import Config, value_of
+from training.config import Config, load_config, value_of
 from training.data.simulate.simulate import simulate
 
-PINNED = ("train.epochs=1", "train.epoch_steps=8", "net.exposure_weight=1", "net.dim=8")
+PINNED = ("train.epochs=1", "train.epoch_steps=8", "net.dim=8")
 TRAIN = ("train", "--model", "cp2rec", "--data", "data")
 
 
@@ -36,7 +36,7 @@ def test_the_chosen_options_are_trained_with_and_printed(
     monkeypatch.setattr("training.cli.train.train_model", trained)
     monkeypatch.setattr("training.cli.train.front_table", lambda _: "")
     overrides = [word for override in PINNED for word in ("--set", override)]
-    monkeypatch.setattr(sys, "argv", ["training", *TRAIN, "--tune", "4", *overrides])
+    monkeypatch.setattr(sys, "argv", ["training", *TRAIN, "--tune", "3", *overrides])
 
     with pytest.raises(SystemExit) as stopped:
         main()
@@ -46,10 +46,13 @@ def test_the_chosen_options_are_trained_with_and_printed(
     assert config.tuning is not None
     assert (config.train.epochs, value_of(config, "net.dim")) == (1, 8)
     assert not {"train.epochs", "net.dim"} & set(config.tuning.searched)
-    assert config.tuning.best > config.tuning.untuned
-    line = next(line for line in capsys.readouterr().out.splitlines() if "of 4 trials" in line)
+    assert config.tuning.best >= config.tuning.untuned
+    line = next(line for line in capsys.readouterr().out.splitlines() if "of 3 trials" in line)
     assert f"{config.tuning.best:.4f}, untuned {config.tuning.untuned:.4f}" in line
-    assert f"--set train.lr={config.train.lr}" in line
+    # Untuned, it is a list to choose from.
+    assert f"--set net.exposure_weight={value_of(config, 'net.exposure_weight')}" in line
+    changed = config.train.lr != load_config("cp2rec").train.lr
+    assert (f"--set train.lr={config.train.lr}" in line) is changed
     assert "train.epochs" not in line
 
 
