@@ -24,6 +24,12 @@ from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Lt, MinLen
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
@@ -68,6 +74,24 @@ class Cp2recOptions(NetOptions):
     def alternatives(self) -> tuple[Cp2recOptions, ...]:
         """Return one option for each weight of the exposure loss."""
         return tuple(replace(self, exposure_weight=weight) for weight in self.exposure_weights)
+
+
+def search_space(_: Cp2recOptions) -> dict[str, BaseDistribution]:
+    """Return the ranges of the options that ``train --tune`` searches.
+
+    ``new_share`` and ``proxy_dropout`` are not among them: they serve cold users and missing
+    proxies, which the validation value hardly sees.
+    """
+    return {
+        "train.lr": FloatDistribution(0.01, 0.1, log=True),
+        "train.lr_final": FloatDistribution(1e-4, 4e-3, log=True),
+        "train.epochs": IntDistribution(3, 10),
+        "net.dim": CategoricalDistribution((16, 32, 64)),
+        "net.prior_weight": FloatDistribution(0.3, 3.0, log=True),
+        "net.uncertainty_weight": FloatDistribution(0.06, 1.0, log=True),
+        "net.exposure_weight": CategoricalDistribution((0.0, 0.3, 1.0, 3.0)),
+        "net.orthogonality_weight": FloatDistribution(1e-3, 0.1, log=True),
+    }
 
 
 def without_purification(options: Cp2recOptions) -> Cp2recOptions | None:
