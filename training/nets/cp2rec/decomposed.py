@@ -13,9 +13,8 @@ heads and all mixes of them:
 
 The terms learned per id have Gaussian priors, whose deviations the data set (``IdPriors``).
 Position enters the likelihood, but no score. Means are sums / (n + 5) of centred content, without
-the slate that is being predicted. A cold user has p_u = H' m and the bias h'.m + mu, m the mean
-content of what they clicked. In each batch a random share of the slates is predicted as if their
-users were cold, so that H' and h' learn too.
+the slate that is being predicted. A cold user has p_u = H' [mean content of clicked]. In each batch
+a random share of the slates is predicted as if their users were cold, so that H' learns too.
 """
 
 from __future__ import annotations
@@ -118,7 +117,7 @@ class Cp2recDecomposed(FrontNet):
         )
         self.mu = nn.Parameter(torch.logit(tables.label.mean().clamp(0.01, 0.99)))
         self.conformity = nn.Parameter(torch.zeros(()))  # mean of l
-        self.user_encoder: UserEncoder = UserEncoder(d, self.mu, self.conformity)
+        self.user_encoder = UserEncoder(d, self.mu, self.conformity)
         self.ranker: DecomposedRanker = DecomposedRanker(d)
         self.items = IdTable(items, factor=d, bias=1)
         self.users = IdTable(users, factor=d, bias=1, conformity=1)  # l less its mean
@@ -157,8 +156,7 @@ class Cp2recDecomposed(FrontNet):
         cold = torch.rand(len(batch.user)) < options.new_share  # (B,)
         terms = self.users(batch.user)  # (B, d + 2)
         user = self.slate_users(batch, content, cold, terms)  # (B, U)
-        history = torch.zeros_like(common)  # of no use here
-        state = torch.cat([common, encoder.readout(c), history], 1)  # (R, S)
+        state = torch.cat([common, encoder.readout(c), torch.zeros_like(c)], 1)  # (R, S)
         of_row = user[batch.slate]  # (R, U)
         loss = self.likelihood(of_row, state, batch)
         if options.prior_weight > 0:
@@ -215,8 +213,9 @@ class Cp2recDecomposed(FrontNet):
         left_out = SlateHistory.of(content, batch)
         warm = self._user_vectors(batch.user, terms, left_out)
         clicked, _ = self._histories.means(batch.user, left_out)  # (B, D)
-        by_history = self.user_encoder.vectors(self.item_encoder.clicked(clicked))
-        return torch.where(cold[:, None], by_history, warm)
+        p = self.item_encoder.clicked(clicked)
+        rest = torch.stack([self.mu, self.conformity.exp()]).expand(len(p), -1)  # (B, 2)
+        return torch.where(cold[:, None], torch.cat([p, rest], 1), warm)
 
     def _user_vectors(
         self, user: Tensor, terms: Tensor, left_out: SlateHistory | None = None

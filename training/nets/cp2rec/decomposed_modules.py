@@ -11,7 +11,7 @@ from training.nets.layers import Content, ProxyBins
 
 
 class ItemEncoder(nn.Module):
-    """State (N, 2d + 4) of an item: q (d), bias, r_1.c, r_2.c, history content (d + 1)."""
+    """State (N, 2d + 3) of an item: q (d), bias, r_1.c, r_2.c, history content (d)."""
 
     def __init__(
         self, tables: TrainingTables, dim: int, proxy_bins: int, proxy_dropout: float
@@ -24,7 +24,7 @@ class ItemEncoder(nn.Module):
         )
         self.factor = nn.Linear(D, d + 1, bias=False)  # W and a
         nn.init.zeros_(self.factor.weight[d:])
-        self.clicked = nn.Linear(D, d + 1, bias=False)  # H' and h'
+        self.clicked = nn.Linear(D, d, bias=False)
         nn.init.zeros_(self.clicked.weight)
         self.proxy = ProxyBins(tables.proxies, proxy_bins, d, proxy_dropout)
         self.readout = nn.Linear(d, 2, bias=False)
@@ -55,13 +55,9 @@ class UserEncoder(nn.Module):
     def forward(self, history: Tensor) -> Tensor:
         """Return the vector of states (L, S) of clicked items; L = 0 gives the average user."""
         length = torch.ones_like(history[:, :1]).sum(0, keepdim=True)  # (1, 1)
-        content = history[:, self.dim + 3 :].sum(0, keepdim=True)  # (1, d + 1)
-        return self.vectors(content / (length + HISTORY_PRIOR))
-
-    def vectors(self, mean: Tensor) -> Tensor:
-        """Return vectors (B, d + 2) of the mean history content (B, d + 1) of clicked items."""
-        p, bias = mean[:, : self.dim], self.mu + mean[:, self.dim :]
-        return torch.cat([p, bias, self.conformity.exp().expand(len(p), 1)], 1)
+        content = history[:, self.dim + 3 :].sum(0, keepdim=True)  # (1, d)
+        p = content / (length + HISTORY_PRIOR)
+        return torch.cat([p, self.mu.view(1, 1), self.conformity.exp().view(1, 1)], 1)
 
 
 class DecomposedRanker(Ranker):
@@ -78,8 +74,7 @@ class DecomposedRanker(Ranker):
         """
         p, conformity = user[:, : self.dim], user[:, self.dim + 1 :]
         w = tradeoff.view(1, 1) * torch.ones_like(conformity)  # (B, 1)
-        history = torch.zeros_like(user[:, : self.dim + 1])
-        return torch.cat([p, torch.ones_like(w), w * conformity, w, history], 1)
+        return torch.cat([p, torch.ones_like(w), w * conformity, w, torch.zeros_like(p)], 1)
 
     def pairwise(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
         """Return logits (R,)."""

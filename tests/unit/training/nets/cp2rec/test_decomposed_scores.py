@@ -36,7 +36,7 @@ def eighths(*shape: int) -> Tensor:
 
 
 def test_both_ends_reproduce_their_heads_bit_for_bit() -> None:
-    user, state = eighths(50, D + 2), eighths(50, 2 * D + 4)
+    user, state = eighths(50, D + 2), eighths(50, 2 * D + 3)
     p, user_bias, conformity = user[:, :D], user[:, D], user[:, D + 1]
     q, bias, r1, r2 = state[:, :D], state[:, D], state[:, D + 1], state[:, D + 2]
     ranker = DecomposedRanker(D)
@@ -59,9 +59,9 @@ def test_forward_equals_pairwise(dataset: Dataset) -> None:
             all_at_once = net.ranker(user[None], state, tradeoff)
             torch.testing.assert_close(all_at_once, one_by_one, rtol=0, atol=1e-6)
     assert torch.equal(
-        DecomposedRanker(D)(eighths(1, D + 2), eighths(9, 2 * D + 4), torch.tensor([0.5])),
+        DecomposedRanker(D)(eighths(1, D + 2), eighths(9, 2 * D + 3), torch.tensor([0.5])),
         DecomposedRanker(D).pairwise(
-            eighths(1, D + 2).expand(9, -1), eighths(9, 2 * D + 4), torch.tensor([0.5])
+            eighths(1, D + 2).expand(9, -1), eighths(9, 2 * D + 3), torch.tensor([0.5])
         ),
     )
 

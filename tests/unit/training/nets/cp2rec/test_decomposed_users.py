@@ -24,7 +24,7 @@ from training.data.dataset import Dataset
 def test_a_user_without_history_is_the_average_user(dataset: Dataset) -> None:
     net = make_net(dataset)
 
-    vector = net.user_encoder(torch.empty(0, 2 * D + 4))
+    vector = net.user_encoder(torch.empty(0, 2 * D + 3))
 
     expected = [*[0.0] * D, net.mu.item(), math.exp(net.conformity.item())]
     assert vector.shape == (1, D + 2)

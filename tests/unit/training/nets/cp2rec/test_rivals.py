@@ -64,7 +64,7 @@ def user_and_state(net: Cp2recRival, dataset: Dataset, batch: Slates) -> tuple[T
     learned = net.learned_items()[batch.item]
     common = net.item_encoder.common(content, batch.modality_mask, learned)
     pull = net.item_encoder.readout(net.item_encoder.proxy(batch.proxies))
-    state = torch.cat([common, pull, torch.zeros_like(common)], 1)
+    state = torch.cat([common, pull, torch.zeros_like(common[:, :D])], 1)
     nobody = torch.zeros(2, dtype=torch.bool)
     return net.slate_users(batch, content, nobody, net.users(batch.user))[batch.slate], state
 
