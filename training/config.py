@@ -7,9 +7,9 @@ from functools import reduce
 from importlib import resources
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import ConfigError
 from training.nets.base import NetOptions
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     AnyOptions = NetOptions
 else:  # the options of all architectures that a configuration may name
     AnyOptions = reduce(or_, dict.fromkeys(ARCHITECTURES[name].options for name in configurable()))
+
+
+# TOML has dates and times of its own.
+Time = Annotated[str, BeforeValidator(lambda value: str(value) if value is not None else None)]
 
 
 class _Frozen(BaseModel):
@@ -71,12 +75,16 @@ class FrontOptions(_Frozen):
 class Config(_Frozen):
     """The resolved configuration, stored in the artifact.
 
+    since, until: the period of the impressions that are read, the end not included: ISO dates or
+    times, in UTC unless they name a zone, or numbers in the unit of the column; None: no bound.
     default_tradeoff: of requests that name none; None: the one that the measured front recommends.
     parity_tolerance: the largest accepted difference between the logits of torch and of the graphs,
     as a share of the largest logit where that is above 1.
     """
 
     seed: int = Field(ge=0, lt=2**31)
+    since: Time | None = None
+    until: Time | None = None
     default_tradeoff: float | None = Field(default=None, ge=0, le=1)
     parity_tolerance: float = Field(default=PARITY_TOLERANCE, gt=0, le=0.01)
     train: TrainOptions

@@ -18,9 +18,13 @@ from training.cli.options import (
     Models,
     Overrides,
     Scratch,
+    Since,
+    Until,
+    with_period,
 )
 from training.config import load_config
 from training.data.dataset import open_dataset
+from training.data.period import Period
 from training.evaluation.report.tables import front_table
 from training.fitting.distributed import is_first, processes
 from training.fitting.runs import RunStore
@@ -39,6 +43,8 @@ def train(
     config: ConfigFile = None,
     overrides: Overrides = None,
     build: Build = BUILD,
+    since: Since = None,
+    until: Until = None,
     scratch: Scratch = None,
 ) -> None:
     """Train a model, measure its front, and add it to the model repository.
@@ -47,13 +53,15 @@ def train(
     share every batch: torchrun --nproc-per-node 2 -m training train ...
     """
     seeded = () if seed is None else (f"seed={seed}",)
-    resolved = load_config(model, config, (*(overrides or ()), *seeded))
+    resolved = load_config(model, config, (*with_period(overrides, since, until), *seeded))
     name = name or model
     Repository(models).check_name(name)
     for folder in (models / name, build):
         check_folder(folder)  # before the training, not after it
     with processes():
-        dataset = open_dataset(data, scratch)
+        dataset = open_dataset(
+            data, scratch, period=Period(resolved.since, resolved.until), cache=build
+        )
         if not is_first():
             train_net(dataset, resolved, RunStore(build))  # its share of the batches, no more
             return
