@@ -102,9 +102,11 @@ def open_dataset(
     in_parts = (folder / description.impressions).is_dir()
     with _kept(cache if in_parts else None, folder) as kept:
         facts = FileFacts(None if kept is None else kept / _FACTS)
-        dataset = _opened(folder, description, scratch, item_codings, period, facts, kept)
-        facts.check_unchanged()
-        facts.save()
+        try:
+            dataset = _opened(folder, description, scratch, item_codings, period, facts, kept)
+            facts.check_unchanged()
+        finally:
+            facts.save()  # true also where the dataset is refused
     warn_of_implausible(folder / description.impressions, description, dataset.impressions)
     return dataset
 

@@ -24,8 +24,11 @@ def scan_lake(folder: Path) -> pl.LazyFrame:
     """Return the newest version of a table; raises DatasetError where it cannot be read."""
     with _named(folder):
         if (folder / _DELTA_LOG).is_dir():
-            return pl.scan_delta(str(folder.absolute()))
-        return pl.scan_iceberg(str(_newest_metadata(folder).absolute()))
+            table = pl.scan_delta(str(folder.absolute()))
+        else:
+            table = pl.scan_iceberg(str(_newest(folder).absolute()))
+        table.collect_schema()  # else the errors come later
+        return table
 
 
 def lake_version(folder: Path) -> str:
@@ -33,15 +36,17 @@ def lake_version(folder: Path) -> str:
 
     Both formats write a new metadata file for each version, and change none.
     """
-    if (folder / _DELTA_LOG).is_dir():
-        newest = max((folder / _DELTA_LOG).glob("*.json"), key=lambda path: path.name)
-    else:
-        newest = _newest_metadata(folder)
+    newest = _newest(folder)
     return hashlib.sha256(newest.name.encode() + b"\0" + newest.read_bytes()).hexdigest()
 
 
-def _newest_metadata(folder: Path) -> Path:
-    return max((folder / "metadata").glob(_METADATA), key=_number)
+def _newest(folder: Path) -> Path:
+    """Return the file of a table's newest version; raises DatasetError where there is none."""
+    delta = list((folder / _DELTA_LOG).glob("*.json"))
+    files = delta or list((folder / "metadata").glob(_METADATA))
+    if not files:
+        raise DatasetError(folder, "is a table without a version")
+    return max(files, key=_number)
 
 
 def _number(metadata: Path) -> int:

@@ -53,10 +53,15 @@ class Bounds:
         """Return whether a row of the time column ``name`` lies within."""
         inside = pl.lit(True)
         if self.since is not None:
-            inside = inside & (pl.col(name) >= pl.lit(self.since).cast(dtype))
+            inside = inside & (pl.col(name) >= _literal(self.since, dtype))
         if self.until is not None:
-            inside = inside & (pl.col(name) < pl.lit(self.until).cast(dtype))
+            inside = inside & (pl.col(name) < _literal(self.until, dtype))
         return inside
+
+
+def _literal(bound: int | float, dtype: pl.DataType) -> pl.Expr:
+    """Return a bound as a constant; a number may lie beyond the range of its column."""
+    return pl.lit(bound) if dtype.is_numeric() else pl.lit(bound).cast(dtype)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.integration.training.data.small_dataset import assert_refused, tables, write
-from training.data.dataset import Dataset, open_dataset
+from tests.integration.training.data.small_dataset import arrays, assert_refused, tables, write
+from training.data.dataset import open_dataset
 from training.data.schema import DESCRIPTION
 
 ROOT = Path(__file__).parents[4]
@@ -71,11 +71,6 @@ def parts(folder: Path) -> Path:
     (impressions / "_SUCCESS").touch()
     (impressions / ".part.crc").touch()
     return impressions
-
-
-def arrays(dataset: Dataset) -> dict[str, list[object]]:
-    values = vars(dataset.impressions)
-    return {name: column.tolist() for name, column in values.items() if column is not None}
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 100])
