@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import date
 from functools import reduce
 from importlib import resources
 from operator import or_
@@ -25,8 +26,12 @@ else:  # the options of all architectures that a configuration may name
     AnyOptions = reduce(or_, dict.fromkeys(ARCHITECTURES[name].options for name in configurable()))
 
 
-# TOML has dates and times of its own.
-Time = Annotated[str, BeforeValidator(lambda value: str(value) if value is not None else None)]
+def _text_of_time(value: object) -> object:
+    """Return a date, a time or a number of TOML as text."""
+    return str(value) if isinstance(value, int | float | date) else value
+
+
+Time = Annotated[str, BeforeValidator(_text_of_time)]
 
 
 class _Frozen(BaseModel):

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from service.contract.files import sha256, write_atomically
-from training.data.lakes import lake_version
+from training.data.lakes import is_lake, lake_version
 from training.data.parquet import MISSING
 from training.errors import DatasetError
 
@@ -72,7 +72,7 @@ class FileFacts:
         """Return the SHA-256 of a file, or of a lake's version; raises DatasetError."""
 
         def compute() -> str:
-            return lake_version(file) if file.is_dir() else sha256(file)
+            return lake_version(file) if is_lake(file) else sha256(file)
 
         return str(self.get(file, "sha256", compute))
 
@@ -103,7 +103,7 @@ class FileFacts:
 
 def _stat(file: Path) -> Identity:
     try:
-        if file.is_dir():
+        if is_lake(file):
             return [lake_version(file)]
         stat = file.stat()
     except FileNotFoundError as error:
@@ -118,7 +118,7 @@ def _last_change_ns(file: Path) -> int:
 
 def _footer(path: Path) -> str:
     """Return the digest of a Parquet file's footer, "" for a file of another kind."""
-    if path.is_dir():
+    if is_lake(path):
         return ""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)

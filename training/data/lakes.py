@@ -17,7 +17,9 @@ _METADATA = "*.metadata.json"  # of Iceberg: v3.metadata.json or 00003-<uuid>.me
 
 def is_lake(folder: Path) -> bool:
     """Return whether ``folder`` is a Delta Lake or an Iceberg table."""
-    return (folder / _DELTA_LOG).is_dir() or any((folder / "metadata").glob(_METADATA))
+    return folder.is_dir() and (
+        (folder / _DELTA_LOG).is_dir() or any((folder / "metadata").glob(_METADATA))
+    )
 
 
 def scan_lake(folder: Path) -> pl.LazyFrame:

@@ -85,7 +85,7 @@ def find_parts(path: Path) -> list[Part]:
     ``_`` do not count. Files that are added later are not in the list. Raises DatasetError for a
     folder without parts or with any other file.
     """
-    if not path.is_dir() or is_lake(path):
+    if is_lake(path) or not path.is_dir():
         return [Part(path)]
     parts = list(_walk(path, {}))
     if not parts:

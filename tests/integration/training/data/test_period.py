@@ -46,16 +46,13 @@ TIMES = {
 }
 
 
-@pytest.mark.parametrize("in_parts", [False, True], ids=["file", "parts"])
-@pytest.mark.parametrize("times", TIMES.values(), ids=TIMES.keys())
-def test_a_period_holds_its_start_and_not_its_end(
-    tmp_path: Path, times: pl.Series, in_parts: bool
-) -> None:
+@pytest.mark.parametrize("name", TIMES)
+def test_a_period_holds_its_start_and_not_its_end(tmp_path: Path, name: str) -> None:
+    times = TIMES[name]
     table = tables()["impressions"].with_columns(timestamp=times, position=pl.Series([0, 1, 2, 3]))
     write(tmp_path / "d", impressions=table)
-    if in_parts:
-        names = {"a": slice(0, 2), "b": slice(2, 4)}
-        split_table(tmp_path / "d", "impressions", names)
+    if name in ("us", "unix-s-32"):
+        split_table(tmp_path / "d", "impressions", {"a": slice(0, 2), "b": slice(2, 4)})
 
     noon = times.dtype != pl.Date  # a date is its midnight
     assert rows_read(tmp_path / "d", Period("2026-11-02", "2026-11-04")) == [1, 2]
