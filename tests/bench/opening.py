@@ -114,6 +114,7 @@ def measure(sizes: Sizes, repeats: int, root: Path) -> dict[str, Spread]:
     middle = sizes.parts // 2
     seconds: dict[str, list[float]] = {}
     for turn in range(1, repeats + 1):
+        write_day(many, middle, sizes.rows, seed=0)  # the turn before has left it shorter
         rewrite = partial(write_day, many, middle, sizes.rows, seed=turn)
         shorten = partial(write_day, many, middle, sizes.rows - turn, seed=turn)
         add = partial(write_day, many, sizes.parts + turn, sizes.rows, seed=turn)

@@ -15,10 +15,11 @@ from numpy.typing import DTypeLike, NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.contract.files import write_atomically
-from training.data.storage import allocate, no_room
+from training.data.storage import allocate, no_room, spans
 
 INDEX = "rows.json"
 _SUFFIX = ".rows"
+_COPY_BYTES = 2**24
 
 Arrays = dict[str, NDArray[Any]]
 Columns = dict[str, tuple[tuple[int, ...], DTypeLike]]  # name -> (shape of a row, type)
@@ -114,7 +115,7 @@ class RowFiles:
                 name: self._writable(name, descriptors[name], columns, rows) for name in columns
             }
             if not in_place and held:
-                self._copy([*staying, *moving], held, columns, arrays)
+                self._copy([*staying, *moving], held, columns, descriptors)
             filled = []
             for number, kept in enumerate(wanted):
                 if kept.id not in held:
@@ -140,14 +141,24 @@ class RowFiles:
                 self._new(name).unlink(missing_ok=True)
 
     def _copy(
-        self, kept: Iterable[Kept], held: dict[str, Kept], columns: Columns, arrays: Arrays
+        self,
+        kept: Iterable[Kept],
+        held: dict[str, Kept],
+        columns: Columns,
+        descriptors: dict[str, int],
     ) -> None:
-        for name, array in arrays.items():
-            source = self._mapped(name, columns, _end(held.values()))
-            for segment in kept:
-                start = held[segment.id].start
-                rows = source[start : start + segment.rows]
-                array[segment.start : segment.start + segment.rows] = rows
+        """Copy rows from the old files by reads and writes: a mapping would fault at each page."""
+        for name, target in descriptors.items():
+            source = os.open(self._file(name), os.O_RDONLY)
+            try:
+                for segment in kept:
+                    before = _bytes(columns, name, held[segment.id].start)
+                    after = _bytes(columns, name, segment.start)
+                    for span in spans(_bytes(columns, name, segment.rows), _COPY_BYTES):
+                        block = os.pread(source, span.stop - span.start, before + span.start)
+                        os.pwrite(target, block, after + span.start)
+            finally:
+                os.close(source)
 
     def _exclusive(self, columns: Columns) -> dict[str, int]:
         """Return descriptors of all files, locked for this process alone; {} where one is used."""
