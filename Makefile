@@ -90,9 +90,10 @@ test-stack: setup ## Build, start, kill and stop the stack; STACK_EXEC= how to r
 bench: setup redis $(HOTPATH:%=build/bench/%-venv/.done) ## Compare the hot path with other servers; BENCH= more options
 	$(BIN)/python -m tests.bench.hotpath $(BENCH)
 
-bench-training: setup build/bench/recbole-venv/.done build/bench/fuxictr-venv/.done ## Compare training with RecBole and FuxiCTR; BENCH=, RANKING= more options
+bench-training: setup build/bench/recbole-venv/.done build/bench/fuxictr-venv/.done ## Compare training with RecBole and FuxiCTR, openings of parts; BENCH=, RANKING= more options
 	$(BIN)/python -m tests.bench.training_speed $(BENCH)
 	$(BIN)/python -m tests.bench.ranking_speed $(RANKING)
+	$(BIN)/python -m tests.bench.opening
 
 build/bench/%-venv/.done: tests/bench/requirements/%.txt
 	@echo "setting up $(@D): about a minute"
