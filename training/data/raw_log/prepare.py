@@ -30,6 +30,8 @@ def prepare_log(log: RawLog, out: str, engine: Engine) -> str:
     """
     with engine.staged(out) as folder:
         description = _write_embeddings(log, engine, folder)
+        users = attribute_rows(engine, log.users, "user_id") if log.users else None
+        items = attribute_rows(engine, log.items, "item_id") if log.items else None
         shown, usable = shown_rows(engine, log.impressions), nw.col(VALID)
         if log.keep.until is not None:
             usable = usable & (nw.col("timestamp") < _micros(log.keep.until))
@@ -38,16 +40,16 @@ def prepare_log(log: RawLog, out: str, engine: Engine) -> str:
         rows = engine.scan(work)  # read several times from here on
 
         impressions = f"{folder}/{description.impressions}"
-        kept = _with_proxies(log, _kept(engine, log, rows), rows)
+        kept = _with_proxies(log, _kept(log, rows, items), rows)
         engine.write_parts(engine.datetimes(kept, "timestamp"), impressions)
         written = engine.scan(impressions)
         counts = [_count(engine, table) for table in (shown, shown.filter(usable), rows, written)]
         if not counts[-1]:
             problem = f"no impression is left of {counts[0]:,} rows; look at [keep] and the label"
             raise DatasetError(Path(log.impressions.path), problem)
-        users, items = _users(engine, log, written), _items(engine, log, written, rows)
-        engine.write_file(users, f"{folder}/{description.users}")
-        engine.write_file(items, f"{folder}/{description.items}")
+        engine.write_file(_users(written, users), f"{folder}/{description.users}")
+        items = written.select("item_id").unique() if items is None else items
+        engine.write_file(_items(log, items, rows), f"{folder}/{description.items}")
         engine.write_text(description.to_toml(), f"{folder}/{DESCRIPTION}")
         engine.remove(work)
     read, valid, distinct, left = counts
@@ -97,13 +99,12 @@ def _distinct(engine: Engine, log: RawLog, shown: Frame) -> Frame:
     return rows.with_columns(clock.alias(CLOCK))
 
 
-def _kept(engine: Engine, log: RawLog, rows: Frame) -> Frame:
+def _kept(log: RawLog, rows: Frame, items: Frame | None) -> Frame:
     """Return the rows to write; both least numbers count the rows of the window and known items."""
     window = rows
     if log.keep.since is not None:
         window = window.filter(nw.col("timestamp") >= _micros(log.keep.since))
-    if log.items is not None:
-        items = attribute_rows(engine, log.items, "item_id")
+    if items is not None:
         window = window.join(items.select("item_id"), on="item_id", how="semi")
     kept = window
     for name, least in (("user_id", log.keep.user_rows), ("item_id", log.keep.item_rows)):
@@ -124,20 +125,15 @@ def _with_proxies(log: RawLog, kept: Frame, rows: Frame) -> Frame:
     return table.with_columns(age.alias(AGE)).sort(order).select(*columns, *log.proxies.names)
 
 
-def _users(engine: Engine, log: RawLog, written: Frame) -> Frame:
+def _users(written: Frame, attributes: Frame | None) -> Frame:
     users = written.select("user_id").unique()
-    if log.users is not None:
-        attributes = attribute_rows(engine, log.users, "user_id")
+    if attributes is not None:
         users = users.join(attributes, on="user_id", how="left")
     return users.sort("user_id")
 
 
-def _items(engine: Engine, log: RawLog, written: Frame, rows: Frame) -> Frame:
-    """Return the table of items, or the items of the log, with their current proxies."""
-    if log.items is not None:
-        items = attribute_rows(engine, log.items, "item_id")
-    else:
-        items = written.select("item_id").unique()
+def _items(log: RawLog, items: Frame, rows: Frame) -> Frame:
+    """Add the current proxies, which all ``rows`` count for."""
     columns = items.collect_schema().names()
     current = statistics_at_end(rows, CLOCK, log.proxies.prior_rows)
     now = rows.select(now=nw.col("timestamp").max())

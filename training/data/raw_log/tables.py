@@ -14,6 +14,8 @@ from training.errors import DatasetError
 _MICROS = {"s": 1_000_000, "ms": 1000, "us": 1}
 VALID = "valid"
 
+Names = dict[str, str]  # our name of a column -> that of the raw table
+
 
 def shown_rows(engine: Engine, shown: Shown) -> Frame:
     """Return user_id, item_id, timestamp in microseconds, exposure, ``VALID`` and what is named.
@@ -26,14 +28,14 @@ def shown_rows(engine: Engine, shown: Shown) -> Frame:
     optional = ("request", "label", "position", "propensity", "uniform")
     names |= {name: named for name in optional if (named := getattr(shown, name)) is not None}
     table = _renamed(table, shown.path, names)
-    columns = [_id(table, shown.path, name) for name in ("user_id", "item_id")]
+    columns = [_id(table, shown.path, name, names) for name in ("user_id", "item_id")]
     valid = [_is_id("user_id"), _is_id("item_id"), ~nw.col("timestamp").is_null()]
     if "request" in names:
-        columns.append(_id(table, shown.path, "request"))
+        columns.append(_id(table, shown.path, "request", names))
         valid.append(_is_id("request"))
-    table = _with_micros(engine, table, shown.path, shown.time_unit)
+    table = _with_micros(engine, table, shown.path, names, shown.time_unit)
     for name in names.keys() & {"label", "position", "propensity", "uniform"}:
-        columns.append(_number(table, shown.path, name))
+        columns.append(_number(table, shown.path, name, names))
     table = table.with_columns(*columns)
     columns = [_exposure(uniform="uniform" in names)]
     valid += [
@@ -51,12 +53,12 @@ def outcome_rows(engine: Engine, outcomes: Outcomes) -> Frame:
     names |= {"timestamp": outcomes.time} if outcomes.time is not None else {}
     names |= {"label": outcomes.label} if outcomes.label is not None else {}
     table = _renamed(table, outcomes.path, names)
-    ids = [_id(table, outcomes.path, name) for name in ("request", "item_id")]
+    ids = [_id(table, outcomes.path, name, names) for name in ("request", "item_id")]
     if outcomes.label is not None:
-        number = _number(table, outcomes.path, "label")
+        number = _number(table, outcomes.path, "label", names)
         table = table.with_columns(number).filter(nw.col("label") >= outcomes.at_least)
     if outcomes.time is not None:
-        table = _with_micros(engine, table, outcomes.path, outcomes.time_unit)
+        table = _with_micros(engine, table, outcomes.path, names, outcomes.time_unit)
     else:
         table = table.with_columns(timestamp=nw.lit(None, dtype=nw.Int64))
     return table.select(*ids, outcome_time="timestamp")
@@ -67,8 +69,9 @@ def attribute_rows(engine: Engine, attributes: Attributes, name: str) -> Frame:
     columns = [*attributes.attributes, *_title(attributes)]
     path = attributes.path
     table = engine.scan(path)
-    table = _renamed(table, path, {name: attributes.id, **{column: column for column in columns}})
-    table = table.with_columns(_id(table, path, name))
+    names = {name: attributes.id, **{column: column for column in columns}}
+    table = _renamed(table, path, names)
+    table = table.with_columns(_id(table, path, name, names))
     bad = engine.first_row(table.filter(~_is_id(name)).select(name))
     if bad is not None:
         problem = f"{bad[name]!r} is no id of 1 to {MAX_ID_CHARS} characters without control ones"
@@ -85,7 +88,7 @@ def _title(attributes: Attributes) -> list[str]:
     return [] if title is None or title in attributes.attributes else [title]
 
 
-def _renamed(table: Frame, path: str, names: dict[str, str]) -> Frame:
+def _renamed(table: Frame, path: str, names: Names) -> Frame:
     """Select columns by ``names``, new -> old; raises DatasetError for a missing one."""
     present = table.collect_schema().names()
     for old in names.values():
@@ -95,11 +98,13 @@ def _renamed(table: Frame, path: str, names: dict[str, str]) -> Frame:
     return table.select(**{new: nw.col(old) for new, old in names.items()})
 
 
-def _id(table: Frame, path: str, name: str) -> nw.Expr:
+def _id(table: Frame, path: str, name: str, names: Names) -> nw.Expr:
     """Return ids as texts; raises DatasetError unless they are texts or integers."""
     dtype = table.collect_schema()[name]
     if not (dtype.is_integer() or dtype in (nw.String, nw.Categorical, nw.Enum)):
-        raise DatasetError(Path(path), f"ids are texts or integers, not {dtype}", column=name)
+        raise DatasetError(
+            Path(path), f"ids are texts or integers, not {dtype}", column=names[name]
+        )
     return nw.col(name).cast(nw.String)
 
 
@@ -109,11 +114,11 @@ def _is_id(name: str) -> nw.Expr:
     return ((length > 0) & (length <= MAX_ID_CHARS) & ~control).fill_null(False)
 
 
-def _number(table: Frame, path: str, name: str) -> nw.Expr:
+def _number(table: Frame, path: str, name: str, names: Names) -> nw.Expr:
     """Return numbers as floats, NaN as null; raises DatasetError unless they are numbers."""
     dtype = table.collect_schema()[name]
     if not (dtype.is_numeric() or dtype == nw.Boolean):
-        raise DatasetError(Path(path), f"must be numeric, not {dtype}", column=name)
+        raise DatasetError(Path(path), f"must be numeric, not {dtype}", column=names[name])
     number = nw.col(name).cast(nw.Float64)
     return nw.when(~number.is_nan()).then(number).alias(name)
 
@@ -126,14 +131,16 @@ def _exposure(*, uniform: bool) -> nw.Expr:
     return nw.when(drawn).then(nw.lit("uniform")).otherwise(logged).alias("exposure")
 
 
-def _with_micros(engine: Engine, table: Frame, path: str, unit: TimeUnit | None) -> Frame:
+def _with_micros(
+    engine: Engine, table: Frame, path: str, names: Names, unit: TimeUnit | None
+) -> Frame:
     """Return ``timestamp`` in microseconds since 1970, null where it is no time."""
     dtype = table.collect_schema()["timestamp"]
     if dtype in (nw.Date, nw.Datetime):
         return engine.micros(table, "timestamp")
     if not dtype.is_numeric():
         problem = f"a time is a date, a datetime or a number, not {dtype}"
-        raise DatasetError(Path(path), problem, column="timestamp")
+        raise DatasetError(Path(path), problem, column=names["timestamp"])
     if unit is None:
         raise DatasetError(
             Path(path), "is a number; add time_unit: s, ms or us", column="timestamp"
@@ -141,5 +148,5 @@ def _with_micros(engine: Engine, table: Frame, path: str, unit: TimeUnit | None)
     factor = _MICROS[unit]
     if dtype.is_integer():
         return table.with_columns(nw.col("timestamp").cast(nw.Int64) * factor)
-    seconds = table.with_columns(_number(table, path, "timestamp"))
+    seconds = table.with_columns(_number(table, path, "timestamp", names))
     return seconds.with_columns((nw.col("timestamp") * factor + 0.5).floor().cast(nw.Int64))
