@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.docs.pages import DOCS, blocks
 from tests.integration.training.data.raw_log.raw_tables import FLAT, JOINED
 from training.data.raw_log.specification import read_specification
 from training.errors import ConfigError
@@ -52,6 +53,14 @@ def test_a_mistake_is_one_line(text: str, old: str, new: str, message: str, tmp_
         read_specification(config)
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_the_one_of_the_page_is_valid(tmp_path: Path) -> None:
+    (text,) = blocks(DOCS / "raw-log.md", "toml")
+    (tmp_path / "prepare.toml").write_text(text)
+    log = read_specification(tmp_path / "prepare.toml")
+    assert log.outcomes is not None
+    assert log.outcomes.at_least == 7
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
