@@ -24,7 +24,7 @@ class PolarsEngine(Engine):
     """Polars on local files."""
 
     @contextmanager
-    def staged(self, out: str) -> Iterator[str]:  # noqa: D102
+    def staged(self, out: str) -> Iterator[str]:
         folder = Path(out)
         refuse_existing(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ class PolarsEngine(Engine):
                 folder.rmdir()
             staged.rename(folder)
 
-    def scan(self, path: str) -> Frame:  # noqa: D102
+    def scan(self, path: str) -> Frame:
         if not Path(path).exists():
             raise DatasetError(Path(path), "is missing; name a Parquet file or a folder of them")
         parts = parquet.parts(Path(path))
@@ -45,7 +45,7 @@ class PolarsEngine(Engine):
             parquet.read(part, parquet.scan(part).head(0))  # names the part that is no table
         return nw.from_native(parquet.scan(*parts))
 
-    def write_parts(self, table: Frame, folder: str) -> None:  # noqa: D102
+    def write_parts(self, table: Frame, folder: str) -> None:
         Path(folder).mkdir()
         parts = pl.PartitionBy(
             folder,
@@ -54,30 +54,30 @@ class PolarsEngine(Engine):
         )
         table.to_native().sink_parquet(parts, engine="streaming")
 
-    def write_file(self, table: Frame, path: str) -> None:  # noqa: D102
+    def write_file(self, table: Frame, path: str) -> None:
         parquet.write(table.to_native(), Path(path))
 
-    def write_text(self, text: str, path: str) -> None:  # noqa: D102
+    def write_text(self, text: str, path: str) -> None:
         Path(path).write_text(text, encoding="utf-8")
 
-    def copy(self, source: str, path: str) -> None:  # noqa: D102
+    def copy(self, source: str, path: str) -> None:
         Path(path).parent.mkdir(exist_ok=True)
         with named(Path(path)):
             shutil.copyfile(source, path)
 
-    def remove(self, folder: str) -> None:  # noqa: D102
+    def remove(self, folder: str) -> None:
         shutil.rmtree(folder)
 
-    def first_row(self, table: Frame) -> dict[str, Any] | None:  # noqa: D102
+    def first_row(self, table: Frame) -> dict[str, Any] | None:
         rows = table.head(1).to_native().collect(engine="streaming").rows(named=True)
         return rows[0] if rows else None
 
-    def micros(self, table: Frame, column: str) -> Frame:  # noqa: D102
+    def micros(self, table: Frame, column: str) -> Frame:
         native: pl.LazyFrame = table.to_native()
         time = pl.col(column).cast(pl.Datetime("us")).to_physical()
         return nw.from_native(native.with_columns(time))
 
-    def datetimes(self, table: Frame, column: str) -> Frame:  # noqa: D102
+    def datetimes(self, table: Frame, column: str) -> Frame:
         native: pl.LazyFrame = table.to_native()
         return nw.from_native(
             native.with_columns(pl.from_epoch(column, "us").dt.replace_time_zone("UTC"))

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import narwhals as nw
-from pyspark.errors import AnalysisException
-from pyspark.sql import SparkSession, functions
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, SparkSession, functions
 
 from training.data.raw_log.engine import Engine, Frame
 from training.data.raw_log.prepare import prepare_log
@@ -38,7 +38,7 @@ class SparkEngine(Engine):
             session.conf.set(key, value)
 
     @contextmanager
-    def staged(self, out: str) -> Iterator[str]:  # noqa: D102
+    def staged(self, out: str) -> Iterator[str]:
         system, target = self._located(out)
         if system.exists(target):
             raise DatasetError(Path(out), "exists; name another --out or remove it")
@@ -52,17 +52,18 @@ class SparkEngine(Engine):
         finally:
             system.delete(staged, True)
 
-    def scan(self, path: str) -> Frame:  # noqa: D102
+    def scan(self, path: str) -> Frame:
         try:
-            return nw.from_native(self._session.read.parquet(path))
-        except AnalysisException as error:
+            table: Frame = nw.from_native(self._session.read.parquet(path))
+        except PySparkException as error:
             problem = str(error).partition("\n")[0]
             raise DatasetError(Path(path), f"is not a Parquet table: {problem}") from error
+        return table
 
-    def write_parts(self, table: Frame, folder: str) -> None:  # noqa: D102
+    def write_parts(self, table: Frame, folder: str) -> None:
         table.to_native().write.parquet(folder)
 
-    def write_file(self, table: Frame, path: str) -> None:  # noqa: D102
+    def write_file(self, table: Frame, path: str) -> None:
         folder = f"{path}.parts"
         table.to_native().coalesce(1).write.parquet(folder)
         system, parent = self._located(folder)
@@ -74,13 +75,13 @@ class SparkEngine(Engine):
         system.rename(part, self._path(path))
         system.delete(parent, True)
 
-    def write_text(self, text: str, path: str) -> None:  # noqa: D102
+    def write_text(self, text: str, path: str) -> None:
         system, place = self._located(path)
         stream = system.create(place)
         stream.write(text.encode())
         stream.close()
 
-    def copy(self, source: str, path: str) -> None:  # noqa: D102
+    def copy(self, source: str, path: str) -> None:
         origin, file = self._located(source)
         system, place = self._located(path)
         if not origin.exists(file):
@@ -88,22 +89,24 @@ class SparkEngine(Engine):
         copy = self._session._jvm.org.apache.hadoop.fs.FileUtil.copy
         copy(origin, file, system, place, False, self._hadoop())
 
-    def remove(self, folder: str) -> None:  # noqa: D102
+    def remove(self, folder: str) -> None:
         system, place = self._located(folder)
         system.delete(place, True)
 
-    def first_row(self, table: Frame) -> dict[str, Any] | None:  # noqa: D102
+    def first_row(self, table: Frame) -> dict[str, Any] | None:
         row = table.to_native().first()
         return None if row is None else row.asDict()
 
-    def micros(self, table: Frame, column: str) -> Frame:  # noqa: D102
+    def micros(self, table: Frame, column: str) -> Frame:
         time = functions.unix_micros(functions.col(column).cast("timestamp"))
-        return nw.from_native(table.to_native().withColumn(column, time))
+        return self._with(table, column, time)
 
-    def datetimes(self, table: Frame, column: str) -> Frame:  # noqa: D102
-        return nw.from_native(
-            table.to_native().withColumn(column, functions.timestamp_micros(column))
-        )
+    def datetimes(self, table: Frame, column: str) -> Frame:
+        return self._with(table, column, functions.timestamp_micros(column))
+
+    def _with(self, table: Frame, column: str, values: Column) -> Frame:
+        changed: Frame = nw.from_native(table.to_native().withColumn(column, values))
+        return changed
 
     def _hadoop(self) -> Any:
         return self._session._jsc.hadoopConfiguration()
