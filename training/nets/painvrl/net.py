@@ -139,16 +139,21 @@ class Painvrl(FrontNet):
         """Return the features (N, U) of states (N, S) that the tradeoff does not weigh."""
         return state[:, : self.user_encoder.user_dim]
 
-    def learned_items(self) -> Tensor:
-        """Return [V_i, b_i] (I, V + 1) of all items, after propagation."""
-        return self._propagated()[1]
+    def learned_items(self, items: Tensor | None = None) -> Tensor:
+        """Return [V_i, b_i] (N, V + 1) of ``items`` (N,), or of all, after propagation."""
+        learned = self._propagated()[1]
+        return learned if items is None else learned[items]
 
-    def user_vectors(self) -> Tensor:
-        """Return the vectors (users, U) of all users; the average vector for one without clicks."""
+    def user_vectors(self, users: Tensor | None = None) -> Tensor:
+        """Return the vectors (B, U) of ``users`` (B,), or of all.
+
+        A user without clicks has the average vector.
+        """
         vectors = self.user_encoder.scaled(self._propagated()[0])
         no_clicks = torch.zeros(1, vectors.shape[1])
         average = self.user_encoder.encode(no_clicks, torch.zeros(1, 1))
-        return torch.where(self._user_count[:, None] > 0, vectors, average)
+        vectors = torch.where(self._user_count[:, None] > 0, vectors, average)
+        return vectors if users is None else vectors[users]
 
     def _propagated(self) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
         """Return user vectors (users, U), [V, b] (I, V + 1) and both content halves (I, d)."""
