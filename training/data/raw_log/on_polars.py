@@ -46,13 +46,7 @@ class PolarsEngine(Engine):
         return nw.from_native(parquet.scan(*parts))
 
     def write_parts(self, table: Frame, folder: str) -> None:
-        Path(folder).mkdir()
-        parts = pl.PartitionBy(
-            folder,
-            max_rows_per_file=PART_ROWS,
-            file_path_provider=lambda part: f"part-{part.index_in_partition:05}.parquet",
-        )
-        table.to_native().sink_parquet(parts, engine="streaming")
+        parquet.write_parts(table.to_native(), Path(folder), PART_ROWS)
 
     def write_file(self, table: Frame, path: str) -> None:
         parquet.write(table.to_native(), Path(path))

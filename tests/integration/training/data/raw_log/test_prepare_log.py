@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from tests.full_disk import file_size_limit
 from tests.integration.training.data.raw_log.raw_tables import FLAT, JOINED, read, write_raw
 from training.cli.app import app
 from training.data.dataset import open_dataset
@@ -203,6 +204,15 @@ def test_a_bad_table_is_refused_and_nothing_is_written(
         "image.npy",
         "image.ids.txt",
     }
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    log = read_specification(write_raw(tmp_path / "raw"))
+    out = tmp_path / "out"
+    with file_size_limit(2000), pytest.raises(OSError, match="File too large") as refused:
+        prepare_log(log, str(out), PolarsEngine())
+    assert str(tmp_path) in str(refused.value.filename)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
 def test_a_missing_table_column_or_embedding_and_a_repeated_id_are_named(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def submit(*arguments: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYSPARK_PYTHON": PYTHON, "PYTHONPATH": str(ROOT), "TZ": "America/Lima"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
 
