@@ -61,6 +61,21 @@ def write(table: pl.DataFrame | pl.LazyFrame, path: Path, row_group: int | None 
             table.write_parquet(path.absolute(), row_group_size=row_group)
 
 
+def write_parts(table: pl.LazyFrame, folder: Path, part_rows: int) -> None:
+    """Stream ``table`` into a new folder of files of ``part_rows`` rows, in order of their names.
+
+    Raises OSError.
+    """
+    folder.mkdir()
+    parts = pl.PartitionBy(
+        folder.absolute(),
+        max_rows_per_file=part_rows,
+        file_path_provider=lambda part: f"part-{part.index_in_partition:05}{SUFFIX}",
+    )
+    with _system_errors(folder):
+        table.sink_parquet(parts, engine="streaming")
+
+
 @contextlib.contextmanager
 def _system_errors(path: Path) -> Iterator[None]:
     """Raise the OSError, naming ``path``, that an error of polars merely quotes."""

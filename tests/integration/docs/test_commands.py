@@ -69,6 +69,12 @@ RUN_BY = {
     "torchrun --nproc-per-node 2 -m training train --model cp2rec --data data/shop": (
         "test_distributed.py"
     ),
+    "torchrun --nnodes 2 --node-rank 0 --master-addr HOST --master-port 29500 --nproc-per-node 2 "
+    "-m training train --model cp2rec --data data/shop": "test_two_machines.py",
+    "python -m training prepare-log --config prepare.toml --out data/feed": "test_prepare_log.py",
+    "pip install '.[spark]'": "make test-spark",
+    "spark-submit --master yarn training/data/raw_log/on_spark.py prepare.toml "
+    "--out s3a://bucket/feed": "test_spark.py",
     "python -m training train --model cp2rec --data data/shop --set train.epochs=8 "
     "--set net.dim=16": "training/test_config.py",
     "python -m training train --model cp2rec --data data/shop --scratch DIR": "test_storage.py",
