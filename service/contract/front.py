@@ -53,6 +53,9 @@ class Anchor(Frozen):
         description="This model's value less the anchor's, paired by user; negative if the anchor "
         "is better."
     )
+    gauc_lead: Estimate | None = Field(
+        default=None, description="The same in GAUC; null in older artifacts."
+    )
 
 
 class Anchors(Frozen):
