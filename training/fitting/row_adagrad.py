@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,40 +16,40 @@ WINDOW = 1_000  # steps
 class RowAdagrad(torch.optim.Optimizer):
     """Row-wise Adagrad whose steps are as long as Adam's.
 
-    For each row and term, s sums the mean squares of the gradients g; step t adds
+    For each row and term, s sums the mean squares of the gradients g. Step t adds to the row
 
-        - lr sqrt(min(t, WINDOW)) g / sqrt(s)
+        - lr sqrt(min(t, WINDOW)) pace g / sqrt(s)
 
-    to the row. Duchi et al., JMLR 2011, with one s per row as in Naumov et al., "Deep Learning
-    Recommendation Model" (2019), and a learning rate that grows with t: up to ``WINDOW`` steps,
-    g / sqrt(s / t) is Adam's step without momentum, the mean square taken over all steps. So an
-    id of few rows takes long steps, as it does under Adam. State: one float per row and term.
+    Duchi et al., JMLR 2011, with one s per row as in Naumov et al., "Deep Learning Recommendation
+    Model" (2019), and a learning rate that grows with t: up to ``WINDOW`` steps, g / sqrt(s / t) is
+    Adam's step without momentum, the mean square taken over all steps. So an id of few rows takes
+    long steps, as it does under Adam; its table's ``pace`` shortens them. State: one float per row
+    and term.
     """
 
     def __init__(self, tables: Iterable[IdTable], lr: float) -> None:
-        groups = [{"params": [table.weight], "widths": table.widths} for table in tables]
+        self._tables = tuple(tables)
+        groups = [{"params": [table.weight]} for table in self._tables]
         super().__init__(groups, {"lr": lr, "step": 0})
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # takes no closure
         """Update the rows that have a gradient."""
-        for group in self.param_groups:
+        for group, table in zip(self.param_groups, self._tables, strict=True):
             group["step"] += 1
-            (weight,) = group["params"]
-            if weight.grad is not None:
-                self._update(weight, weight.grad, group)
+            if table.weight.grad is not None:
+                rate = group["lr"] * math.sqrt(min(group["step"], WINDOW))
+                self._update(table, table.weight.grad, rate)
 
-    def _update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        widths = group["widths"]
-        state = self.state[weight]
+    def _update(self, table: IdTable, gradient: Tensor, rate: float) -> None:
+        weight, state = table.weight, self.state[table.weight]
         if not state:
-            state["squares"] = torch.zeros(len(weight), len(widths), device=weight.device)
+            state["squares"] = weight.new_zeros(len(weight), len(table.widths))
         rows, sums = sum_by_row(gradient)
-        terms = sums.split(widths, dim=1)
+        terms = sums.split(table.widths, dim=1)
         squares = torch.stack([term.square().mean(1) for term in terms], 1)  # (N, terms)
         total = state["squares"].index_select(0, rows) + squares
         state["squares"].index_copy_(0, rows, total)
-        scale = total.clamp(min=torch.finfo(total.dtype).tiny).rsqrt()
+        scale = total.clamp(min=torch.finfo(total.dtype).tiny).rsqrt() * table.pace[rows, None]
         step = torch.cat([term * scale[:, [k]] for k, term in enumerate(terms)], 1)
-        rate = group["lr"] * math.sqrt(min(group["step"], WINDOW))
         weight.index_add_(0, rows, step, alpha=-rate)

@@ -9,12 +9,16 @@ from torch import Tensor, nn
 class IdTable(nn.Embedding):
     """Rows of values learned per id, one or more terms side by side, all zero at first.
 
-    ``terms`` names the terms and their widths. Gradients are sparse, for ``RowAdagrad``.
+    ``terms`` names the terms and their widths. Gradients are sparse, for ``RowAdagrad``, whose
+    steps ``pace`` (ids,) shortens.
     """
+
+    pace: Tensor
 
     def __init__(self, ids: int, **terms: int) -> None:
         super().__init__(ids, sum(terms.values()), sparse=True)
         nn.init.zeros_(self.weight)
+        self.register_buffer("pace", torch.ones(ids), persistent=False)
         self.widths = tuple(terms.values())
         self._names = tuple(terms)
 

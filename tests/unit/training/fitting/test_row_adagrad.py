@@ -95,6 +95,17 @@ def test_an_id_that_comes_late_takes_a_step_of_bounded_length(
     assert learned.weight[1].tolist() == pytest.approx([3 - 2 * LR, 4 - 2 * LR, 5 - 2 * LR])
 
 
+def test_the_pace_of_an_id_shortens_its_steps() -> None:
+    learned = table()
+    learned.pace = torch.tensor([1.0, 0.5, 1.0, 1.0])
+
+    step(learned, RowAdagrad([learned], LR), [1, 3], torch.ones(2, 3))
+
+    moved = table().weight - learned.weight
+    assert moved[1].tolist() == pytest.approx([LR / 2] * 3, rel=1e-4)
+    assert moved[3].tolist() == pytest.approx([LR] * 3, rel=1e-4)
+
+
 def test_a_gradient_of_zero_moves_nothing() -> None:
     learned = table()
     before = learned.weight.detach().clone()

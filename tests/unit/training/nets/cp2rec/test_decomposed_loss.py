@@ -200,3 +200,10 @@ def test_users_start_at_their_shrunken_click_rates(make_dataset: MakeDataset) ->
     # Surplus of clicks over 3/5 of the rows, by rows * 3/5 * 2/5 + 1 / .5^2.
     expected = [(2 - 1.8) / (3 * 0.24 + 4), (1 - 1.2) / (2 * 0.24 + 4)]
     assert net.users.term("bias").flatten().tolist() == pytest.approx(expected)
+
+
+def test_users_of_few_rows_take_short_steps(make_dataset: MakeDataset) -> None:
+    net = Cp2recDecomposed(training_tables(tiny(make_dataset), np.arange(5)), LIKELIHOOD_ALONE)
+
+    assert net.users.pace.tolist() == pytest.approx([math.sqrt(3 / 53), math.sqrt(2 / 52)])
+    assert net.items.pace.tolist() == [1.0] * 4
