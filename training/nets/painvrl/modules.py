@@ -67,38 +67,42 @@ class ItemEncoder(nn.Module):
         """Return states (N, S); the last modality is [V_i, b_i], masked out for a cold item."""
         raw, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
         mask, warm = modality_mask[:, :-1], modality_mask[:, -1:]
-        inputs = content_inputs(self.content(raw, mask), mask)
-        return torch.cat(self.parts(*self.halves(inputs), learned, warm), 1)
+        content, variant = self.encoded(content_inputs(self.content(raw, mask), mask))
+        item, bias = learned.split([learned.shape[1] - 1, 1], 1)
+        item = item + content if self.shared else item
+        whole, variant, bias = self.parts(item, content, variant, bias, warm)
+        own, content = whole.tensor_split([whole.shape[1] - variant.shape[1]], 1)
+        return torch.cat([own, content - variant, variant, bias], 1)
 
-    def halves(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the invariant and the variant representation (N, d) of inputs (N, D + M).
+    def encoded(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return content and its variant half (N, d) of inputs (N, D + M), see ``content_inputs``.
 
         A propagated item is a mean over layers; its content, in the first one, has their share.
         """
         # Gates times weights: gating the content would copy it and send gradients through it.
-        gates = self.share * torch.stack([self.gates, 1.0 - self.gates][: 1 + self.convert])
-        weight = (gates[:, None] * self.weight.weight).flatten(0, 1)  # (2 d, D) or (d, D)
+        gates = [torch.ones_like(self.gates), 1.0 - self.gates] if self.convert else [self.gates]
+        weight = (self.share * torch.stack(gates)[:, None] * self.weight.weight).flatten(0, 1)
         missing = F.linear(weight, self.content.block * self.content.missing)  # (.., M)
         encoded = F.linear(inputs, torch.cat([weight, missing], 1))
         if not self.convert:
             return encoded, torch.zeros_like(encoded)
-        invariant, variant = encoded.chunk(2, 1)
-        return invariant, variant
+        content, variant = encoded.chunk(2, 1)
+        return content, variant
 
     def parts(
-        self, invariant: Tensor, variant: Tensor, learned: Tensor, warm: Tensor
+        self, item: Tensor, content: Tensor, variant: Tensor, bias: Tensor, warm: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the parts (N, U), (N, d), (N, 1) of states from both halves (N, d) of the content.
+        """Return features (N, U), their variant part (N, d) and b (N, 1), which make up states.
 
-        learned (N, V + 1) is [V, b]; warm (N, 1) is 1 for a warm item, 0 for a cold one.
+        item (N, V): propagated items, which include their content (N, d), or V; warm (N, 1) is 1
+        for a warm item, 0 for a cold one.
         """
-        common, bias = learned.split([learned.shape[1] - 1, 1], 1)
-        common, bias = common * warm, bias * warm + self.new_bias * (1.0 - warm)
+        bias = torch.lerp(self.new_bias.expand_as(bias), bias, warm)
         if not self.shared:
-            return torch.cat([common, invariant], 1), variant, bias
-        common = common + invariant
-        scale = 1.0 / (common + variant).norm(dim=1, keepdim=True).clamp(min=1e-6)
-        return common * scale, variant * scale, bias
+            return torch.cat([item * warm, content], 1), variant, bias
+        whole = torch.lerp(content, item, warm)
+        scale = 1.0 / whole.norm(dim=1, keepdim=True).clamp(min=1e-6)
+        return whole * scale, variant * scale, bias
 
 
 def content_inputs(content: Tensor, modality_mask: Tensor) -> Tensor:
@@ -158,16 +162,18 @@ class PainvrlRanker(Ranker):
         return torch.cat([user, v * user[:, -self.dim :], v], 1)
 
     def weighted(
-        self, common: Tensor, variant: Tensor, bias: Tensor, variant_weight: float
+        self, whole: Tensor, variant: Tensor, bias: Tensor, variant_weight: float
     ) -> tuple[Tensor, Tensor]:
         """Return features (N, U) and biases (N,) of the parts of states, for one variant_weight.
 
         A user's product with the features plus the bias is the logit. It takes half as long as the
         product of ``direction`` with the states.
         """
-        own, content = common.tensor_split([common.shape[1] - self.dim], 1)
-        features = torch.add(content, variant, alpha=variant_weight)
-        features = torch.cat([own, features], 1) if own.shape[1] else features
+        if variant_weight == 1.0:
+            return whole, bias.squeeze(1)
+        if whole.shape[1] > self.dim:
+            variant = F.pad(variant, (whole.shape[1] - self.dim, 0))
+        features = torch.sub(whole, variant, alpha=1.0 - variant_weight)
         return features, variant_weight * bias.squeeze(1)
 
     def at_tradeoff(self, user: Tensor, tradeoff: Tensor) -> Tensor:

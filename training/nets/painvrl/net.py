@@ -112,32 +112,35 @@ class Painvrl(FrontNet):
         options, slates = self.options, len(batch.user)
         row = (batch.valid & (batch.label > 0.5)).nonzero().flatten()
         slate, step = batch.slate[row], self._step_items(batch.item[row], slates)  # (R,)
-        user, learned, halves = self._propagated(batch.user, step.encoded)
-        warm = (torch.rand(len(learned), 1) >= options.new_share).float()
-        parts = self.item_encoder.parts(*halves, learned, warm)
+        user, item, content, variant = self._propagated(batch.user, step.encoded)
+        warm = (torch.rand(len(item), 1) >= options.new_share).float()
+        parts = self.item_encoder.parts(item, content, variant, self._bias(step.encoded), warm)
         cold = torch.rand(slates) < options.new_share  # (B,)
         in_history = cold[slate] & (torch.rand(len(slate)) < 0.5)  # (R,)
-        known = torch.cat([part[step.clicked[in_history]] for part in parts], 1)
+        known = parts[0][step.clicked[in_history]]
         history = self._histories(known, slate[in_history], slates)
         vectors = torch.where(cold[:, None], history, self.user_encoder.scaled(user))
         debiased = torch.rand(slates) < options.debiased_share  # (B,)
+        # The softmax of a warm user serves all slates of the user.
+        first = _first(torch.where(cold, -1 - torch.arange(slates), batch.user))
+        first = first if self.shared else torch.arange(slates)
         prior = self._log_popularity[step.encoded]
         loss = torch.zeros(())
         for variant_weight, end in ((options.kept, debiased), (1.0, ~debiased)):
             features, bias = self.ranker.weighted(*parts, variant_weight)
             trained = (end[slate] & ~in_history).nonzero().flatten()  # (r,)
-            chosen = end.nonzero().flatten()  # (b,)
+            chosen, place = first[end].unique(return_inverse=True)  # (b,)
             scored = Scored(
                 vectors[chosen],
                 features,
                 torch.add(bias, prior, alpha=1.0 - variant_weight),
-                (end.cumsum(0) - 1)[slate[trained]],
+                place[(end.cumsum(0) - 1)[slate[trained]]],
                 step.clicked[trained],
                 step.negatives_of(chosen),
             )
             loss = loss + self._loss(scored, batch.user[slate[trained]], step.encoded)
         if not self.shared:
-            squares = learned[:, :-1].square().sum(1)[step.clicked] + user.square().sum(1)[slate]
+            squares = item.square().sum(1)[step.clicked] + user.square().sum(1)[slate]
             loss = loss + options.l2 * squares[~in_history].sum()
         return loss / max(int((~in_history).sum()), 1)
 
@@ -163,7 +166,9 @@ class Painvrl(FrontNet):
 
     def learned_items(self) -> Tensor:
         """Return [V_i, b_i] (I, V + 1) of all items, after propagation."""
-        return self._propagated(_ALL, _ALL)[1]
+        _, item, content, _ = self._propagated(_ALL, _ALL)
+        item = item - content if self.shared else item  # the encoder adds it
+        return torch.cat([item, self._bias(_ALL)], 1)
 
     def user_vectors(self) -> Tensor:
         """Return the vectors (users, U) of all users; the average vector for one without clicks."""
@@ -172,29 +177,28 @@ class Painvrl(FrontNet):
         average = self.user_encoder.encode(no_clicks, torch.zeros(1, 1))
         return torch.where(self._user_count[:, None] > 0, vectors, average)
 
-    def _propagated(self, users: Rows, items: Rows) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """Return vectors of ``users``; [V, b] (N, V + 1), content halves (N, d) of ``items``.
+    def _propagated(self, users: Rows, items: Rows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return vectors of ``users``; of ``items``: vectors, content and its variant half (N, d).
 
-        Without propagation they alone are computed.
+        Propagated items include their content. Without propagation the rows alone are computed.
         """
         encoder = self.item_encoder
-        bias = _rows(self.item_bias, items) + self._log_popularity[items, None]
-        if self.options.popularity == 0:
-            bias = torch.zeros_like(bias)
         if not self.shared:
             user, item = _rows(self.user_factor, users), _rows(self.item_factor, items)
-            return user, torch.cat([item, bias], 1), encoder.halves(self._inputs[items])
-        invariant, variant = encoder.halves(self._inputs)
-        share = invariant + variant  # the content's share of the propagated items
-        item = torch.add(self.item_factor.weight, share, alpha=1.0 / encoder.share)
+            return user, item, *encoder.encoded(self._inputs[items])
+        content, variant = encoder.encoded(self._inputs)
+        item = torch.add(self.item_factor.weight, content, alpha=1.0 / encoder.share)
         user, item = self._propagate(self.user_factor.weight, item)
-        learned = torch.cat([(item - share)[items], bias], 1)  # the encoder adds the share
-        return user[users], learned, (invariant[items], variant[items])
+        return user[users], item[items], content[items], variant[items]
 
-    def _histories(self, state: Tensor, slate: Tensor, slates: int) -> Tensor:
-        """Return user vectors (B, U) from the states (H, S) of clicks of slates (H,)."""
-        features = self.user_encoder.whole(state)
-        total = torch.zeros(slates, features.shape[1]).index_add(0, slate, features)
+    def _bias(self, items: Rows) -> Tensor:
+        """Return b (N, 1) of ``items``."""
+        bias = _rows(self.item_bias, items) + self._log_popularity[items, None]
+        return torch.zeros_like(bias) if self.options.popularity == 0 else bias
+
+    def _histories(self, whole: Tensor, slate: Tensor, slates: int) -> Tensor:
+        """Return user vectors (B, U) from the features (H, U) of clicks in slates (H,)."""
+        total = torch.zeros(slates, whole.shape[1]).index_add(0, slate, whole)
         count = torch.bincount(slate, minlength=slates)[:, None].float()
         return self.user_encoder.encode(total, count)
 
@@ -223,3 +227,10 @@ class Painvrl(FrontNet):
 def _rows(table: nn.Embedding, rows: Rows) -> Tensor:
     selected: Tensor = table.weight if isinstance(rows, slice) else table(rows)
     return selected
+
+
+def _first(key: Tensor) -> Tensor:
+    """Return for each key (B,) the place of one that equals it, the same place for equal keys."""
+    distinct, group = key.unique(return_inverse=True)
+    place = torch.zeros_like(distinct).index_copy(0, group, torch.arange(len(key)))
+    return place[group]
