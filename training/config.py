@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Mapping
 from functools import reduce
 from importlib import resources
 from operator import or_
@@ -68,12 +68,26 @@ class FrontOptions(_Frozen):
     bootstrap: int = Field(ge=20, le=10_000)
 
 
+class Tuning(_Frozen):
+    """How ``train --tune`` chose options; only that command writes it.
+
+    trials: number of trainings, ``failed`` of them without a value. untuned, best: the validation
+    values of the untuned and of the chosen options. searched: the keys of the options.
+    """
+
+    trials: int = Field(ge=1)
+    failed: int = Field(ge=0)
+    untuned: float
+    best: float
+    searched: tuple[str, ...]
+
+
 class Config(_Frozen):
     """The resolved configuration, stored in the artifact.
 
     default_tradeoff: of requests that name none; None: the one that the measured front recommends.
     parity_tolerance: the largest accepted difference between the logits of torch and of the graphs,
-    as a share of the largest logit where that is above 1.
+    as a share of the largest logit where that is above 1. tuning: None unless options were tuned.
     """
 
     seed: int = Field(ge=0, lt=2**31)
@@ -84,6 +98,7 @@ class Config(_Frozen):
     net: AnyOptions = Field(discriminator="architecture")
     front: FrontOptions
     exposure: ExposureOptions | None = None
+    tuning: Tuning | None = None
 
     @model_validator(mode="after")
     def _debiasing_needs_exposure(self) -> Self:
@@ -123,14 +138,46 @@ def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...]
     """
     if model not in MODELS:
         raise ConfigError(f"--model: {model!r} is not one of {', '.join(MODELS)}")
-    table = copy.deepcopy(_PACKAGED[model])
+    return _validated(_merged(_PACKAGED[model], _stated(path, overrides)))
+
+
+def stated_keys(path: Path | None, overrides: tuple[str, ...]) -> frozenset[str]:
+    """Return the keys, such as ``train.lr``, that ``path`` and ``overrides`` state.
+
+    Raises ConfigError as ``load_config`` does.
+    """
+    return frozenset(_flat(_stated(path, overrides)))
+
+
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
+    """Return ``config`` with ``values`` by key, such as ``train.lr``; ConfigError for a bad one."""
+    table = config.model_dump()
+    for key, value in values.items():
+        section, _, option = key.partition(".")
+        table[section] = {**table[section], option: value}
+    return _validated(table)
+
+
+def value_of(config: Config, key: str) -> Any:
+    """Return the value of ``config`` at ``key``, such as ``train.lr``."""
+    section, _, option = key.partition(".")
+    return getattr(getattr(config, section), option)
+
+
+def _stated(path: Path | None, overrides: tuple[str, ...]) -> dict[str, Any]:
+    """Return the table of a user's file with ``overrides`` over it."""
+    table: dict[str, Any] = {}
     if path is not None:
         try:
-            _merge(table, parse(path.read_text(encoding="utf-8-sig")))
+            table = parse(path.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: {error}") from error
     for override in overrides:
-        _merge(table, _parse(override))
+        table = _merged(table, _parse(override))
+    return table
+
+
+def _validated(table: dict[str, Any]) -> Config:
     try:
         return Config.model_validate(table)
     except ValidationError as error:
@@ -155,9 +202,24 @@ def _parse(override: str) -> dict[str, Any]:
             raise ConfigError(f"--set {override!r}: {error}") from error
 
 
-def _merge(table: dict[str, Any], over: dict[str, Any]) -> None:
+def _merged(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``table`` with the values of ``over``, section by section."""
+    merged = dict(table)
     for key, value in over.items():
-        if isinstance(value, dict) and isinstance(table.get(key), dict):
-            _merge(table[key], value)
+        under = merged.get(key)
+        if isinstance(value, dict) and isinstance(under, dict):
+            merged[key] = _merged(under, value)
         else:
-            table[key] = value
+            merged[key] = value
+    return merged
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of all sections by key, such as ``train.lr``."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

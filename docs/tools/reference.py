@@ -12,13 +12,20 @@ from typing import Any
 
 import typer
 from json_schema import Link, Schema, cell, code, definition, fields, here, table, type_of
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from service.app import create_app
 from service.contract.manifest import Manifest
 from service.settings import Settings, describe
 from service.telemetry import Telemetry
 from training.cli.app import app
-from training.config import Config
+from training.config import MODELS, Config, load_config
+from training.fitting.tuning import search_space
 
 OUT = Path(__file__).parents[1] / "reference"
 
@@ -59,6 +66,11 @@ CONFIGURATION = """\
 A training run has one configuration: the packaged file that `--model` names, the file of `--config`
 over it, and each `--set section.key=value` over both. The resolved configuration is stored in the
 artifact.
+"""
+TUNED = """\
+[`train --tune`](../training.md#tuning) searches these with the options of the packaged file. Other
+options of `[net]` may bring others: `net.architecture=ncf` has no `net.cross_layers`.
+
 """
 MANIFEST = """\
 # Manifest
@@ -137,10 +149,25 @@ def configuration() -> str:
     text += fields(schema)
     for name, section in definitions.items():
         text += definition(name, section)
+    text += f"\n## Tuned options\n\n{TUNED}"
+    text += table("--model, key, range", _tuned())
     text += "\n## Packaged files\n"
     for name, content in _packaged():
         text += f"\n### {name}.toml\n\n```toml\n{content.strip()}\n```\n"
     return text
+
+
+def _tuned() -> Iterator[tuple[str, str, str]]:
+    for model in MODELS:
+        for key, values in search_space(load_config(model), frozenset()).items():
+            yield f"`{model}`", f"`{key}`", _range(values)
+
+
+def _range(values: BaseDistribution) -> str:
+    if isinstance(values, CategoricalDistribution):
+        return ", ".join(f"`{choice}`" for choice in values.choices)
+    assert isinstance(values, FloatDistribution | IntDistribution)  # noqa: S101  # Optuna's others
+    return f"{values.low:g} to {values.high:g}" + (", in logarithms" if values.log else "")
 
 
 def _packaged() -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 _LOCK = ".lock"
 _TEMPORARY = ".tmp"
@@ -24,7 +25,14 @@ def sha256(path: Path) -> str:
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Replace ``path`` by ``content``: a reader sees the old bytes or all of the new ones.
+    """Replace ``path`` by ``content``: a reader sees the old bytes or all of the new ones."""
+    with replaced(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file that replaces ``path`` at the end of the block.
 
     Several processes may write at once. A write that fails leaves no file; one that is killed
     leaves a hidden one, which ``locked(path)`` removes.
@@ -32,7 +40,8 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
     temporary = _temporary(path)
     try:
         with named(path):
-            temporary.write_bytes(content)
+            with temporary.open("wb") as file:
+                yield file
             sync(temporary)
             temporary.replace(path)
             sync(path.parent)

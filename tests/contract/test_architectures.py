@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.contract.architectures import LoggedRows, Variant, scores
+from training.nets.id_table import id_tables, sum_by_row
 from training.nets.registry import build_net
 
 TRADEOFFS = (0.0, 0.3, 1.0)
@@ -174,10 +175,31 @@ def test_the_loss_is_finite_and_a_step_changes_the_scores(
     assert loss.shape == ()
     assert torch.isfinite(loss)
     gradients = [p.grad for p in net.parameters() if p.grad is not None]
-    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    assert all(torch.isfinite(gradient.to_dense()).all() for gradient in gradients)
     after = scores(net.eval(), logged_rows.states(net), 1.0)
     assert torch.isfinite(after).all()
     assert not torch.equal(after, before)
+
+
+def test_a_step_touches_the_rows_of_its_batch_alone(
+    variant: Variant, logged_rows: LoggedRows
+) -> None:
+    net = copy.deepcopy(variant.net).train()
+    tables = id_tables(net)
+    if not tables:
+        pytest.skip("this net learns from all users and items at each step")
+    batch = logged_rows.batch()
+    chosen = replace(batch, user=batch.user % 3, item=batch.item % 5)
+
+    net.loss(chosen).backward()
+
+    sizes = {len(logged_rows.dataset.user_ids): 3, len(logged_rows.dataset.item_ids): 5}
+    for parameter in net.parameters():
+        if parameter.grad is None or parameter.numel() < min(sizes):
+            continue
+        if shown := sizes.get(len(parameter)):
+            assert parameter.grad.is_sparse
+            assert sum_by_row(parameter.grad)[0].tolist() == list(range(shown))
 
 
 @torch.no_grad()

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from optuna.distributions import CategoricalDistribution
 
 from tests.contract.architectures import LoggedRows, Variant, config_of, scores, small
-from training.config import Config
+from training.config import MODELS, Config, load_config, value_of, with_values
 from training.data.dataset import Dataset
 from training.errors import ConfigError
 from training.fitting.runs import RunStore
@@ -121,3 +122,20 @@ def test_a_scalable_net_scales_the_term_of_the_tradeoff(
     torch.testing.assert_close(
         after[1] - after[0], factor * (before[1] - before[0]), rtol=0, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_search_covers_options_that_there_are_around_the_packaged_values(name: str) -> None:
+    config = load_config(name)
+    settled = [config.model_copy(update={"net": net}) for net in config.net.alternatives()]
+    for key, values in architecture(config.net).search_space(config.net).items():
+        for alternative in settled:
+            packaged = value_of(alternative, key)
+            assert values._contains(values.to_internal_repr(packaged)), (key, packaged)
+        extremes = (
+            values.choices
+            if isinstance(values, CategoricalDistribution)
+            else (values.low, values.high)  # type: ignore[attr-defined]  # int or float
+        )
+        for extreme in extremes:
+            assert value_of(with_values(config, {key: extreme}), key) == extreme

@@ -19,12 +19,14 @@ from training.cli.options import (
     Overrides,
     Scratch,
 )
-from training.config import load_config
+from training.config import Config, Tuning, load_config, stated_keys, value_of
 from training.data.dataset import open_dataset
 from training.evaluation.report.tables import front_table
 from training.fitting.distributed import is_first, processes
 from training.fitting.runs import RunStore
 from training.fitting.train_net import train_net
+from training.fitting.tuning import search_space
+from training.fitting.tuning import tune as tune_options
 from training.pipeline import train as train_model
 
 
@@ -40,6 +42,12 @@ def train(
     overrides: Overrides = None,
     build: Build = BUILD,
     scratch: Scratch = None,
+    tune: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Trainings to choose options by, on validation rows; the first is untuned."
+        ),
+    ] = None,
 ) -> None:
     """Train a model, measure its front, and add it to the model repository.
 
@@ -47,7 +55,9 @@ def train(
     share every batch: torchrun --nproc-per-node 2 -m training train ...
     """
     seeded = () if seed is None else (f"seed={seed}",)
-    resolved = load_config(model, config, (*(overrides or ()), *seeded))
+    stated = (*(overrides or ()), *seeded)
+    resolved = untuned = load_config(model, config, stated)
+    space = search_space(resolved, stated_keys(config, stated)) if tune else {}
     name = name or model
     Repository(models).check_name(name)
     for folder in (models / name, build):
@@ -57,11 +67,25 @@ def train(
         if not is_first():
             train_net(dataset, resolved, RunStore(build))  # its share of the batches, no more
             return
+        if tune:
+            resolved = tune_options(dataset, resolved, space, tune, RunStore(build))
         artifact, fitted = train_model(dataset, resolved, Repository(models), name, RunStore(build))
     typer.echo(front_table(artifact.manifest.front))
+    if resolved.tuning:
+        typer.echo(_chosen(resolved, untuned, resolved.tuning))
     typer.echo(f"best of {fitted.fit.evaluations} evaluations on validation: {fitted.fit.best:.4f}")
     typer.echo(f"calibrated score: {artifact.manifest.calibration.meaning}")
     typer.echo(
         f"added {artifact.label} in {artifact.path}; requests that name no tradeoff are ranked at "
         f"w = {artifact.manifest.default_tradeoff:g}"
+    )
+
+
+def _chosen(config: Config, untuned: Config, tuning: Tuning) -> str:
+    """Return the line on a search: its gain, and the options that repeat its choice."""
+    values = {key: (value_of(config, key), value_of(untuned, key)) for key in tuning.searched}
+    options = [f"--set {key}={new}" for key, (new, old) in values.items() if new != old]
+    return (
+        f"best of {tuning.trials} trials on validation: {tuning.best:.4f}, untuned "
+        f"{tuning.untuned:.4f} ({tuning.best - tuning.untuned:+.4f}); {' '.join(options)}"
     )

@@ -74,7 +74,7 @@ def _describe(fitted: FittedNet) -> _Run:
     gates = mask.gates.split([modality.dim for modality in dataset.modalities])
     states = fitted.item_states()
     users = sample_users(dataset.impressions.user[fitted.split.test], len(dataset.item_ids))
-    vectors = net.user_vectors()[torch.from_numpy(users)]
+    vectors = net.user_vectors(torch.from_numpy(users))
     return _Run(
         open={m.name: float(g.mean()) for m, g in zip(dataset.modalities, gates, strict=True)},
         overlap=_overlap(net.ranker, vectors, states),

@@ -1,8 +1,9 @@
 """Data-parallel training: ``torchrun --nproc-per-node 2 -m training train ...``.
 
-Each process holds the whole net and trains on its share of each batch; gradients are averaged. Only
-the first process validates, writes and prints. With one process, this module has no effect. With
-``--max-restarts``, training resumes from the last checkpoint after a process dies. On several
+Each process holds the whole net and trains on its share of each batch. Gradients are averaged; of a
+table of ids, only those of the batch's rows are sent. Only the first process validates, writes and
+prints. With one process, this module has no effect. With ``--max-restarts``, training resumes from
+the last checkpoint after a process dies. On several
 machines, set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 for torchrun, since their restart counts may come
 to differ.
 
@@ -22,12 +23,11 @@ from datetime import timedelta
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.rendezvous import rendezvous
-from torch.nn.parallel import DistributedDataParallel
 
-from training.nets.base import FrontNet, Slates
+from training.nets.base import FrontNet
 
 # A process that dies closes its connections, and the others fail at once. These timeouts are for a
 # machine that vanishes: during a step, and while the first process works alone.
@@ -86,27 +86,58 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def _alone() -> bool:
+    return world_size() == 1
+
+
 def from_first(compute: Callable[[], T]) -> T:
     """Return the value of ``compute`` on the first process; the others wait for it."""
-    if world_size() == 1:
+    if _alone():
         return compute()
     values = [compute() if is_first() else None]
     dist.broadcast_object_list(values, src=0, group=_Groups.alone)
     return values[0]  # type: ignore[return-value]  # set by the first process
 
 
-def parallel_loss(net: FrontNet) -> Callable[[Slates], Tensor]:
-    """Return the loss of ``net``; its gradients are averaged over the processes."""
-    if world_size() == 1:
-        return net.loss
-    # A net may have unused weights, the same ones at each step; its buffers are constants.
-    return DistributedDataParallel(_Loss(net), static_graph=True, forward_sync_buffers=False)
+def send_parameters(net: FrontNet) -> None:
+    """Give all processes the parameters of the first one."""
+    if not _alone():
+        for parameter in net.parameters():
+            dist.broadcast(parameter.detach(), src=0)
 
 
-class _Loss(nn.Module):
-    def __init__(self, net: FrontNet) -> None:
-        super().__init__()
-        self.net = net
+def average_gradients(net: FrontNet) -> None:
+    """Replace each gradient by its mean over the processes. All must have used the same weights."""
+    if _alone():
+        return
+    dense = []
+    for parameter in net.parameters():
+        if parameter.grad is None:
+            continue
+        if parameter.grad.is_sparse:
+            parameter.grad = _of_all_rows(parameter.grad) / world_size()
+        else:
+            dense.append(parameter.grad)
+    flat = torch.cat([gradient.flatten() for gradient in dense])
+    dist.all_reduce(flat)
+    sizes = [gradient.numel() for gradient in dense]
+    for gradient, mean in zip(dense, (flat / world_size()).split(sizes), strict=True):
+        gradient.copy_(mean.view_as(gradient))
 
-    def forward(self, batch: Slates) -> Tensor:
-        return self.net.loss(batch)
+
+def _of_all_rows(gradient: Tensor) -> Tensor:
+    """Return the sum of a sparse gradient over the processes; a row may occur several times."""
+    index, values = gradient._indices()[0], gradient._values()
+    counts = [torch.zeros(1, dtype=torch.int64, device=index.device) for _ in range(world_size())]
+    dist.all_gather(counts, torch.tensor([len(index)], device=index.device))
+    most = int(max(counts))
+    padded = values.new_zeros(most, values.shape[1]), index.new_zeros(most)  # adds 0 to row 0
+    padded[0][: len(values)], padded[1][: len(index)] = values, index
+    gathered = []
+    for part in padded:
+        parts = [torch.empty_like(part) for _ in range(world_size())]
+        dist.all_gather(parts, part)
+        gathered.append(torch.cat(parts))
+    return torch.sparse_coo_tensor(
+        gathered[1][None], gathered[0], gradient.shape, check_invariants=False
+    )

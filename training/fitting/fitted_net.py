@@ -49,21 +49,29 @@ class FittedNet:
         """
         net, dataset = self.net, self.dataset
         net.eval()
-        users = net.user_vectors() if users is None else users
-        learned = net.learned_items()
-        embedding = torch.from_numpy(dataset.embedding)
-        mask = torch.from_numpy(dataset.modality_mask).float()
         impressions = dataset.impressions
+        user_rows, item_rows = impressions.user[rows], impressions.item[rows]
+        if users is None:  # those of the rows alone: a log may have very many more
+            distinct, user_rows = np.unique(user_rows, return_inverse=True)
+            users = net.user_vectors(torch.from_numpy(distinct).long())
+        items, item_rows = np.unique(item_rows, return_inverse=True)
+        warm = self.warm[torch.from_numpy(items)]
+        content = with_learned(
+            torch.from_numpy(dataset.embedding[items]),
+            torch.from_numpy(dataset.modality_mask[items]).float(),
+            net.learned_items(torch.from_numpy(items).long()),
+            warm,
+        )
         logits = np.empty((len(tradeoffs), len(rows)), np.float32)
         for start in range(0, len(rows), _CHUNK_ROWS):
-            chunk = rows[start : start + _CHUNK_ROWS]
-            item = torch.from_numpy(impressions.item[chunk])
-            inputs = with_learned(embedding[item], mask[item], learned[item], self.warm[item])
-            state = net.item_encoder(*inputs, torch.from_numpy(impressions.proxies[chunk]))
-            user = users[torch.from_numpy(impressions.user[chunk])]
+            chunk = slice(start, start + _CHUNK_ROWS)
+            item = torch.from_numpy(item_rows[chunk])
+            proxies = torch.from_numpy(impressions.proxies[rows[chunk]])
+            state = net.item_encoder(*(column[item] for column in content), proxies)
+            user = users[torch.from_numpy(user_rows[chunk])]
             for index, w in enumerate(tradeoffs):
                 pairwise = net.ranker.pairwise(user, state, _tensor(w))
-                logits[index, start : start + len(chunk)] = pairwise.numpy()
+                logits[index, chunk] = pairwise.numpy()
         return logits
 
     @torch.inference_mode()
@@ -107,7 +115,7 @@ class FittedNet:
         No item is excluded, not even those that the user clicked or that were never exposed.
         """
         net, states = self.net, self.item_states()
-        vectors = net.user_vectors()[torch.from_numpy(users)]
+        vectors = net.user_vectors(torch.from_numpy(users))
         k = min(k, len(states))
         top = np.empty((len(tradeoffs), len(users), k), np.int64)
         logits = np.empty(top.shape, np.float32)

@@ -29,6 +29,8 @@ Result = TypeVar("Result", bound=BaseModel)
 Inputs = ParamSpec("Inputs")
 Arrays = dict[str, NDArray[Any]]
 
+_NOT_TRAINED = {"parity_tolerance", "default_tradeoff", "tuning"}
+
 
 @dataclass(frozen=True)
 class RunKey:
@@ -43,8 +45,8 @@ class RunKey:
     def of(cls, dataset: Dataset, config: Config) -> RunKey:
         """Return the key of one training of ``config`` on ``dataset``."""
         name = config.net.architecture
-        # Neither reaches the training: to change them repeats a run from its end.
-        options = config.model_dump(mode="json", exclude={"parity_tolerance", "default_tradeoff"})
+        # None of these reaches the training: to change them repeats a run from its end.
+        options = config.model_dump(mode="json", exclude=_NOT_TRAINED)
         return cls(name, config.seed, dataset.fingerprint, options)
 
 

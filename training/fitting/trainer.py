@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,9 @@ from training.errors import TrainingError
 from training.fitting import distributed
 from training.fitting.batches import SlateBatches
 from training.fitting.checkpoint import Checkpoint
-from training.nets.base import FrontNet, Slates
+from training.fitting.row_adagrad import RowAdagrad
+from training.nets.base import FrontNet
+from training.nets.id_table import dense_parameters, id_tables
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def fit(
         state.load(snapshot)
         if state.waited() >= options.patience:
             return state.finish()
-    loss_of = distributed.parallel_loss(net)
+    distributed.send_parameters(net)
     _seed_further_processes(seed, len(state.history))
     every = max(1, len(batches) // options.evaluations)
     with tqdm(
@@ -74,7 +75,7 @@ def fit(
     ) as bar:
         bar.update(batches.rows * state.epoch)
         for epoch, index, numbers in _remaining_batches(batches, state, options.epochs, seed):
-            loss = _step(state, loss_of, batches, numbers)
+            loss = _step(state, batches, numbers)
             bar.update(batches.rows_in(numbers))
             last = index == len(batches)
             if not last and (index % every or index // every >= options.evaluations):
@@ -102,19 +103,18 @@ def _remaining_batches(
                 yield epoch, index, numbers
 
 
-def _step(
-    state: _State, loss_of: Callable[[Slates], Tensor], batches: SlateBatches, numbers: Tensor
-) -> Tensor:
+def _step(state: _State, batches: SlateBatches, numbers: Tensor) -> Tensor:
     """Take a step on this process's share of the slates ``numbers`` (B,); return its mean loss."""
-    state.net.train()
-    state.optimizer.zero_grad(set_to_none=True)
+    net = state.net
+    net.train()
+    net.zero_grad(set_to_none=True)
     process_slates, weight = batches.share(numbers, distributed.rank(), distributed.world_size())
-    loss = loss_of(batches.slates(process_slates))
+    loss = net.loss(batches.slates(process_slates))
     if not torch.isfinite(loss):
         raise TrainingError(f"the loss became {loss.item()}; lower train.lr")
     (loss * weight).backward()
-    state.optimizer.step()
-    state.schedule.step()
+    distributed.average_gradients(net)
+    state.step()
     return loss
 
 
@@ -132,20 +132,32 @@ class _State:
     """The full state of a training: a resumed run equals an uninterrupted one."""
 
     def __init__(self, net: FrontNet, options: TrainOptions, steps: int) -> None:
-        self.net = net
-        self.optimizer = torch.optim.Adam(net.parameters(), lr=options.lr, fused=True)
-        decay = math.log(options.lr_final / options.lr)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda step: math.exp(decay * min(step, steps) / max(steps, 1))
-        )
-        self._best: dict[str, Any] = copy.deepcopy(net.state_dict())
+        self.net, self._options, self._steps = net, options, max(steps, 1)
+        self._optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.Adam(dense_parameters(net), lr=options.lr, fused=True)
+        ]
+        if tables := id_tables(net):
+            self._optimizers.append(RowAdagrad(tables, options.lr))
+        self._taken = 0
+        self._best: dict[str, Any] = copy.deepcopy(net.state_dict())  # copied into, not anew
         self.epoch, self.batch = 0, 0
         self.history: list[float] = []
+
+    def step(self) -> None:
+        """Update the weights; the learning rate falls geometrically from lr to lr_final."""
+        options, share = self._options, min(self._taken / self._steps, 1.0)
+        rate = options.lr * (options.lr_final / options.lr) ** share
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+        self._taken += 1
 
     def record(self, value: float) -> None:
         """Add the value of an evaluation; copy the weights if it is the best so far."""
         if not self.history or value > max(self.history):
-            self._best = copy.deepcopy(self.net.state_dict())
+            for name, weight in self.net.state_dict().items():
+                self._best[name].copy_(weight)
         self.history.append(value)
 
     def waited(self) -> int:
@@ -162,8 +174,8 @@ class _State:
         return {
             "net": self.net.state_dict(),
             "best": self._best,
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "steps": self._taken,
             "random": torch.get_rng_state(),
             "epoch": self.epoch,
             "batch": self.batch,
@@ -172,9 +184,10 @@ class _State:
 
     def load(self, saved: dict[str, Any]) -> None:
         self.net.load_state_dict(saved["net"])
-        self._best = saved["best"]
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.schedule.load_state_dict(saved["schedule"])
+        self._best = {name: weight.clone() for name, weight in saved["best"].items()}
+        for optimizer, optimizer_state in zip(self._optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(optimizer_state)
+        self._taken = saved["steps"]
         torch.set_rng_state(saved["random"])
         self.epoch, self.batch = saved["epoch"], saved["batch"]
         self.history = saved["history"]

@@ -188,12 +188,12 @@ class FrontNet(nn.Module, ABC):
         """Return the common features z' (N, d) of states (N, S), purified of the proxies."""
 
     @abstractmethod
-    def learned_items(self) -> Tensor:
-        """Return the features learned per item id (I, D_learned)."""
+    def learned_items(self, items: Tensor | None = None) -> Tensor:
+        """Return the features learned per id (N, D_learned) of ``items`` (N,), or of all."""
 
     @abstractmethod
-    def user_vectors(self) -> Tensor:
-        """Return the vectors (users, U) of all users of the dataset."""
+    def user_vectors(self, users: Tensor | None = None) -> Tensor:
+        """Return the vectors (B, U) of ``users`` (B,), rows of the dataset's table, or of all."""
 
 
 def with_learned(

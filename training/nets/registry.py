@@ -9,7 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from optuna.distributions import BaseDistribution
+
 from training.nets.base import Ablation, FrontNet, NetOptions, TrainingTables
+from training.nets.cp2rec import decomposed, interaction_layers
 from training.nets.cp2rec.decomposed import (
     Cp2recDecomposed,
     Cp2recOptions,
@@ -18,6 +21,7 @@ from training.nets.cp2rec.decomposed import (
 from training.nets.cp2rec.interaction import Cp2recInteraction
 from training.nets.cp2rec.interaction_layers import InteractionOptions, without_purifier
 from training.nets.cp2rec.rivals import Cp2recRival, RivalOptions
+from training.nets.painvrl import modules as painvrl
 from training.nets.painvrl.ablations import ABLATIONS
 from training.nets.painvrl.modules import PainvrlOptions
 from training.nets.painvrl.net import Painvrl
@@ -33,6 +37,8 @@ class Architecture:
     learns_mask: returns whether a net with these options learns an invariant mask.
     tower: returns the options on which rivals are built; None for a net that has no tower.
     ablations: variants of its options, by name; ``evaluate`` compares them on clicks alone.
+    search_space: returns what ``train --tune`` searches with these options: keys of the
+    configuration with their ranges, which hold the packaged values.
     configurable: whether a configuration may name it; only code creates the net of a rival.
     """
 
@@ -43,6 +49,7 @@ class Architecture:
     learns_mask: Callable[[Any], bool] = lambda _: False
     tower: Callable[[Any], Cp2recOptions | None] = lambda _: None
     ablations: Mapping[str, Ablation] = field(default_factory=dict)
+    search_space: Callable[[Any], Mapping[str, BaseDistribution]] = lambda _: {}
     configurable: bool = True
 
 
@@ -51,8 +58,14 @@ DECOMPOSED = Architecture(
     Cp2recDecomposed,
     unpurified=without_purification,
     tower=lambda options: options,
+    search_space=decomposed.search_space,
 )
-INTERACTION = Architecture(InteractionOptions, Cp2recInteraction, unpurified=without_purifier)
+INTERACTION = Architecture(
+    InteractionOptions,
+    Cp2recInteraction,
+    unpurified=without_purifier,
+    search_space=interaction_layers.search_space,
+)
 
 ARCHITECTURES: dict[str, Architecture] = {
     "decomposed": DECOMPOSED,
@@ -64,6 +77,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         learns_from_clicks_alone=True,
         learns_mask=lambda options: options.gates != "none",
         ablations=ABLATIONS,
+        search_space=painvrl.search_space,
     ),
     "rival": Architecture(RivalOptions, Cp2recRival, configurable=False),
 }

@@ -8,7 +8,7 @@ from training.nets.cp2rec.interaction_layers import InteractionOptions
 
 def bench_config() -> tuple[Config, InteractionOptions]:
     """Return the configuration and the options of its net: the paper's DCN with one BCE head."""
-    config = load_config("cp2rec-paper", overrides=("net.main=dcn", "net.debias=none"))
+    config = load_config("cp2rec-paper", overrides=("net.architecture=dcn", "net.debias=none"))
     if not isinstance(config.net, InteractionOptions):
-        raise TypeError("net.main=dcn must be a net with learned interactions")
+        raise TypeError("net.architecture=dcn must be a net with learned interactions")
     return config, config.net

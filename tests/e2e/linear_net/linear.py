@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from training.nets.base import FrontNet, NetOptions, Ranker, Size, Slates, TrainingTables
+from training.nets.id_table import IdTable
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,9 @@ class LinearNet(FrontNet):
         self.item_encoder: ItemEncoder = ItemEncoder(content_dim, options.dim)
         self.user_encoder = UserEncoder()
         self.ranker: LinearRanker = LinearRanker()
-        self.taste = nn.Embedding(len(tables.user_attributes), options.dim)
-        self.popularity = nn.Embedding(len(tables.embedding), 1)
+        self.taste = IdTable(len(tables.user_attributes), factor=options.dim)
+        self.popularity = IdTable(len(tables.embedding), bias=1)
         nn.init.normal_(self.taste.weight, std=0.1)
-        nn.init.zeros_(self.popularity.weight)
         self._embedding = tables.embedding
 
     def loss(self, batch: Slates) -> Tensor:
@@ -90,12 +90,10 @@ class LinearNet(FrontNet):
         """Return W x (N, d)."""
         return state[:, :-1]
 
-    def learned_items(self) -> Tensor:
-        """Return b (I, 1)."""
-        weight: Tensor = self.popularity.weight
-        return weight
+    def learned_items(self, items: Tensor | None = None) -> Tensor:
+        """Return b (N, 1) of ``items`` (N,), or of all."""
+        return self.popularity.rows(items)
 
-    def user_vectors(self) -> Tensor:
-        """Return the tastes (users, d)."""
-        weight: Tensor = self.taste.weight
-        return weight
+    def user_vectors(self, users: Tensor | None = None) -> Tensor:
+        """Return the tastes (B, d) of ``users`` (B,), or of all."""
+        return self.taste.rows(users)

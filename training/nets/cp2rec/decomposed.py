@@ -24,6 +24,12 @@ from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Lt, MinLen
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
@@ -38,16 +44,11 @@ from training.nets.base import (
 from training.nets.cp2rec.decomposed_modules import DecomposedRanker, ItemEncoder, UserEncoder
 from training.nets.cp2rec.histories import Histories, SlateHistory
 from training.nets.cp2rec.id_priors import IdPriors
+from training.nets.id_table import IdTable
 from training.nets.layers import Examination
 
 # Deviations of the priors at the start of training, which estimates them.
-_DEVIATIONS = {
-    "item_factor": 0.2,
-    "item_bias": 0.5,
-    "user_factor": 0.2,
-    "user_bias": 0.5,
-    "user_conformity": 0.4,
-}
+_FACTOR_SD, _BIAS_SD, _CONFORMITY_SD = 0.2, 0.5, 0.4
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,24 @@ class Cp2recOptions(NetOptions):
         return tuple(replace(self, exposure_weight=weight) for weight in self.exposure_weights)
 
 
+def search_space(_: Cp2recOptions) -> dict[str, BaseDistribution]:
+    """Return the ranges of the options that ``train --tune`` searches.
+
+    ``new_share`` and ``proxy_dropout`` are not among them: they serve cold users and missing
+    proxies, which the validation value hardly sees.
+    """
+    return {
+        "train.lr": FloatDistribution(0.01, 0.1, log=True),
+        "train.lr_final": FloatDistribution(1e-4, 4e-3, log=True),
+        "train.epochs": IntDistribution(3, 10),
+        "net.dim": CategoricalDistribution((16, 32, 64)),
+        "net.prior_weight": FloatDistribution(0.3, 3.0, log=True),
+        "net.uncertainty_weight": FloatDistribution(0.06, 1.0, log=True),
+        "net.exposure_weight": CategoricalDistribution((0.0, 0.3, 1.0, 3.0)),
+        "net.orthogonality_weight": FloatDistribution(1e-3, 0.1, log=True),
+    }
+
+
 def without_purification(options: Cp2recOptions) -> Cp2recOptions | None:
     """Return the options without purification; None if they already have none."""
     if not options.orthogonality_weight:
@@ -100,25 +119,20 @@ class Cp2recDecomposed(FrontNet):
         self.conformity = nn.Parameter(torch.zeros(()))  # mean of l
         self.user_encoder = UserEncoder(d, self.mu, self.conformity)
         self.ranker: DecomposedRanker = DecomposedRanker(d)
-        self.item_factor = nn.Embedding(items, d)
-        self.item_bias = nn.Embedding(items, 1)
-        self.user_factor = nn.Embedding(users, d)
-        self.user_bias = nn.Embedding(users, 1)
-        self.user_conformity = nn.Embedding(users, 1)  # l less its mean
-        nn.init.normal_(self.item_factor.weight, std=0.01)
-        nn.init.normal_(self.user_factor.weight, std=0.01)
-        for table in (self.item_bias, self.user_bias, self.user_conformity):
-            nn.init.zeros_(table.weight)
-        self.priors = IdPriors(_DEVIATIONS)
+        self.items = IdTable(items, factor=d, bias=1)
+        self.users = IdTable(users, factor=d, bias=1, conformity=1)  # l less its mean
+        for table in (self.items, self.users):
+            nn.init.normal_(table.term("factor"), std=0.01)
+        self.item_priors = IdPriors(self.items, _FACTOR_SD, _BIAS_SD)
+        self.user_priors = IdPriors(self.users, _FACTOR_SD, _BIAS_SD, _CONFORMITY_SD)
         self._user_rows = torch.bincount(tables.user, minlength=users).float()
         self._item_rows = tables.exposures()
         rate = tables.label.mean()
         self._curvature = float(rate * (1 - rate))  # of a row's loss in its logit, on average
         clicks = torch.bincount(tables.user, tables.label, minlength=users).float()
         surplus = clicks - self._user_rows * rate
-        certainty = self._user_rows * self._curvature + 1 / _DEVIATIONS["user_bias"] ** 2
-        with torch.no_grad():  # one Newton step from 0
-            self.user_bias.weight[:, 0] = surplus / certainty
+        certainty = self._user_rows * self._curvature + 1 / _BIAS_SD**2
+        self.users.term("bias")[:, 0] = surplus / certainty  # one Newton step from 0
         self.attributes = nn.Parameter(torch.zeros(tables.user_attributes.shape[1], d + 1))
         self.clicked, self.exposed = (
             nn.Linear(tables.embedding.shape[1], d, bias=False) for _ in range(2)
@@ -136,21 +150,22 @@ class Cp2recDecomposed(FrontNet):
         """Return NLL + exposure loss + purification (COS) + priors, a scalar."""
         options, encoder = self.options, self.item_encoder
         content = self._content[batch.item]  # (R, D)
-        learned = torch.cat([self.item_factor(batch.item), self.item_bias(batch.item)], 1)
+        learned = self.items(batch.item)  # (R, d + 1)
         common = encoder.common(content, batch.modality_mask, learned)  # (R, d + 1)
         c = encoder.proxy(batch.proxies)  # (R, d)
         cold = torch.rand(len(batch.user)) < options.new_share  # (B,)
-        user = self.slate_users(batch, content, cold)  # (B, U)
+        terms = self.users(batch.user)  # (B, d + 2)
+        user = self.slate_users(batch, content, cold, terms)  # (B, U)
         state = torch.cat([common, encoder.readout(c), torch.zeros_like(c)], 1)  # (R, S)
-        q, p = common[:, : options.dim], user[:, : options.dim]
-        loss = self.likelihood(user[batch.slate], state, batch)
+        of_row = user[batch.slate]  # (R, U)
+        loss = self.likelihood(of_row, state, batch)
         if options.prior_weight > 0:
-            prior = self._prior_loss(batch, learned, user, state)
+            prior = self._prior_loss(batch, learned, terms, of_row, state)
             loss = loss + options.prior_weight * prior
         if self._exposure_weight > 0:
-            loss = loss + self._exposure_weight * self._exposure_loss(p, q, batch)
+            loss = loss + self._exposure_weight * self._exposure_loss(user, of_row, state, batch)
         if options.orthogonality_weight > 0:
-            cosine = F.cosine_similarity(q, c, dim=1).abs()
+            cosine = F.cosine_similarity(self.common_features(state), c, dim=1).abs()
             loss = loss + options.orthogonality_weight * cosine[batch.valid].mean()
         return loss
 
@@ -174,83 +189,85 @@ class Cp2recDecomposed(FrontNet):
         """Return log theta_k (K,)."""
         return self.examination.log_theta()
 
-    def learned_items(self) -> Tensor:
-        """Return [V_i, b_i] (I, d + 1) of all items."""
-        return torch.cat([self.item_factor.weight, self.item_bias.weight], 1)
+    def learned_items(self, items: Tensor | None = None) -> Tensor:
+        """Return [V_i, b_i] (N, d + 1) of ``items`` (N,), or of all."""
+        return self.items.rows(items)
 
-    def user_vectors(self) -> Tensor:
-        """Return [p_u, b_u + mu, exp(l_u)] (users, d + 2) of all users."""
-        return self._user_vectors(torch.arange(len(self._user_attributes)))
+    def user_vectors(self, users: Tensor | None = None) -> Tensor:
+        """Return [p_u, b_u + mu, exp(l_u)] (B, d + 2) of ``users`` (B,), or of all."""
+        if users is None:
+            users = torch.arange(len(self._user_attributes))
+        return self._user_vectors(users, self.users(users))
 
     @torch.no_grad()
     def scale_exposure(self, factor: float) -> None:
         """Multiply the exposure term, which w weighs; scores at w = 0 do not change."""
         self.item_encoder.readout.weight.mul_(factor)
 
-    def slate_users(self, batch: Slates, content: Tensor, cold: Tensor) -> Tensor:
+    def slate_users(self, batch: Slates, content: Tensor, cold: Tensor, terms: Tensor) -> Tensor:
         """Return user vectors (B, U), whose histories leave out the slate to be predicted.
 
-        content (R, D) of the rows; cold (B,) bool: users whose vector is that of ``user_encoder``.
+        content (R, D) of the rows; cold (B,) bool: users whose vector is that of ``user_encoder``;
+        terms (B, d + 2) of the users.
         """
         left_out = SlateHistory.of(content, batch)
-        warm = self._user_vectors(batch.user, left_out)
+        warm = self._user_vectors(batch.user, terms, left_out)
         clicked, _ = self._histories.means(batch.user, left_out)  # (B, D)
         p = self.item_encoder.clicked(clicked)
         rest = torch.stack([self.mu, self.conformity.exp()]).expand(len(p), -1)  # (B, 2)
         return torch.where(cold[:, None], torch.cat([p, rest], 1), warm)
 
-    def _user_vectors(self, user: Tensor, left_out: SlateHistory | None = None) -> Tensor:
-        """Return vectors (B, U) of users (B,), without ``left_out`` in their histories."""
+    def _user_vectors(
+        self, user: Tensor, terms: Tensor, left_out: SlateHistory | None = None
+    ) -> Tensor:
+        """Return vectors (B, U) of users (B,) with ``terms`` (B, d + 2).
+
+        Their histories are without ``left_out``.
+        """
+        factor, bias, conformity = terms.split(self.users.widths, dim=1)
         clicked, exposed = self._histories.means(user, left_out)  # (B, D) each
         attributes = self._user_attributes[user] @ self.attributes  # (B, d + 1)
-        p = (
-            self.user_factor(user)
-            + attributes[:, :-1]
-            + self.clicked(clicked)
-            + self.exposed(exposed)
-        )
-        bias = self.mu + self.user_bias(user) + attributes[:, -1:]
-        return torch.cat([p, bias, (self.conformity + self.user_conformity(user)).exp()], 1)
+        p = factor + attributes[:, :-1] + self.clicked(clicked) + self.exposed(exposed)
+        bias = self.mu + bias + attributes[:, -1:]
+        return torch.cat([p, bias, (self.conformity + conformity).exp()], 1)
 
-    def _exposure_loss(self, p: Tensor, q: Tensor, batch: Slates) -> Tensor:
+    def _exposure_loss(self, user: Tensor, of_row: Tensor, state: Tensor, batch: Slates) -> Tensor:
         """Return the mean over rows of -log softmax_j(gamma p_u.q_j) of the exposed item.
 
-        j runs over all rows of the batch, so that popularity cancels.
+        j runs over all rows of the batch, so that popularity cancels. user (B, U); of_row (R, U).
         """
-        scores = self.log_gamma.exp() * p @ q.transpose(0, 1)  # (B, R)
-        scores = scores.masked_fill(~batch.valid, -torch.inf)
-        losses = scores.logsumexp(1)[batch.slate] - scores[batch.slate, torch.arange(len(q))]
-        return losses[batch.valid].mean()
+        d, gamma = self.options.dim, self.log_gamma.exp()
+        q = state[:, :d]
+        padding = torch.where(batch.valid, 0.0, -torch.inf)  # (R,)
+        scores = torch.addmm(padding, gamma * user[:, :d], q.transpose(0, 1))  # (B, R)
+        exposed = gamma * (of_row[:, :d] * q).sum(1)  # (R,)
+        return (scores.logsumexp(1)[batch.slate] - exposed)[batch.valid].mean()
 
-    def _prior_loss(self, batch: Slates, learned: Tensor, user: Tensor, state: Tensor) -> Tensor:
+    def _prior_loss(
+        self, batch: Slates, learned: Tensor, terms: Tensor, of_row: Tensor, state: Tensor
+    ) -> Tensor:
         """Return the loss of the id terms' priors and of their uncertainty, per row.
 
-        learned (R, d + 1) of the rows' items. A row's loss grows by p (1 - p) / 2 times the
-        variance of its logit, to second order. Of that variance, v_u |q|^2 + v_i |p|^2 is due to
-        the factors P_u and V_i: it shrinks what an uncertain factor is multiplied with.
+        learned (R, d + 1) of the rows' items; terms (B, d + 2) of the users; of_row (R, U): user
+        vectors. A row's loss grows by p (1 - p) / 2 times the variance of its logit, to second
+        order. Of that variance, v_u |q|^2 + v_i |p|^2 is due to the factors P_u and V_i: it shrinks
+        what an uncertain factor is multiplied with.
         """
-        d, priors = self.options.dim, self.priors
-        valid = batch.valid.float()
-        rows = valid.view(len(user), -1).sum(1)  # (B,)
-        p, q = user[:, :d].square(), state[:, :d].square()
-        pull = (user[:, d + 1][batch.slate] * state[:, d + 1]).detach().square()  # (R,)
+        d, valid = self.options.dim, batch.valid.float()
+        p, q = of_row[:, :d].square().sum(1), state[:, :d].square().sum(1)  # (R,)
+        pull = (of_row[:, d + 1] * state[:, d + 1]).square()
+        count = valid.sum()
+        # Means over the rows: each is the curvature of a term, times that of a row's loss.
+        of_item = torch.stack([p / d, torch.ones_like(p)]).detach() @ valid / count
+        of_user = torch.stack([q / d, torch.ones_like(q), pull]).detach() @ valid / count
         item_rows, user_rows = self._item_rows[batch.item], self._user_rows[batch.user]
-        of_item, of_user = self._curvature * item_rows, self._curvature * user_rows
-        mean_p = p.detach().mean()
-        mean_q, mean_pull = ((x.detach() * valid).sum() / rows.sum() for x in (q.mean(1), pull))
-        of_factors = of_item * mean_p, of_user * mean_q
-        item_share, user_share = valid / item_rows, rows / user_rows
-        total = (
-            priors.loss("item_factor", learned[:, :d], item_share, of_factors[0])
-            + priors.loss("item_bias", learned[:, d:], item_share, of_item)
-            + priors.loss("user_factor", self.user_factor(batch.user), user_share, of_factors[1])
-            + priors.loss("user_bias", self.user_bias(batch.user), user_share, of_user)
-            + priors.loss(
-                "user_conformity", self.user_conformity(batch.user), user_share, of_user * mean_pull
-            )
-        )
-        v_item = priors.variance("item_factor", of_factors[0])  # (R,)
-        v_user = priors.variance("user_factor", of_factors[1])[batch.slate]
-        spread = v_user * q.sum(1) + v_item * p.sum(1)[batch.slate]
+        item_information = self._curvature * item_rows[:, None] * of_item  # (R, 2)
+        user_information = self._curvature * user_rows[:, None] * of_user  # (B, 3)
+        item_share = valid / item_rows
+        user_share = valid.view(len(terms), -1).sum(1) / user_rows
+        total = self.item_priors.loss(learned, item_share, item_information)
+        total = total + self.user_priors.loss(terms, user_share, user_information)
+        v_item = self.item_priors.variance(item_information)[:, 0]  # (R,)
+        v_user = self.user_priors.variance(user_information)[:, 0][batch.slate]
         weight = self.options.uncertainty_weight * self._curvature / 2
-        return (total + weight * (spread * valid).sum()) / rows.sum()
+        return (total + weight * ((v_user * q + v_item * p) @ valid)) / count

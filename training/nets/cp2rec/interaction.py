@@ -34,6 +34,7 @@ from training.nets.cp2rec.interaction_layers import (
     ItemEncoder,
     UserEncoder,
 )
+from training.nets.id_table import IdTable
 from training.nets.layers import Examination
 
 
@@ -53,10 +54,10 @@ class Cp2recInteraction(FrontNet):
         self.ranker: InteractionRanker = InteractionRanker(
             options, prior, self.item_encoder.embed_proxies, tables.proxies[rows]
         )
-        self.item_id = nn.Embedding(items, d)
-        self.user_id = nn.Embedding(users, d)
-        nn.init.normal_(self.item_id.weight, std=0.1)
-        nn.init.normal_(self.user_id.weight, std=0.1)
+        self.items = IdTable(items, factor=d)
+        self.users = IdTable(users, factor=d)
+        for table in (self.items, self.users):
+            nn.init.normal_(table.weight, std=0.1)
         self.attributes = nn.Parameter(torch.zeros(tables.user_attributes.shape[1], d))
         self.exposed = nn.Linear(tables.embedding.shape[1], d, bias=False)
         self.examination = Examination(int(tables.position.max()) + 1)
@@ -70,16 +71,17 @@ class Cp2recInteraction(FrontNet):
         options, encoder = self.options, self.item_encoder
         content = self._content[batch.item]  # (R, D)
         warm = (torch.rand(len(batch.item), 1) >= options.id_dropout).float()
-        learned = self.item_id(batch.item)
+        learned, factor = self.items(batch.item), self.users(batch.user)
         z, c = encoder.features(content, batch.modality_mask, learned * warm, batch.proxies)
         state = torch.cat([encoder.encode(z, c), torch.zeros_like(z)], 1)  # (R, 4d)
-        user = self._user_vectors(batch.user, SlateHistory.of(content, batch))[batch.slate]
+        left_out = SlateHistory.of(content, batch)
+        user = self._user_vectors(batch.user, factor, left_out)[batch.slate]
         mode_loss = self._front_loss if options.mode == "front" else self._paper_loss
         loss: Tensor = mode_loss(user, state, batch)
         if options.orthogonality_weight > 0:
             purification = encoder.purify.loss(z[batch.valid], c[batch.valid])
             loss = loss + options.orthogonality_weight * purification
-        ids: Tensor = learned.square().sum() + self.user_id(batch.user).square().sum()
+        ids: Tensor = learned.square().sum() + factor.square().sum()
         return loss + options.l2 * ids
 
     def without_exposure(self, state: Tensor) -> Tensor:
@@ -95,19 +97,22 @@ class Cp2recInteraction(FrontNet):
         """Return log theta_k (K,)."""
         return self.examination.log_theta()
 
-    def learned_items(self) -> Tensor:
-        """Return the id embeddings (I, d) of all items."""
-        weight: Tensor = self.item_id.weight
-        return weight
+    def learned_items(self, items: Tensor | None = None) -> Tensor:
+        """Return the id embeddings (N, d) of ``items`` (N,), or of all."""
+        return self.items.rows(items)
 
-    def user_vectors(self) -> Tensor:
-        """Return the vectors (users, d) of all users."""
-        return self._user_vectors(torch.arange(len(self._user_attributes)))
+    def user_vectors(self, users: Tensor | None = None) -> Tensor:
+        """Return the vectors (B, d) of ``users`` (B,), or of all."""
+        if users is None:
+            users = torch.arange(len(self._user_attributes))
+        return self._user_vectors(users, self.users(users))
 
-    def _user_vectors(self, user: Tensor, left_out: SlateHistory | None = None) -> Tensor:
+    def _user_vectors(
+        self, user: Tensor, factor: Tensor, left_out: SlateHistory | None = None
+    ) -> Tensor:
         clicked, exposed = self._histories.means(user, left_out)
         vectors: Tensor = (
-            self.user_id(user)
+            factor
             + self._user_attributes[user] @ self.attributes
             + self.item_encoder.clicked(clicked)
             + self.exposed(exposed)

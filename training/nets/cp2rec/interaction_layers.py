@@ -7,6 +7,12 @@ from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Lt
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
@@ -45,6 +51,24 @@ class InteractionOptions(NetOptions):
     def exposure(self) -> Literal["propensity", "offset"]:
         """Offsets for the front, propensities for the published losses."""
         return "offset" if self.mode == "front" else "propensity"
+
+
+def search_space(options: InteractionOptions) -> dict[str, BaseDistribution]:
+    """Return the ranges of the options that ``train --tune`` searches: those with an effect."""
+    space: dict[str, BaseDistribution] = {
+        "train.lr": FloatDistribution(1e-3, 0.01, log=True),
+        "train.epochs": IntDistribution(2, 6),
+        "net.dim": CategoricalDistribution((8, 16, 32)),
+        "net.hidden": CategoricalDistribution((32, 64, 128)),
+        "net.l2": FloatDistribution(1e-7, 1e-4, log=True),
+    }
+    if options.architecture == "dcn":
+        space["net.cross_layers"] = IntDistribution(1, 3)
+    if options.purifier in ("cos", "solve"):
+        space["net.orthogonality_weight"] = FloatDistribution(1e-3, 0.1, log=True)
+    if options.mode == "paper" and options.debias != "none":
+        space["net.biased_weight"] = FloatDistribution(0.01, 1.0, log=True)
+    return space
 
 
 def without_purifier(options: InteractionOptions) -> InteractionOptions | None:

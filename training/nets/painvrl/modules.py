@@ -7,6 +7,12 @@ from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt, Lt
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
@@ -42,6 +48,26 @@ class PainvrlOptions(NetOptions):
     row_weight: RowWeightKind = "equal"
     negative_weight: Annotated[float, Gt(0)] = 1.0
     l2: Weight = 1e-4
+
+
+def search_space(options: PainvrlOptions) -> dict[str, BaseDistribution]:
+    """Return the ranges of the options that ``train --tune`` searches: those with an effect.
+
+    Options of w = 0 are not among them: on clicks alone the validation value is recall at w = 1.
+    """
+    space: dict[str, BaseDistribution] = {
+        "train.lr": FloatDistribution(3e-3, 0.03, log=True),
+        "train.epochs": IntDistribution(5, 20),
+        "net.dim": CategoricalDistribution((32, 64, 128)),
+        "net.row_weight": CategoricalDistribution(("equal", "user", "beta")),
+    }
+    if options.base == "lightgcn":
+        space["net.temperature"] = FloatDistribution(0.1, 0.4, log=True)
+        space["net.layers"] = IntDistribution(2, 5)
+    else:
+        space["net.negative_weight"] = FloatDistribution(0.3, 3.0, log=True)
+        space["net.l2"] = FloatDistribution(1e-5, 1e-3, log=True)
+    return space
 
 
 class ItemEncoder(nn.Module):

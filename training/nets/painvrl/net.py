@@ -164,18 +164,23 @@ class Painvrl(FrontNet):
         """Return the features (N, U) of states (N, S) that the tradeoff does not weigh."""
         return state[:, : self.user_encoder.user_dim]
 
-    def learned_items(self) -> Tensor:
-        """Return [V_i, b_i] (I, V + 1) of all items, after propagation."""
-        _, item, content, _ = self._propagated(_ALL, _ALL)
+    def learned_items(self, items: Tensor | None = None) -> Tensor:
+        """Return [V_i, b_i] (N, V + 1) of ``items`` (N,), or of all, after propagation."""
+        rows = _ALL if items is None else items
+        _, item, content, _ = self._propagated(_ALL, rows)
         item = item - content if self.shared else item  # the encoder adds it
-        return torch.cat([item, self._bias(_ALL)], 1)
+        return torch.cat([item, self._bias(rows)], 1)
 
-    def user_vectors(self) -> Tensor:
-        """Return the vectors (users, U) of all users; the average vector for one without clicks."""
-        vectors = self.user_encoder.scaled(self._propagated(_ALL, _ALL)[0])
+    def user_vectors(self, users: Tensor | None = None) -> Tensor:
+        """Return the vectors (B, U) of ``users`` (B,), or of all.
+
+        A user without clicks has the average vector.
+        """
+        rows = _ALL if users is None else users
+        vectors = self.user_encoder.scaled(self._propagated(rows, _ALL)[0])
         no_clicks = torch.zeros(1, vectors.shape[1])
         average = self.user_encoder.encode(no_clicks, torch.zeros(1, 1))
-        return torch.where(self._user_count[:, None] > 0, vectors, average)
+        return torch.where(self._user_count[rows, None] > 0, vectors, average)
 
     def _propagated(self, users: Rows, items: Rows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return vectors of ``users``; of ``items``: vectors, content and its variant half (N, d).

@@ -19,7 +19,8 @@ def test_a_further_process_follows_the_first_and_writes_nothing(
     broadcast: Iterator[bytes | float | None] = iter((None, 0.5, 0.7, 0.6, 0.4))
     monkeypatch.setattr(distributed, "rank", lambda: 1)
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    monkeypatch.setattr(distributed, "parallel_loss", lambda net: net.loss)
+    monkeypatch.setattr(distributed, "send_parameters", lambda _: None)
+    monkeypatch.setattr(distributed, "average_gradients", lambda _: None)
     monkeypatch.setattr(distributed, "from_first", lambda _: next(broadcast))
 
     result = run.fit(run.net(), Script(), OPTIONS.model_copy(update={"patience": 2}))
@@ -30,7 +31,7 @@ def test_a_further_process_follows_the_first_and_writes_nothing(
 
 
 @pytest.mark.parametrize("exposure_weight", [0.3, 0.0])  # at zero log_gamma is not used
-def test_gradients_of_the_parallel_loss_are_those_of_the_loss(
+def test_the_gradients_of_one_process_stay_as_they_are(
     run: SmallRun, monkeypatch: pytest.MonkeyPatch, exposure_weight: float
 ) -> None:
     options = Cp2recOptions(dim=4, proxy_dropout=0, new_share=0, exposure_weight=exposure_weight)
@@ -39,17 +40,17 @@ def test_gradients_of_the_parallel_loss_are_those_of_the_loss(
     store = dist.HashStore()  # type: ignore[attr-defined]  # not in the stubs
     dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
-        monkeypatch.setattr(distributed, "world_size", lambda: 2)  # of which this is one
-        loss_of = distributed.parallel_loss(net)
+        monkeypatch.setattr(distributed, "_alone", lambda: False)
         for batch in run.batches().epoch(torch.Generator().manual_seed(0)):
-            for module, loss in ((net, loss_of), (plain, plain.loss)):
+            for module in (net, plain):
                 module.zero_grad()
-                loss(batch).backward()
+                module.loss(batch).backward()
+            distributed.average_gradients(net)
             for weight, expected in zip(net.parameters(), plain.parameters(), strict=True):
-                none = torch.zeros_like(weight)
-                assert torch.equal(
-                    none if weight.grad is None else weight.grad,
-                    none if expected.grad is None else expected.grad,
-                )
+                if expected.grad is None:
+                    assert weight.grad is None
+                    continue
+                assert weight.grad is not None
+                assert torch.equal(weight.grad.to_dense(), expected.grad.to_dense())
     finally:
         dist.destroy_process_group()

@@ -127,7 +127,7 @@ def test_a_config_and_a_dataset_make_a_key() -> None:
     key = RunKey.of(dataset, config)
 
     assert (key.name, key.seed, key.fingerprint) == ("dcn", 5, dataset.fingerprint)
-    left_out = {"parity_tolerance": 1e-5, "default_tradeoff": None}
+    left_out = {"parity_tolerance": 1e-5, "default_tradeoff": None, "tuning": None}
     assert dict(key.options) | left_out == config.model_dump(mode="json")
 
 

@@ -90,17 +90,24 @@ def test_evaluations_are_per_epoch_and_the_last_ends_it(run: SmallRun, evaluatio
     assert run.fit(run.net(), script, options).evaluations == expected
     saved = torch.load(run.checkpoint, weights_only=True)
     assert (saved["epoch"], saved["batch"]) == (2, 0)
-    assert saved["schedule"]["last_epoch"] == 2 * batches
+    assert saved["steps"] == 2 * batches
 
 
-def test_the_learning_rate_falls_to_its_end(run: SmallRun) -> None:
+def test_the_learning_rate_falls_geometrically(run: SmallRun) -> None:
+    steps = 3 * len(run.batches())
+
+    def rates() -> list[float]:
+        """Return the rate of the last step, of weights and of tables."""
+        saved = torch.load(run.checkpoint, weights_only=True)["optimizers"]
+        return [group["lr"] for optimizer in saved for group in optimizer["param_groups"]]
+
     run.fit(run.net(), Script(*range(6)), stop_after=2)  # one epoch of three
-    third = torch.load(run.checkpoint, weights_only=True)["optimizer"]["param_groups"][0]["lr"]
+    third = rates()
     run.fit(run.net(), Script(*range(2, 6)))
-    end = torch.load(run.checkpoint, weights_only=True)["optimizer"]["param_groups"][0]["lr"]
 
-    assert third == pytest.approx(0.02 * 0.02 ** (1 / 3), rel=1e-6)  # 0.0004 / 0.02 = 0.02
-    assert end == pytest.approx(0.0004, rel=1e-6)
+    share = 0.0004 / 0.02
+    assert third == pytest.approx([0.02 * share ** ((steps / 3 - 1) / steps)] * 3, rel=1e-6)
+    assert rates() == pytest.approx([0.02 * share ** ((steps - 1) / steps)] * 3, rel=1e-6)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -71,8 +71,7 @@ def test_a_cold_item_scores_without_learned_features(dataset: Dataset) -> None:
     rows = np.flatnonzero(dataset.impressions.item == COLD)
     before = fitted.score_rows(rows, np.array([0.5]))
     assert isinstance(fitted.net, Cp2recDecomposed)
-    with torch.no_grad():
-        fitted.net.item_bias.weight[COLD] += 100.0
+    fitted.net.items.term("bias")[COLD] += 100.0
 
     after = fitted.score_rows(rows, np.array([0.5]))
     all_warm = replace(fitted, warm=torch.ones(10, dtype=torch.bool))

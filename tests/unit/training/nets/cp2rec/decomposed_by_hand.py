@@ -75,7 +75,8 @@ def slate_users(
     embedding = torch.from_numpy(dataset.embedding)[batch.item]
     content = net.item_encoder.content(embedding, batch.modality_mask)
     nobody = torch.zeros(len(batch.user), dtype=torch.bool)
-    return net.slate_users(batch, content, nobody if new is None else new)
+    cold = nobody if new is None else new
+    return net.slate_users(batch, content, cold, net.users(batch.user))
 
 
 def batch_of(dataset: Dataset, slate: int = 4, slates: int = 7) -> Slates:
@@ -127,22 +128,23 @@ class Formula:
         raw = self.dataset.user_attributes
         standard = (raw[row] - raw.mean(0)) / raw.std(0)
         attributes = standard @ self.parameter("attributes")
+        learned = self.parameter("users.weight")[row]  # factor, bias, conformity
         p = (
-            self.parameter("user_factor.weight")[row]
+            learned[:D]
             + attributes[:-1]
             + self.parameter("clicked.weight") @ means[0]
             + self.parameter("exposed.weight") @ means[1]
         )
-        bias = self.parameter("mu") + self.parameter("user_bias.weight")[row, 0] + attributes[-1]
-        conformity = self.parameter("conformity") + self.parameter("user_conformity.weight")[row, 0]
+        bias = self.parameter("mu") + learned[D] + attributes[-1]
+        conformity = self.parameter("conformity") + learned[D + 1]
         return np.array([*p, bias, np.exp(conformity)])
 
     def scores(self, w: float) -> NDArray[np.float64]:
         """Return the logits (users, I) at tradeoff ``w``."""
         x = self.content()[0]
         common = x @ self.parameter("item_encoder.factor.weight").T  # W and a
-        q = common[:, :D] + self.parameter("item_factor.weight")
-        bias = common[:, D] + self.parameter("item_bias.weight")[:, 0]
+        q, bias = np.split(common + self.parameter("items.weight"), [D], axis=1)
+        bias = bias[:, 0]
         with torch.no_grad():
             c = self.net.item_encoder.proxy(torch.from_numpy(self.dataset.proxies)).double().numpy()
         pull = c @ self.parameter("item_encoder.readout.weight").T
