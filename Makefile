@@ -11,7 +11,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup redis demo serve test fuzz check format lint types imports unit lock clean \
-	bench bench-training images sbom test-stack docs reference
+	bench bench-training test-spark images sbom test-stack docs reference
 
 # Environments of the servers that `make bench` measures, by tests/bench/requirements.
 HOTPATH = fastapi bentoml litserve mlserver ray
@@ -87,12 +87,23 @@ test-stack: setup ## Build, start, kill and stop the stack; STACK_EXEC= how to r
 	$(STAMPS) STACK=1 $(STACK_EXEC) $(BIN)/python -m pytest tests/stack
 	@cat build/stack/report.json
 
+test-spark: setup build/spark-venv/.done ## Prepare raw logs on a local Spark and compare with polars; needs Java 17
+	SPARK_PYTHON=$(CURDIR)/build/spark-venv/bin/python $(BIN)/python -m pytest \
+		tests/integration/training/data/raw_log
+
+build/spark-venv/.done: requirements.lock pyproject.toml
+	@echo "setting up $(@D): about a minute"
+	@rm -rf $(@D) && $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[spark]'
+	@touch $@
+
 bench: setup redis $(HOTPATH:%=build/bench/%-venv/.done) ## Compare the hot path with other servers; BENCH= more options
 	$(BIN)/python -m tests.bench.hotpath $(BENCH)
 
-bench-training: setup build/bench/recbole-venv/.done build/bench/fuxictr-venv/.done ## Compare training with RecBole and FuxiCTR; BENCH=, RANKING= more options
+bench-training: setup build/bench/recbole-venv/.done build/bench/fuxictr-venv/.done ## Compare training with RecBole and FuxiCTR, openings of parts; BENCH=, RANKING= more options
 	$(BIN)/python -m tests.bench.training_speed $(BENCH)
 	$(BIN)/python -m tests.bench.ranking_speed $(RANKING)
+	$(BIN)/python -m tests.bench.opening
 
 build/bench/%-venv/.done: tests/bench/requirements/%.txt
 	@echo "setting up $(@D): about a minute"

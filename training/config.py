@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from functools import reduce
 from importlib import resources
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import ConfigError
 from training.nets.base import NetOptions
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
     AnyOptions = NetOptions
 else:  # the options of all architectures that a configuration may name
     AnyOptions = reduce(or_, dict.fromkeys(ARCHITECTURES[name].options for name in configurable()))
+
+
+def _text_of_time(value: object) -> object:
+    """Return a date, a time or a number of TOML as text."""
+    return str(value) if isinstance(value, int | float | date) else value
+
+
+Time = Annotated[str, BeforeValidator(_text_of_time)]
 
 
 class _Frozen(BaseModel):
@@ -85,12 +94,16 @@ class Tuning(_Frozen):
 class Config(_Frozen):
     """The resolved configuration, stored in the artifact.
 
+    since, until: the period of the impressions that are read, the end not included: ISO dates or
+    times, in UTC unless they name a zone, or numbers in the unit of the column; None: no bound.
     default_tradeoff: of requests that name none; None: the one that the measured front recommends.
     parity_tolerance: the largest accepted difference between the logits of torch and of the graphs,
     as a share of the largest logit where that is above 1. tuning: None unless options were tuned.
     """
 
     seed: int = Field(ge=0, lt=2**31)
+    since: Time | None = None
+    until: Time | None = None
     default_tradeoff: float | None = Field(default=None, ge=0, le=1)
     parity_tolerance: float = Field(default=PARITY_TOLERANCE, gt=0, le=0.01)
     train: TrainOptions

@@ -53,6 +53,9 @@ class Anchor(Frozen):
         description="This model's value less the anchor's, paired by user; negative if the anchor "
         "is better."
     )
+    gauc_lead: Estimate | None = Field(
+        default=None, description="The same in GAUC; null in older artifacts."
+    )
 
 
 class Anchors(Frozen):
@@ -94,10 +97,16 @@ class Trade(Frozen):
 class UserGroup(Frozen):
     """A group of logged test rows, by the click rate of their user in training."""
 
-    group: int = Field(ge=0, lt=10, description="0 holds the users who click least.")
+    group: int = Field(
+        ge=0,
+        le=10,
+        description="0 holds the users who click least, 10 those without training rows.",
+    )
     users: int
     rows: int
-    click_rate: float = Field(description="Mean over the rows of their user's training rate.")
+    click_rate: float | None = Field(
+        description="Mean over the rows of their user's training rate; null for group 10."
+    )
     predicted: float = Field(description="Mean calibrated score at w = 1.")
     observed: float = Field(description="Share of clicks.")
     gap: Estimate = Field(description="predicted - observed, with its error over users.")

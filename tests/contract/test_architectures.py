@@ -105,6 +105,22 @@ def test_a_cold_item_has_nothing_that_was_learned_of_its_id(
 
 
 @torch.no_grad()
+def test_content_unlike_all_that_training_saw_puts_no_item_first(
+    variant: Variant, logged_rows: LoggedRows
+) -> None:
+    net = variant.net
+    embedding, mask, proxies = logged_rows.inputs(net, warm=False)
+    ordinary = net.item_encoder(embedding, mask, proxies)
+    strange = net.item_encoder(100.0 * embedding, mask, proxies)
+
+    for tradeoff in TRADEOFFS:
+        usual, score = scores(net, ordinary, tradeoff), scores(net, strange, tradeoff)  # (B, N)
+        slack = usual.std(1)
+        assert (score.amax(1) < usual.amax(1) + slack).all()
+        assert (score.amin(1) > usual.amin(1) - slack).all()
+
+
+@torch.no_grad()
 def test_an_empty_history_gives_one_average_user(variant: Variant) -> None:
     net, state = variant.net, variant.state
     average, one_click = net.user_encoder(state[:0]), net.user_encoder(state[:1])

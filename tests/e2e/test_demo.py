@@ -45,13 +45,16 @@ def test_the_demo_ranks_at_three_tradeoffs_and_leaves_nothing_running(
     assert re.search(r"tradeoff 0 +tradeoff 0.5 +tradeoff 1\n", first.stdout)
     places = _places(first.stdout)
     assert [int(place) for place, _ in places] == list(range(1, 11))
-    columns = [re.findall(r"(\S.*?) (0\.\d{3})", row) for _, row in places]
+    columns = [re.findall(r"(\S.*?) (0\.\d{3}) #\d+", row) for _, row in places]
     assert all(len(row) == 3 for row in columns)
     rankings = list(zip(*columns, strict=True))
     assert [title for title, _ in rankings[0]] != [title for title, _ in rankings[2]]
     for ranking in rankings:
         scores = [float(score) for _, score in ranking]
         assert scores == sorted(scores, reverse=True)
+    popular = [int(count) for count in re.findall(r"(\d+) of 10 popular", first.stdout)]
+    assert popular[2] - popular[0] >= 2, "the tradeoff makes a difference that is plain to see"
+    assert re.search(r"by tradeoff: \d+ % at 0, \d+ % at 0.5, \d+ % at 1\n", first.stdout)
     assert f"http://127.0.0.1:{port}/docs" in first.stdout
     assert processes_that_know(str(build)) == []
 

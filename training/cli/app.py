@@ -16,6 +16,7 @@ from training.cli.demo import demo
 from training.cli.evaluate import evaluate
 from training.cli.look import look
 from training.cli.prepare import prepare
+from training.cli.prepare_log import prepare_log
 from training.cli.prune import prune
 from training.cli.publish import promote, publish
 from training.cli.simulate import simulate
@@ -28,7 +29,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Prepare data, train, evaluate, publish.",
 )
-for command in (prepare, simulate, check, train, evaluate, look, publish, promote, prune, demo):
+for command in (
+    prepare,
+    prepare_log,
+    simulate,
+    check,
+    train,
+    evaluate,
+    look,
+    publish,
+    promote,
+    prune,
+    demo,
+):
     app.command()(command)
 
 

@@ -8,9 +8,21 @@ from typing import Annotated
 import typer
 
 from service.contract.files import check_folder
-from training.cli.options import BUILD, Build, ConfigFile, Data, Model, Overrides, Scratch
+from training.cli.options import (
+    BUILD,
+    Build,
+    ConfigFile,
+    Data,
+    Model,
+    Overrides,
+    Scratch,
+    Since,
+    Until,
+    with_period,
+)
 from training.config import load_config
 from training.data.dataset import open_dataset
+from training.data.period import Period
 from training.data.schema import read_description
 from training.errors import ConfigError
 from training.evaluation.baselines.full_ranking import RANKING_BASELINES
@@ -49,6 +61,8 @@ def evaluate(
     overrides: Overrides = None,
     build: Build = BUILD,
     results: Annotated[Path, typer.Option(help="Folder of reports.")] = Path("results"),
+    since: Since = None,
+    until: Until = None,
     scratch: Scratch = None,
 ) -> None:
     """Measure the front over several seeds, and baselines; finished runs are not run again.
@@ -57,11 +71,13 @@ def evaluate(
     """
     if launched():
         raise ConfigError("torchrun is for train; evaluate trains its seeds in one process")
-    resolved = load_config(model, config, tuple(overrides or ()))
+    resolved = load_config(model, config, with_period(overrides, since, until))
     check_folder(build)
     folder = results / read_description(data).name
     check_report(folder, name)
-    dataset = open_dataset(data, scratch)
+    dataset = open_dataset(
+        data, scratch, period=Period(resolved.since, resolved.until), cache=build
+    )
     options = StudyOptions(seeds, baselines, probes, cold, cold_users, mask)
     report = run(dataset, resolved, options, RunStore(build))
     path = write_report(report, folder, name)

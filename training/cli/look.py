@@ -9,7 +9,7 @@ import typer
 
 from service.contract.artifact import open_artifact
 from service.contract.repository import Repository
-from training.cli.options import Data, Models, Scratch
+from training.cli.options import BUILD, Build, Data, Models, Scratch
 from training.data.dataset import open_dataset
 from training.demo.look import look_at, rankings_table
 from training.errors import ConfigError
@@ -23,6 +23,7 @@ def look(
     tradeoffs: Annotated[str, typer.Option(help="Tradeoffs, separated by commas.")] = "0,0.5,1",
     top: Annotated[int, typer.Option(min=1, max=1000, help="Places of each ranking.")] = 10,
     models: Models = Path("models"),
+    build: Build = BUILD,
     scratch: Scratch = None,
 ) -> None:
     """Print a user's last clicks, and the titles that a model ranks first at each tradeoff.
@@ -31,7 +32,7 @@ def look(
     """
     weights = _tradeoffs(tradeoffs)
     artifact = open_artifact(Repository(models).resolve(reference))
-    dataset = open_dataset(data, scratch, item_codings(artifact))
+    dataset = open_dataset(data, scratch, item_codings(artifact), cache=build)
     seen = look_at(artifact, dataset, user, weights, top)
     typer.echo(f"Last clicks of user {user}, latest first:")
     for title in seen.history or ["none"]:

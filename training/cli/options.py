@@ -14,6 +14,15 @@ REDIS_URL = "redis://127.0.0.1:6379/0"
 BUILD = Path("build/training")
 
 
+def with_period(
+    overrides: list[str] | None, since: str | None, until: str | None
+) -> tuple[str, ...]:
+    """Return ``overrides`` and those of --since and --until."""
+    given = {"since": since, "until": until}
+    texts = (f'{key}="{text}"' for key, text in given.items() if text is not None)
+    return (*(overrides or ()), *texts)
+
+
 def _checked_url(url: str) -> str:
     parse_url(url)
     return url
@@ -36,7 +45,12 @@ ConfigFile = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value; may be repeated.")
 ]
-Build = Annotated[Path, typer.Option("--build", help="Run store: checkpoints and results of runs.")]
+Build = Annotated[
+    Path,
+    typer.Option(
+        "--build", help="Run store: checkpoints and results of runs, and what is known of parts."
+    ),
+]
 RedisUrl = Annotated[
     str,
     typer.Option(
@@ -47,6 +61,14 @@ Namespace = Annotated[
     str,
     typer.Option(envvar="RANK_NAMESPACE", help="Prefix of every key.", callback=_checked_namespace),
 ]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        help="Read impressions from this time on: an ISO date or time in UTC, or a number in the "
+        "unit of the times."
+    ),
+]
+Until = Annotated[str | None, typer.Option(help="Read impressions before this time.")]
 Scratch = Annotated[
     Path | None,
     typer.Option(help="Folder on disk for impressions that may exceed memory."),

@@ -11,7 +11,7 @@ import typer
 from service.contract.artifact import ArtifactError, open_artifact
 from service.contract.manifest import Spaces
 from service.contract.repository import CHAMPION, Repository
-from training.cli.options import REDIS_URL, Data, Models, Namespace, RedisUrl, Scratch
+from training.cli.options import BUILD, REDIS_URL, Build, Data, Models, Namespace, RedisUrl, Scratch
 from training.data.dataset import open_dataset
 from training.errors import ConfigError
 from training.release.parts import item_codings
@@ -40,6 +40,7 @@ def publish(
         bool, typer.Option(help="Publish to a store that evicts records when it is full.")
     ] = False,
     batch: Annotated[int, typer.Option(min=1, max=100_000, help="Records at a time.")] = BATCH,
+    build: Build = BUILD,
     scratch: Scratch = None,
 ) -> None:
     """Write a model's records to Redis, then move its alias; running services follow.
@@ -57,7 +58,7 @@ def publish(
         repository.check_aliases(name)
     if not force and artifact.version not in repository.aliases(name).values():
         check_anchors(artifact)  # a version that serves already may get new items all the same
-    dataset = open_dataset(data, scratch, item_codings(artifact))
+    dataset = open_dataset(data, scratch, item_codings(artifact), cache=build)
 
     def finish(published: Published) -> None:
         typer.echo(

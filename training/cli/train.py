@@ -18,9 +18,13 @@ from training.cli.options import (
     Models,
     Overrides,
     Scratch,
+    Since,
+    Until,
+    with_period,
 )
 from training.config import Config, Tuning, load_config, stated_keys, value_of
 from training.data.dataset import open_dataset
+from training.data.period import Period
 from training.evaluation.report.tables import front_table
 from training.fitting.distributed import is_first, processes
 from training.fitting.runs import RunStore
@@ -41,6 +45,8 @@ def train(
     config: ConfigFile = None,
     overrides: Overrides = None,
     build: Build = BUILD,
+    since: Since = None,
+    until: Until = None,
     scratch: Scratch = None,
     tune: Annotated[
         int | None,
@@ -55,7 +61,7 @@ def train(
     share every batch: torchrun --nproc-per-node 2 -m training train ...
     """
     seeded = () if seed is None else (f"seed={seed}",)
-    stated = (*(overrides or ()), *seeded)
+    stated = (*with_period(overrides, since, until), *seeded)
     resolved = untuned = load_config(model, config, stated)
     space = search_space(resolved, stated_keys(config, stated)) if tune else {}
     name = name or model
@@ -63,7 +69,9 @@ def train(
     for folder in (models / name, build):
         check_folder(folder)  # before the training, not after it
     with processes():
-        dataset = open_dataset(data, scratch)
+        dataset = open_dataset(
+            data, scratch, period=Period(resolved.since, resolved.until), cache=build
+        )
         if not is_first():
             train_net(dataset, resolved, RunStore(build))  # its share of the batches, no more
             return

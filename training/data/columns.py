@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,8 @@ _LOST = 1 / 64
 _NOISE = 2.0**-40  # floats whose relative range is smaller are one value and its rounding errors
 
 Floats = NDArray[np.float32]
+Range = tuple[float, float, float]  # least and greatest value, and the largest rounding error
+Ranges = dict[str, Range]  # by column; integers stay integers
 
 
 def column(table: pl.DataFrame, path: Path, name: str) -> pl.Series:
@@ -30,11 +33,18 @@ def column(table: pl.DataFrame, path: Path, name: str) -> pl.Series:
 
 
 def id_column(table: pl.DataFrame, path: Path, name: str) -> pl.Series:
-    """Return the column ``name``; raises DatasetError where it is missing or not of strings."""
+    """Return the column ``name`` as strings: texts as they are, whole numbers in decimal.
+
+    Raises DatasetError where it is missing or of another type, such as floats: 2^53 + 1 and a 17
+    that is written 17.0 would become other ids.
+    """
     ids = column(table, path, name)
-    if ids.dtype != pl.String:
-        raise DatasetError(path, f"ids are strings, not {ids.dtype}; cast them", column=name)
-    return ids
+    dtype = ids.dtype
+    whole = dtype.is_integer() or (isinstance(dtype, pl.Decimal) and dtype.scale == 0)
+    if not (whole or dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum)):
+        problem = f"ids are strings or whole numbers, not {dtype}; cast them"
+        raise DatasetError(path, problem, column=name)
+    return ids.cast(pl.String)
 
 
 def texts(table: pl.DataFrame, path: Path, name: str) -> pl.Series:
@@ -97,38 +107,71 @@ def number(
     return values
 
 
-def refuse_rounded(
-    table: pl.LazyFrame,
-    path: Path,
-    names: Sequence[str],
-    dtype: type[pl.DataType] = pl.Float32,
-) -> None:
-    """Raise DatasetError for the numeric columns whose differences ``dtype`` would lose.
-
-    Values that share an offset such as 2^32 are the usual case. The error names the value that
-    rounding moves most.
-    """
+def rounding(
+    table: pl.LazyFrame, names: Sequence[str], dtype: type[pl.DataType] = pl.Float32
+) -> Ranges:
+    """Return what ``refuse_coarse`` judges: how ``dtype`` would round the numeric columns."""
+    ranges: Ranges = {}
     for name, source in table.select(names).collect_schema().items():
-        exact = pl.Float64 if source.is_float() or source.is_decimal() else pl.Int128
+        exact = _exact(source)
         value, rounded = pl.col(name).cast(exact), pl.col(name).cast(dtype).cast(exact)
         if source.is_float():
             value = value.fill_nan(None)
         error = (value - rounded).abs()
         facts = table.select(low=value.min(), high=value.max(), error=error.max())
         low, high, worst = facts.collect(engine="streaming").row(0)
-        if low is None or low == high or worst <= _LOST * (high - low):
-            continue
-        if exact is pl.Float64 and high - low <= _NOISE * max(abs(low), abs(high)):
-            continue
-        row = table.select(error.arg_max()).collect().item()
-        original = table.select(name).slice(row, 1).collect()[name]
-        raise DatasetError(
-            path,
-            f"{original.item()} is kept as {original.cast(dtype).cast(exact).item()}, too coarse "
-            f"for the column's range of {high - low}; subtract what its values have in common",
-            column=name,
-            row=row,
-        )
+        if low is not None:
+            ranges[name] = (low, high, worst)
+    return ranges
+
+
+def is_coarse(ranges: Sequence[Range]) -> bool:
+    """Return whether rounding loses the differences of a column with these ranges of its parts."""
+    if not ranges:
+        return False
+    low, high = min(part[0] for part in ranges), max(part[1] for part in ranges)
+    worst = max(part[2] for part in ranges)
+    noise = isinstance(low, float) and high - low <= _NOISE * max(abs(low), abs(high))
+    return worst > _LOST * (high - low) and low != high and not noise
+
+
+def refuse_coarse(
+    table: pl.LazyFrame,
+    path: Path,
+    name: str,
+    ranges: Sequence[Range],
+    dtype: type[pl.DataType] = pl.Float32,
+) -> NoReturn:
+    """Raise DatasetError for a column that ``is_coarse``, naming what rounding moves most."""
+    source = table.select(name).collect_schema()[name]
+    exact = _exact(source)
+    value, rounded = pl.col(name).cast(exact), pl.col(name).cast(dtype).cast(exact)
+    if source.is_float():
+        value = value.fill_nan(None)
+    row = table.select((value - rounded).abs().arg_max()).collect().item()
+    original = table.select(name).slice(row, 1).collect()[name]
+    spread = max(part[1] for part in ranges) - min(part[0] for part in ranges)
+    raise DatasetError(
+        path,
+        f"{original.item()} is kept as {original.cast(dtype).cast(exact).item()}, too coarse "
+        f"for the column's range of {spread}; subtract what its values have in common",
+        column=name,
+        row=row,
+    )
+
+
+def refuse_rounded(table: pl.DataFrame, path: Path, names: Sequence[str]) -> None:
+    """Raise DatasetError for the numeric columns whose differences 32-bit floats would lose.
+
+    Values that share an offset such as 2^32 are the usual case.
+    """
+    for name, found in rounding(table.lazy(), names).items():
+        if is_coarse([found]):
+            refuse_coarse(table.lazy(), path, name, [found])
+
+
+def _exact(source: pl.DataType) -> type[pl.DataType]:
+    return pl.Float64 if source.is_float() or source.is_decimal() else pl.Int128
 
 
 def proxy_values(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
+import os
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
-from service.contract.files import sha256
+from service.contract.files import locked
 from service.contract.keys import MAX_ID_CHARS
 from service.contract.manifest import Modality, Proxy
 from training.arrays import Flags
-from training.data import parquet
 from training.data.attributes import Coding, item_modality, learn_codings, user_values
 from training.data.columns import (
     Floats,
@@ -24,14 +26,24 @@ from training.data.columns import (
     refuse_rounded,
     texts,
 )
-from training.data.embeddings import read_modalities
-from training.data.impressions import COLUMNS, SPLITS, Impressions, read_impressions
+from training.data.embeddings import find_pieces, read_modalities
+from training.data.file_facts import FileFacts
+from training.data.impressions import SPLITS, Impressions, known_columns
+from training.data.log import Log, open_log
+from training.data.log_rows import read_impressions
+from training.data.parts import Table, read_table
+from training.data.period import Period
 from training.data.plausibility import warn_of_implausible
+from training.data.row_files import INDEX
 from training.data.schema import DESCRIPTION, Description, read_description
 from training.data.storage import MEMORY, Storage
 from training.errors import DatasetError
 
 __all__ = ["SPLITS", "Dataset", "Impressions", "open_dataset"]
+
+_FACTS = "files.json"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,104 +83,157 @@ class Dataset:
 
 
 def open_dataset(
-    folder: Path, scratch: Path | None = None, item_codings: tuple[Coding, ...] = ()
+    folder: Path,
+    scratch: Path | None = None,
+    item_codings: tuple[Coding, ...] = (),
+    *,
+    period: Period = Period(),  # noqa: B008  # frozen
+    cache: Path | None = None,
 ) -> Dataset:
     """Read and validate ``folder``; raises DatasetError naming file, column and first bad row.
 
     Warns of data that are valid but not plausible. With ``scratch``, a folder on disk, arrays over
     impressions are files there and may exceed memory; their values are the same. ``item_codings``
     are those of a model's training; without them, or for other attributes, they are learned anew.
+    Impressions outside ``period`` are not read. ``cache``, a folder, keeps what is known of a log
+    in parts: a part that did not change is neither hashed nor read again.
     """
     description = read_description(folder)
-    users_path, items_path = folder / description.users, folder / description.items
-    users, items = parquet.read(users_path), parquet.read(items_path)
-    user_ids = _ids(users, users_path, "user_id")
-    item_ids = _ids(items, items_path, "item_id")
-    modalities, embedding, mask = read_modalities(folder, description, item_ids)
-    proxies = proxy_values(items, items_path, description, required=True)
-    refuse_rounded(items.lazy(), items_path, numeric_proxies(description, items.columns))
-    user_codings = learn_codings(users, users_path, description.user_attributes)
-    attributes = user_values(users, users_path, user_codings)
-    numeric = [coding.name for coding in user_codings if coding.numeric]
-    refuse_rounded(users.lazy(), users_path, numeric)
-    if tuple(coding.name for coding in item_codings) != description.item_attributes:
-        item_codings = learn_codings(items, items_path, description.item_attributes)
-    if item_codings:
-        modality, values, known = item_modality(items, items_path, item_codings)
-        modalities = (*modalities, modality)
-        embedding = np.concatenate([embedding, values], axis=1)
-        mask = np.column_stack([mask, known])
+    in_parts = (folder / description.impressions).is_dir()
+    with _kept(cache if in_parts else None, folder) as kept:
+        facts = FileFacts(None if kept is None else kept / _FACTS)
+        try:
+            dataset = _opened(folder, description, scratch, item_codings, period, facts, kept)
+            facts.check_unchanged()
+        finally:
+            facts.save()  # true also where the dataset is refused
+    warn_of_implausible(folder / description.impressions, description, dataset.impressions)
+    return dataset
+
+
+@contextlib.contextmanager
+def _kept(cache: Path | None, folder: Path) -> Iterator[Path | None]:
+    """Yield the folder in ``cache`` of what is kept of a dataset; other processes wait for it."""
+    if cache is None:
+        yield None
+        return
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+    kept = cache / f"dataset-{name}"
+    kept.mkdir(parents=True, exist_ok=True)
+    with locked(kept / _FACTS, _say_waiting), locked(kept / INDEX):
+        yield kept
+
+
+def _say_waiting(lock_file: Path) -> None:
+    log.warning("another process opens the same dataset: waiting until it has (%s)", lock_file)
+
+
+def _opened(
+    folder: Path,
+    description: Description,
+    scratch: Path | None,
+    item_codings: tuple[Coding, ...],
+    period: Period,
+    facts: FileFacts,
+    kept: Path | None,
+) -> Dataset:
+    users = read_table(folder / description.users, description, facts)
+    items = read_table(folder / description.items, description, facts)
     storage = Storage(scratch)
-    impressions_path = folder / description.impressions
-    impressions = read_impressions(
-        impressions_path,
-        description,
-        user_ids=users["user_id"],
-        item_ids=items["item_id"],
-        item_proxies=proxies,
-        storage=storage,
-    )
-    warn_of_implausible(impressions_path, description, impressions)
+    with users.placed(), items.placed():
+        user_ids = _ids(users, "user_id")
+        item_ids = _ids(items, "item_id")
+        proxies = proxy_values(items.rows, items.path, description, required=True)
+        numeric = numeric_proxies(description, items.rows.columns)
+        refuse_rounded(items.rows, items.path, numeric)
+        user_codings = learn_codings(users.rows, users.path, description.user_attributes)
+        attributes = user_values(users.rows, users.path, user_codings)
+        numeric = [coding.name for coding in user_codings if coding.numeric]
+        refuse_rounded(users.rows, users.path, numeric)
+        if tuple(coding.name for coding in item_codings) != description.item_attributes:
+            item_codings = learn_codings(items.rows, items.path, description.item_attributes)
+        modality = item_modality(items.rows, items.path, item_codings) if item_codings else None
+        titles = _titles(items, description, item_ids)
+    pieces = find_pieces(folder, description)
+    vectors = [file for found in pieces.values() for piece in found for file in piece.files]
+    for file in vectors:
+        facts.digest(file)
+    ids = item_ids.to_list()
+    modalities, embedding, mask = read_modalities(pieces, description, ids, storage, modality)
+    impressions = open_log(folder / description.impressions, description, period, facts)
+    logged = [segment.part.path for segment in impressions.segments]
+    files = [folder / DESCRIPTION, *logged]
+    files += [part.path for table in (items, users) for part in table.parts]
+    fingerprint = _fingerprint(folder, [*files, *vectors], period, facts)
     return Dataset(
         path=folder,
         description=description,
-        user_ids=user_ids,
-        item_ids=item_ids,
-        titles=_titles(items, items_path, description, item_ids),
+        user_ids=user_ids.to_list(),
+        item_ids=ids,
+        titles=titles,
         modalities=modalities,
         embedding=embedding,
         modality_mask=mask,
         proxies=proxies,
         user_attributes=attributes,
-        impressions=impressions,
-        fingerprint=_fingerprint(folder, description),  # last: the checks above name a missing file
+        impressions=read_impressions(
+            impressions,
+            user_ids=user_ids,
+            item_ids=item_ids,
+            item_proxies=proxies,
+            storage=storage,
+            facts=facts,
+            cache=kept,
+        ),
+        fingerprint=fingerprint,
         storage=storage,
         item_codings=item_codings,
-        unread=_unread(folder, description, users, items),
+        unread=_unread(description, impressions, users, items),
     )
 
 
-def _ids(table: pl.DataFrame, path: Path, name: str) -> list[str]:
-    """Return the ids of a table; raises DatasetError for a bad or repeated one."""
-    values = id_column(table, path, name)
-    if not len(values):
+def _ids(table: Table, name: str) -> pl.Series:
+    """Return the ids of a table as strings; raises DatasetError for a bad or repeated one."""
+    path = table.path
+    ids = id_column(table.rows, path, name)
+    if not len(ids):
         raise DatasetError(path, "has no rows")
-    ids = values.to_list()
-    empty = values.is_null() | (values == "").fill_null(True)
+    empty = ids.is_null() | (ids == "").fill_null(True)
     refuse(empty.to_numpy(), path, name, "an id is empty")
-    long = values.str.len_chars() > MAX_ID_CHARS
+    long = ids.str.len_chars() > MAX_ID_CHARS
     refuse(long.to_numpy(), path, name, f"an id has over {MAX_ID_CHARS} characters")
-    control = values.str.contains(r"[\x00-\x1f\x7f]")
+    control = ids.str.contains(r"[\x00-\x1f\x7f]")
     refuse(control.to_numpy(), path, name, "the id {value!r} has a control character", ids)
-    repeated = ~values.is_first_distinct()
+    repeated = ~ids.is_first_distinct()
     refuse(repeated.to_numpy(), path, name, "the id {value!r} occurs twice", ids)
     return ids
 
 
-def _titles(
-    items: pl.DataFrame, path: Path, description: Description, item_ids: list[str]
-) -> list[str]:
+def _titles(items: Table, description: Description, item_ids: pl.Series) -> list[str]:
     """Return the titles of items, or their ids where a title is empty."""
     if description.title is None:
-        return item_ids
-    titles = texts(items, path, description.title)
+        return item_ids.to_list()
+    titles = texts(items.rows, items.path, description.title)
     return [title or item_id for title, item_id in zip(titles, item_ids, strict=True)]
 
 
 def _unread(
-    folder: Path, description: Description, users: pl.DataFrame, items: pl.DataFrame
+    description: Description, impressions: Log, users: Table, items: Table
 ) -> tuple[str, ...]:
-    """Return the columns of the tables that the description does not name, as "file: column"."""
-    impressions = parquet.scan(*parquet.parts(folder / description.impressions)).collect_schema()
+    """Return the columns of files that the description does not name, as "file: column"."""
     proxies = {proxy.name for proxy in description.proxies}
     title = (description.title,) if description.title else ()
-    tables: dict[str, tuple[list[str], set[str]]] = {
-        description.impressions: (impressions.names(), {*COLUMNS, *proxies}),
+    partition = impressions.segments[0].part.partition
+    tables: dict[str, tuple[Collection[str], set[str]]] = {
+        description.impressions: (impressions.types, known_columns(description) | set(partition)),
         description.items: (
-            items.columns,
-            {"item_id", *title, *proxies, *description.item_attributes},
+            items.rows.columns,
+            {"item_id", *title, *proxies, *description.item_attributes, *items.parts[0].partition},
         ),
-        description.users: (users.columns, {"user_id", *description.user_attributes}),
+        description.users: (
+            users.rows.columns,
+            {"user_id", *description.user_attributes, *users.parts[0].partition},
+        ),
     }
     return tuple(
         f"{file}: {column}"
@@ -178,16 +243,10 @@ def _unread(
     )
 
 
-def _fingerprint(folder: Path, description: Description) -> str:
-    """Return one SHA-256 over the names and contents of all files of the folder."""
-    impressions = folder / description.impressions
-    names = [DESCRIPTION]
-    for part in parquet.parts(impressions):
-        names.append(str(Path(description.impressions, part.relative_to(impressions))))
-    names += [description.items, description.users]
-    for embedding in description.embeddings.values():
-        names += [embedding.values, embedding.ids]
-    digest = hashlib.sha256()
-    for name in names:
-        digest.update(f"{name}\0{sha256(folder / name)}\0".encode())
+def _fingerprint(folder: Path, files: list[Path], period: Period, facts: FileFacts) -> str:
+    """Return one SHA-256 over the period, and the names and contents of the files read."""
+    digest = hashlib.sha256(str(period).encode())
+    for file in files:
+        name = os.path.relpath(file, folder)
+        digest.update(f"{name}\0{facts.digest(file)}\0".encode())
     return digest.hexdigest()

@@ -1,42 +1,30 @@
-"""The table of impressions: read, checked and stored a chunk at a time."""
+"""The columns of impressions, and the checks of their values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from training.arrays import Flags, Rows
-from training.data import parquet
 from training.data.columns import (
     Floats,
     id_column,
     number,
-    numeric_proxies,
     proxy_values,
     refuse,
-    refuse_rounded,
     texts,
 )
+from training.data.row_files import Columns
 from training.data.schema import Description
-from training.data.storage import Storage, spans
 from training.errors import DatasetError
 
-COLUMNS = (
-    "user_id",
-    "item_id",
-    "label",
-    "timestamp",
-    "exposure",
-    "position",
-    "propensity",
-    "split",
-)  # besides those of proxies
+REQUIRED = ("user_id", "item_id", "label", "exposure")
+OPTIONAL = ("position", "propensity", "split")
 EXPOSURES = ("logged", "uniform")
 MAX_POSITIONS = 10_000  # no page is longer; a net learns one parameter for each
 SPLITS = ("train", "validation", "test")
@@ -66,94 +54,40 @@ class Impressions:
         return len(self.user)
 
 
-def read_impressions(
-    path: Path,
-    description: Description,
-    *,
-    user_ids: pl.Series,
-    item_ids: pl.Series,
-    item_proxies: Floats,
-    storage: Storage,
-) -> Impressions:
-    """Read ``path`` into arrays of ``storage``; other memory does not grow with the rows.
-
-    A folder's parts are read in the order of their names. ``user_ids`` (U,) and ``item_ids`` (I,)
-    are those of the dataset's tables; ``item_proxies`` (I, P) replace proxies for which the
-    impressions have no column. Raises DatasetError naming file, column and first bad row.
-    """
-    parts = parquet.parts(path)
-    _check_equal_columns(parts)
-    part_rows = [_row_count(part) for part in parts]
-    rows = sum(part_rows)
-    if not rows:
-        raise DatasetError(path, "has no rows")
-    row_numbers = {"user_id": _numbered(user_ids), "item_id": _numbered(item_ids)}
-    arrays: dict[str, NDArray[Any]] = {}
-    start = 0
-    for chunk in _chunks(parts, part_rows, description, row_numbers, item_proxies):
-        span = slice(start, start + len(chunk))
-        for name, values in vars(chunk).items():
-            if values is not None:
-                if name not in arrays:
-                    arrays[name] = storage.empty((rows, *values.shape[1:]), values.dtype)
-                arrays[name][span] = values
-        start = span.stop
-    table = parquet.scan(*parts)
-    columns = table.collect_schema()
-    refuse_rounded(table, path, numeric_proxies(description, columns.names()))
-    if "timestamp" in columns and columns["timestamp"].is_numeric():
-        refuse_rounded(table, path, ("timestamp",), pl.Float64)
-    return replace(chunk, **arrays)
+def known_columns(description: Description) -> set[str]:
+    """Return the columns of a log that are read where it has them."""
+    proxies = (proxy.name for proxy in description.proxies)
+    return {*REQUIRED, *OPTIONAL, description.time_column, *proxies}
 
 
-def _check_equal_columns(parts: list[Path]) -> None:
-    """Raise DatasetError for the first part whose columns are not those of the first one."""
-    first = None
-    for part in parts:
-        schema = parquet.read(part, parquet.scan(part).head(0)).schema
-        first = first or schema
-        for name in {**first, **schema}:
-            mine, other = schema.get(name), first.get(name)
-            if mine != other:
-                there = "has no such column" if other is None else f"has {other}"
-                here = "is missing" if mine is None else f"is {mine}"
-                problem = f"{here}, but {parts[0].name} {there}; write the same in all parts"
-                raise DatasetError(part, problem, column=name)
+def array_columns(description: Description, names: Collection[str]) -> Columns:
+    """Return shape and type of the arrays of a log that has the columns ``names``."""
+    optional: Columns = {"position": ((), np.int64), "propensity": ((), np.float32)}
+    optional["split"] = ((), np.int64)
+    return {
+        "user": ((), np.int64),
+        "item": ((), np.int64),
+        "label": ((), np.float32),
+        "timestamp": ((), np.float64),
+        "proxies": ((len(description.proxies),), np.float32),
+        "uniform": ((), np.bool_),
+        **{name: column for name, column in optional.items() if name in names},
+    }
 
 
-def _row_count(path: Path) -> int:
-    return int(parquet.read(path, parquet.scan(path).select(pl.len())).item())
-
-
-def _chunks(
-    parts: list[Path],
-    part_rows: list[int],
-    description: Description,
-    row_numbers: dict[str, pl.DataFrame],
-    item_proxies: Floats,
-) -> Iterator[Impressions]:
-    """Yield the checked rows of all parts, up to ``CHUNK_ROWS`` at a time."""
-    for path, rows in zip(parts, part_rows, strict=True):
-        for span in spans(rows):
-            # Not collect_batches: it holds whole row groups, and some writers make a single one.
-            query = parquet.scan(path).slice(span.start, span.stop - span.start)
-            chunk = parquet.read(path, query)
-            try:
-                yield _checked(chunk, path, description, row_numbers, item_proxies)
-            except DatasetError as error:
-                if error.row is None:
-                    raise
-                row = span.start + error.row
-                raise DatasetError(path, error.problem, column=error.column, row=row) from error
-
-
-def _checked(
+def checked_impressions(
     table: pl.DataFrame,
     path: Path,
     description: Description,
     row_numbers: dict[str, pl.DataFrame],
     item_proxies: Floats,
 ) -> Impressions:
+    """Return rows of the part ``path`` as arrays.
+
+    ``row_numbers``: by "user_id" and "item_id", what ``numbered`` returns; ``item_proxies`` (I, P)
+    replace proxies for which the table has no column. Raises DatasetError naming file, column and
+    first bad row.
+    """
     label = number(table, path, "label")
     refuse((label != 0) & (label != 1), path, "label", "{value} is not 0 or 1", table["label"])
     item = _rows(table, path, "item_id", row_numbers)
@@ -165,7 +99,7 @@ def _checked(
         user=_rows(table, path, "user_id", row_numbers),
         item=item,
         label=label.astype(np.float32),
-        timestamp=_timestamps(table, path),
+        timestamp=_timestamps(table, path, description.time_column),
         proxies=proxies,
         uniform=uniform,
         position=_positions(table, path),
@@ -174,7 +108,8 @@ def _checked(
     )
 
 
-def _numbered(ids: pl.Series) -> pl.DataFrame:
+def numbered(ids: pl.Series) -> pl.DataFrame:
+    """Return the ids of a table of users or items with the numbers of their rows."""
     return pl.DataFrame({"id": ids, "row": pl.Series(range(len(ids)), dtype=pl.Int64)})
 
 
@@ -188,17 +123,22 @@ def _rows(table: pl.DataFrame, path: Path, name: str, row_numbers: dict[str, pl.
     return joined["row"].to_numpy()
 
 
-def _timestamps(table: pl.DataFrame, path: Path) -> NDArray[np.float64]:
-    if "timestamp" not in table.columns:
+def check_time_type(dtype: pl.DataType, path: Path, name: str) -> None:
+    """Raise DatasetError for a column of times that holds none."""
+    if not (dtype.is_numeric() or isinstance(dtype, pl.Date | pl.Datetime)):
+        problem = f"must be a time, a number or a datetime, not {dtype}; cast it"
+        raise DatasetError(path, problem, column=name)
+
+
+def _timestamps(table: pl.DataFrame, path: Path, name: str) -> NDArray[np.float64]:
+    if name not in table.columns:
         return np.zeros(len(table))
-    times = table["timestamp"]
+    times = table[name]
+    check_time_type(times.dtype, path, name)
     if isinstance(times.dtype, pl.Date | pl.Datetime):
         times = times.cast(pl.Datetime("us")).to_physical()
-    if not times.dtype.is_numeric():
-        problem = f"must be a time, a number or a datetime, not {times.dtype}; cast it"
-        raise DatasetError(path, problem, column="timestamp")
     values = times.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    refuse(~np.isfinite(values), path, "timestamp", "{value} is not a time", times)
+    refuse(~np.isfinite(values), path, name, "{value} is not a time", times)
     return values
 
 

@@ -1,4 +1,4 @@
-"""Reading and writing Parquet: a path is a path, never a pattern; folders are read by their parts.
+"""Reading and writing Parquet: a path is a path, never a pattern.
 
 Polars expands ``*``, ``[1]`` and ``~`` in paths, and hides the system's errors in texts.
 """
@@ -20,27 +20,10 @@ MISSING = f"is missing; add it or change {DESCRIPTION}"
 SUFFIX = ".parquet"
 
 
-def parts(path: Path) -> list[Path]:
-    """Return the files of a table in order: ``path`` itself, or the parts in the folder ``path``.
-
-    Parts are the files ``*.parquet`` of the folder, sorted by name; names that begin with ``.`` or
-    ``_`` do not count. Raises DatasetError for a folder without parts or with anything else.
-    """
-    if not path.is_dir():
-        return [path]
-    entries = sorted(entry for entry in path.iterdir() if entry.name[0] not in "._")
-    for entry in entries:
-        if entry.suffix != SUFFIX or entry.is_dir():
-            problem = f"is no *{SUFFIX} file; a folder of parts holds nothing else: move it out"
-            raise DatasetError(entry, problem)
-    if not entries:
-        raise DatasetError(path, f"is a folder without *{SUFFIX} files; add them")
-    return entries
-
-
 def scan(*paths: Path) -> pl.LazyFrame:
     """Return a lazy table of files with equal columns, in order; ``read`` collects it."""
-    return pl.scan_parquet([path.absolute() for path in paths], glob=False)
+    files = [path.absolute() for path in paths]
+    return pl.scan_parquet(files, glob=False, hive_partitioning=False)
 
 
 def read(path: Path, query: pl.LazyFrame | None = None) -> pl.DataFrame:
@@ -49,11 +32,16 @@ def read(path: Path, query: pl.LazyFrame | None = None) -> pl.DataFrame:
     Raises DatasetError where the file is missing or is not a Parquet table, and OSError where the
     system does not let it be read.
     """
-    if path.is_dir():
-        raise DatasetError(path, "is a folder; name one Parquet file")
+    with reading(path):
+        return (scan(path) if query is None else query).collect()
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise the errors of ``read`` for what polars raises while it reads ``path``."""
     try:
         with _system_errors(path):
-            return (scan(path) if query is None else query).collect()
+            yield
     except FileNotFoundError as error:
         raise DatasetError(path, MISSING) from error
     except pl.exceptions.PolarsError as error:
@@ -71,6 +59,21 @@ def write(table: pl.DataFrame | pl.LazyFrame, path: Path, row_group: int | None 
             table.sink_parquet(path.absolute(), row_group_size=row_group, engine="streaming")
         else:
             table.write_parquet(path.absolute(), row_group_size=row_group)
+
+
+def write_parts(table: pl.LazyFrame, folder: Path, part_rows: int) -> None:
+    """Stream ``table`` into a new folder of files of ``part_rows`` rows, in order of their names.
+
+    Raises OSError.
+    """
+    folder.mkdir()
+    parts = pl.PartitionBy(
+        folder.absolute(),
+        max_rows_per_file=part_rows,
+        file_path_provider=lambda part: f"part-{part.index_in_partition:05}{SUFFIX}",
+    )
+    with _system_errors(folder):
+        table.sink_parquet(parts, engine="streaming")
 
 
 @contextlib.contextmanager

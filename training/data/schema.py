@@ -31,10 +31,14 @@ class _Frozen(BaseModel):
 
 
 class Embedding(_Frozen):
-    """One modality: a float array (n, dim) as ``.npy``, and its n item ids, one per line."""
+    """One modality: ``values``, a table with the columns ``item_id`` and ``vector``, or an array.
+
+    An array is floats (n, dim) as ``.npy``; ``ids`` names its n item ids, one per line. Without
+    ``ids`` they are in the file ``x.ids.txt`` of an array ``x.npy``. A folder holds either kind.
+    """
 
     values: PartPath
-    ids: PartPath
+    ids: PartPath | None = None
 
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -55,6 +59,9 @@ class Description(_Frozen):
     impressions: PartPath = "impressions.parquet"
     items: PartPath = "items.parquet"
     users: PartPath = "users.parquet"
+    timestamp: str | None = Field(
+        default=None, description="Column of impressions with the time, if not `timestamp`."
+    )
     title: str | None = Field(default=None, description="Column of items to show to people.")
     user_attributes: Names = Field(default=(), description="Columns of users: numbers or text.")
     item_attributes: Names = Field(default=(), description="Columns of items: numbers or text.")
@@ -89,6 +96,17 @@ class Description(_Frozen):
             number = len(embeddings)
             raise ValueError(f"has {number} modalities, at most {most} are served; join some")
         return embeddings
+
+    @property
+    def time_column(self) -> str:
+        """The column of impressions with the time."""
+        return self.timestamp or "timestamp"
+
+    @property
+    def numbers(self) -> set[str]:
+        """The columns that hold numbers, times apart."""
+        numeric = {proxy.name for proxy in self.proxies if proxy.kind == "numeric"}
+        return {"label", "position", "propensity"} | numeric
 
     def to_toml(self) -> str:
         """Return the description as the text of ``dataset.toml``."""

@@ -37,18 +37,28 @@ class Storage:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder) as file:
-                if hasattr(os, "posix_fallocate"):  # else a full disk kills the process at a write
-                    os.posix_fallocate(file.fileno(), 0, size)
-                file.truncate(size)
+                allocate(file.fileno(), size)
                 return np.ndarray(shape, dtype, mmap.mmap(file.fileno(), size))
         except OSError as error:
-            raise TrainingError(
-                f"{self.folder}: cannot make a file of {size / 2**20:,.0f} MiB: {error.strerror}; "
-                "make room there or name another folder"
-            ) from error
+            raise no_room(self.folder, size, error) from error
 
 
 MEMORY = Storage()
+
+
+def allocate(descriptor: int, size: int) -> None:
+    """Give a file its size and its room on disk; raises OSError where there is none."""
+    if hasattr(os, "posix_fallocate"):  # else a full disk kills the process at a write
+        os.posix_fallocate(descriptor, 0, size)
+    os.ftruncate(descriptor, size)
+
+
+def no_room(folder: Path, size: int, error: OSError) -> TrainingError:
+    """Return the error for a file of ``size`` bytes that could not be made in ``folder``."""
+    return TrainingError(
+        f"{folder}: cannot make a file of {size / 2**20:,.0f} MiB: {error.strerror}; "
+        "make room there or name another folder"
+    )
 
 
 def expect_scattered_reads(array: NDArray[Any]) -> None:
@@ -57,7 +67,8 @@ def expect_scattered_reads(array: NDArray[Any]) -> None:
         array.base.madvise(mmap.MADV_RANDOM)
 
 
-def spans(rows: int) -> Iterator[slice]:
-    """Yield consecutive slices of up to ``CHUNK_ROWS`` that cover ``rows``."""
-    for start in range(0, rows, CHUNK_ROWS):
-        yield slice(start, min(start + CHUNK_ROWS, rows))
+def spans(rows: int, most: int | None = None) -> Iterator[slice]:
+    """Yield consecutive slices of up to ``most`` rows, or ``CHUNK_ROWS``, that cover ``rows``."""
+    size = CHUNK_ROWS if most is None else most
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))

@@ -26,8 +26,9 @@ from training.config import load_config
 from training.data.dataset import Dataset, open_dataset
 from training.data.simulate.simulate import simulate
 from training.demo.local_redis import child, private_redis
-from training.demo.look import rankings_table
+from training.demo.look import Catalogue, Ranking, rankings_table
 from training.errors import TrainingError
+from training.evaluation.advice import share
 from training.fitting.runs import RunStore
 from training.pipeline import train
 from training.release.publish import publish
@@ -36,6 +37,7 @@ MODEL = "cp2rec"
 POLICY_WEIGHT = 0.4
 TRADEOFFS = (0.0, 0.5, 1.0)
 TOP_K = 10
+USERS = 20  # of whom one is shown
 HOST = "127.0.0.1"
 FIRST_PORT = 8000
 _PORTS_TRIED = 100
@@ -69,7 +71,7 @@ def run_demo(build: Path, *, port: int | None, once: bool) -> None:
         }
         with child([sys.executable, "-m", "service"], environment, quiet=False) as service:
             _wait_until_ready(free_port, service)
-            _show(free_port, dataset)
+            _show(free_port, artifact, dataset)
             if not once:
                 typer.echo("serving until Ctrl-C")
                 with contextlib.suppress(KeyboardInterrupt):
@@ -115,18 +117,40 @@ def reusable(repository: Repository, name: str, dataset: Dataset) -> Artifact | 
     return None
 
 
-def _show(port: int, dataset: Dataset) -> None:
-    """Print one user's rankings at three tradeoffs, and a command that requests one."""
-    user_id = dataset.user_ids[0]
-    title_of = dict(zip(dataset.item_ids, dataset.titles, strict=True))
-    bodies = [{"user_id": user_id, "tradeoff": w, "top_k": TOP_K} for w in TRADEOFFS]
-    rankings = [_post(port, body)["items"] for body in bodies]
-    columns = [[(title_of[item["item_id"]], item["score"]) for item in items] for items in rankings]
-    typer.echo(f"\n{rankings_table(user_id, TRADEOFFS, columns)}")
+def _show(port: int, artifact: Artifact, dataset: Dataset) -> None:
+    """Print one user's rankings at three tradeoffs, and a command that requests one.
+
+    It is the user, of the first ones, whose rankings at both ends have the fewest items in common.
+    """
+    catalogue, row_of = Catalogue.of(dataset), {id_: r for r, id_ in enumerate(dataset.item_ids)}
+
+    def rank(user_id: str) -> list[Ranking]:
+        bodies = [_body(user_id, w) for w in TRADEOFFS]
+        answers = [_post(port, body)["items"] for body in bodies]
+        return [[catalogue.place(row_of[i["item_id"]], i["score"]) for i in a] for a in answers]
+
+    rankings = {user_id: rank(user_id) for user_id in dataset.user_ids[:USERS]}
+    common = {
+        user_id: len({p.title for p in ranks[0]} & {p.title for p in ranks[-1]})
+        for user_id, ranks in rankings.items()
+    }
+    user_id = min(common, key=lambda user_id: common[user_id])
+    typer.echo(f"\n{rankings_table(user_id, TRADEOFFS, rankings[user_id])}")
+    shown = {point.tradeoff: point.shown for point in artifact.manifest.front.points}
+    shares = [f"{share(1 - shown[w]['tail_share'].mean)} at {w:g}" for w in TRADEOFFS]
+    typer.echo(
+        f"Of the first {USERS} users, {user_id} is the one whose rankings differ most. Over all "
+        f"users,\npopular items take this share of the first {TOP_K} places, by tradeoff: "
+        f"{', '.join(shares)}"
+    )
     address = f"http://{HOST}:{port}"
-    body = json.dumps(bodies[1])
+    body = json.dumps(_body(user_id, TRADEOFFS[1]))
     typer.echo(f"\nAPI documentation: {address}/docs")
     typer.echo(f"curl -s {address}/rank -H 'content-type: application/json' -d '{body}'\n")
+
+
+def _body(user_id: str, tradeoff: float) -> dict[str, Any]:
+    return {"user_id": user_id, "tradeoff": tradeoff, "top_k": TOP_K}
 
 
 def _choose_port(port: int | None) -> int:

@@ -18,6 +18,7 @@ from training.metrics.calibration_error import mass_bins
 from training.metrics.estimates import LEAST_USERS, mean_over_seeds_and_users
 
 GROUPS = 10  # of equally many rows; fewer where a group would have too few users for an error
+NEW = GROUPS  # the group of users without training rows
 _USERS = 40  # in a group on average: more than the least for an error, as groups differ
 MOST_GAP = 0.03  # of a click probability, beyond two standard errors
 
@@ -28,29 +29,32 @@ def user_groups(
     """Return predicted and observed clicks of the test rows, grouped by their user's click rate.
 
     Ten groups, fewer with less than 400 users. logit (R,): of the test rows at w = 1. The rate is
-    that of the user's training rows; users without any are left out. Empty for a score that was not
-    calibrated.
+    that of the user's training rows; users without any are a group of their own, left out where
+    they are too few for an error. Empty for a score that was not calibrated.
     """
     if calibration == UNCALIBRATED:
         return ()
     impressions = dataset.impressions
     rate = training_click_rates(dataset, split)[impressions.user[split.test]]
+    user, label = impressions.user[split.test], impressions.label[split.test]
+    probability = expit(scaled_logit(calibration, logit))
     known = ~np.isnan(rate)
-    rate, user = rate[known], impressions.user[split.test][known]
-    label = impressions.label[split.test][known]
-    probability = expit(scaled_logit(calibration, logit[known]))
-    group = mass_bins(rate, min(GROUPS, max(len(np.unique(user)) // _USERS, 1)))
+    group = np.full(len(rate), NEW)
+    if known.any():
+        groups = min(GROUPS, max(len(np.unique(user[known])) // _USERS, 1))
+        group[known] = mass_bins(rate[known], groups)
+    judged = known | (len(np.unique(user[~known])) >= LEAST_USERS)
     return tuple(
         UserGroup(
             group=int(g),
             users=len(np.unique(user[rows])),
             rows=int(np.count_nonzero(rows)),
-            click_rate=float(rate[rows].mean()),
+            click_rate=None if g == NEW else float(rate[rows].mean()),
             predicted=float(probability[rows].mean()),
             observed=float(label[rows].mean()),
             gap=_mean_by_user(probability[rows] - label[rows], user[rows]),
         )
-        for g in np.unique(group)
+        for g in np.unique(group[judged])
         for rows in [group == g]
     )
 
@@ -66,6 +70,7 @@ def pool_user_groups(seeds: Sequence[tuple[UserGroup, ...]]) -> tuple[UserGroup,
         means = {
             name: float(np.mean([getattr(group, name) for group in groups]))
             for name in ("click_rate", "predicted", "observed")
+            if getattr(first, name) is not None
         }
         gap = mean_over_seeds_and_users([group.gap for group in groups])
         pooled.append(first.model_copy(update={**means, "gap": gap}))
@@ -91,8 +96,10 @@ def largest_gap(groups: Sequence[UserGroup]) -> str:
     """Return the group whose prediction is furthest from its clicks, in words."""
     group = max(groups, key=lambda group: abs(group.gap.mean))
     error = "unknown" if group.gap.se is None else f"{group.gap.se:.3f}"
+    rate = group.click_rate
+    who = "without training rows" if rate is None else f"of training click rate {rate:.3f}"
     return (
-        f"users of training click rate {group.click_rate:.3f} are predicted "
+        f"users {who} are predicted "
         f"{group.predicted:.3f} and click {group.observed:.3f} "
         f"(gap {group.gap.mean:+.3f} ± {error})"
     )

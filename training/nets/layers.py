@@ -9,23 +9,27 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from training.nets.base import Slates
 
-_LONGEST_ROW = 3.0  # norm of a modality's content, where its root mean square is 1
+_FAMILIAR = 0.99  # share of a modality's impressions whose rows keep their norm
 _LOGIT_OF_ONE = 30.0  # theta_0 = sigmoid(30), one in float32
 
 
 class Content(nn.Module):
     """Standardised content of items: each modality centred, its mean square norm scaled to 1.
 
-    ``exposures`` (I,) weigh mean and norm, so that they are those of impressions, not of items. A
-    row whose norm is above 3 is shortened to 3: an item unlike all that training saw, such as an
-    all-zero embedding, would else score far above or below the others.
-    An absent modality is zero, the mean of impressions; ``filled`` and ``project`` add a learned
+    ``exposures`` (I,) weigh mean and norm, so that they are those of impressions, not of items. An
+    absent modality is zero, the mean of impressions; ``filled`` and ``project`` add a learned
     vector to it.
+
+    A row further from the mean than 99 % of the impressions returns towards it: a norm n above
+    that quantile a becomes a^2 / n. Such a row, of a broken image for example, is unlike what
+    training saw. Its content predicts nothing, and would else put the same few items first, or
+    last, for every user.
     """
 
     mean: Tensor
     scale: Tensor
     block: Tensor
+    familiar: Tensor
 
     def __init__(
         self, dims: tuple[int, ...], embedding: Tensor, modality_mask: Tensor, exposures: Tensor
@@ -47,13 +51,15 @@ class Content(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("scale", (1.0 / norm) @ block)
         self.register_buffer("block", block)
+        norm = self._norm((embedding - mean) * self.scale * mask)
+        self.register_buffer("familiar", _quantiles(norm, modality_mask * exposures[:, None]))
         self.missing = nn.Parameter(torch.zeros(sum(dims)))
 
     def forward(self, embedding: Tensor, modality_mask: Tensor) -> Tensor:
         """Return content (N, D) of embedding (N, D), zero where modality_mask (N, M) is zero."""
         content = (embedding - self.mean) * self.scale * (modality_mask @ self.block)
-        norm = (content.square() @ self.block.T).sqrt()  # (N, M)
-        return content * ((_LONGEST_ROW / norm.clamp(min=_LONGEST_ROW)) @ self.block)
+        excess = self._norm(content).maximum(self.familiar) / self.familiar  # (N, M), at least 1
+        return content * (excess**-2 @ self.block)
 
     def filled(self, content: Tensor, modality_mask: Tensor) -> Tensor:
         """Return content (N, D) with learned vectors in place of absent modalities."""
@@ -64,6 +70,10 @@ class Content(nn.Module):
         missing = F.linear(self.block * self.missing, layer.weight)  # (M, d)
         projected: Tensor = layer(content) + (1.0 - modality_mask) @ missing
         return projected
+
+    def _norm(self, content: Tensor) -> Tensor:
+        """Return the norm (N, M) of each modality's content."""
+        return (content.square() @ self.block.T).sqrt()
 
 
 class ProxyBins(nn.Module):
@@ -121,6 +131,14 @@ class Examination(nn.Module):
 
     def _logits(self) -> Tensor:
         return torch.cat([torch.full((1,), _LOGIT_OF_ONE), self.theta])
+
+
+def _quantiles(norm: Tensor, weight: Tensor) -> Tensor:
+    """Return the quantile (M,) of norms (I, M) at ``_FAMILIAR`` of the weight (I, M), not 0."""
+    ordered, order = norm.sort(0)
+    reached = weight.gather(0, order).double().cumsum(0)
+    first = (reached >= _FAMILIAR * reached[-1]).int().argmax(0, keepdim=True)  # (1, M)
+    return ordered.gather(0, first).squeeze(0).clamp(min=1e-6)
 
 
 def _quantile_edges(proxies: Tensor, bins: int) -> Tensor:

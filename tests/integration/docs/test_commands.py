@@ -69,10 +69,24 @@ RUN_BY = {
     "torchrun --nproc-per-node 2 -m training train --model cp2rec --data data/shop": (
         "test_distributed.py"
     ),
+    "torchrun --nnodes 2 --node-rank 0 --master-addr HOST --master-port 29500 --nproc-per-node 2 "
+    "-m training train --model cp2rec --data data/shop": "test_two_machines.py",
+    "python -m training prepare-log --config prepare.toml --out data/feed": "test_prepare_log.py",
+    "pip install '.[spark]'": "make test-spark",
+    "spark-submit --master yarn training/data/raw_log/on_spark.py prepare.toml "
+    "--out s3a://bucket/feed": "test_spark.py",
     "python -m training train --model cp2rec --data data/shop --set train.epochs=8 "
     "--set net.dim=16": "training/test_config.py",
     "python -m training train --model cp2rec --data data/shop --scratch DIR": "test_storage.py",
     "python -m training train --model cp2rec --data data/shop --tune 20": "test_tune.py",
+    "python -m training check --data data/shop --since 2026-10-01 --until 2026-11-01": (
+        "cli/test_opening.py"
+    ),
+    "python -m training train --model cp2rec --data data/shop --since 2026-10-01": (
+        "cli/test_opening.py"
+    ),
+    "pip install 'paretorank[delta]'": "data/test_parts.py",
+    "pip install 'paretorank[iceberg]'": "data/test_parts.py",
     "python -m training train --model cp2rec-front --data data/shop --set net.architecture=ncf": (
         "test_parity.py"
     ),
@@ -204,7 +218,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str) -> Pat
 
 
 def test_the_commands_run(shop: Path) -> None:
-    (description,) = blocks(DOCS / "datasets.md", "toml")
+    (description, *_) = blocks(DOCS / "datasets.md", "toml")
     (shop / "dataset.toml").write_text(description)
     assert read_description(shop) == read_description(shop / "data" / "shop")
     for text in RUN_HERE:

@@ -6,9 +6,11 @@ import re
 import tomllib
 from collections.abc import Iterator
 from importlib import resources
+from typing import get_args
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 from scipy.sparse import csr_array
 
 from service.contract.store_url import OPTIONS, TLS_OPTIONS
@@ -19,7 +21,8 @@ from tests.integration.docs.pages import DOCS, ROOT
 from training.config import MODELS
 from training.data.convert import CONVERTERS
 from training.data.impressions import EXPOSURES, SPLITS, Impressions
-from training.data.schema import Description
+from training.data.raw_log.specification import RawLog
+from training.data.schema import Description, Embedding
 from training.evaluation.baselines.full_ranking import RANKING_BASELINES
 from training.evaluation.baselines.reranking import BASELINES
 from training.metrics.full_ranking import TAIL_RECALL, RankingTask, full_ranking_by_user
@@ -65,6 +68,15 @@ def _compose_variables() -> set[str]:
     return set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
 
 
+def _raw_log(model: type[BaseModel] = RawLog) -> Iterator[str]:
+    """Yield the keys of prepare.toml, those of its tables included."""
+    for name, field in model.model_fields.items():
+        yield name
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _raw_log(kind)
+
+
 def _ablations() -> set[str]:
     return {name for entry in ARCHITECTURES.values() for name in entry.ablations}
 
@@ -72,6 +84,7 @@ def _ablations() -> set[str]:
 LISTED = {
     "converters": ("datasets.md", set(CONVERTERS)),
     "keys of dataset.toml": ("datasets.md", set(Description.model_fields)),
+    "keys of prepare.toml": ("raw-log.md", set(_raw_log()) - set(Embedding.model_fields)),
     "columns of impressions": ("datasets.md", _columns()),
     "packaged configurations": ("training.md", set(MODELS)),
     "baselines": ("evaluation.md", {*BASELINES, *RANKING_BASELINES, *_ablations()}),
@@ -122,7 +135,7 @@ def test_every_metric_of_clicks_alone_is_documented() -> None:
 
 def test_every_command_is_shown_on_a_page() -> None:
     page = (DOCS / "reference" / "cli.md").read_text()
-    for name in re.findall(r"^## (\w+)$", page, re.MULTILINE):
+    for name in re.findall(r"^## ([\w-]+)$", page, re.MULTILINE):
         pattern = re.compile(rf"python -m (training {name}|service)\b|make {name}\b")
         pages = [path for path in DOCS.glob("*.md") if pattern.search(path.read_text())]
         assert pages, f"no page shows {name}"

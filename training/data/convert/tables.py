@@ -9,17 +9,23 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+import narwhals as nw
 import numpy as np
 import polars as pl
 
-from service.contract.manifest import Proxy
 from training.data.columns import Floats
 from training.data.embeddings import read_vectors
+from training.data.statistics import (
+    POPULARITY,
+    POSITIVE_RATE,
+    STATISTICS,
+    statistics_at_end,
+    statistics_before,
+)
 from training.data.writer import Embeddings
 from training.errors import DatasetError
 
-POPULARITY, POSITIVE_RATE = "popularity", "positive_rate"
-STATISTICS = (Proxy(name=POPULARITY), Proxy(name=POSITIVE_RATE))
+__all__ = ["POPULARITY", "POSITIVE_RATE", "STATISTICS"]
 IMPRESSIONS = ("user_id", "item_id", "label", "timestamp", "exposure")
 
 Columns = Mapping[str, type[pl.DataType]]
@@ -113,27 +119,12 @@ def one_hot(table: pl.DataFrame, *, most: int) -> pl.DataFrame:
 def with_statistics(rows: pl.DataFrame, *, clock: str = "day", prior_rows: int = 0) -> pl.DataFrame:
     """Add to rows (item_id, label, exposure, ``clock``) the ``STATISTICS`` of the item before.
 
-    ``clock`` is a column of days or times. popularity: number of the item's logged rows of earlier
-    days or times; positive_rate: the share of label 1 among them (the CTR), shrunk as if
-    ``prior_rows`` more had the share of all items so far; null if there are none. Rows with
-    exposure ``uniform`` never count. Both are null at the first logged day or time, because nothing
-    was recorded before it. Returns the rows in order of ``clock``.
+    ``clock`` is a column of days or times: ``statistics_before`` says what they count. Returns the
+    rows in order of ``clock``.
     """
-    statistics = _statistics(rows, clock, prior_rows)
-    recorded = pl.col(clock) > statistics[clock].min()
-    return (
-        rows.sort(clock, maintain_order=True)
-        .join_asof(
-            statistics,
-            on=clock,
-            by="item_id",
-            strategy="backward",
-            allow_exact_matches=False,
-            check_sortedness=False,  # polars cannot check it by group; both sides are sorted here
-        )
-        .with_columns(
-            pl.when(recorded).then(pl.col(POPULARITY).fill_null(0)).alias(POPULARITY),
-        )
+    before = statistics_before(nw.from_native(rows.lazy()), clock, prior_rows)
+    return rows.sort(clock, maintain_order=True).join(
+        _in_float32(before), on=["item_id", clock], how="left", maintain_order="left"
     )
 
 
@@ -141,32 +132,14 @@ def current_statistics(
     items: pl.DataFrame, rows: pl.DataFrame, *, clock: str = "day", prior_rows: int = 0
 ) -> pl.DataFrame:
     """Add to ``items`` (item_id) their ``STATISTICS`` after the last logged day or time."""
-    last = _statistics(rows, clock, prior_rows).group_by("item_id").last().drop(clock)
-    joined = items.join(last, on="item_id", how="left", maintain_order="left")
+    last = statistics_at_end(nw.from_native(rows.lazy()), clock, prior_rows)
+    joined = items.join(_in_float32(last), on="item_id", how="left", maintain_order="left")
     return joined.with_columns(pl.col(POPULARITY).fill_null(0))
 
 
-def _statistics(rows: pl.DataFrame, clock: str, prior_rows: int) -> pl.DataFrame:
-    """Return ``clock``, item_id and the item's statistics at the end of that day or time."""
-    rows_so_far = pl.col("rows").cum_sum().over("item_id")
-    positives_so_far = pl.col("positives").cum_sum().over("item_id")
-    prior = prior_rows * pl.col("share").last().over(clock)
-    rate = (positives_so_far + prior) / (rows_so_far + prior_rows)
-    return (
-        rows.lazy()
-        .filter(pl.col("exposure") == "logged")
-        .group_by(clock, "item_id")
-        .agg(rows=pl.len().cast(pl.Int64), positives=pl.col("label").cast(pl.Int64).sum())
-        .sort(clock, "item_id")
-        .with_columns(share=pl.col("positives").cum_sum() / pl.col("rows").cum_sum())
-        .select(
-            clock,
-            "item_id",
-            rows_so_far.cast(pl.Float32).alias(POPULARITY),
-            rate.cast(pl.Float32).alias(POSITIVE_RATE),
-        )
-        .collect()
-    )
+def _in_float32(statistics: nw.LazyFrame[pl.LazyFrame]) -> pl.DataFrame:
+    exact = statistics.to_native()
+    return exact.with_columns(pl.col(POPULARITY, POSITIVE_RATE).cast(pl.Float32)).collect()
 
 
 def read_embeddings(source: Path, item_ids: pl.Series, reserved: str) -> Embeddings:

@@ -72,26 +72,26 @@ def _classified(fitted: FittedNet, config: Config, runs: RunStore) -> Anchors:
     sample = Sample.draw(dataset, task.test, config.front.bootstrap, rng)
     model = fitted.score_rows(task.test, np.ones(1))[0]
     model_auc, model_draws = auc(sample.label, model), sample.aucs(model)
-
-    def gauc(score: Floats) -> Estimate | None:
-        table = sample.gauc(score)
-        return None if table is None else bootstrapped(*table)
-
+    model_gauc = sample.gauc(model)
     anchors = []
     for name, score in scores.items():
         value, draws = auc(sample.label, score), sample.aucs(score)
+        gauc = sample.gauc(score)
         anchors.append(
             Anchor(
                 name=name,
                 value=bootstrapped(value, draws),
-                gauc=gauc(score),
+                gauc=gauc and bootstrapped(*gauc),
                 lead=bootstrapped(model_auc - value, model_draws - draws),
+                gauc_lead=gauc
+                and model_gauc
+                and bootstrapped(model_gauc[0] - gauc[0], model_gauc[1] - gauc[1]),
             )
         )
     return Anchors(
         metric="auc",
         model=bootstrapped(model_auc, model_draws),
-        model_gauc=gauc(model),
+        model_gauc=model_gauc and bootstrapped(*model_gauc),
         anchors=tuple(anchors),
         beaten=False,
         rows=len(task.train),

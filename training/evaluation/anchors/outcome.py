@@ -29,6 +29,7 @@ def pool_anchors(seeds: Sequence[Anchors]) -> Anchors:
             value=mean_over_seeds_and_users([anchor.value for anchor in anchors]),
             gauc=_pooled_gauc([anchor.gauc for anchor in anchors]),
             lead=mean_over_seeds_and_users([anchor.lead for anchor in anchors]),
+            gauc_lead=_pooled_gauc([anchor.gauc_lead for anchor in anchors]),
         )
 
     common = [name for name in tables[0] if all(name in table for table in tables)]

@@ -1,4 +1,4 @@
-"""LightGBM on proxies, rates, counts, user attributes and content."""
+"""LightGBM on proxies, rates, counts, content, and attributes of users and items."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.arrays import Floats, Rows
+from training.data.dataset import Dataset
 from training.evaluation.anchors.task import AnchorTask
 from training.metrics.auc import auc
 
@@ -47,10 +48,10 @@ def boosted_trees(task: AnchorTask, seed: int) -> Floats:
 
     impressions, dataset = task.dataset.impressions, task.dataset
     fold = np.random.default_rng(seed).integers(0, _FOLDS, len(task.train))
-    components = principal_components(dataset.embedding)
+    described = np.column_stack(content_columns(dataset))
     label = [impressions.label[rows] for rows in (task.train, task.validation)]
     tables = [
-        _features(task, rows, components, fold if rows is task.train else None)
+        _features(task, rows, described, fold if rows is task.train else None)
         for rows in (task.train, task.validation, task.test)
     ]
     categorical = [i for i, p in enumerate(dataset.proxy_fields) if p.kind == "categorical"]
@@ -71,6 +72,14 @@ def boosted_trees(task: AnchorTask, seed: int) -> Floats:
     return best_scores
 
 
+def content_columns(dataset: Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return principal components (I, C) of the content, and attributes (I, A), NaN if unknown."""
+    width = sum(coding.dim for coding in dataset.item_codings)
+    content, attributes = np.split(dataset.embedding, [dataset.embedding.shape[1] - width], axis=1)
+    known = dataset.modality_mask[:, -1:]  # attributes are the last modality
+    return principal_components(content), np.where(known, attributes, np.float32(np.nan))
+
+
 def principal_components(embedding: Floats) -> NDArray[np.float32]:
     """Return the first principal components (I, C) of embeddings (I, D), C at most 8."""
     mean = embedding.mean(axis=0, dtype=np.float64)
@@ -80,11 +89,11 @@ def principal_components(embedding: Floats) -> NDArray[np.float32]:
 
 
 def _features(
-    task: AnchorTask, rows: Rows, components: Floats, fold: Rows | None
+    task: AnchorTask, rows: Rows, described: Floats, fold: Rows | None
 ) -> NDArray[np.float32]:
     """Return features (R, F): proxies, attributes, content, rates, and last the two counts.
 
-    Rates of training rows are out of their ``fold`` (R,).
+    described (I, C + A) of the items. Rates of training rows are out of their ``fold`` (R,).
     """
     impressions = task.dataset.impressions
     user, item = impressions.user[rows], impressions.item[rows]
@@ -97,7 +106,7 @@ def _features(
     columns = (
         impressions.proxies[rows],
         task.dataset.user_attributes[user],
-        components[item],
+        described[item],
         *rates,
         *(side.rows[key] for side, key in sides),
     )

@@ -96,12 +96,13 @@ def anchor_table(anchors: Anchors) -> str:
     """Return the anchors, best first, and the model's lead over each as a Markdown table."""
     metric = anchors.metric
     lines = [
-        f"| anchor | logged {metric} | logged gauc | lead of this model in {metric} |",
-        "| --- | --- | --- | --- |",
-        f"| **this model, w = 1** | {_cell(anchors.model)} | {_cell(anchors.model_gauc)} |  |",
+        f"| anchor | logged {metric} | lead of this model | logged gauc | lead of this model |",
+        "| --- | --- | --- | --- | --- |",
+        f"| **this model, w = 1** | {_cell(anchors.model)} |  | {_cell(anchors.model_gauc)} |  |",
     ]
     for anchor in anchors.anchors:
-        cells = (_cell(anchor.value), _cell(anchor.gauc), _judged(anchor.lead))
+        gauc_lead = "" if anchor.gauc_lead is None else _judged(anchor.gauc_lead)
+        cells = (_cell(anchor.value), _judged(anchor.lead), _cell(anchor.gauc), gauc_lead)
         lines.append(f"| {anchor.name} | {' | '.join(cells)} |")
     lines += ["", f"anchors: simple models, fitted to {anchors.rows} training rows"]
     return "\n".join((*lines, *anchors.skipped))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import tomli_w
 
 from service.contract.manifest import Proxy
-from training.data.dataset import open_dataset
+from training.data.dataset import Dataset, open_dataset
+from training.data.schema import DESCRIPTION
 from training.data.writer import write_dataset
 from training.errors import DatasetError
 
@@ -67,6 +71,37 @@ def write(folder: Path, **replaced: pl.DataFrame) -> None:
         user_attributes=("age", "member"),
         extra={"oracle": pl.DataFrame({"truth": [0.5]})},
     )
+
+
+def split_table(folder: Path, table: str, parts: dict[str, slice]) -> Path:
+    """Turn a table of ``folder`` into parts, by name without suffix; return their folder."""
+    path = folder / f"{table}.parquet"
+    rows = pl.read_parquet(path, glob=False)
+    path.unlink()
+    for name, span in parts.items():
+        part = path / f"{name}.parquet"
+        part.parent.mkdir(parents=True, exist_ok=True)
+        rows[span].write_parquet(part)
+    return path
+
+
+def describe(folder: Path, **entries: Any) -> None:
+    """Change entries of ``dataset.toml``; ``__`` stands for a dot."""
+    path = folder / DESCRIPTION
+    table = tomllib.loads(path.read_text())
+    for name, value in entries.items():
+        *parents, key = name.split("__")
+        place = table
+        for parent in parents:
+            place = place[parent]
+        place[key] = value
+    path.write_text(tomli_w.dumps(table))
+
+
+def arrays(dataset: Dataset) -> dict[str, list[object]]:
+    """Return the columns of the impressions that there are."""
+    values = vars(dataset.impressions)
+    return {name: column.tolist() for name, column in values.items() if column is not None}
 
 
 def assert_refused(

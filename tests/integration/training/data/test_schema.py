@@ -27,7 +27,7 @@ def test_a_folder_without_a_description_is_not_a_dataset(tmp_path: Path) -> None
         ("name = 'x'", "embeddings", "required"),
         ("name = 'x'\n[embeddings]", "embeddings", "at least 1"),
         ("name = 'x'\nclicks = 3\n[embeddings.i]\nvalues='v'\nids='i'", "clicks", "not permitted"),
-        ("name = 'x'\n[embeddings.i]\nvalues='v'", "embeddings.i.ids", "required"),
+        ("name = 'x'\n[embeddings.i]\nids='v'", "embeddings.i.values", "required"),
         (
             "name = 'x'\nproxies = [{name = 'p', kind = 'text'}]\n[embeddings.i]\nvalues='v'\n"
             "ids='i'",

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from tests.conftest import World
+from tests.datasets import make_dataset
 from tests.integration.conftest import Running
 from tests.integration.training.data.small_dataset import write
 from training.cli.app import main
-from training.demo.look import look_at
+from training.demo.look import Catalogue, look_at
 
 Look = Callable[..., tuple[int, str, str]]
 
@@ -51,8 +52,8 @@ def test_rankings_are_those_of_the_service(service: Running, world: World, *, kn
     title_of = dict(zip(dataset.item_ids, dataset.titles, strict=True))
     for w, ranking in zip(tradeoffs, seen.rankings, strict=True):
         items = service.rank(user_id=user_id, tradeoff=w, top_k=20, **body)["items"]
-        assert [title for title, _ in ranking] == [title_of[item["item_id"]] for item in items]
-        scores = [score for _, score in ranking]
+        assert [place.title for place in ranking] == [title_of[item["item_id"]] for item in items]
+        scores = [place.score for place in ranking]
         np.testing.assert_allclose(scores, [item["score"] for item in items], rtol=1e-5)
     assert seen.by_history is not known
 
@@ -70,12 +71,29 @@ def test_the_command_prints_history_and_rankings(world: World, look: Look) -> No
     lines = text.splitlines()
     assert lines[0] == f"Last clicks of user {user_id}, latest first:"
     assert lines[1] == f"    {dataset.titles[latest]}"
-    assert lines[5] == f"The whole catalogue ranked for user {user_id}: title and score"
+    assert lines[5].startswith(
+        f"The whole catalogue ranked for user {user_id}: title, score, #place"
+    )
     assert lines[7].split() == ["tradeoff", "0", "tradeoff", "1"]
-    assert len(lines) == 11
-    for place, line in enumerate(lines[8:]):
-        assert line.startswith(f" {place + 1}  {seen.rankings[0][place][0]}")
-        assert line.endswith(f"{seen.rankings[1][place][1]:.3f}")
+    assert len(lines) == 14
+    for number, line in enumerate(lines[8:11]):
+        first, last = (ranking[number] for ranking in seen.rankings)
+        assert line.startswith(f" {number + 1}  {first.title} {first.score:.3f} #")
+        assert line.endswith(f" {last.score:.3f} #{last.clicks_rank}")
+    counts = [sum(place.popular for place in ranking) for ranking in seen.rankings]
+    assert lines[11].split("of 3 popular") == [f"    {counts[0]} ", f"{counts[1]:>21} ", ""]
+
+
+def test_places_by_clicks_count_logged_clicks_alone() -> None:
+    """Item 0 is clicked three times, item 1 twice, the others once, item 9 in no logged row."""
+    item = np.array([0, 0, 0, 1, 1, *range(2, 9), *[9] * 10])
+    label = np.ones(len(item), np.float32)
+    dataset = make_dataset(rows=len(item), item=item, label=label, uniform=item == 9)
+
+    catalogue = Catalogue.of(dataset)
+
+    assert catalogue.clicks_rank.tolist() == [1, 2, *[3] * 7, 10]
+    assert catalogue.popular.tolist() == [True, True, *[False] * 8]
 
 
 @pytest.mark.parametrize(

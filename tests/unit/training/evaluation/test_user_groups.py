@@ -61,14 +61,24 @@ def test_the_error_of_a_gap_is_that_of_redrawn_users(log: tuple[Dataset, Split])
     assert low.gap.se == pytest.approx(np.std(redraws), rel=0.1)
 
 
-def test_users_without_training_rows_are_left_out(log: tuple[Dataset, Split]) -> None:
+@pytest.mark.parametrize("new", [29, 30, USERS])
+def test_users_without_training_rows_are_a_group_of_their_own(
+    log: tuple[Dataset, Split], new: int
+) -> None:
+    """They are the first ones, who click once in ten rows; 29 are too few for an error."""
     dataset, split = log
-    without = replace(split, train=split.train[dataset.impressions.user[split.train] > 0])
-    flat = np.zeros(len(split.test))
+    without = replace(split, train=split.train[dataset.impressions.user[split.train] >= new])
+    flat = np.full(len(split.test), logit(0.25))
 
     groups = user_groups(dataset, without, flat, CALIBRATED)
 
-    assert sum(group.users for group in groups) == USERS - 1
+    assert sum(group.users for group in groups) == (USERS - 29 if new == 29 else USERS)
+    if new > 29:
+        last = groups[-1]
+        assert (last.group, last.users, last.click_rate) == (10, new, None)
+        assert last.gap.mean == pytest.approx(0.15 if new == 30 else 0.0)
+        assert largest_gap([last]).startswith("users without training rows are predicted 0.250 ")
+        assert pool_user_groups([(last,), (last,)])[0].click_rate is None
 
 
 def test_few_users_make_fewer_groups(make_dataset: MakeDataset) -> None:

@@ -184,22 +184,38 @@ def test_content_is_centred_on_impressions() -> None:
     embedding = torch.tensor([[0.0], [4.0], [100.0]])
     content = Content((1,), embedding, torch.ones(3, 1), torch.tensor([1.0, 3.0, 0.0]))
 
-    # Mean 3; mean square (9 + 3 * 1) / 4 = 3. Item 2, at 97 / 3**.5, is shortened.
-    expected = [-3 / 3**0.5, 1 / 3**0.5, 3.0]
+    # Mean 3; mean square (9 + 3 * 1) / 4 = 3. Item 2, at 97 / 3**.5, is further than any other.
+    expected = [-3 / 3**0.5, 1 / 3**0.5, 3 / (97 / 3**0.5)]
     assert content(embedding, torch.ones(3, 1)).flatten().tolist() == pytest.approx(expected)
 
 
-def test_a_row_unlike_all_others_is_shortened_in_its_modality_alone(
+def test_a_row_unlike_all_others_returns_to_the_mean_in_its_modality_alone(
     items: tuple[Tensor, Tensor],
 ) -> None:
     embedding, mask = items
     layer = Content(DIMS, embedding, mask, torch.ones(30))
+    longest = layer(embedding, mask)[:, :3].norm(dim=1).max()
     strange = torch.cat([embedding[5:6, :3] - 500.0, embedding[5:6, 3:]], 1)
+    raw = (strange - layer.mean) * layer.scale
 
     content = layer(strange, torch.ones(1, 2))
 
-    assert content[0, :3].norm().item() == pytest.approx(3.0)
+    expected = raw[0, :3] * (longest / raw[0, :3].norm()) ** 2
+    torch.testing.assert_close(content[0, :3], expected)
     torch.testing.assert_close(content[0, 3:], layer(embedding[5:6], mask[5:6])[0, 3:])
+
+
+@pytest.mark.parametrize(("shown", "familiar"), [(0.9, False), (1.1, True)])
+def test_only_one_impression_in_a_hundred_is_unfamiliar(shown: float, *, familiar: bool) -> None:
+    embedding = torch.linspace(-1.0, 1.0, 100)[:, None]
+    embedding[99] = 50.0
+    exposures = torch.full((100,), (100 - shown) / 99)
+    exposures[99] = shown
+
+    layer = Content((1,), embedding, torch.ones(100, 1), exposures)
+    norm = layer(embedding, torch.ones(100, 1)).abs().flatten()
+
+    assert (norm[99] > 10 * norm[:99].max()) if familiar else (norm[99] < 0.1 * norm[:99].max())
 
 
 def test_a_modality_that_no_item_has_stays_finite() -> None:

@@ -41,7 +41,14 @@ def test_anchors_stand_beside_the_net_on_the_same_rows(tmp_path: Path) -> None:
         assert anchor.lead.mean == pytest.approx(anchors.model.mean - anchor.value.mean)
         assert anchor.lead.se is not None
         assert 0.005 < anchor.lead.se < 0.2
+        assert anchors.model_gauc is not None
         assert anchor.gauc is not None
+        assert anchor.gauc_lead is not None
+        gap = anchors.model_gauc.mean - anchor.gauc.mean
+        assert anchor.gauc_lead.mean == pytest.approx(gap)
+        assert anchor.gauc_lead.se is not None
+        apart = np.hypot(anchors.model_gauc.se or 0, anchor.gauc.se or 0)
+        assert 0 < anchor.gauc_lead.se < 2 * apart
     assert anchors.rows == len(fitted.split.train)
     assert anchors.skipped == (
         "LightGBM is not among the anchors, because it is not installed: "

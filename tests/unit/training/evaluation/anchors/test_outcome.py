@@ -21,6 +21,7 @@ def anchors(
                     value=Estimate(mean=model - ahead, se=0.003),
                     gauc=Estimate(mean=0.6, se=0.004),
                     lead=Estimate(mean=ahead, se=error),
+                    gauc_lead=Estimate(mean=ahead / 2, se=0.01),
                 )
                 for name, (ahead, error) in pairs.items()
             ),
@@ -64,6 +65,8 @@ def test_errors_over_seeds_cover_users_and_seeds() -> None:
     assert pooled.best.lead.mean == pytest.approx(0.04)
     assert pooled.best.lead.se == pytest.approx((0.00025 + 0.0001) ** 0.5)
     assert pooled.model == Estimate(mean=0.75, se=0.003)
+    assert pooled.best.gauc_lead is not None
+    assert pooled.best.gauc_lead.mean == pytest.approx(0.02)
     assert pooled.beaten
     assert pool_anchors([anchors(0.03, 0.01)]).best.lead.se == pytest.approx(0.01)
 

@@ -127,6 +127,7 @@ ANCHORS = Anchors(
             value=Estimate(mean=0.7, se=0.003),
             gauc=Estimate(mean=0.56),
             lead=Estimate(mean=-0.01, se=0.001),
+            gauc_lead=Estimate(mean=-0.01, se=0.002),
         ),
         Anchor(
             name="age alone",
@@ -150,11 +151,11 @@ def test_a_model_that_beats_no_anchor_is_named_on_the_first_line(front: Front) -
     before = front_table(front).split("\n")
     assert lines[: len(before) + 2] == ["", *before, ""]
     assert lines[len(before) + 2 :] == [
-        "| anchor | logged auc | logged gauc | lead of this model in auc |",
-        "| --- | --- | --- | --- |",
-        "| **this model, w = 1** | 0.6900 ± 0.0020 | 0.5500 |  |",
-        "| matrix factorisation | 0.7000 ± 0.0030 | 0.5600 | -0.0100 ± 0.0010 |",
-        "| age alone | 0.5000 ± 0.0040 |  | 0.1900 ± unknown |",
+        "| anchor | logged auc | lead of this model | logged gauc | lead of this model |",
+        "| --- | --- | --- | --- | --- |",
+        "| **this model, w = 1** | 0.6900 ± 0.0020 |  | 0.5500 |  |",
+        "| matrix factorisation | 0.7000 ± 0.0030 | -0.0100 ± 0.0010 | 0.5600 | -0.0100 ± 0.0020 |",
+        "| age alone | 0.5000 ± 0.0040 | 0.1900 ± unknown |  |  |",
         "",
         "anchors: simple models, fitted to 1000 training rows",
         "LightGBM is not among the anchors.",
