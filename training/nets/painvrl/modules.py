@@ -80,7 +80,7 @@ class ItemEncoder(nn.Module):
         D = tables.embedding.shape[1]
         self.content_dim = D
         self.shared = options.base == "lightgcn"
-        self.convert = options.convert
+        self.convert = options.convert and options.gates != "none"  # else no content is variant
         self.share = 1.0 / (options.layers + 1) if self.shared else 1.0
         self.content = Content(
             tables.dims, tables.embedding, tables.modality_mask, tables.exposures()
@@ -93,28 +93,47 @@ class ItemEncoder(nn.Module):
         """Return states (N, S); the last modality is [V_i, b_i], masked out for a cold item."""
         raw, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
         mask, warm = modality_mask[:, :-1], modality_mask[:, -1:]
-        content = self.content.filled(self.content(raw, mask), mask)
-        return self.state(*self.halves(content), learned, warm)
+        content, variant = self.encoded(content_inputs(self.content(raw, mask), mask))
+        item, bias = learned.split([learned.shape[1] - 1, 1], 1)
+        item = item + content if self.shared else item
+        whole, variant, bias = self.parts(item, content, variant, bias, warm)
+        own, content = whole.tensor_split([whole.shape[1] - variant.shape[1]], 1)
+        return torch.cat([own, content - variant, variant, bias], 1)
 
-    def halves(self, content: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the invariant and the variant representation (N, d) of content (N, D)."""
-        invariant = self.weight(content * self.gates)
-        variant = self.weight(content * (1.0 - self.gates))
-        return invariant, variant if self.convert else torch.zeros_like(variant)
+    def encoded(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return content and its variant half (N, d) of inputs (N, D + M), see ``content_inputs``.
 
-    def state(self, invariant: Tensor, variant: Tensor, learned: Tensor, warm: Tensor) -> Tensor:
-        """Return states (N, S) of both halves (N, d) of the content.
-
-        learned (N, V + 1) is [V, b]; warm (N, 1) is 1 for a warm item, 0 for a cold one.
+        A propagated item is a mean over layers; its content, in the first one, has their share.
         """
-        invariant, variant = self.share * invariant, self.share * variant
-        common = learned[:, :-1] * warm
-        bias = learned[:, -1:] * warm + self.new_bias * (1.0 - warm)
+        # Gates times weights: gating the content would copy it and send gradients through it.
+        gates = [torch.ones_like(self.gates), 1.0 - self.gates] if self.convert else [self.gates]
+        weight = (self.share * torch.stack(gates)[:, None] * self.weight.weight).flatten(0, 1)
+        missing = F.linear(weight, self.content.block * self.content.missing)  # (.., M)
+        encoded = F.linear(inputs, torch.cat([weight, missing], 1))
+        if not self.convert:
+            return encoded, torch.zeros_like(encoded)
+        content, variant = encoded.chunk(2, 1)
+        return content, variant
+
+    def parts(
+        self, item: Tensor, content: Tensor, variant: Tensor, bias: Tensor, warm: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return features (N, U), their variant part (N, d) and b (N, 1), which make up states.
+
+        item (N, V): propagated items, which include their content (N, d), or V; warm (N, 1) is 1
+        for a warm item, 0 for a cold one.
+        """
+        bias = torch.lerp(self.new_bias.expand_as(bias), bias, warm)
         if not self.shared:
-            return torch.cat([common, invariant, variant, bias], 1)
-        common = common + invariant
-        norm = (common + variant).norm(dim=1, keepdim=True).clamp(min=1e-6)
-        return torch.cat([common / norm, variant / norm, bias], 1)
+            return torch.cat([item * warm, content], 1), variant, bias
+        whole = torch.lerp(content, item, warm)
+        scale = 1.0 / whole.norm(dim=1, keepdim=True).clamp(min=1e-6)
+        return whole * scale, variant * scale, bias
+
+
+def content_inputs(content: Tensor, modality_mask: Tensor) -> Tensor:
+    """Return content (N, D) and, for each modality, whether it is absent (N, M), side by side."""
+    return torch.cat([content, 1.0 - modality_mask], 1)
 
 
 class UserEncoder(nn.Module):
@@ -167,6 +186,21 @@ class PainvrlRanker(Ranker):
         """
         v = variant_weight.view(-1, 1) * torch.ones_like(user[:, :1])  # (B, 1)
         return torch.cat([user, v * user[:, -self.dim :], v], 1)
+
+    def weighted(
+        self, whole: Tensor, variant: Tensor, bias: Tensor, variant_weight: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return features (N, U) and biases (N,) of the parts of states, for one variant_weight.
+
+        A user's product with the features plus the bias is the logit. It takes half as long as the
+        product of ``direction`` with the states.
+        """
+        if variant_weight == 1.0:
+            return whole, bias.squeeze(1)
+        if whole.shape[1] > self.dim:
+            variant = F.pad(variant, (whole.shape[1] - self.dim, 0))
+        features = torch.sub(whole, variant, alpha=1.0 - variant_weight)
+        return features, variant_weight * bias.squeeze(1)
 
     def at_tradeoff(self, user: Tensor, tradeoff: Tensor) -> Tensor:
         """Return the direction (B, S) at a tradeoff (1,)."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from tests.unit.training.nets.painvrl.small_net import (
     BASES,
@@ -17,7 +18,10 @@ from tests.unit.training.nets.painvrl.small_net import (
     scores,
 )
 from training.data.dataset import Dataset
+from training.fitting.batches import SlateBatches
+from training.nets.painvrl import losses
 from training.nets.painvrl.net import Painvrl
+from training.nets.painvrl.softmax import log_partition
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -108,6 +112,58 @@ def test_a_sampled_softmax_is_about_the_full_one(dataset: Dataset) -> None:
 
     assert drawn == pytest.approx(full, abs=0.25)  # the sample adds each click to its own negatives
     assert drawn != full
+
+
+def test_slates_of_one_user_share_a_softmax(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = net_of(dataset, debiased_share=0.0)
+    batch = batch_of(dataset)
+    twice = replace(
+        batch,
+        user=batch.user.repeat(2),
+        slate=torch.cat([batch.slate, batch.slate + len(batch.user)]),
+        item=torch.cat([batch.item, batch.item.flip(0)]),
+        label=torch.cat([batch.label, batch.label.flip(0)]),
+        valid=torch.cat([batch.valid, batch.valid.flip(0)]),
+    )
+    softmaxes: list[int] = []
+
+    def counted(user: Tensor, item: Tensor, bias: Tensor) -> Tensor:
+        softmaxes.append(len(user))
+        return log_partition(user, item, bias)
+
+    monkeypatch.setattr(losses, "log_partition", counted)
+    loss = net.loss(twice).item()
+
+    clicked = twice.valid & (twice.label > 0.5)
+    user, item = twice.user[twice.slate[clicked]], twice.item[clicked]
+    log_softmax = scores(net, dataset, 1.0).log_softmax(1)
+    assert loss == pytest.approx(-log_softmax[user, item].mean().item(), abs=1e-4)
+    assert sum(softmaxes) == len(batch.user.unique())
+
+
+def test_a_step_of_ultragcn_touches_the_items_it_drew_and_the_users_of_its_batch(
+    dataset: Dataset,
+) -> None:
+    net = net_of(dataset, **ULTRAGCN, candidates=1, new_share=0.4)
+    batches = SlateBatches(dataset, ROWS, slate=16, batch_slates=100)
+    batch = batches.slates(torch.tensor([3]))  # one user, at most 16 items
+    encoded: list[int] = []
+    hook = net.item_factor.register_forward_pre_hook(lambda _, rows: encoded.append(len(rows[0])))
+
+    net.loss(batch).backward()
+
+    hook.remove()
+    clicked = batch.item[batch.valid & (batch.label > 0.5)].unique()
+    assert len(clicked) <= encoded[0] <= len(clicked) + 1
+    touched = [
+        table.weight.grad.abs().sum(1).count_nonzero().item()
+        for table in (net.user_factor, net.item_factor)
+        if table.weight.grad is not None
+    ]
+    assert touched[0] == 1
+    assert touched[1] <= len(clicked) + 1
 
 
 @pytest.mark.parametrize("base", BASES)
