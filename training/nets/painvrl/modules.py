@@ -54,7 +54,7 @@ class ItemEncoder(nn.Module):
         D = tables.embedding.shape[1]
         self.content_dim = D
         self.shared = options.base == "lightgcn"
-        self.convert = options.convert
+        self.convert = options.convert and options.gates != "none"  # else no content is variant
         self.share = 1.0 / (options.layers + 1) if self.shared else 1.0
         self.content = Content(
             tables.dims, tables.embedding, tables.modality_mask, tables.exposures()
@@ -67,28 +67,43 @@ class ItemEncoder(nn.Module):
         """Return states (N, S); the last modality is [V_i, b_i], masked out for a cold item."""
         raw, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
         mask, warm = modality_mask[:, :-1], modality_mask[:, -1:]
-        content = self.content.filled(self.content(raw, mask), mask)
-        return self.state(*self.halves(content), learned, warm)
+        inputs = content_inputs(self.content(raw, mask), mask)
+        return torch.cat(self.parts(*self.halves(inputs), learned, warm), 1)
 
-    def halves(self, content: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the invariant and the variant representation (N, d) of content (N, D)."""
-        invariant = self.weight(content * self.gates)
-        variant = self.weight(content * (1.0 - self.gates))
-        return invariant, variant if self.convert else torch.zeros_like(variant)
+    def halves(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the invariant and the variant representation (N, d) of inputs (N, D + M).
 
-    def state(self, invariant: Tensor, variant: Tensor, learned: Tensor, warm: Tensor) -> Tensor:
-        """Return states (N, S) of both halves (N, d) of the content.
+        A propagated item is a mean over layers; its content, in the first one, has their share.
+        """
+        # Gates times weights: gating the content would copy it and send gradients through it.
+        gates = self.share * torch.stack([self.gates, 1.0 - self.gates][: 1 + self.convert])
+        weight = (gates[:, None] * self.weight.weight).flatten(0, 1)  # (2 d, D) or (d, D)
+        missing = F.linear(weight, self.content.block * self.content.missing)  # (.., M)
+        encoded = F.linear(inputs, torch.cat([weight, missing], 1))
+        if not self.convert:
+            return encoded, torch.zeros_like(encoded)
+        invariant, variant = encoded.chunk(2, 1)
+        return invariant, variant
+
+    def parts(
+        self, invariant: Tensor, variant: Tensor, learned: Tensor, warm: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the parts (N, U), (N, d), (N, 1) of states from both halves (N, d) of the content.
 
         learned (N, V + 1) is [V, b]; warm (N, 1) is 1 for a warm item, 0 for a cold one.
         """
-        invariant, variant = self.share * invariant, self.share * variant
-        common = learned[:, :-1] * warm
-        bias = learned[:, -1:] * warm + self.new_bias * (1.0 - warm)
+        common, bias = learned.split([learned.shape[1] - 1, 1], 1)
+        common, bias = common * warm, bias * warm + self.new_bias * (1.0 - warm)
         if not self.shared:
-            return torch.cat([common, invariant, variant, bias], 1)
+            return torch.cat([common, invariant], 1), variant, bias
         common = common + invariant
-        norm = (common + variant).norm(dim=1, keepdim=True).clamp(min=1e-6)
-        return torch.cat([common / norm, variant / norm, bias], 1)
+        scale = 1.0 / (common + variant).norm(dim=1, keepdim=True).clamp(min=1e-6)
+        return common * scale, variant * scale, bias
+
+
+def content_inputs(content: Tensor, modality_mask: Tensor) -> Tensor:
+    """Return content (N, D) and, for each modality, whether it is absent (N, M), side by side."""
+    return torch.cat([content, 1.0 - modality_mask], 1)
 
 
 class UserEncoder(nn.Module):
@@ -141,6 +156,19 @@ class PainvrlRanker(Ranker):
         """
         v = variant_weight.view(-1, 1) * torch.ones_like(user[:, :1])  # (B, 1)
         return torch.cat([user, v * user[:, -self.dim :], v], 1)
+
+    def weighted(
+        self, common: Tensor, variant: Tensor, bias: Tensor, variant_weight: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return features (N, U) and biases (N,) of the parts of states, for one variant_weight.
+
+        A user's product with the features plus the bias is the logit. It takes half as long as the
+        product of ``direction`` with the states.
+        """
+        own, content = common.tensor_split([common.shape[1] - self.dim], 1)
+        features = torch.add(content, variant, alpha=variant_weight)
+        features = torch.cat([own, features], 1) if own.shape[1] else features
+        return features, variant_weight * bias.squeeze(1)
 
     def at_tradeoff(self, user: Tensor, tradeoff: Tensor) -> Tensor:
         """Return the direction (B, S) at a tradeoff (1,)."""

@@ -25,19 +25,25 @@ Two bases:
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from training.nets.base import FrontNet, LearnedMask, ProgressStore, Slates, TrainingTables
 from training.nets.painvrl.environments import Clicks
 from training.nets.painvrl.gates import MaskOptions, final_gates
 from training.nets.painvrl.invariance import Invariance, find_invariance
-from training.nets.painvrl.modules import ItemEncoder, PainvrlOptions, PainvrlRanker, UserEncoder
+from training.nets.painvrl.losses import Rows, Scored, StepItems, softmax_loss, ultragcn_loss
+from training.nets.painvrl.modules import (
+    ItemEncoder,
+    PainvrlOptions,
+    PainvrlRanker,
+    UserEncoder,
+    content_inputs,
+)
 from training.nets.painvrl.propagation import Propagation
 from training.nets.painvrl.row_weights import RowWeights
+
+_ALL = slice(None)
 
 
 class Painvrl(FrontNet):
@@ -71,7 +77,8 @@ class Painvrl(FrontNet):
         self._propagate = Propagation(self._clicks, users, items, layers)
         self._mask = tables.modality_mask
         with torch.no_grad():
-            self._content = self.item_encoder.content(tables.embedding, tables.modality_mask)
+            content = self.item_encoder.content(tables.embedding, tables.modality_mask)
+            self._inputs = content_inputs(content, tables.modality_mask)
         self.invariance: Invariance | None = None
 
     def prepare(self, seed: int, progress: ProgressStore) -> None:
@@ -80,7 +87,8 @@ class Painvrl(FrontNet):
         if options.gates == "none":
             return
         with torch.no_grad():
-            content = self.item_encoder.content.filled(self._content, self._mask)
+            content = self._inputs[:, : self.item_encoder.content_dim]
+            content = self.item_encoder.content.filled(content, self._mask)
         self.invariance = find_invariance(
             content,
             self._clicks,
@@ -102,22 +110,36 @@ class Painvrl(FrontNet):
         the same share of the items trains cold items.
         """
         options, slates = self.options, len(batch.user)
-        clicked = batch.valid & (batch.label > 0.5)  # (R,)
-        user, learned, halves = self._propagated()
+        row = (batch.valid & (batch.label > 0.5)).nonzero().flatten()
+        slate, step = batch.slate[row], self._step_items(batch.item[row], slates)  # (R,)
+        user, learned, halves = self._propagated(batch.user, step.encoded)
         warm = (torch.rand(len(learned), 1) >= options.new_share).float()
-        state = self.item_encoder.state(*halves, learned, warm)  # (I, S)
+        parts = self.item_encoder.parts(*halves, learned, warm)
         cold = torch.rand(slates) < options.new_share  # (B,)
-        in_history = clicked & cold[batch.slate] & (torch.rand(len(clicked)) < 0.5)
-        history = self._histories(state, batch, in_history, slates)
-        vectors = torch.where(cold[:, None], history, self.user_encoder.scaled(user[batch.user]))
-        debiased = torch.rand(slates, 1) < options.debiased_share
-        variant_weight = torch.where(debiased, options.kept, 1.0)  # (B, 1)
-        direction = self.ranker.direction(vectors, variant_weight)
-        direction = torch.cat([direction, 1.0 - variant_weight], 1)  # (B, S + 1)
-        state = torch.cat([state, self._log_popularity[:, None]], 1)  # (I, S + 1)
-        rows = (clicked & ~in_history).nonzero().flatten()
-        base_loss = self._softmax_loss if self.shared else self._ultragcn_loss
-        return base_loss(direction, state, batch, rows).sum() / max(len(rows), 1)
+        in_history = cold[slate] & (torch.rand(len(slate)) < 0.5)  # (R,)
+        known = torch.cat([part[step.clicked[in_history]] for part in parts], 1)
+        history = self._histories(known, slate[in_history], slates)
+        vectors = torch.where(cold[:, None], history, self.user_encoder.scaled(user))
+        debiased = torch.rand(slates) < options.debiased_share  # (B,)
+        prior = self._log_popularity[step.encoded]
+        loss = torch.zeros(())
+        for variant_weight, end in ((options.kept, debiased), (1.0, ~debiased)):
+            features, bias = self.ranker.weighted(*parts, variant_weight)
+            trained = (end[slate] & ~in_history).nonzero().flatten()  # (r,)
+            chosen = end.nonzero().flatten()  # (b,)
+            scored = Scored(
+                vectors[chosen],
+                features,
+                torch.add(bias, prior, alpha=1.0 - variant_weight),
+                (end.cumsum(0) - 1)[slate[trained]],
+                step.clicked[trained],
+                step.negatives_of(chosen),
+            )
+            loss = loss + self._loss(scored, batch.user[slate[trained]], step.encoded)
+        if not self.shared:
+            squares = learned[:, :-1].square().sum(1)[step.clicked] + user.square().sum(1)[slate]
+            loss = loss + options.l2 * squares[~in_history].sum()
+        return loss / max(int((~in_history).sum()), 1)
 
     def learned_mask(self) -> LearnedMask | None:
         """Return the gates (D,) over the content of all modalities; None without a mask."""
@@ -141,78 +163,67 @@ class Painvrl(FrontNet):
 
     def learned_items(self, items: Tensor | None = None) -> Tensor:
         """Return [V_i, b_i] (N, V + 1) of ``items`` (N,), or of all, after propagation."""
-        learned = self._propagated()[1]
-        return learned if items is None else learned[items]
+        return self._propagated(_ALL, _ALL if items is None else items)[1]
 
     def user_vectors(self, users: Tensor | None = None) -> Tensor:
         """Return the vectors (B, U) of ``users`` (B,), or of all.
 
         A user without clicks has the average vector.
         """
-        vectors = self.user_encoder.scaled(self._propagated()[0])
+        chosen = _ALL if users is None else users
+        vectors = self.user_encoder.scaled(self._propagated(chosen, _ALL)[0])
         no_clicks = torch.zeros(1, vectors.shape[1])
         average = self.user_encoder.encode(no_clicks, torch.zeros(1, 1))
-        vectors = torch.where(self._user_count[:, None] > 0, vectors, average)
-        return vectors if users is None else vectors[users]
+        return torch.where(self._user_count[chosen, None] > 0, vectors, average)
 
-    def _propagated(self) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """Return user vectors (users, U), [V, b] (I, V + 1) and both content halves (I, d)."""
+    def _propagated(self, users: Rows, items: Rows) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """Return vectors of ``users``; [V, b] (N, V + 1), content halves (N, d) of ``items``.
+
+        Without propagation they alone are computed.
+        """
         encoder = self.item_encoder
-        halves = encoder.halves(encoder.content.filled(self._content, self._mask))
-        user, item = self.user_factor.weight, self.item_factor.weight
-        if self.shared:
-            content = halves[0] + halves[1]
-            user, item = self._propagate(user, item + content)
-            item = item - encoder.share * content  # the encoder adds it
-        bias = self.item_bias.weight + self._log_popularity[:, None]
+        bias = _rows(self.item_bias, items) + self._log_popularity[items, None]
         if self.options.popularity == 0:
             bias = torch.zeros_like(bias)
-        return user, torch.cat([item, bias], 1), halves
+        if not self.shared:
+            user, item = _rows(self.user_factor, users), _rows(self.item_factor, items)
+            return user, torch.cat([item, bias], 1), encoder.halves(self._inputs[items])
+        invariant, variant = encoder.halves(self._inputs)
+        share = invariant + variant  # the content's share of the propagated items
+        item = torch.add(self.item_factor.weight, share, alpha=1.0 / encoder.share)
+        user, item = self._propagate(self.user_factor.weight, item)
+        learned = torch.cat([(item - share)[items], bias], 1)  # the encoder adds the share
+        return user[users], learned, (invariant[items], variant[items])
 
-    def _histories(self, state: Tensor, batch: Slates, in_history: Tensor, slates: int) -> Tensor:
-        """Return user vectors (B, U) from the rows of each slate that are ``in_history`` (R,)."""
-        features = self.user_encoder.whole(state[batch.item[in_history]])
-        total = torch.zeros(slates, features.shape[1])
-        total = total.index_add(0, batch.slate[in_history], features)
-        count = torch.bincount(batch.slate[in_history], minlength=slates)[:, None].float()
+    def _histories(self, state: Tensor, slate: Tensor, slates: int) -> Tensor:
+        """Return user vectors (B, U) from the states (H, S) of clicks of slates (H,)."""
+        features = self.user_encoder.whole(state)
+        total = torch.zeros(slates, features.shape[1]).index_add(0, slate, features)
+        count = torch.bincount(slate, minlength=slates)[:, None].float()
         return self.user_encoder.encode(total, count)
 
-    def _softmax_loss(
-        self, direction: Tensor, state: Tensor, batch: Slates, rows: Tensor
-    ) -> Tensor:
-        """Return weighted -log softmax (R',) over the catalogue or, if it is large, a sample."""
-        items, sampled = len(state), self.options.candidates
-        slate, item = batch.slate[rows], batch.item[rows]
-        clicked_logit = (direction[slate] * state[item]).sum(1)
-        weight = self._weights.user[batch.user[slate]] * self._weights.item[item]
-        if items <= sampled:
-            everything = (direction @ state.transpose(0, 1)).logsumexp(1)[slate]
-            return weight * (everything - clicked_logit)
-        sample = torch.randint(items, (sampled,))
-        others = (direction @ state[sample].transpose(0, 1)).logsumexp(1)[slate]
-        everything = torch.logaddexp(others + math.log(items / sampled), clicked_logit)
-        return weight * (everything - clicked_logit)
+    def _step_items(self, clicked: Tensor, slates: int) -> StepItems:
+        """Return the items of a step with clicked items (R,): a large catalogue is sampled.
 
-    def _ultragcn_loss(
-        self, direction: Tensor, state: Tensor, batch: Slates, rows: Tensor
-    ) -> Tensor:
-        """Return UltraGCN's L_C + L_O (R',) and weight decay; its w_1 = w_3 = 0, w_2 = w_4 = 1.
-
-        Each slate draws negatives of its own, clicked items included. A catalogue of at most
-        ``candidates`` items is taken whole.
+        The softmax has one sample for the step, UltraGCN's loss negatives of each slate; clicked
+        items are drawn too.
         """
-        options, weights = self.options, self._weights
-        slate, item = batch.slate[rows], batch.item[rows]
-        user = batch.user[slate]
-        clicked_logit = (direction[slate] * state[item]).sum(1) + self._base_logit
-        if len(state) <= options.candidates:
-            others, item_weight = direction @ state.transpose(0, 1), weights.item  # (B, I)
+        items, drawn = len(self._log_popularity), self.options.candidates
+        if items <= drawn:
+            return StepItems(_ALL, clicked, None)
+        return StepItems.sampled(clicked, items, (drawn,) if self.shared else (slates, drawn))
+
+    def _loss(self, scored: Scored, user: Tensor, encoded: Rows) -> Tensor:
+        """Return the base's loss, a sum over the clicks of users (r,)."""
+        item_weight = self._weights.item[encoded]  # (N,)
+        if self.shared:
+            loss = softmax_loss(scored, len(self._log_popularity)) * item_weight[scored.item]
         else:
-            sample = torch.randint(len(state), (len(direction), options.candidates))  # (B, N)
-            others = torch.einsum("bs,bns->bn", direction, state[sample])
-            item_weight = weights.item[sample]
-        negative = (item_weight * F.softplus(others + self._base_logit)).mean(1)[slate]  # (R',)
-        positive = weights.item[item] * F.softplus(-clicked_logit)
-        factors = torch.cat([self.item_factor(item), self.user_factor(user)], 1)
-        loss: Tensor = weights.user[user] * (positive + options.negative_weight * negative)
-        return loss + options.l2 * factors.square().sum(1)
+            negative_weight = self.options.negative_weight
+            loss = ultragcn_loss(scored, item_weight, negative_weight, self._base_logit)
+        return (self._weights.user[user] * loss).sum()
+
+
+def _rows(table: nn.Embedding, rows: Rows) -> Tensor:
+    selected: Tensor = table.weight if isinstance(rows, slice) else table(rows)
+    return selected

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from scipy.sparse import csr_array
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from training.nets.painvrl.environments import Clicks
+
+
+@dataclass(frozen=True)
+class _Sparse:
+    """A sparse matrix by rows: the columns and values (C,) of its cells, where each row starts."""
+
+    column: Tensor
+    value: Tensor
+    start: Tensor
+
+    @classmethod
+    def of(cls, row: Tensor, column: Tensor, value: Tensor, rows: int) -> _Sparse:
+        """Return the matrix of cells (C,) in any order."""
+        order = row.argsort(stable=True)
+        count = torch.bincount(row, minlength=rows)
+        return cls(column[order], value[order], count.cumsum(0) - count)
+
+    def __matmul__(self, dense: Tensor) -> Tensor:
+        # 3 times as fast on one core as the sparse products of scipy and torch.
+        return F.embedding_bag(
+            self.column, dense, self.start, mode="sum", per_sample_weights=self.value
+        )
 
 
 class Propagation:
@@ -17,38 +40,38 @@ class Propagation:
     def __init__(self, clicks: Clicks, users: int, items: int, layers: int) -> None:
         self.layers = layers
         # A repeated click counts once.
-        pairs = torch.stack([clicks.user, clicks.item]).unique(dim=1)
-        user, item = pairs
+        user, item = torch.stack([clicks.user, clicks.item]).unique(dim=1)
         degree = torch.bincount(user, minlength=users), torch.bincount(item, minlength=items)
         weight = (degree[0][user] * degree[1][item]).float().rsqrt()
-        self._to_users = csr_array((weight.numpy(), tuple(pairs.numpy())), (users, items))
-        self._to_items = csr_array(self._to_users.T)
+        self._to_users = _Sparse.of(user, item, weight, users)
+        self._to_items = _Sparse.of(item, user, weight, items)
 
     def __call__(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
         """Return the propagated embeddings of users (U, d) and items (I, d)."""
-        user_sum, item_sum = user, item
+        propagated: tuple[Tensor, Tensor] = _Propagated.apply(self, user, item)  # type: ignore[no-untyped-call]  # torch types no apply
+        return propagated
+
+    def mean_of_layers(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same without gradients."""
+        user_sum, item_sum = user.clone(), item.clone()
         for _ in range(self.layers):
-            user, item = (
-                _product(self._to_users, self._to_items, item),
-                _product(self._to_items, self._to_users, user),
-            )
-            user_sum, item_sum = user_sum + user, item_sum + item
-        return user_sum / (self.layers + 1), item_sum / (self.layers + 1)
+            user, item = self._to_users @ item, self._to_items @ user
+            user_sum += user
+            item_sum += item
+        return user_sum.div_(self.layers + 1), item_sum.div_(self.layers + 1)
 
 
-def _product(matrix: csr_array, transpose: csr_array, dense: Tensor) -> Tensor:
-    product: Tensor = _Product.apply(matrix, transpose, dense)  # type: ignore[no-untyped-call]  # torch types no apply
-    return product
-
-
-class _Product(torch.autograd.Function):
-    """Sparse times dense by scipy: 1.7 times as fast as torch's product on one core."""
+class _Propagated(torch.autograd.Function):
+    """A symmetric linear map: its gradient is itself."""
 
     @staticmethod
-    def forward(ctx: Any, matrix: csr_array, transpose: csr_array, dense: Tensor) -> Tensor:
-        ctx.transpose = transpose
-        return torch.from_numpy(matrix @ dense.detach().numpy())
+    def forward(
+        ctx: Any, propagation: Propagation, user: Tensor, item: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        ctx.propagation = propagation
+        return propagation.mean_of_layers(user.detach(), item.detach())
 
     @staticmethod
-    def backward(ctx: Any, *gradient: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, torch.from_numpy(ctx.transpose @ gradient[0].numpy())
+    def backward(ctx: Any, *gradient: Tensor) -> tuple[None, Tensor, Tensor]:
+        user, item = (part.contiguous() for part in gradient)
+        return None, *ctx.propagation.mean_of_layers(user, item)
