@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from service.contract.files import check_folder
-from training.cli.options import BUILD, Build, ConfigFile, Data, Model, Overrides, Scratch
+from training.cli.options import BUILD, Build, ConfigFile, Data, Device, Model, Overrides, Scratch
 from training.config import load_config
 from training.data.dataset import open_dataset
 from training.data.schema import read_description
@@ -18,6 +18,7 @@ from training.evaluation.baselines.reranking import BASELINES
 from training.evaluation.report.tables import report_tables
 from training.evaluation.report.write import check_report, write_report
 from training.evaluation.study import StudyOptions, run
+from training.fitting.device import on_device
 from training.fitting.distributed import launched
 from training.fitting.runs import RunStore
 
@@ -49,6 +50,7 @@ def evaluate(
     overrides: Overrides = None,
     build: Build = BUILD,
     results: Annotated[Path, typer.Option(help="Folder of reports.")] = Path("results"),
+    device: Device = "auto",
     scratch: Scratch = None,
 ) -> None:
     """Measure the front over several seeds, and baselines; finished runs are not run again.
@@ -63,7 +65,8 @@ def evaluate(
     check_report(folder, name)
     dataset = open_dataset(data, scratch)
     options = StudyOptions(seeds, baselines, probes, cold, cold_users, mask)
-    report = run(dataset, resolved, options, RunStore(build))
+    with on_device(device):
+        report = run(dataset, resolved, options, RunStore(build))
     path = write_report(report, folder, name)
     typer.echo(report_tables(report))
     typer.echo(f"wrote {path}.json and .png")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from training.config import MODELS
+from training.fitting.device import DeviceName
 from training.release.store import check_namespace, parse_url
 
 REDIS_URL = "redis://127.0.0.1:6379/0"
@@ -46,6 +47,10 @@ RedisUrl = Annotated[
 Namespace = Annotated[
     str,
     typer.Option(envvar="RANK_NAMESPACE", help="Prefix of every key.", callback=_checked_namespace),
+]
+Device = Annotated[
+    DeviceName,
+    typer.Option("--device", help="Where nets train and score; auto: cuda, else mps, else cpu."),
 ]
 Scratch = Annotated[
     Path | None,

@@ -14,6 +14,7 @@ from training.cli.options import (
     Build,
     ConfigFile,
     Data,
+    Device,
     Model,
     Models,
     Overrides,
@@ -22,6 +23,7 @@ from training.cli.options import (
 from training.config import load_config
 from training.data.dataset import open_dataset
 from training.evaluation.report.tables import front_table
+from training.fitting.device import on_device
 from training.fitting.distributed import is_first, processes
 from training.fitting.runs import RunStore
 from training.fitting.train_net import train_net
@@ -39,6 +41,7 @@ def train(
     config: ConfigFile = None,
     overrides: Overrides = None,
     build: Build = BUILD,
+    device: Device = "auto",
     scratch: Scratch = None,
 ) -> None:
     """Train a model, measure its front, and add it to the model repository.
@@ -52,7 +55,7 @@ def train(
     Repository(models).check_name(name)
     for folder in (models / name, build):
         check_folder(folder)  # before the training, not after it
-    with processes():
+    with on_device(device), processes():
         dataset = open_dataset(data, scratch)
         if not is_first():
             train_net(dataset, resolved, RunStore(build))  # its share of the batches, no more

@@ -120,7 +120,7 @@ class Examination(nn.Module):
         return F.logsigmoid(self._logits())
 
     def _logits(self) -> Tensor:
-        return torch.cat([torch.full((1,), _LOGIT_OF_ONE), self.theta])
+        return torch.cat([self.theta.new_full((1,), _LOGIT_OF_ONE), self.theta])
 
 
 def _quantile_edges(proxies: Tensor, bins: int) -> Tensor:

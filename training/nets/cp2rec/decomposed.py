@@ -81,6 +81,10 @@ class Cp2recDecomposed(FrontNet):
     """The decomposed net and its likelihood."""
 
     scalable = True
+    _user_rows: Tensor
+    _item_rows: Tensor
+    _user_attributes: Tensor
+    _content: Tensor
 
     def __init__(self, tables: TrainingTables, options: Cp2recOptions) -> None:
         super().__init__()
@@ -101,8 +105,9 @@ class Cp2recDecomposed(FrontNet):
             nn.init.normal_(table.term("factor"), std=0.01)
         self.item_priors = IdPriors(self.items, _FACTOR_SD, _BIAS_SD)
         self.user_priors = IdPriors(self.users, _FACTOR_SD, _BIAS_SD, _CONFORMITY_SD)
-        self._user_rows = torch.bincount(tables.user, minlength=users).float()
-        self._item_rows = tables.exposures()
+        user_rows = torch.bincount(tables.user, minlength=users).float()
+        self.register_buffer("_user_rows", user_rows, persistent=False)
+        self.register_buffer("_item_rows", tables.exposures(), persistent=False)
         rate = tables.label.mean()
         self._curvature = float(rate * (1 - rate))  # of a row's loss in its logit, on average
         clicks = torch.bincount(tables.user, tables.label, minlength=users).float()
@@ -117,10 +122,11 @@ class Cp2recDecomposed(FrontNet):
         nn.init.zeros_(self.exposed.weight)
         self.log_gamma = nn.Parameter(torch.zeros(()))
         self.examination = Examination(int(tables.position.max()) + 1)
-        self._user_attributes = tables.user_attributes
+        self.register_buffer("_user_attributes", tables.user_attributes, persistent=False)
         with torch.no_grad():
-            self._content = self.item_encoder.content(tables.embedding, tables.modality_mask)
-            self._histories = Histories(self._content, tables)
+            content = self.item_encoder.content(tables.embedding, tables.modality_mask)
+        self.register_buffer("_content", content, persistent=False)
+        self._histories = Histories(content, tables)
 
     def loss(self, batch: Slates) -> Tensor:
         """Return NLL + exposure loss + purification (COS) + priors, a scalar."""
@@ -129,7 +135,7 @@ class Cp2recDecomposed(FrontNet):
         learned = self.items(batch.item)  # (R, d + 1)
         common = encoder.common(content, batch.modality_mask, learned)  # (R, d + 1)
         c = encoder.proxy(batch.proxies)  # (R, d)
-        cold = torch.rand(len(batch.user)) < options.new_share  # (B,)
+        cold = torch.rand(len(batch.user), device=self.device) < options.new_share  # (B,)
         terms = self.users(batch.user)  # (B, d + 2)
         user = self.slate_users(batch, content, cold, terms)  # (B, U)
         state = torch.cat([common, encoder.readout(c), torch.zeros_like(c)], 1)  # (R, S)
@@ -172,7 +178,7 @@ class Cp2recDecomposed(FrontNet):
     def user_vectors(self, users: Tensor | None = None) -> Tensor:
         """Return [p_u, b_u + mu, exp(l_u)] (B, d + 2) of ``users`` (B,), or of all."""
         if users is None:
-            users = torch.arange(len(self._user_attributes))
+            users = torch.arange(len(self._user_attributes), device=self.device)
         return self._user_vectors(users, self.users(users))
 
     @torch.no_grad()

@@ -29,7 +29,7 @@ class StepItems:
     @classmethod
     def sampled(cls, clicked: Tensor, items: int, shape: tuple[int, ...]) -> StepItems:
         """Return clicked items (R,) and negatives of ``shape``, drawn uniformly from ``items``."""
-        negative = torch.randint(items, shape).flatten()
+        negative = torch.randint(items, shape, device=clicked.device).flatten()
         encoded, place = torch.cat([clicked, negative]).unique(return_inverse=True)
         return cls(encoded, place[: len(clicked)], place[len(clicked) :].view(shape))
 

@@ -49,6 +49,11 @@ _ALL = slice(None)
 class Painvrl(FrontNet):
     """The net and its losses. They use clicks alone: a skip counts as an item not clicked."""
 
+    _log_popularity: Tensor
+    _user_count: Tensor
+    _mask: Tensor
+    _inputs: Tensor
+
     def __init__(self, tables: TrainingTables, options: PainvrlOptions) -> None:
         super().__init__()
         self.options = options
@@ -67,18 +72,21 @@ class Painvrl(FrontNet):
         nn.init.normal_(self.user_factor.weight, std=0.01)
         nn.init.zeros_(self.item_bias.weight)
         self._clicks = Clicks.of(tables)
-        self._item_count = torch.bincount(self._clicks.item, minlength=items).float()
-        count = self._item_count + 0.5
-        self._log_popularity = options.popularity * torch.log(count / count.mean())  # (I,)
-        self._user_count = torch.bincount(self._clicks.user, minlength=users).float()
-        self._weights = RowWeights.of(options.row_weight, self._user_count, self._item_count)
+        item_count = torch.bincount(self._clicks.item, minlength=items).float()
+        count = item_count + 0.5
+        log_popularity = options.popularity * torch.log(count / count.mean())  # (I,)
+        self.register_buffer("_log_popularity", log_popularity, persistent=False)
+        user_count = torch.bincount(self._clicks.user, minlength=users).float()
+        self.register_buffer("_user_count", user_count, persistent=False)
+        self._weights = RowWeights.of(options.row_weight, user_count, item_count)
         self._base_logit = self._weights.base_logit(self._clicks, options.negative_weight)
         layers = options.layers if self.shared else 0
         self._propagate = Propagation(self._clicks, users, items, layers)
-        self._mask = tables.modality_mask
+        self.register_buffer("_mask", tables.modality_mask, persistent=False)
         with torch.no_grad():
             content = self.item_encoder.content(tables.embedding, tables.modality_mask)
-            self._inputs = content_inputs(content, tables.modality_mask)
+        inputs = content_inputs(content, tables.modality_mask)
+        self.register_buffer("_inputs", inputs, persistent=False)
         self.invariance: Invariance | None = None
 
     def prepare(self, seed: int, progress: ProgressStore) -> None:
@@ -113,16 +121,16 @@ class Painvrl(FrontNet):
         row = (batch.valid & (batch.label > 0.5)).nonzero().flatten()
         slate, step = batch.slate[row], self._step_items(batch.item[row], slates)  # (R,)
         user, learned, halves = self._propagated(batch.user, step.encoded)
-        warm = (torch.rand(len(learned), 1) >= options.new_share).float()
+        warm = (torch.rand(len(learned), 1, device=self.device) >= options.new_share).float()
         parts = self.item_encoder.parts(*halves, learned, warm)
-        cold = torch.rand(slates) < options.new_share  # (B,)
-        in_history = cold[slate] & (torch.rand(len(slate)) < 0.5)  # (R,)
+        cold = torch.rand(slates, device=self.device) < options.new_share  # (B,)
+        in_history = cold[slate] & (torch.rand(len(slate), device=self.device) < 0.5)  # (R,)
         known = torch.cat([part[step.clicked[in_history]] for part in parts], 1)
         history = self._histories(known, slate[in_history], slates)
         vectors = torch.where(cold[:, None], history, self.user_encoder.scaled(user))
-        debiased = torch.rand(slates) < options.debiased_share  # (B,)
+        debiased = torch.rand(slates, device=self.device) < options.debiased_share  # (B,)
         prior = self._log_popularity[step.encoded]
-        loss = torch.zeros(())
+        loss = vectors.new_zeros(())
         for variant_weight, end in ((options.kept, debiased), (1.0, ~debiased)):
             features, bias = self.ranker.weighted(*parts, variant_weight)
             trained = (end[slate] & ~in_history).nonzero().flatten()  # (r,)
@@ -172,8 +180,8 @@ class Painvrl(FrontNet):
         """
         chosen = _ALL if users is None else users
         vectors = self.user_encoder.scaled(self._propagated(chosen, _ALL)[0])
-        no_clicks = torch.zeros(1, vectors.shape[1])
-        average = self.user_encoder.encode(no_clicks, torch.zeros(1, 1))
+        no_clicks = torch.zeros_like(vectors[:1])
+        average = self.user_encoder.encode(no_clicks, no_clicks[:, :1])
         return torch.where(self._user_count[chosen, None] > 0, vectors, average)
 
     def _propagated(self, users: Rows, items: Rows) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
@@ -198,7 +206,7 @@ class Painvrl(FrontNet):
     def _histories(self, state: Tensor, slate: Tensor, slates: int) -> Tensor:
         """Return user vectors (B, U) from the states (H, S) of clicks of slates (H,)."""
         features = self.user_encoder.whole(state)
-        total = torch.zeros(slates, features.shape[1]).index_add(0, slate, features)
+        total = features.new_zeros(slates, features.shape[1]).index_add(0, slate, features)
         count = torch.bincount(slate, minlength=slates)[:, None].float()
         return self.user_encoder.encode(total, count)
 
