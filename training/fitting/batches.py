@@ -85,6 +85,7 @@ class SlateBatches:
         """
         self._device = device
         self._modality_mask = self.tables.modality_mask.to(device)
+        self._words = _words(self._records)
         if device.type != "cpu" and self._words.nbytes <= _DEVICE_SHARE * free_bytes(device):
             self._words = self._words.to(device)
 

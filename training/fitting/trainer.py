@@ -159,7 +159,7 @@ class _State:
         return torch.autocast(self.net.device.type, torch.bfloat16)
 
     def watch(self, loss: Tensor) -> None:
-        """Check ``loss``; an accelerator's only every ``_CHECK_STEPS``, since a check waits for it."""
+        """Check ``loss``, on an accelerator every ``_CHECK_STEPS``: a check waits for its work."""
         self._losses += loss.detach()
         if loss.device.type == "cpu" or self._taken % _CHECK_STEPS == 0:
             self.check_losses()
