@@ -17,6 +17,8 @@ from training.nets.cp2rec.rivals import RivalOptions
 from training.nets.registry import ARCHITECTURES, configurable
 from training.toml import parse
 
+Precision = Literal["float32", "bfloat16"]
+
 PARITY_TOLERANCE = 1e-5  # graphs sum float32 in another order than torch
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ class TrainOptions(_Frozen):
     slate: int = Field(ge=1)
     lr: float = Field(gt=0)
     lr_final: float = Field(gt=0)
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
 
 
 class SplitOptions(_Frozen):

@@ -13,9 +13,19 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+from torch.utils.backend_registration import (
+    _DummyBackendModule,
+    _setup_privateuseone_for_python_backend,
+)
 
-_setup_privateuseone_for_python_backend("far")
+
+class _Backend(_DummyBackendModule):
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        """Return what autocast asks for, also where a net turns it off."""
+        return [torch.bfloat16]
+
+
+_setup_privateuseone_for_python_backend("far", _Backend())
 torch.__future__.set_swap_module_params_on_conversion(True)  # modules keep shared parameters
 
 FAR = torch.device("far", 0)

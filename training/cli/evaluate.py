@@ -63,9 +63,9 @@ def evaluate(
     check_folder(build)
     folder = results / read_description(data).name
     check_report(folder, name)
-    dataset = open_dataset(data, scratch)
     options = StudyOptions(seeds, baselines, probes, cold, cold_users, mask)
     with on_device(device):
+        dataset = open_dataset(data, scratch)
         report = run(dataset, resolved, options, RunStore(build))
     path = write_report(report, folder, name)
     typer.echo(report_tables(report))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from training.config import TrainOptions
+from training.config import Precision, TrainOptions
 from training.errors import TrainingError
 from training.fitting import distributed
 from training.fitting.batches import SlateBatches
@@ -117,13 +117,20 @@ def _step(state: _State, batches: SlateBatches, numbers: Tensor) -> Tensor:
     net.zero_grad(set_to_none=True)
     process_slates, weight = batches.share(numbers, distributed.rank(), distributed.world_size())
     batch = batches.slates(process_slates)
-    with state.precision():
+    with in_precision(state.precision, net.device):
         loss = net.loss(batch)
     state.watch(loss)
     (loss * weight).backward()
     distributed.average_gradients(net)
     state.step()
     return loss
+
+
+def in_precision(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context of a loss: with ``bfloat16``, matrix products are in that type."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
 
 
 def _seed_further_processes(seed: int, evaluations: int) -> None:
@@ -141,6 +148,7 @@ class _State:
 
     def __init__(self, net: FrontNet, options: TrainOptions, steps: int) -> None:
         self.net, self._options, self._steps = net, options, max(steps, 1)
+        self.precision = options.precision
         self._optimizers: list[torch.optim.Optimizer] = [
             torch.optim.Adam(dense_parameters(net), lr=options.lr, fused=True)
         ]
@@ -151,12 +159,6 @@ class _State:
         self._best: dict[str, Any] = copy.deepcopy(net.state_dict())  # copied into, not anew
         self.epoch, self.batch = 0, 0
         self.history: list[float] = []
-
-    def precision(self) -> AbstractContextManager[Any]:
-        """Return the context of the loss: with ``bfloat16``, its matrix products use that type."""
-        if self._options.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.net.device.type, torch.bfloat16)
 
     def watch(self, loss: Tensor) -> None:
         """Check ``loss``, on an accelerator every ``_CHECK_STEPS``: a check waits for its work."""

@@ -142,7 +142,8 @@ class Cp2recDecomposed(FrontNet):
         of_row = user[batch.slate]  # (R, U)
         loss = self.likelihood(of_row, state, batch)
         if options.prior_weight > 0:
-            prior = self._prior_loss(batch, learned, terms, of_row, state)
+            with torch.autocast(self.device.type, enabled=False):  # information spans many scales
+                prior = self._prior_loss(batch, learned, terms, of_row, state)
             loss = loss + options.prior_weight * prior
         if self._exposure_weight > 0:
             loss = loss + self._exposure_weight * self._exposure_loss(user, of_row, state, batch)
@@ -221,7 +222,7 @@ class Cp2recDecomposed(FrontNet):
         d, gamma = self.options.dim, self.log_gamma.exp()
         q = state[:, :d]
         padding = torch.where(batch.valid, 0.0, -torch.inf)  # (R,)
-        scores = torch.addmm(padding, gamma * user[:, :d], q.transpose(0, 1))  # (B, R)
+        scores = torch.addmm(padding, gamma * user[:, :d], q.transpose(0, 1)).float()  # (B, R)
         exposed = gamma * (of_row[:, :d] * q).sum(1)  # (R,)
         return (scores.logsumexp(1)[batch.slate] - exposed)[batch.valid].mean()
 

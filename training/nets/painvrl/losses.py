@@ -89,6 +89,6 @@ def ultragcn_loss(
         features = F.embedding(scored.negative, scored.features)  # (b, n, U)
         others = torch.einsum("bu,bnu->bn", scored.user, features) + scored.bias[scored.negative]
         weight = item_weight[scored.negative]
-    negative = (weight * F.softplus(others + base_logit)).mean(1)[scored.slate]
+    negative = (weight * F.softplus(others.float() + base_logit)).mean(1)[scored.slate]
     positive = item_weight[scored.item] * F.softplus(-scored.clicked() - base_logit)
     return positive + negative_weight * negative
