@@ -8,7 +8,7 @@ from functools import reduce
 from importlib import resources
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,6 +17,8 @@ from training.nets.base import NetOptions
 from training.nets.cp2rec.rivals import RivalOptions
 from training.nets.registry import ARCHITECTURES, configurable
 from training.toml import parse
+
+Precision = Literal["float32", "bfloat16"]
 
 PARITY_TOLERANCE = 1e-5  # graphs sum float32 in another order than torch
 
@@ -49,6 +51,7 @@ class TrainOptions(_Frozen):
     slate: int = Field(ge=1)
     lr: float = Field(gt=0)
     lr_final: float = Field(gt=0)
+    precision: Precision = "float32"
 
 
 class SplitOptions(_Frozen):

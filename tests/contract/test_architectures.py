@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.contract.architectures import LoggedRows, Variant, scores
+from training.config import Precision
+from training.fitting.trainer import in_precision
 from training.nets.id_table import id_tables, sum_by_row
 from training.nets.registry import build_net
 
@@ -252,3 +256,26 @@ def test_a_net_declares_the_exposure_that_its_loss_reads(
 
     for column in others:
         assert loss(column) == loss("neither") or variant.options.exposure == column
+
+
+def test_a_loss_in_bfloat16_is_near_that_in_float32(
+    variant: Variant, logged_rows: LoggedRows
+) -> None:
+    net = copy.deepcopy(variant.net).train()
+    losses: list[Tensor] = []
+    gradients: list[Tensor] = []
+    for precision in get_args(Precision):
+        torch.manual_seed(0)
+        net.zero_grad()
+        with in_precision(precision, net.device):
+            loss = net.loss(logged_rows.batch())
+        loss.backward()
+        dense = [p.grad.to_dense().flatten() for p in net.parameters() if p.grad is not None]
+        losses.append(loss)
+        gradients.append(torch.cat(dense))
+
+    exact, rounded = losses
+    assert rounded.dtype == torch.float32
+    assert rounded.item() == pytest.approx(exact.item(), rel=0.02)
+    assert rounded.item() != exact.item()
+    assert torch.cosine_similarity(gradients[0], gradients[1], dim=0) > 0.98

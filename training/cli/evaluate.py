@@ -13,6 +13,7 @@ from training.cli.options import (
     Build,
     ConfigFile,
     Data,
+    Device,
     Model,
     Overrides,
     Scratch,
@@ -30,6 +31,7 @@ from training.evaluation.baselines.reranking import BASELINES
 from training.evaluation.report.tables import report_tables
 from training.evaluation.report.write import check_report, write_report
 from training.evaluation.study import StudyOptions, run
+from training.fitting.device import on_device
 from training.fitting.distributed import launched
 from training.fitting.runs import RunStore
 
@@ -63,6 +65,7 @@ def evaluate(
     results: Annotated[Path, typer.Option(help="Folder of reports.")] = Path("results"),
     since: Since = None,
     until: Until = None,
+    device: Device = "auto",
     scratch: Scratch = None,
 ) -> None:
     """Measure the front over several seeds, and baselines; finished runs are not run again.
@@ -75,11 +78,11 @@ def evaluate(
     check_folder(build)
     folder = results / read_description(data).name
     check_report(folder, name)
-    dataset = open_dataset(
-        data, scratch, period=Period(resolved.since, resolved.until), cache=build
-    )
     options = StudyOptions(seeds, baselines, probes, cold, cold_users, mask)
-    report = run(dataset, resolved, options, RunStore(build))
+    with on_device(device):
+        period = Period(resolved.since, resolved.until)
+        dataset = open_dataset(data, scratch, period=period, cache=build)
+        report = run(dataset, resolved, options, RunStore(build))
     path = write_report(report, folder, name)
     typer.echo(report_tables(report))
     typer.echo(f"wrote {path}.json and .png")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from training.config import MODELS
+from training.fitting.device import DeviceName
 from training.release.store import check_namespace, parse_url
 
 REDIS_URL = "redis://127.0.0.1:6379/0"
@@ -69,6 +70,10 @@ Since = Annotated[
     ),
 ]
 Until = Annotated[str | None, typer.Option(help="Read impressions before this time.")]
+Device = Annotated[
+    DeviceName,
+    typer.Option("--device", help="Where nets train and score; auto: cuda, else mps, else cpu."),
+]
 Scratch = Annotated[
     Path | None,
     typer.Option(help="Folder on disk for impressions that may exceed memory."),

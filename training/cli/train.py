@@ -14,6 +14,7 @@ from training.cli.options import (
     Build,
     ConfigFile,
     Data,
+    Device,
     Model,
     Models,
     Overrides,
@@ -26,6 +27,7 @@ from training.config import Config, Tuning, load_config, stated_keys, value_of
 from training.data.dataset import open_dataset
 from training.data.period import Period
 from training.evaluation.report.tables import front_table
+from training.fitting.device import on_device
 from training.fitting.distributed import is_first, processes
 from training.fitting.runs import RunStore
 from training.fitting.train_net import train_net
@@ -47,6 +49,7 @@ def train(
     build: Build = BUILD,
     since: Since = None,
     until: Until = None,
+    device: Device = "auto",
     scratch: Scratch = None,
     tune: Annotated[
         int | None,
@@ -68,7 +71,7 @@ def train(
     Repository(models).check_name(name)
     for folder in (models / name, build):
         check_folder(folder)  # before the training, not after it
-    with processes():
+    with on_device(device), processes():
         dataset = open_dataset(
             data, scratch, period=Period(resolved.since, resolved.until), cache=build
         )

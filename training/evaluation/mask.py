@@ -74,7 +74,7 @@ def _describe(fitted: FittedNet) -> _Run:
     gates = mask.gates.split([modality.dim for modality in dataset.modalities])
     states = fitted.item_states()
     users = sample_users(dataset.impressions.user[fitted.split.test], len(dataset.item_ids))
-    vectors = net.user_vectors(torch.from_numpy(users))
+    vectors = net.user_vectors(torch.from_numpy(users).to(net.device))
     return _Run(
         open={m.name: float(g.mean()) for m, g in zip(dataset.modalities, gates, strict=True)},
         overlap=_overlap(net.ranker, vectors, states),
@@ -90,7 +90,7 @@ def _overlap(ranker: Ranker, users: Tensor, states: Tensor) -> Estimate:
     Its error is unknown for fewer than ``LEAST_USERS`` users.
     """
     ends: list[NDArray[np.int64]] = [
-        ranker.all_pairs(users, states, torch.tensor([w])).topk(TOP, 1).indices.numpy()
+        ranker.all_pairs(users, states, states.new_tensor([w])).topk(TOP, 1).indices.cpu().numpy()
         for w in (0.0, 1.0)
     ]
     common = [len(np.intersect1d(*rows)) / TOP for rows in zip(*ends, strict=True)]

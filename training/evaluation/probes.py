@@ -118,7 +118,7 @@ def _measure(dataset: Dataset, config: Config, runs: RunStore) -> _Run:
     fitted = train_net(dataset, config, runs)
     warm = fitted.warm.numpy()  # the features of a cold item are its content alone
     proxies = dataset.proxies[warm]
-    common = fitted.net.common_features(fitted.item_states()).numpy()[warm]
+    common = fitted.net.common_features(fitted.item_states()).cpu().numpy()[warm]
     return _Run(
         common=probe(common, proxies, dataset.proxy_fields),
         content=probe(dataset.embedding[warm], proxies, dataset.proxy_fields),

@@ -14,10 +14,12 @@ from training.arrays import Rows
 from training.data.columns import Floats
 from training.data.dataset import Dataset
 from training.data.storage import expect_scattered_reads, spans
+from training.fitting.device import free_bytes
 from training.nets.base import Slates, TrainingTables
 
 _LEAST_SLATES = 4
 _BUCKET_ROWS = 2**19  # rows sorted at a time
+_DEVICE_SHARE = 0.25  # of an accelerator's free memory, for the rows
 
 Records = NDArray[np.void]
 
@@ -48,8 +50,9 @@ class SlateBatches:
         records = _by_user_and_time(dataset, rows, count, propensity=propensity, offset=offset)
         self._records = records
         self.tables = _tables(dataset, records)
-        self._propensity = torch.from_numpy(records["propensity"])
-        self._offset = torch.from_numpy(records["offset"])
+        self._words = _words(records)  # (rows, W)
+        self._modality_mask = self.tables.modality_mask
+        self._device = torch.device("cpu")
         self._slate = slate
         self._bounds = torch.from_numpy(_slate_bounds(count, slate))
         slates = len(self._bounds) - 1
@@ -74,25 +77,40 @@ class SlateBatches:
         """Return the number of rows in the slates ``numbers`` (B,)."""
         return int((self._bounds[numbers + 1] - self._bounds[numbers]).sum())
 
+    def place(self, device: torch.device) -> None:
+        """Deal batches on ``device``.
+
+        Its memory holds the rows if they take at most a quarter of what is free there. Otherwise
+        each batch is copied from page-locked memory, while the device works on earlier ones.
+        """
+        self._device = device
+        self._modality_mask = self.tables.modality_mask.to(device)
+        self._words = _words(self._records)
+        if device.type != "cpu" and self._words.nbytes <= _DEVICE_SHARE * free_bytes(device):
+            self._words = self._words.to(device)
+
     def slates(self, numbers: Tensor) -> Slates:
-        """Return the slates ``numbers`` (B,)."""
-        tables = self.tables
-        start, end = self._bounds[numbers], self._bounds[numbers + 1]  # (B,)
-        offset = torch.arange(self._slate).expand(len(numbers), -1)  # (B, L)
+        """Return the slates ``numbers`` (B,), on the device of the batches."""
+        rows_at, device = self._words.device, self._device
+        bounds = torch.stack([self._bounds[numbers], self._bounds[numbers + 1]])
+        start, end = bounds.to(rows_at, non_blocking=True)  # (B,)
+        offset = torch.arange(self._slate, device=rows_at).expand(len(numbers), -1)  # (B, L)
         valid = offset < (end - start)[:, None]
         row = (start[:, None] + offset.where(valid, 0)).flatten()  # (R,)
-        item = tables.item[row].long()
+        words, valid = (_sent(block, device) for block in (self._words[row], valid.flatten()))
+        user, item, label, position, *proxies, propensity, exposure_offset = words.unbind(1)
+        item = item.long()
         return Slates(
-            user=tables.user[start].long(),
-            slate=torch.arange(len(numbers)).repeat_interleave(self._slate),
+            user=user[:: self._slate].long(),
+            slate=torch.arange(len(numbers), device=device).repeat_interleave(self._slate),
             item=item,
-            modality_mask=tables.modality_mask[item],
-            proxies=tables.proxies[row],
-            label=tables.label[row],
-            position=tables.position[row].long(),
-            valid=valid.flatten(),
-            propensity=self._propensity[row],
-            offset=self._offset[row],
+            modality_mask=self._modality_mask[item],
+            proxies=words[:, 4 : 4 + len(proxies)].view(torch.float32),
+            label=label.view(torch.float32),
+            position=position.long(),
+            valid=valid,
+            propensity=propensity.view(torch.float32),
+            offset=exposure_offset.view(torch.float32),
         )
 
     def share(self, numbers: Tensor, rank: int, processes: int) -> tuple[Tensor, float]:
@@ -160,7 +178,7 @@ def _by_user_and_time(
 def _record(dataset: Dataset) -> np.dtype[np.void]:
     """Return the type of a training row's record, so that a slate spans one or two pages of a file.
 
-    All fields are 4 bytes wide, so that torch can view each one.
+    All fields are 4 bytes wide, so that torch can view each one; ``slates`` reads them in order.
     """
     return np.dtype(
         [
@@ -192,6 +210,18 @@ def _records(
     records["propensity"] = propensity
     records["offset"] = offset
     return records
+
+
+def _words(records: Records) -> Tensor:
+    """Return records (R,) as words of 4 bytes (R, W), so that one gather reads whole rows."""
+    return torch.from_numpy(records.view(np.int32).reshape(len(records), -1))
+
+
+def _sent(block: Tensor, device: torch.device) -> Tensor:
+    """Return ``block`` on ``device``; a copy from page-locked memory does not wait for CUDA."""
+    if device.type == "cuda" and block.device.type == "cpu":
+        block = block.pin_memory()
+    return block.to(device, non_blocking=True)
 
 
 def _tables(dataset: Dataset, records: Records) -> TrainingTables:

@@ -8,6 +8,7 @@ from tqdm import trange
 
 from training.arrays import Floats, Rows
 from training.errors import TrainingError
+from training.fitting.device import chosen
 from training.metrics.full_ranking import RankingTask, Scores, mean_recall
 from training.nets.by_id import BprMf, UltraGcn
 
@@ -25,12 +26,14 @@ def fit_by_id(net: BprMf | UltraGcn, task: RankingTask, lr: float) -> Factors:
     Raises TrainingError if the loss becomes NaN or infinite.
     """
     pairs = task.positives["train"].nonzero()
-    user, item = (torch.from_numpy(rows).long() for rows in pairs)
+    device = chosen()
+    net.to(device)
+    user, item = (torch.from_numpy(rows).long().to(device) for rows in pairs)
     optimizer = torch.optim.Adam(net.parameters(), lr=lr, fused=True)
     best_factors, best_recall, waited = _factors(net), -1.0, 0
     with trange(1, EPOCHS + 1, desc=type(net).__name__, leave=False) as epochs:
         for epoch in epochs:
-            for batch in torch.randperm(len(user)).split(BATCH_ROWS):
+            for batch in torch.randperm(len(user)).to(device).split(BATCH_ROWS):
                 optimizer.zero_grad(set_to_none=True)
                 loss = net.loss(user[batch], item[batch])
                 if not torch.isfinite(loss):
@@ -63,4 +66,4 @@ def factor_scores(factors: Factors) -> Scores:
 @torch.no_grad()
 def _factors(net: BprMf | UltraGcn) -> Factors:
     users, items = net.factors()
-    return users.numpy().copy(), items.numpy().copy()
+    return users.cpu().numpy().copy(), items.cpu().numpy().copy()

@@ -33,7 +33,7 @@ class Checkpoint:
         try:
             # A mapped file is read once, to where its values go.
             mapped = isinstance(source, str)
-            state: dict[str, Any] = torch.load(source, weights_only=True, mmap=mapped)
+            state: dict[str, Any] = torch.load(source, "cpu", weights_only=True, mmap=mapped)
         except Exception as error:  # torch raises many types, depending on the damage
             raise TrainingError(
                 f"{path}: the checkpoint cannot be read; remove it to train anew"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -31,7 +33,7 @@ class FittedNet:
     """A net, its dataset and split, its calibration, and the history of its training.
 
     warm (I,) bool: items with a training row. Only they keep the features learned for their id.
-    All scores come from the modules that are exported.
+    All scores come from the modules that are exported, on the device of the net.
     """
 
     net: FrontNet
@@ -53,25 +55,24 @@ class FittedNet:
         user_rows, item_rows = impressions.user[rows], impressions.item[rows]
         if users is None:  # those of the rows alone: a log may have very many more
             distinct, user_rows = np.unique(user_rows, return_inverse=True)
-            users = net.user_vectors(torch.from_numpy(distinct).long())
+            users = net.user_vectors(self._sent(distinct).long())
         items, item_rows = np.unique(item_rows, return_inverse=True)
-        warm = self.warm[torch.from_numpy(items)]
         content = with_learned(
-            torch.from_numpy(dataset.embedding[items]),
-            torch.from_numpy(dataset.modality_mask[items]).float(),
-            net.learned_items(torch.from_numpy(items).long()),
-            warm,
+            self._sent(dataset.embedding[items]),
+            self._sent(dataset.modality_mask[items]).float(),
+            net.learned_items(self._sent(items).long()),
+            self.warm[torch.from_numpy(items)].to(net.device),
         )
         logits = np.empty((len(tradeoffs), len(rows)), np.float32)
         for start in range(0, len(rows), _CHUNK_ROWS):
             chunk = slice(start, start + _CHUNK_ROWS)
-            item = torch.from_numpy(item_rows[chunk])
-            proxies = torch.from_numpy(impressions.proxies[rows[chunk]])
+            item = self._sent(item_rows[chunk])
+            proxies = self._sent(impressions.proxies[rows[chunk]])
             state = net.item_encoder(*(column[item] for column in content), proxies)
-            user = users[torch.from_numpy(user_rows[chunk])]
+            user = users[self._sent(user_rows[chunk])]
             for index, w in enumerate(tradeoffs):
-                pairwise = net.ranker.pairwise(user, state, _tensor(w))
-                logits[index, chunk] = pairwise.numpy()
+                pairwise = net.ranker.pairwise(user, state, self._tensor(w))
+                logits[index, chunk] = pairwise.cpu().numpy()
         return logits
 
     @torch.inference_mode()
@@ -87,9 +88,11 @@ class FittedNet:
             torch.from_numpy(dataset.proxies),
         )
         chunks = zip(*(column.split(_CHUNK_ITEMS) for column in columns), strict=True)
-        return torch.cat(
-            [net.item_encoder(*with_learned(*inputs), proxies) for *inputs, proxies in chunks]
-        )
+        states = []
+        for chunk in chunks:
+            *inputs, proxies = (column.to(net.device) for column in chunk)
+            states.append(net.item_encoder(*with_learned(*inputs), proxies))
+        return torch.cat(states)
 
     @torch.inference_mode()
     def user_vectors_by_history(self, users: Rows, rows: Rows) -> Tensor:
@@ -103,7 +106,7 @@ class FittedNet:
         clicked = rows[(impressions.label[rows] > 0.5) & np.isin(impressions.user[rows], users)]
         clicked = clicked[np.argsort(impressions.user[clicked], kind="stable")]
         bounds = np.searchsorted(impressions.user[clicked], np.stack([users, users + 1]))
-        items = torch.from_numpy(impressions.item[clicked])
+        items = self._sent(impressions.item[clicked])
         for user, start, end in zip(users.tolist(), *bounds.tolist(), strict=True):
             vectors[user] = self.net.user_encoder(states[items[start:end]])[0]
         return vectors
@@ -115,14 +118,14 @@ class FittedNet:
         No item is excluded, not even those that the user clicked or that were never exposed.
         """
         net, states = self.net, self.item_states()
-        vectors = net.user_vectors(torch.from_numpy(users))
+        vectors = net.user_vectors(self._sent(users))
         k = min(k, len(states))
         top = np.empty((len(tradeoffs), len(users), k), np.int64)
         logits = np.empty(top.shape, np.float32)
         for t, w in enumerate(tqdm(tradeoffs, desc="rank the catalogue", leave=False)):
             for row, user in enumerate(vectors.split(1)):
-                best = net.ranker(user, states, _tensor(w)).topk(k)
-                top[t, row], logits[t, row] = best.indices.numpy(), best.values.numpy()
+                best = net.ranker(user, states, self._tensor(w)).topk(k)
+                top[t, row], logits[t, row] = best.indices.cpu(), best.values.cpu()
         return top, logits
 
     @torch.inference_mode()
@@ -131,11 +134,12 @@ class FittedNet:
         net, states, vectors = self.net, self.item_states(), self.net.user_vectors()
 
         def at_tradeoff(tradeoff: float) -> Scores:
-            w = _tensor(tradeoff)
+            w = self._tensor(tradeoff)
 
             @torch.inference_mode()
             def score(users: Rows) -> Floats:
-                return np.asarray(net.ranker.all_pairs(vectors[torch.from_numpy(users)], states, w))
+                pairs = net.ranker.all_pairs(vectors[self._sent(users)], states, w)
+                return np.asarray(pairs.cpu())
 
             return score
 
@@ -151,8 +155,15 @@ class FittedNet:
         log_theta, position = self.net.log_examination(), self.dataset.impressions.position
         if position is None or log_theta is None:
             return None
-        theta = log_theta.numpy()
+        theta = log_theta.cpu().numpy()
         return np.asarray(theta[np.minimum(position[rows], len(theta) - 1)])
+
+    def _sent(self, values: NDArray[Any]) -> Tensor:
+        """Return an array as a tensor on the net's device."""
+        return torch.from_numpy(values).to(self.net.device)
+
+    def _tensor(self, tradeoff: float) -> Tensor:
+        return torch.tensor([tradeoff], dtype=torch.float32, device=self.net.device)
 
 
 def sample_users(users: Rows, items: int, *, most: int = USERS) -> Rows:
@@ -163,7 +174,3 @@ def sample_users(users: Rows, items: int, *, most: int = USERS) -> Rows:
     distinct = np.unique(users)
     count = min(len(distinct), most, max(_PAIRS // items, 1))
     return np.sort(np.random.default_rng(0).choice(distinct, count, replace=False))
-
-
-def _tensor(tradeoff: float) -> Tensor:
-    return torch.tensor([tradeoff], dtype=torch.float32)

@@ -17,6 +17,7 @@ from training.errors import ConfigError
 from training.fitting.batches import SlateBatches, warm_items
 from training.fitting.calibration import calibrate, exposure_scale
 from training.fitting.checkpoint import Checkpoint
+from training.fitting.device import chosen
 from training.fitting.distributed import is_first
 from training.fitting.exposure import exposure_offset, propensities
 from training.fitting.fitted_net import FittedNet
@@ -120,6 +121,7 @@ def _fitted(
     fitting = FittedNet(net, dataset, split, warm_items(batches.tables))
     with runs.lock(checkpoints.training) if is_first() else nullcontext():
         net.prepare(config.seed, Checkpoint(checkpoints.preparation))
+        net.to(chosen())
         history = fit(
             net,
             batches,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from training.config import TrainOptions
+from training.config import Precision, TrainOptions
 from training.errors import TrainingError
 from training.fitting import distributed
 from training.fitting.batches import SlateBatches
 from training.fitting.checkpoint import Checkpoint
+from training.fitting.device import random_states, restore_random_states
 from training.fitting.row_adagrad import RowAdagrad
 from training.nets.base import FrontNet
 from training.nets.id_table import dense_parameters, id_tables
@@ -32,6 +35,8 @@ class Fit:
     evaluations: int
     history: tuple[float, ...]
 
+
+_CHECK_STEPS = 64  # between checks of an accelerator's losses
 
 NOT_FITTED = Fit(float("nan"), 0, 0, ())
 
@@ -63,6 +68,7 @@ def fit(
         if state.waited() >= options.patience:
             return state.finish()
     distributed.send_parameters(net)
+    batches.place(net.device)
     _seed_further_processes(seed, len(state.history))
     every = max(1, len(batches) // options.evaluations)
     with tqdm(
@@ -80,6 +86,7 @@ def fit(
             last = index == len(batches)
             if not last and (index % every or index // every >= options.evaluations):
                 continue
+            state.check_losses()
             state.epoch, state.batch = (epoch + 1, 0) if last else (epoch, index)
             state.record(distributed.from_first(validate))
             store.save(state.snapshot())
@@ -109,13 +116,21 @@ def _step(state: _State, batches: SlateBatches, numbers: Tensor) -> Tensor:
     net.train()
     net.zero_grad(set_to_none=True)
     process_slates, weight = batches.share(numbers, distributed.rank(), distributed.world_size())
-    loss = net.loss(batches.slates(process_slates))
-    if not torch.isfinite(loss):
-        raise TrainingError(f"the loss became {loss.item()}; lower train.lr")
+    batch = batches.slates(process_slates)
+    with in_precision(state.precision, net.device):
+        loss = net.loss(batch)
+    state.watch(loss)
     (loss * weight).backward()
     distributed.average_gradients(net)
     state.step()
     return loss
+
+
+def in_precision(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context of a loss: with ``bfloat16``, matrix products are in that type."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
 
 
 def _seed_further_processes(seed: int, evaluations: int) -> None:
@@ -133,15 +148,23 @@ class _State:
 
     def __init__(self, net: FrontNet, options: TrainOptions, steps: int) -> None:
         self.net, self._options, self._steps = net, options, max(steps, 1)
+        self.precision = options.precision
         self._optimizers: list[torch.optim.Optimizer] = [
             torch.optim.Adam(dense_parameters(net), lr=options.lr, fused=True)
         ]
         if tables := id_tables(net):
             self._optimizers.append(RowAdagrad(tables, options.lr))
         self._taken = 0
+        self._losses = torch.zeros((), device=net.device)  # since the last check
         self._best: dict[str, Any] = copy.deepcopy(net.state_dict())  # copied into, not anew
         self.epoch, self.batch = 0, 0
         self.history: list[float] = []
+
+    def watch(self, loss: Tensor) -> None:
+        """Check ``loss``, on an accelerator every ``_CHECK_STEPS``: a check waits for its work."""
+        self._losses += loss.detach()
+        if loss.device.type == "cpu" or self._taken % _CHECK_STEPS == 0:
+            self.check_losses()
 
     def step(self) -> None:
         """Update the weights; the learning rate falls geometrically from lr to lr_final."""
@@ -152,6 +175,13 @@ class _State:
                 group["lr"] = rate
             optimizer.step()
         self._taken += 1
+
+    def check_losses(self) -> None:
+        """Raise TrainingError if a loss since the last check is NaN or infinite."""
+        total = self._losses.item()
+        if not math.isfinite(total):
+            raise TrainingError(f"the loss became {total}; lower train.lr")
+        self._losses.zero_()
 
     def record(self, value: float) -> None:
         """Add the value of an evaluation; copy the weights if it is the best so far."""
@@ -176,7 +206,7 @@ class _State:
             "best": self._best,
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
             "steps": self._taken,
-            "random": torch.get_rng_state(),
+            "random": random_states(self.net.device),
             "epoch": self.epoch,
             "batch": self.batch,
             "history": self.history,
@@ -184,10 +214,11 @@ class _State:
 
     def load(self, saved: dict[str, Any]) -> None:
         self.net.load_state_dict(saved["net"])
-        self._best = {name: weight.clone() for name, weight in saved["best"].items()}
+        for name, weight in saved["best"].items():
+            self._best[name].copy_(weight)
         for optimizer, optimizer_state in zip(self._optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(optimizer_state)
         self._taken = saved["steps"]
-        torch.set_rng_state(saved["random"])
+        restore_random_states(self.net.device, saved["random"])
         self.epoch, self.batch = saved["epoch"], saved["batch"]
         self.history = saved["history"]

@@ -153,6 +153,11 @@ class FrontNet(nn.Module, ABC):
     kept_exposure: float = 0.0  # share in [0, 1) of the exposure term that w = 0 keeps
     debiased_reads_proxies: bool = False  # whether scores at w = 0 read proxies, in any form
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights; tensors that a net does not train are buffers beside them."""
+        return next(self.parameters()).device
+
     def prepare(self, seed: int, progress: ProgressStore) -> None:
         """Run any work that must precede the training loop, resumed from ``progress``."""
 

@@ -35,7 +35,7 @@ class BprMf(nn.Module):
 
     def loss(self, user: Tensor, item: Tensor) -> Tensor:
         """Return the loss of positives ``user`` and ``item`` (B,)."""
-        negative = torch.randint(len(self.items), (len(item),))
+        negative = torch.randint(len(self.items), (len(item),), device=item.device)
         users, items = self.factors()
         user_factor = users[user]
         margin = (user_factor * (items[item] - items[negative])).sum(dim=1)
@@ -57,7 +57,8 @@ class LightGcn(BprMf):
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return users (U, D) and items (I, D) whose products are the scores."""
-        return self._propagate(self.users, self.items)
+        propagated: tuple[Tensor, Tensor] = self._propagate(self.users, self.items)
+        return propagated
 
 
 class UltraGcn(nn.Module):
@@ -68,6 +69,11 @@ class UltraGcn(nn.Module):
     with b_ui = sqrt((d_u + 1) / (d_i + 1)) / d_u. The batch shares ``negatives`` uniformly drawn
     items j, so that their scores are one matrix product.
     """
+
+    _user_weight: Tensor
+    _item_weight: Tensor
+    _near: Tensor
+    _near_weight: Tensor
 
     def __init__(
         self,
@@ -86,10 +92,14 @@ class UltraGcn(nn.Module):
         self.l2, self.negatives = l2, negatives
         self.negative_weight, self.item_weight = negative_weight, item_weight
         degree_u, degree_i = np.diff(liked.indptr), np.bincount(liked.indices, minlength=items)
-        self._user_weight = _tensor(np.sqrt(degree_u + 1) / np.maximum(degree_u, 1))
-        self._item_weight = _tensor(1 / np.sqrt(degree_i + 1))
-        near, weight = _near_items(liked)
-        self._near, self._near_weight = torch.from_numpy(near), _tensor(weight)
+        near, near_weight = _near_items(liked)
+        for name, values in (
+            ("_user_weight", _tensor(np.sqrt(degree_u + 1) / np.maximum(degree_u, 1))),
+            ("_item_weight", _tensor(1 / np.sqrt(degree_i + 1))),
+            ("_near", torch.from_numpy(near)),
+            ("_near_weight", _tensor(near_weight)),
+        ):
+            self.register_buffer(name, values, persistent=False)
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return users (U, D) and items (I, D) whose products are the scores."""
@@ -98,7 +108,7 @@ class UltraGcn(nn.Module):
     def loss(self, user: Tensor, item: Tensor) -> Tensor:
         """Return the loss of positives ``user`` and ``item`` (B,)."""
         user_factor, item_factor = self.users[user], self.items[item]
-        drawn = torch.randint(len(self.items), (self.negatives,))
+        drawn = torch.randint(len(self.items), (self.negatives,), device=item.device)
         positive = (1 + self._user_weight[user] * self._item_weight[item]) * softplus(
             -(user_factor * item_factor).sum(dim=1)
         )

@@ -116,6 +116,7 @@ class Examination(nn.Module):
 
     def forward(self, logit: Tensor, batch: Slates, weight: Tensor | None = None) -> Tensor:
         """Return the mean of -log P(label) over valid rows (R,), each times ``weight`` (R,)."""
+        logit = logit.float()  # a training in bfloat16 sums its loss in float32
         theta = self._logits()[batch.position]  # (R,)
         log_click = F.logsigmoid(logit) + F.logsigmoid(theta)
         # 1 - theta s = (1 - s) + s (1 - theta)
@@ -130,7 +131,7 @@ class Examination(nn.Module):
         return F.logsigmoid(self._logits())
 
     def _logits(self) -> Tensor:
-        return torch.cat([torch.full((1,), _LOGIT_OF_ONE), self.theta])
+        return torch.cat([self.theta.new_full((1,), _LOGIT_OF_ONE), self.theta])
 
 
 def _quantiles(norm: Tensor, weight: Tensor) -> Tensor:

@@ -63,11 +63,11 @@ def export_artifact(
 ) -> Artifact:
     """Export a new version of ``name``, prove its parity, and add it to the repository.
 
-    Raises ExportError unless torch, the graphs and the service give equal scores; the repository
-    then stays as it was.
+    The net moves to the CPU. Raises ExportError unless torch, the graphs and the service give equal
+    scores; the repository then stays as it was.
     """
     net, dataset, code = fitted.net, fitted.dataset, commit()
-    net.eval()
+    net.cpu().eval()
     with repository.staging(name) as folder:
         signatures = export_graphs(net, dataset, folder)
         golden = make_golden(fitted)

@@ -25,7 +25,7 @@ from fuxictr.pytorch.torch_utils import seed_everything
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from tests.bench.training_speed.protocol import Meter, Task, read_task
+from tests.bench.training_speed.protocol import DcnTask, Meter, Task, read_task
 
 
 class DCN(BaseModel):  # type: ignore[misc]  # untyped
@@ -33,9 +33,14 @@ class DCN(BaseModel):  # type: ignore[misc]  # untyped
 
     meter: Meter
 
-    def __init__(self, feature_map: FeatureMap, task: Task) -> None:
+    def __init__(self, feature_map: FeatureMap, task: DcnTask, gpu: int = -1) -> None:
         super().__init__(
-            feature_map, model_id="dcn", model_root=task.scratch, metrics=["AUC"], verbose=0
+            feature_map,
+            model_id="dcn",
+            gpu=gpu,
+            model_root=task.scratch,
+            metrics=["AUC"],
+            verbose=0,
         )
         width = feature_map.sum_emb_out_dim()
         self.embedding = FeatureEmbedding(feature_map, task.dim)

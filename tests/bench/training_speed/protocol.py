@@ -12,6 +12,7 @@ import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 from tests.bench.common import bind
 
@@ -35,6 +36,30 @@ class Task:
     def to_json(self) -> str:
         """Return the task as an argument for the command line."""
         return json.dumps(asdict(self))
+
+
+class DcnTask(Protocol):
+    """What a peer's DCN reads of a task; ``tests.bench.gpu`` has tasks of its own."""
+
+    @property
+    def scratch(self) -> str:
+        """A folder for its files."""
+
+    @property
+    def dim(self) -> int:
+        """The width of embeddings."""
+
+    @property
+    def hidden(self) -> int:
+        """The width of hidden layers."""
+
+    @property
+    def cross_layers(self) -> int:
+        """The number of cross layers."""
+
+    @property
+    def lr(self) -> float:
+        """The learning rate."""
 
 
 @dataclass(frozen=True)

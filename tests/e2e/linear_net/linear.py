@@ -63,6 +63,8 @@ class LinearRanker(Ranker):
 class LinearNet(FrontNet):
     """The net and its likelihood at w = 1."""
 
+    _embedding: Tensor
+
     def __init__(self, tables: TrainingTables, options: LinearOptions) -> None:
         super().__init__()
         content_dim = tables.embedding.shape[1]
@@ -72,14 +74,14 @@ class LinearNet(FrontNet):
         self.taste = IdTable(len(tables.user_attributes), factor=options.dim)
         self.popularity = IdTable(len(tables.embedding), bias=1)
         nn.init.normal_(self.taste.weight, std=0.1)
-        self._embedding = tables.embedding
+        self.register_buffer("_embedding", tables.embedding, persistent=False)
 
     def loss(self, batch: Slates) -> Tensor:
         """Return the mean cross-entropy of the valid rows."""
         content = self.item_encoder.weight(self._embedding[batch.item])  # (R, d)
         state = torch.cat([content, self.popularity(batch.item)], 1)
         user = self.taste(batch.user)[batch.slate]
-        logit = self.ranker.pairwise(user, state, torch.ones(1))[batch.valid]
+        logit = self.ranker.pairwise(user, state, user.new_ones(1))[batch.valid]
         return F.binary_cross_entropy_with_logits(logit, batch.label[batch.valid])
 
     def without_exposure(self, state: Tensor) -> Tensor:

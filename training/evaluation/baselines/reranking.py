@@ -186,11 +186,11 @@ def _penalty(fitted: FittedNet, rows: Rows) -> Floats:
 
 def _pda(fitted: FittedNet, rows: Rows) -> Floats:
     net = cast(Cp2recRival, fitted.net)
-    debiased = torch.from_numpy(_head(0.0)(fitted, rows)[0])
-    item = torch.from_numpy(fitted.dataset.impressions.item[rows])
+    debiased = torch.from_numpy(_head(0.0)(fitted, rows)[0]).to(net.device)
+    item = torch.from_numpy(fitted.dataset.impressions.item[rows]).to(net.device)
     with torch.inference_mode():
         scores = [net.with_popularity(debiased, item, float(w)) for w in _GRID]
-    return torch.stack(scores).numpy()
+    return torch.stack(scores).cpu().numpy()
 
 
 def _without_proxies(dataset: Dataset) -> Dataset:

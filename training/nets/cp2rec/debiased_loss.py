@@ -22,7 +22,7 @@ def debiased_loss(
     have the same optimum as BCE wherever the features determine P(click), so they debias only
     effects that the features cannot explain.
     """
-    weight = batch.valid / batch.propensity
+    logit, weight = logit.float(), batch.valid / batch.propensity
     bce = F.binary_cross_entropy_with_logits(logit, batch.label, reduction="none")
     count = batch.valid.sum()
     if kind == "ips":

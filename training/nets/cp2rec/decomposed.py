@@ -107,6 +107,10 @@ class Cp2recDecomposed(FrontNet):
     """The decomposed net and its likelihood."""
 
     scalable = True
+    _user_rows: Tensor
+    _item_rows: Tensor
+    _user_attributes: Tensor
+    _content: Tensor
 
     def __init__(self, tables: TrainingTables, options: Cp2recOptions) -> None:
         super().__init__()
@@ -127,9 +131,10 @@ class Cp2recDecomposed(FrontNet):
             nn.init.normal_(table.term("factor"), std=0.01)
         self.item_priors = IdPriors(self.items, _FACTOR_SD, _BIAS_SD)
         self.user_priors = IdPriors(self.users, _FACTOR_SD, _BIAS_SD, _CONFORMITY_SD)
-        self._user_rows = torch.bincount(tables.user, minlength=users).float()
-        self.users.pace = (self._user_rows / (self._user_rows + _SLOW_ROWS)).sqrt()
-        self._item_rows = tables.exposures()
+        user_rows = torch.bincount(tables.user, minlength=users).float()
+        self.register_buffer("_user_rows", user_rows, persistent=False)
+        self.register_buffer("_item_rows", tables.exposures(), persistent=False)
+        self.users.pace = (user_rows / (user_rows + _SLOW_ROWS)).sqrt()
         rate = tables.label.mean()
         self._curvature = float(rate * (1 - rate))  # of a row's loss in its logit, on average
         clicks = torch.bincount(tables.user, tables.label, minlength=users).float()
@@ -144,10 +149,11 @@ class Cp2recDecomposed(FrontNet):
         nn.init.zeros_(self.exposed.weight)
         self.log_gamma = nn.Parameter(torch.zeros(()))
         self.examination = Examination(int(tables.position.max()) + 1)
-        self._user_attributes = tables.user_attributes
+        self.register_buffer("_user_attributes", tables.user_attributes, persistent=False)
         with torch.no_grad():
-            self._content = self.item_encoder.content(tables.embedding, tables.modality_mask)
-            self._histories = Histories(self._content, tables)
+            content = self.item_encoder.content(tables.embedding, tables.modality_mask)
+        self.register_buffer("_content", content, persistent=False)
+        self._histories = Histories(content, tables)
 
     def loss(self, batch: Slates) -> Tensor:
         """Return NLL + exposure loss + purification (COS) + priors, a scalar."""
@@ -156,14 +162,15 @@ class Cp2recDecomposed(FrontNet):
         learned = self.items(batch.item)  # (R, d + 1)
         common = encoder.common(content, batch.modality_mask, learned)  # (R, d + 1)
         c = encoder.proxy(batch.proxies)  # (R, d)
-        cold = torch.rand(len(batch.user)) < options.new_share  # (B,)
+        cold = torch.rand(len(batch.user), device=self.device) < options.new_share  # (B,)
         terms = self.users(batch.user)  # (B, d + 2)
         user = self.slate_users(batch, content, cold, terms)  # (B, U)
         state = torch.cat([common, encoder.readout(c), torch.zeros_like(c)], 1)  # (R, S)
         of_row = user[batch.slate]  # (R, U)
         loss = self.likelihood(of_row, state, batch)
         if options.prior_weight > 0:
-            prior = self._prior_loss(batch, learned, terms, of_row, state)
+            with torch.autocast(self.device.type, enabled=False):  # information spans many scales
+                prior = self._prior_loss(batch, learned, terms, of_row, state)
             loss = loss + options.prior_weight * prior
         if self._exposure_weight > 0:
             loss = loss + self._exposure_weight * self._exposure_loss(user, of_row, state, batch)
@@ -199,7 +206,7 @@ class Cp2recDecomposed(FrontNet):
     def user_vectors(self, users: Tensor | None = None) -> Tensor:
         """Return [p_u, b_u + mu, exp(l_u)] (B, d + 2) of ``users`` (B,), or of all."""
         if users is None:
-            users = torch.arange(len(self._user_attributes))
+            users = torch.arange(len(self._user_attributes), device=self.device)
         return self._user_vectors(users, self.users(users))
 
     @torch.no_grad()
@@ -242,7 +249,7 @@ class Cp2recDecomposed(FrontNet):
         d, gamma = self.options.dim, self.log_gamma.exp()
         q = state[:, :d]
         padding = torch.where(batch.valid, 0.0, -torch.inf)  # (R,)
-        scores = torch.addmm(padding, gamma * user[:, :d], q.transpose(0, 1))  # (B, R)
+        scores = torch.addmm(padding, gamma * user[:, :d], q.transpose(0, 1)).float()  # (B, R)
         exposed = gamma * (of_row[:, :d] * q).sum(1)  # (R,)
         return (scores.logsumexp(1)[batch.slate] - exposed)[batch.valid].mean()
 

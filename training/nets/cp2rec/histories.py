@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.nets.base import Slates, TrainingTables
 
@@ -33,15 +33,21 @@ class SlateHistory:
         return cls(sums[:, 0], counts[:, 0], sums[:, 1], counts[:, 1])
 
 
-class Histories:
+class Histories(nn.Module):
     """Sums over the training rows of the items' content (I, D), by user."""
 
+    _clicked: Tensor
+    _exposed: Tensor
+    _clicks: Tensor
+    _exposures: Tensor
+
     def __init__(self, content: Tensor, tables: TrainingTables) -> None:
+        super().__init__()
         users = len(tables.user_attributes)
-        self._clicked = torch.zeros(users, content.shape[1])  # (U, D)
-        self._exposed = torch.zeros(users, content.shape[1])
-        self._clicks = torch.zeros(users, 1)
-        self._exposures = torch.zeros(users, 1)
+        for kind in ("_clicked", "_exposed"):
+            self.register_buffer(kind, torch.zeros(users, content.shape[1]), persistent=False)
+        for kind in ("_clicks", "_exposures"):
+            self.register_buffer(kind, torch.zeros(users, 1), persistent=False)
         columns = (tables.user, tables.item, tables.label)
         for chunk in zip(*(column.split(_CHUNK_ROWS) for column in columns), strict=True):
             user, item, label = chunk

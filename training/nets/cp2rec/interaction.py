@@ -41,6 +41,9 @@ from training.nets.layers import Examination
 class Cp2recInteraction(FrontNet):
     """The net and its losses. L_U uses ``batch.propensity``, mode ``front`` ``batch.offset``."""
 
+    _user_attributes: Tensor
+    _content: Tensor
+
     def __init__(self, tables: TrainingTables, options: InteractionOptions) -> None:
         super().__init__()
         self.options = options
@@ -61,16 +64,17 @@ class Cp2recInteraction(FrontNet):
         self.attributes = nn.Parameter(torch.zeros(tables.user_attributes.shape[1], d))
         self.exposed = nn.Linear(tables.embedding.shape[1], d, bias=False)
         self.examination = Examination(int(tables.position.max()) + 1)
-        self._user_attributes = tables.user_attributes
+        self.register_buffer("_user_attributes", tables.user_attributes, persistent=False)
         with torch.no_grad():
-            self._content = self.item_encoder.content(tables.embedding, tables.modality_mask)
-            self._histories = Histories(self._content, tables)
+            content = self.item_encoder.content(tables.embedding, tables.modality_mask)
+        self.register_buffer("_content", content, persistent=False)
+        self._histories = Histories(content, tables)
 
     def loss(self, batch: Slates) -> Tensor:
         """Return the mode's loss + purification + weight decay of the id embeddings, a scalar."""
         options, encoder = self.options, self.item_encoder
         content = self._content[batch.item]  # (R, D)
-        warm = (torch.rand(len(batch.item), 1) >= options.id_dropout).float()
+        warm = (torch.rand(len(batch.item), 1, device=self.device) >= options.id_dropout).float()
         learned, factor = self.items(batch.item), self.users(batch.user)
         z, c = encoder.features(content, batch.modality_mask, learned * warm, batch.proxies)
         state = torch.cat([encoder.encode(z, c), torch.zeros_like(z)], 1)  # (R, 4d)
@@ -104,7 +108,7 @@ class Cp2recInteraction(FrontNet):
     def user_vectors(self, users: Tensor | None = None) -> Tensor:
         """Return the vectors (B, d) of ``users`` (B,), or of all."""
         if users is None:
-            users = torch.arange(len(self._user_attributes))
+            users = torch.arange(len(self._user_attributes), device=self.device)
         return self._user_vectors(users, self.users(users))
 
     def _user_vectors(
@@ -121,7 +125,7 @@ class Cp2recInteraction(FrontNet):
 
     def _front_loss(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
         """Return BCE(s_w + (1 - w) o, y); each row draws w: 0 and 1 with probability 1/4 each."""
-        w = (2.0 * torch.rand(len(state)) - 0.5).clamp(0.0, 1.0)
+        w = (2.0 * torch.rand(len(state), device=self.device) - 0.5).clamp(0.0, 1.0)
         logit = self.ranker.pairwise(user, state, w)
         return self._likelihood(logit + (1.0 - w) * batch.offset, batch)
 

@@ -249,20 +249,20 @@ class InteractionRanker(Ranker):
         """Return the mean logit (R,) over the donors' proxies."""
         assert self.embed_proxies is not None  # noqa: S101  # mode "backdoor" alone calls this
         c = self.embed_proxies(self.donors)  # (K, d)
-        one = torch.ones(1, 1)
+        one = z.new_ones(1, 1)
         logits = [self._logit(user, z, c[k].expand(len(z), -1), one) for k in range(len(c))]
         return torch.stack(logits).mean(0)
 
     def heads(self, user: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits (R,) of y_U and y_B, the two heads of ``paper``."""
-        ends = (torch.zeros(1), torch.ones(1))
+        ends = (user.new_zeros(1), user.new_ones(1))
         debiased, biased = (self.pairwise(user, state, w) for w in ends)
         return debiased, biased
 
     def biased(self, user: Tensor, state: Tensor) -> Tensor:
         """Return the logits (R,) of y_B alone."""
         z, c, _, _ = state.split(self.dim, dim=1)
-        return self._logit(user, z, c, torch.ones(1, 1))
+        return self._logit(user, z, c, user.new_ones(1, 1))
 
     def _logit(self, user: Tensor, z: Tensor, c: Tensor, w: Tensor) -> Tensor:
         x = torch.cat([user, z, c], 1)  # (R, 3d)

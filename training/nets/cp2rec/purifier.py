@@ -49,7 +49,7 @@ class ConditionalGaussian(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and the log variance of c, (N, d) each."""
-        return self.mean(z), self.log_variance(z)
+        return self.mean(z).float(), self.log_variance(z).float()
 
     def nll(self, z: Tensor, c: Tensor) -> Tensor:
         """Return the mean of -log q(c | z), a scalar, without constants."""

@@ -75,7 +75,7 @@ class MacrRanker(DecomposedRanker):
 
     def pairwise(self, user: Tensor, state: Tensor, tradeoff: Tensor) -> Tensor:
         """Return logits (R,)."""
-        match = super().pairwise(user, state, torch.zeros(1))
+        match = super().pairwise(user, state, user.new_zeros(1))
         item_head, user_head = self.heads(user, state)
         gate = torch.sigmoid(item_head) * torch.sigmoid(user_head)
         return (match - (1.0 - tradeoff) * MACR_C) * gate
@@ -98,7 +98,7 @@ class Cp2recRival(Cp2recDecomposed):
 
     def likelihood(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
         """Return the rival's loss of users (R, U) with states (R, S)."""
-        zero, one = torch.zeros(1), torch.ones(1)
+        zero, one = user.new_zeros(1), user.new_ones(1)
         logged = self.ranker.pairwise(user, state, one)  # (R,)
         objective = self.rival.objective
         if objective == "single":

@@ -29,7 +29,7 @@ class StepItems:
     @classmethod
     def sampled(cls, clicked: Tensor, items: int, shape: tuple[int, ...]) -> StepItems:
         """Return clicked items (R,) and negatives of ``shape``, drawn uniformly from ``items``."""
-        negative = torch.randint(items, shape).flatten()
+        negative = torch.randint(items, shape, device=clicked.device).flatten()
         encoded, place = torch.cat([clicked, negative]).unique(return_inverse=True)
         return cls(encoded, place[: len(clicked)], place[len(clicked) :].view(shape))
 
@@ -89,6 +89,6 @@ def ultragcn_loss(
         features = F.embedding(scored.negative, scored.features)  # (b, n, U)
         others = torch.einsum("bu,bnu->bn", scored.user, features) + scored.bias[scored.negative]
         weight = item_weight[scored.negative]
-    negative = (weight * F.softplus(others + base_logit)).mean(1)[scored.slate]
+    negative = (weight * F.softplus(others.float() + base_logit)).mean(1)[scored.slate]
     positive = item_weight[scored.item] * F.softplus(-scored.clicked() - base_logit)
     return positive + negative_weight * negative

@@ -49,6 +49,11 @@ _ALL = slice(None)
 class Painvrl(FrontNet):
     """The net and its losses. They use clicks alone: a skip counts as an item not clicked."""
 
+    _log_popularity: Tensor
+    _user_count: Tensor
+    _mask: Tensor
+    _inputs: Tensor
+
     def __init__(self, tables: TrainingTables, options: PainvrlOptions) -> None:
         super().__init__()
         self.options = options
@@ -67,18 +72,21 @@ class Painvrl(FrontNet):
         nn.init.normal_(self.user_factor.weight, std=0.01)
         nn.init.zeros_(self.item_bias.weight)
         self._clicks = Clicks.of(tables)
-        self._item_count = torch.bincount(self._clicks.item, minlength=items).float()
-        count = self._item_count + 0.5
-        self._log_popularity = options.popularity * torch.log(count / count.mean())  # (I,)
-        self._user_count = torch.bincount(self._clicks.user, minlength=users).float()
-        self._weights = RowWeights.of(options.row_weight, self._user_count, self._item_count)
+        item_count = torch.bincount(self._clicks.item, minlength=items).float()
+        count = item_count + 0.5
+        log_popularity = options.popularity * torch.log(count / count.mean())  # (I,)
+        self.register_buffer("_log_popularity", log_popularity, persistent=False)
+        user_count = torch.bincount(self._clicks.user, minlength=users).float()
+        self.register_buffer("_user_count", user_count, persistent=False)
+        self._weights = RowWeights.of(options.row_weight, user_count, item_count)
         self._base_logit = self._weights.base_logit(self._clicks, options.negative_weight)
         layers = options.layers if self.shared else 0
         self._propagate = Propagation(self._clicks, users, items, layers)
-        self._mask = tables.modality_mask
+        self.register_buffer("_mask", tables.modality_mask, persistent=False)
         with torch.no_grad():
             content = self.item_encoder.content(tables.embedding, tables.modality_mask)
-            self._inputs = content_inputs(content, tables.modality_mask)
+        inputs = content_inputs(content, tables.modality_mask)
+        self.register_buffer("_inputs", inputs, persistent=False)
         self.invariance: Invariance | None = None
 
     def prepare(self, seed: int, progress: ProgressStore) -> None:
@@ -113,19 +121,19 @@ class Painvrl(FrontNet):
         row = (batch.valid & (batch.label > 0.5)).nonzero().flatten()
         slate, step = batch.slate[row], self._step_items(batch.item[row], slates)  # (R,)
         user, item, content, variant = self._propagated(batch.user, step.encoded)
-        warm = (torch.rand(len(item), 1) >= options.new_share).float()
+        warm = (torch.rand(len(item), 1, device=self.device) >= options.new_share).float()
         parts = self.item_encoder.parts(item, content, variant, self._bias(step.encoded), warm)
-        cold = torch.rand(slates) < options.new_share  # (B,)
-        in_history = cold[slate] & (torch.rand(len(slate)) < 0.5)  # (R,)
+        cold = torch.rand(slates, device=self.device) < options.new_share  # (B,)
+        in_history = cold[slate] & (torch.rand(len(slate), device=self.device) < 0.5)  # (R,)
         known = parts[0][step.clicked[in_history]]
         history = self._histories(known, slate[in_history], slates)
         vectors = torch.where(cold[:, None], history, self.user_encoder.scaled(user))
-        debiased = torch.rand(slates) < options.debiased_share  # (B,)
+        debiased = torch.rand(slates, device=self.device) < options.debiased_share  # (B,)
         # The softmax of a warm user serves all slates of the user.
-        first = _first(torch.where(cold, -1 - torch.arange(slates), batch.user))
-        first = first if self.shared else torch.arange(slates)
+        first = _first(torch.where(cold, -1 - torch.arange(slates, device=self.device), batch.user))
+        first = first if self.shared else torch.arange(slates, device=self.device)
         prior = self._log_popularity[step.encoded]
-        loss = torch.zeros(())
+        loss = vectors.new_zeros(())
         for variant_weight, end in ((options.kept, debiased), (1.0, ~debiased)):
             features, bias = self.ranker.weighted(*parts, variant_weight)
             trained = (end[slate] & ~in_history).nonzero().flatten()  # (r,)
@@ -178,8 +186,8 @@ class Painvrl(FrontNet):
         """
         rows = _ALL if users is None else users
         vectors = self.user_encoder.scaled(self._propagated(rows, _ALL)[0])
-        no_clicks = torch.zeros(1, vectors.shape[1])
-        average = self.user_encoder.encode(no_clicks, torch.zeros(1, 1))
+        no_clicks = torch.zeros_like(vectors[:1])
+        average = self.user_encoder.encode(no_clicks, no_clicks[:, :1])
         return torch.where(self._user_count[rows, None] > 0, vectors, average)
 
     def _propagated(self, users: Rows, items: Rows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -203,7 +211,7 @@ class Painvrl(FrontNet):
 
     def _histories(self, whole: Tensor, slate: Tensor, slates: int) -> Tensor:
         """Return user vectors (B, U) from the features (H, U) of clicks in slates (H,)."""
-        total = torch.zeros(slates, whole.shape[1]).index_add(0, slate, whole)
+        total = whole.new_zeros(slates, whole.shape[1]).index_add(0, slate, whole)
         count = torch.bincount(slate, minlength=slates)[:, None].float()
         return self.user_encoder.encode(total, count)
 
@@ -237,5 +245,7 @@ def _rows(table: nn.Embedding, rows: Rows) -> Tensor:
 def _first(key: Tensor) -> Tensor:
     """Return for each key (B,) the place of one that equals it, the same place for equal keys."""
     distinct, group = key.unique(return_inverse=True)
-    place = torch.zeros_like(distinct).index_copy(0, group, torch.arange(len(key)))
+    place = torch.zeros_like(distinct).index_copy(
+        0, group, torch.arange(len(key), device=key.device)
+    )
     return place[group]

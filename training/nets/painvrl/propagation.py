@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from training.nets.painvrl.environments import Clicks
 
 
-@dataclass(frozen=True)
-class _Sparse:
+class _Sparse(nn.Module):
     """A sparse matrix by rows: the columns and values (C,) of its cells, where each row starts."""
 
     column: Tensor
     value: Tensor
     start: Tensor
+
+    def __init__(self, column: Tensor, value: Tensor, start: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("column", column, persistent=False)
+        self.register_buffer("value", value, persistent=False)
+        self.register_buffer("start", start, persistent=False)
 
     @classmethod
     def of(cls, row: Tensor, column: Tensor, value: Tensor, rows: int) -> _Sparse:
@@ -34,10 +38,11 @@ class _Sparse:
         )
 
 
-class Propagation:
+class Propagation(nn.Module):
     """The mean over layers 0 to L of embeddings propagated along clicks; it learns nothing."""
 
     def __init__(self, clicks: Clicks, users: int, items: int, layers: int) -> None:
+        super().__init__()
         self.layers = layers
         # A repeated click counts once.
         user, item = torch.stack([clicks.user, clicks.item]).unique(dim=1)
@@ -46,7 +51,7 @@ class Propagation:
         self._to_users = _Sparse.of(user, item, weight, users)
         self._to_items = _Sparse.of(item, user, weight, items)
 
-    def __call__(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
         """Return the propagated embeddings of users (U, d) and items (I, d)."""
         propagated: tuple[Tensor, Tensor] = _Propagated.apply(self, user, item)  # type: ignore[no-untyped-call]  # torch types no apply
         return propagated

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.nets.painvrl.environments import Clicks
 
 RowWeightKind = Literal["equal", "user", "beta"]
 
 
-@dataclass(frozen=True)
-class RowWeights:
+class RowWeights(nn.Module):
     """Weights of users (U,) and of items (I,); a pair of user and item has their product."""
 
     user: Tensor
     item: Tensor
+
+    def __init__(self, user: Tensor, item: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("user", user, persistent=False)
+        self.register_buffer("item", item, persistent=False)
 
     @classmethod
     def of(cls, kind: RowWeightKind, user_count: Tensor, item_count: Tensor) -> RowWeights:

@@ -13,7 +13,9 @@ _WIDTH = 64  # users at a time, or a multiple: vector operations lose a third at
 
 def log_partition(user: Tensor, item: Tensor, bias: Tensor) -> Tensor:
     """Return logsumexp_i(user . item_i + bias_i) (B,) of user (B, d), item (N, d), bias (N,)."""
-    value: Tensor = _LogPartition.apply(user, item, bias)  # type: ignore[no-untyped-call]  # torch types no apply
+    with torch.autocast(user.device.type, enabled=False):
+        inputs = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (user, item, bias))
+        value: Tensor = _LogPartition.apply(*inputs)  # type: ignore[no-untyped-call]  # torch types no apply
     return value
 
 
