@@ -46,10 +46,11 @@ class RowAdagrad(torch.optim.Optimizer):
         if not state:
             state["squares"] = weight.new_zeros(len(weight), len(table.widths))
         rows, sums = sum_by_row(gradient)
-        terms = sums.split(table.widths, dim=1)
-        squares = torch.stack([term.square().mean(1) for term in terms], 1)  # (N, terms)
+        squares = table.means(sums.square())  # (N, terms)
         total = state["squares"].index_select(0, rows) + squares
         state["squares"].index_copy_(0, rows, total)
-        scale = total.clamp(min=torch.finfo(total.dtype).tiny).rsqrt() * table.pace[rows, None]
-        step = torch.cat([term * scale[:, [k]] for k, term in enumerate(terms)], 1)
-        weight.index_add_(0, rows, step, alpha=-rate)
+        scale = total.clamp(min=torch.finfo(total.dtype).tiny).rsqrt()
+        scale *= table.pace.index_select(0, rows).unsqueeze(1)
+        step = sums * table.spread(scale)
+        # The rows are distinct; index_add_ is slower.
+        weight.index_copy_(0, rows, weight.index_select(0, rows).sub_(step, alpha=rate))

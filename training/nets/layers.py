@@ -98,13 +98,21 @@ class ProxyBins(nn.Module):
 
     def forward(self, proxies: Tensor) -> Tensor:
         """Return the sum over proxies of their bins' embeddings (N, dim), of raw proxies (N, P)."""
-        above = proxies.unsqueeze(2) > self.edges  # (N, P, bins - 1); NaN is above no edge
         unknown = torch.isnan(proxies)
         if self.training and self.dropout > 0:
             unknown = unknown | (torch.rand_like(proxies) < self.dropout)
-        index = torch.where(unknown, self.unknown, above.to(torch.int64).sum(2))  # (N, P)
-        embedded: Tensor = self.embedding(index + self.offsets)  # (N, P, dim)
-        return embedded.sum(1)
+        index = torch.where(unknown, self.unknown, self._bins(proxies)) + self.offsets  # (N, P)
+        # One proxy at a time: index_select has a far faster gradient than an embedding.
+        table = self.embedding.weight
+        nothing = table.new_zeros(len(index), table.shape[1])
+        return sum((table.index_select(0, column) for column in index.unbind(1)), nothing)
+
+    def _bins(self, proxies: Tensor) -> Tensor:
+        """Return the number (N, P) of edges below each proxy; any number for NaN."""
+        if torch.compiler.is_exporting():  # ONNX has no search
+            above = proxies.unsqueeze(2) > self.edges  # (N, P, bins - 1)
+            return above.to(torch.int64).sum(2)
+        return torch.searchsorted(self.edges, proxies.T.contiguous()).T
 
 
 class Examination(nn.Module):
@@ -115,16 +123,12 @@ class Examination(nn.Module):
         self.theta = nn.Parameter(torch.full((positions - 1,), 2.0))  # logits of theta_1, ...
 
     def forward(self, logit: Tensor, batch: Slates, weight: Tensor | None = None) -> Tensor:
-        """Return the mean of -log P(label) over valid rows (R,), each times ``weight`` (R,)."""
+        """Return the mean of -log P(label) over the rows (R,), each times ``weight`` (R,)."""
         logit = logit.float()  # a training in bfloat16 sums its loss in float32
-        theta = self._logits()[batch.position]  # (R,)
-        log_click = F.logsigmoid(logit) + F.logsigmoid(theta)
-        # 1 - theta s = (1 - s) + s (1 - theta)
-        log_skip = torch.logaddexp(F.logsigmoid(-logit), F.logsigmoid(logit) + F.logsigmoid(-theta))
-        row = torch.where(batch.label > 0.5, log_click, log_skip) * batch.valid
-        if weight is not None:
-            row = row * weight
-        return -row.sum() / batch.valid.sum()
+        theta = self._logits().index_select(0, batch.position)  # (R,)
+        # 1 / (sigmoid(s) sigmoid(t)) - 1 = exp(-s) + exp(-t) (1 + exp(-s))
+        clicked = -torch.logaddexp(-logit, F.softplus(-logit) - theta)
+        return F.binary_cross_entropy_with_logits(clicked, batch.label, weight)
 
     def log_theta(self) -> Tensor:
         """Return log theta_k of all positions (K,)."""

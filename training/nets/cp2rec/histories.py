@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from training.nets.base import Slates, TrainingTables
 
@@ -24,13 +25,12 @@ class SlateHistory:
 
     @classmethod
     def of(cls, content: Tensor, batch: Slates) -> SlateHistory:
-        """Return the sums of content (R, D) over each slate's valid rows."""
-        slates = len(batch.user)
-        valid = batch.valid.view(slates, -1).float()  # (B, L)
-        weight = torch.stack([batch.label.view(slates, -1) * valid, valid], 1)  # (B, 2, L)
-        sums = weight @ content.view(slates, -1, content.shape[1])  # (B, 2, D)
-        counts = weight.sum(2, keepdim=True)  # (B, 2, 1)
-        return cls(sums[:, 0], counts[:, 0], sums[:, 1], counts[:, 1])
+        """Return the sums of the items' content (I, D) over each slate's rows."""
+        item, start, label = batch.item, batch.start, batch.label
+        clicked = F.embedding_bag(item, content, start, mode="sum", per_sample_weights=label)
+        exposed = F.embedding_bag(item, content, start, mode="sum")
+        clicks = label.new_zeros(len(start)).index_add_(0, batch.slate, label)  # (B,)
+        return cls(clicked, clicks[:, None], exposed, batch.lengths()[:, None])
 
 
 class Histories(nn.Module):

@@ -73,18 +73,16 @@ class Cp2recInteraction(FrontNet):
     def loss(self, batch: Slates) -> Tensor:
         """Return the mode's loss + purification + weight decay of the id embeddings, a scalar."""
         options, encoder = self.options, self.item_encoder
-        content = self._content[batch.item]  # (R, D)
+        content = self._content.index_select(0, batch.item)  # (R, D)
         warm = (torch.rand(len(batch.item), 1, device=self.device) >= options.id_dropout).float()
         learned, factor = self.items(batch.item), self.users(batch.user)
         z, c = encoder.features(content, batch.modality_mask, learned * warm, batch.proxies)
-        state = torch.cat([encoder.encode(z, c), torch.zeros_like(z)], 1)  # (R, 4d)
-        left_out = SlateHistory.of(content, batch)
-        user = self._user_vectors(batch.user, factor, left_out)[batch.slate]
+        left_out = SlateHistory.of(self._content, batch)
+        user = self._user_vectors(batch.user, factor, left_out).index_select(0, batch.slate)
         mode_loss = self._front_loss if options.mode == "front" else self._paper_loss
-        loss: Tensor = mode_loss(user, state, batch)
+        loss: Tensor = mode_loss(user, z, c, batch)
         if options.orthogonality_weight > 0:
-            purification = encoder.purify.loss(z[batch.valid], c[batch.valid])
-            loss = loss + options.orthogonality_weight * purification
+            loss = loss + options.orthogonality_weight * encoder.purify.loss(z, c)
         ids: Tensor = learned.square().sum() + factor.square().sum()
         return loss + options.l2 * ids
 
@@ -123,21 +121,26 @@ class Cp2recInteraction(FrontNet):
         )
         return vectors
 
-    def _front_loss(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
+    def _front_loss(self, user: Tensor, z: Tensor, c: Tensor, batch: Slates) -> Tensor:
         """Return BCE(s_w + (1 - w) o, y); each row draws w: 0 and 1 with probability 1/4 each."""
-        w = (2.0 * torch.rand(len(state), device=self.device) - 0.5).clamp(0.0, 1.0)
-        logit = self.ranker.pairwise(user, state, w)
+        w = (2.0 * torch.rand(len(z), device=self.device) - 0.5).clamp(0.0, 1.0)
+        logit = self.ranker.pairwise(user, self._state(z, c), w)
         return self._likelihood(logit + (1.0 - w) * batch.offset, batch)
 
-    def _paper_loss(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
+    def _paper_loss(self, user: Tensor, z: Tensor, c: Tensor, batch: Slates) -> Tensor:
         """Return L_U + gamma L_B, or L_B alone if ``debias`` is none or the mode is backdoor."""
         if self.options.debias == "none" or self.options.mode == "backdoor":
-            return self._likelihood(self.ranker.biased(user, state), batch)
-        debiased, biased = self.ranker.heads(user, state)
+            purified = self.item_encoder.purify(z, c)
+            return self._likelihood(self.ranker.biased(user, purified, c), batch)
+        debiased, biased = self.ranker.heads(user, self._state(z, c))
         loss = debiased_loss(debiased, batch, self.options.debias)
         if self.options.biased_weight > 0:
             loss = loss + self.options.biased_weight * self._likelihood(biased, batch)
         return loss
+
+    def _state(self, z: Tensor, c: Tensor) -> Tensor:
+        """Return states (R, 4d) without the content of histories, which no score reads."""
+        return torch.cat([self.item_encoder.encode(z, c), torch.zeros_like(z)], 1)
 
     def _likelihood(self, logit: Tensor, batch: Slates) -> Tensor:
         loss: Tensor = self.examination(logit, batch)

@@ -118,7 +118,7 @@ class Painvrl(FrontNet):
         the same share of the items trains cold items.
         """
         options, slates = self.options, len(batch.user)
-        row = (batch.valid & (batch.label > 0.5)).nonzero().flatten()
+        row = (batch.label > 0.5).nonzero().flatten()
         slate, step = batch.slate[row], self._step_items(batch.item[row], slates)  # (R,)
         user, item, content, variant = self._propagated(batch.user, step.encoded)
         warm = (torch.rand(len(item), 1, device=self.device) >= options.new_share).float()

@@ -66,7 +66,7 @@ def user_and_state(net: Cp2recRival, dataset: Dataset, batch: Slates) -> tuple[T
     pull = net.item_encoder.readout(net.item_encoder.proxy(batch.proxies))
     state = torch.cat([common, pull, torch.zeros_like(common[:, :D])], 1)
     nobody = torch.zeros(2, dtype=torch.bool)
-    return net.slate_users(batch, content, nobody, net.users(batch.user))[batch.slate], state
+    return net.slate_users(batch, nobody, net.users(batch.user))[batch.slate], state
 
 
 def scores(net: Cp2recRival, dataset: Dataset, batch: Slates, w: float) -> Tensor:
