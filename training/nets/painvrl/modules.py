@@ -126,7 +126,7 @@ class ItemEncoder(nn.Module):
         bias = torch.lerp(self.new_bias.expand_as(bias), bias, warm)
         if not self.shared:
             return torch.cat([item * warm, content], 1), variant, bias
-        whole = torch.lerp(content, item, warm)
+        whole = torch.lerp(content.to(item.dtype), item, warm)  # content may be in bfloat16
         scale = 1.0 / whole.norm(dim=1, keepdim=True).clamp(min=1e-6)
         return whole * scale, variant * scale, bias
 
