@@ -39,9 +39,9 @@ class Dataset:
     """A validated dataset folder: tables in memory, arrays over impressions in ``storage``.
 
     embedding (I, D) float32, all modalities in order, zeros where absent; modality_mask (I, M). The
-    item attributes are the last modality; item_codings says how they became numbers. proxies (I, P)
-    current values, NaN where unknown; user_attributes (U, A) float32; fingerprint SHA-256 over the
-    files.
+    item attributes are the last modality; item_codings and user_codings say how attributes became
+    numbers. proxies (I, P) current values, NaN where unknown; user_attributes (U, A) float32;
+    fingerprint SHA-256 over the files.
     """
 
     path: Path
@@ -58,6 +58,7 @@ class Dataset:
     impressions: Impressions
     storage: Storage = MEMORY
     item_codings: tuple[Coding, ...] = ()
+    user_codings: tuple[Coding, ...] = ()
     unread: tuple[str, ...] = ()  # "file: column" that the description does not name
 
     def with_proxies(self, proxies: Floats) -> Dataset:
@@ -71,13 +72,17 @@ class Dataset:
 
 
 def open_dataset(
-    folder: Path, scratch: Path | None = None, item_codings: tuple[Coding, ...] = ()
+    folder: Path,
+    scratch: Path | None = None,
+    item_codings: tuple[Coding, ...] = (),
+    user_codings: tuple[Coding, ...] = (),
 ) -> Dataset:
     """Read and validate ``folder``; raises DatasetError naming file, column and first bad row.
 
     Warns of data that are valid but not plausible. With ``scratch``, a folder on disk, arrays over
     impressions are files there and may exceed memory; their values are the same. ``item_codings``
-    are those of a model's training; without them, or for other attributes, they are learned anew.
+    and ``user_codings`` are those of a model's training; without them, or for other attributes,
+    they are learned anew.
     """
     description = read_description(folder)
     users_path, items_path = folder / description.users, folder / description.items
@@ -87,7 +92,8 @@ def open_dataset(
     modalities, embedding, mask = read_modalities(folder, description, item_ids)
     proxies = proxy_values(items, items_path, description, required=True)
     refuse_rounded(items.lazy(), items_path, numeric_proxies(description, items.columns))
-    user_codings = learn_codings(users, users_path, description.user_attributes)
+    if tuple(coding.name for coding in user_codings) != description.user_attributes:
+        user_codings = learn_codings(users, users_path, description.user_attributes)
     attributes = user_values(users, users_path, user_codings)
     numeric = [coding.name for coding in user_codings if coding.numeric]
     refuse_rounded(users.lazy(), users_path, numeric)
@@ -124,6 +130,7 @@ def open_dataset(
         fingerprint=_fingerprint(folder, description),  # last: the checks above name a missing file
         storage=storage,
         item_codings=item_codings,
+        user_codings=user_codings,
         unread=_unread(folder, description, users, items),
     )
 

@@ -40,11 +40,17 @@ class RunKey:
     options: Mapping[str, Any]
 
     @classmethod
-    def of(cls, dataset: Dataset, config: Config) -> RunKey:
-        """Return the key of one training of ``config`` on ``dataset``."""
+    def of(cls, dataset: Dataset, config: Config, start: str | None = None) -> RunKey:
+        """Return the key of one training of ``config`` on ``dataset``.
+
+        ``start`` is the digest of the artifact that it continues from.
+        """
         name = config.net.architecture
-        # Neither reaches the training: to change them repeats a run from its end.
-        options = config.model_dump(mode="json", exclude={"parity_tolerance", "default_tradeoff"})
+        # None of these reaches the training: to change them repeats a run from its end.
+        unread = {"parity_tolerance", "default_tradeoff", "warm_start"}
+        options = config.model_dump(mode="json", exclude=unread)
+        if start is not None:
+            options["from"] = start
         return cls(name, config.seed, dataset.fingerprint, options)
 
 

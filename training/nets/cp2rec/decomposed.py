@@ -118,9 +118,13 @@ class Cp2recDecomposed(FrontNet):
         self.log_gamma = nn.Parameter(torch.zeros(()))
         self.examination = Examination(int(tables.position.max()) + 1)
         self._user_attributes = tables.user_attributes
-        with torch.no_grad():
-            self._content = self.item_encoder.content(tables.embedding, tables.modality_mask)
-            self._histories = Histories(self._content, tables)
+        self.read_content(tables)
+
+    @torch.no_grad()
+    def read_content(self, tables: TrainingTables) -> None:
+        """Compute the content of all items (I, D) and the histories of all users."""
+        self._content = self.item_encoder.content(tables.embedding, tables.modality_mask)
+        self._histories = Histories(self._content, tables)
 
     def loss(self, batch: Slates) -> Tensor:
         """Return NLL + exposure loss + purification (COS) + priors, a scalar."""

@@ -62,9 +62,13 @@ class Cp2recInteraction(FrontNet):
         self.exposed = nn.Linear(tables.embedding.shape[1], d, bias=False)
         self.examination = Examination(int(tables.position.max()) + 1)
         self._user_attributes = tables.user_attributes
-        with torch.no_grad():
-            self._content = self.item_encoder.content(tables.embedding, tables.modality_mask)
-            self._histories = Histories(self._content, tables)
+        self.read_content(tables)
+
+    @torch.no_grad()
+    def read_content(self, tables: TrainingTables) -> None:
+        """Compute the content of all items (I, D) and the histories of all users."""
+        self._content = self.item_encoder.content(tables.embedding, tables.modality_mask)
+        self._histories = Histories(self._content, tables)
 
     def loss(self, batch: Slates) -> Tensor:
         """Return the mode's loss + purification + weight decay of the id embeddings, a scalar."""

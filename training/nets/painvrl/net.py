@@ -43,6 +43,9 @@ from training.nets.painvrl.row_weights import RowWeights
 class Painvrl(FrontNet):
     """The net and its losses. They use clicks alone: a skip counts as an item not clicked."""
 
+    of_items = ("item_factor.weight", "item_bias.weight")
+    of_users = ("user_factor.weight",)
+
     def __init__(self, tables: TrainingTables, options: PainvrlOptions) -> None:
         super().__init__()
         self.options = options
@@ -70,9 +73,13 @@ class Painvrl(FrontNet):
         layers = options.layers if self.shared else 0
         self._propagate = Propagation(self._clicks, users, items, layers)
         self._mask = tables.modality_mask
-        with torch.no_grad():
-            self._content = self.item_encoder.content(tables.embedding, tables.modality_mask)
+        self.read_content(tables)
         self.invariance: Invariance | None = None
+
+    @torch.no_grad()
+    def read_content(self, tables: TrainingTables) -> None:
+        """Compute the content (I, D) of all items."""
+        self._content = self.item_encoder.content(tables.embedding, tables.modality_mask)
 
     def prepare(self, seed: int, progress: ProgressStore) -> None:
         """Learn the invariant mask. With ``gates = "none"`` all content is invariant."""
