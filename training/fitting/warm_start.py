@@ -81,6 +81,8 @@ class WarmStart:
         What the net computes from its content must be computed anew.
         """
         state, weights = self.state, net.state_dict()
+        for name in set(table_names(net)) - {*net.of_items, *net.of_users}:
+            raise ConfigError(f"--from: the net says of no kind of ids that {name} has their rows")
         of_items = _common(dataset.item_ids, state.items)
         of_users = _common(dataset.user_ids, state.users)
         past = {}

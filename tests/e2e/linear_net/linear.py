@@ -63,6 +63,9 @@ class LinearRanker(Ranker):
 class LinearNet(FrontNet):
     """The net and its likelihood at w = 1."""
 
+    of_items = ("popularity.weight",)
+    of_users = ("taste.weight",)
+
     def __init__(self, tables: TrainingTables, options: LinearOptions) -> None:
         super().__init__()
         content_dim = tables.embedding.shape[1]

@@ -71,6 +71,9 @@ RUN_BY = {
     ),
     "python -m training train --model cp2rec --data data/shop --set train.epochs=8 "
     "--set net.dim=16": "training/test_config.py",
+    "python -m training train --model cp2rec --data data/shop --from cp2rec": (
+        "test_continuation.py"
+    ),
     "python -m training train --model cp2rec --data data/shop --scratch DIR": "test_storage.py",
     "python -m training train --model cp2rec-front --data data/shop --set net.architecture=ncf": (
         "test_parity.py"
