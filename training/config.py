@@ -49,8 +49,8 @@ class WarmStartOptions(_Frozen):
     but not below train.lr_final.
     """
 
-    epochs: int = Field(default=1, ge=1, le=10_000)
-    lr_share: float = Field(default=0.1, gt=0, le=1)
+    epochs: int = Field(default=2, ge=1, le=10_000)
+    lr_share: float = Field(default=0.3, gt=0, le=1)
 
 
 class SplitOptions(_Frozen):

@@ -18,7 +18,13 @@ from training.fitting.batches import training_tables, warm_items
 from training.fitting.fitted_net import FittedNet
 from training.fitting.row_adagrad import Past
 from training.fitting.trainer import NOT_FITTED
-from training.fitting.warm_start import TrainingState, WarmStart, table_names, training_state
+from training.fitting.warm_start import (
+    MEMORY,
+    TrainingState,
+    WarmStart,
+    table_names,
+    training_state,
+)
 from training.nets.base import FrontNet
 from training.nets.cp2rec.decomposed import Cp2recOptions
 from training.nets.registry import build_net, configurable
@@ -80,8 +86,7 @@ def continued(name: str, state: TrainingState, dataset: Dataset) -> tuple[FrontN
     tables = training_tables(dataset, split_of(dataset).train, state.attributes)
     torch.manual_seed(5)
     net = build_net(small(name), tables)
-    past = WarmStart("toy@1", "0" * 64, state).hand_over(net, dataset)
-    net.read_content(tables)
+    past = WarmStart("toy@1", "0" * 64, state).hand_over(net, dataset, tables)
     return net.eval(), past
 
 
@@ -119,7 +124,7 @@ def test_rows_follow_their_ids_and_new_ids_start_cold(name: str, dataset: Datase
     for memory, table in zip(past, table_names(net), strict=True):
         then = state.past[table].squares.clone()
         then[NEW] = 0.0
-        assert torch.equal(memory.squares, then[order])
+        assert torch.equal(memory.squares, MEMORY * then[order])
         assert memory.steps == 70
 
 
@@ -169,7 +174,7 @@ def test_a_weight_of_another_shape_is_refused(dataset: Dataset) -> None:
     net = build_net(Cp2recOptions(dim=3, proxy_bins=4), tables)
 
     with pytest.raises(ConfigError, match=r"^--from: the net's weight .* is .* and in toy@1 "):
-        WarmStart("toy@1", "0" * 64, state).hand_over(net, dataset)
+        WarmStart("toy@1", "0" * 64, state).hand_over(net, dataset, tables)
 
 
 def test_rows_that_the_artifact_may_have_learned_from_measure_nothing(dataset: Dataset) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from training.nets.id_table import IdTable, sum_by_row
 
 WINDOW = 1_000  # steps
+_LEAST = 1e-30  # sum of squares of a row once trained
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,14 @@ class Past:
         squares = self.squares.new_zeros(ids, self.squares.shape[1])
         squares[now] = self.squares[then]
         return Past(squares, self.steps)
+
+    def faded(self, share: float) -> Past:
+        """Return the past with a ``share`` of its sums, so that known rows take longer steps.
+
+        No sum becomes 0, which is that of a row never trained.
+        """
+        faded = (share * self.squares).clamp(min=_LEAST)
+        return Past(faded.where(self.squares > 0, 0.0), self.steps)
 
 
 class RowAdagrad(torch.optim.Optimizer):

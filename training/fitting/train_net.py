@@ -132,8 +132,7 @@ def _fitted(
     warm = warm_items(batches.tables)
     past: list[Past] = []
     if start is not None:
-        past = start.hand_over(net, dataset)
-        net.read_content(batches.tables)
+        past = start.hand_over(net, dataset, batches.tables)
         warm |= start.known_items(dataset)
     fitting = FittedNet(net, dataset, split, warm)
     with runs.lock(checkpoints.training) if is_first() else nullcontext():

@@ -22,8 +22,12 @@ from training.errors import ConfigError
 from training.fitting.batches import standardisation
 from training.fitting.fitted_net import FittedNet
 from training.fitting.row_adagrad import Past
-from training.nets.base import FrontNet
+from training.nets.base import FrontNet, TrainingTables
 from training.nets.id_table import id_tables
+
+# The share of the past that counts. In daily warm starts the sums would grow without end, and known
+# rows would hardly move any more. Chosen on validation rows.
+MEMORY = 0.05
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,7 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class WarmStart:
-    """The artifact to continue from: ``label`` is name@version, ``digest`` its manifest's SHA-256.
-
-    Raises ConfigError where the dataset or the net does not fit it.
-    """
+    """The artifact to continue from: ``label`` is name@version, ``digest`` that of its manifest."""
 
     label: str
     digest: str
@@ -75,10 +76,10 @@ class WarmStart:
         return torch.from_numpy(np.isin(dataset.item_ids, self.state.items))
 
     @torch.no_grad()
-    def hand_over(self, net: FrontNet, dataset: Dataset) -> list[Past]:
-        """Give a new ``net`` the artifact's weights; return the past of its tables of ids.
+    def hand_over(self, net: FrontNet, dataset: Dataset, tables: TrainingTables) -> list[Past]:
+        """Give a new ``net`` of ``tables`` the artifact's weights; return the past of its ids.
 
-        What the net computes from its content must be computed anew.
+        Raises ConfigError if a weight does not fit.
         """
         state, weights = self.state, net.state_dict()
         for name in set(table_names(net)) - {*net.of_items, *net.of_users}:
@@ -105,8 +106,9 @@ class WarmStart:
             if name in state.past:
                 trained = state.past[name].squares[then].any(1)
                 now, then = now[trained], then[trained]
-                past[name] = state.past[name].of_rows(len(weight), now, then)
+                past[name] = state.past[name].of_rows(len(weight), now, then).faded(MEMORY)
             weight[now] = former[then]
+        net.read_content(tables)
         return [past[name] for name in table_names(net) if name in past]
 
 

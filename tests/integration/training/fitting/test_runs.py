@@ -127,7 +127,7 @@ def test_a_config_and_a_dataset_make_a_key() -> None:
     key = RunKey.of(dataset, config)
 
     assert (key.name, key.seed, key.fingerprint) == ("dcn", 5, dataset.fingerprint)
-    warm_start = {"epochs": 1, "lr_share": 0.1}
+    warm_start = {"epochs": 2, "lr_share": 0.3}
     left_out = {"parity_tolerance": 1e-5, "default_tradeoff": None, "warm_start": warm_start}
     assert dict(key.options) | left_out == config.model_dump(mode="json")
 

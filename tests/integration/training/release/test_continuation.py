@@ -7,6 +7,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,8 +65,7 @@ def test_golden_outputs_are_the_artifacts_before_the_first_step(world: World) ->
     torch.manual_seed(9)
     net = build_net(world.config.net, tables)
 
-    start.hand_over(net, world.dataset)
-    net.read_content(tables)
+    start.hand_over(net, world.dataset, tables)
 
     golden, expected = make_golden(replace(world.fitted, net=net.eval())), world.artifact.golden()
     for name, value in vars(expected).items():
@@ -73,19 +73,35 @@ def test_golden_outputs_are_the_artifacts_before_the_first_step(world: World) ->
 
 
 def test_an_interrupted_warm_start_goes_on(world: World, tmp_path: Path) -> None:
-    dataset, config = world.dataset, continue_from(world.artifact, config_of()).config
-    start = continue_from(world.artifact, config_of()).start
+    continuation = continue_from(world.artifact, config_of())
+    config, start = continuation.config, continuation.start
+    impressions = world.dataset.impressions
+    absent = int(impressions.item[world.fitted.split.train[0]])
+    rows = np.flatnonzero(impressions.item != absent)
+    columns: dict[str, Any] = {
+        name: None if column is None else column[rows] for name, column in vars(impressions).items()
+    }
+    dataset = replace(world.dataset, impressions=replace(impressions, **columns))
     whole, parts = (RunStore(tmp_path / name) for name in ("whole", "parts"))
 
     uninterrupted = train_net(dataset, config, whole, start=start)
     train_net(dataset, config, parts, start=start, stop_after=1)
     resumed = train_net(dataset, config, parts, start=start)
 
+    assert resumed.warm[absent]  # it keeps what it learned
     assert resumed.fit == uninterrupted.fit
     for one, other in zip(
         uninterrupted.net.state_dict().values(), resumed.net.state_dict().values(), strict=True
     ):
         assert torch.equal(one, other)
+
+
+def test_rows_of_the_former_training_measure_nothing(world: World, tmp_path: Path) -> None:
+    start = continue_from(world.artifact, config_of()).start
+    later = replace(start, state=replace(start.state, trained_until=np.inf))
+
+    with pytest.raises(ConfigError, match=r"^--from: toy@1 learned from rows up to"):
+        train_net(world.dataset, config_of(), RunStore(tmp_path), start=later)
 
 
 def test_another_artifact_is_another_run(world: World, tmp_path: Path) -> None:
@@ -106,7 +122,7 @@ def test_the_schedule_is_a_shorter_one_and_the_option_is_the_chosen_one(world: W
     config = continue_from(world.artifact, several).config
 
     assert config.net == world.config.net
-    assert config.train == several.train.model_copy(update={"epochs": 3, "lr": 0.002})
+    assert config.train == several.train.model_copy(update={"epochs": 3, "lr": 0.3 * 0.02})
 
 
 @pytest.mark.parametrize(
