@@ -54,6 +54,17 @@ class TrainOptions(_Frozen):
     precision: Precision = "float32"
 
 
+class WarmStartOptions(_Frozen):
+    """The schedule of ``train --from``, in place of that in ``[train]``.
+
+    epochs: in place of train.epochs; lr_share: the learning rate starts at this share of train.lr,
+    but not below train.lr_final.
+    """
+
+    epochs: int = Field(default=2, ge=1, le=10_000)
+    lr_share: float = Field(default=0.3, gt=0, le=1)
+
+
 class SplitOptions(_Frozen):
     """Shares of the logged rows for validation and test."""
 
@@ -113,6 +124,7 @@ class Config(_Frozen):
     split: SplitOptions
     net: AnyOptions = Field(discriminator="architecture")
     front: FrontOptions
+    warm_start: WarmStartOptions = WarmStartOptions()
     exposure: ExposureOptions | None = None
     tuning: Tuning | None = None
 
@@ -129,6 +141,14 @@ class RivalConfig(Config):
     """The configuration of a baseline's training; only code creates it."""
 
     net: RivalOptions
+
+
+def continued(config: Config) -> Config:
+    """Return ``config`` with the schedule of a warm start."""
+    options = config.warm_start
+    lr = max(options.lr_share * config.train.lr, config.train.lr_final)
+    schedule = config.train.model_copy(update={"epochs": options.epochs, "lr": lr})
+    return config.model_copy(update={"train": schedule})
 
 
 def _packaged() -> dict[str, dict[str, Any]]:

@@ -15,21 +15,31 @@ from training.evaluation.user_groups import meaning
 from training.fitting.fitted_net import FittedNet
 from training.fitting.runs import RunStore
 from training.fitting.train_net import Checkpoints, settle, train_net
+from training.fitting.warm_start import training_state
 from training.release.bias_reference import bias_reference
 from training.release.export import export_artifact
+from training.release.state import Continuation
 
 log = logging.getLogger(__name__)
 
 
 def train(
-    dataset: Dataset, config: Config, repository: Repository, name: str, runs: RunStore
+    dataset: Dataset,
+    config: Config,
+    repository: Repository,
+    name: str,
+    runs: RunStore,
+    continuation: Continuation | None = None,
 ) -> tuple[Artifact, FittedNet]:
     """Fit a net, measure its front, and add it to the repository; return artifact and net.
 
     A checkpoint of the same run in ``runs`` is resumed, and removed once the artifact is there.
+    With a ``continuation``, the net starts as that of another artifact.
     """
     config = settle(dataset, config, runs)
-    fitted = train_net(dataset, config, runs)
+    start = None if continuation is None else continuation.start
+    checkpoints = Checkpoints.of(dataset, config, runs, start=start)
+    fitted = train_net(dataset, config, runs, start=start)
     log.info("measuring the front at %d tradeoffs", config.front.points)
     front = measure_front(fitted, config.front, config.seed)
     log.info("measuring anchors: simple models on the same rows")
@@ -40,6 +50,10 @@ def train(
     fitted = replace(fitted, calibration=called)
     log.info("exporting and proving parity")
     reference = bias_reference(fitted)
-    artifact = export_artifact(fitted, front, reference, config, repository, name)
-    Checkpoints.of(dataset, config, runs).remove()
+    state = training_state(fitted, start)
+    predecessor = None if continuation is None else continuation.predecessor
+    artifact = export_artifact(
+        fitted, front, reference, config, repository, name, state, predecessor
+    )
+    checkpoints.remove()
     return artifact, fitted

@@ -96,8 +96,16 @@ class DatasetInfo(Frozen):
     impressions: int
 
 
+class Predecessor(Frozen):
+    """The artifact that a training continued from."""
+
+    name: Name
+    version: int = Field(ge=1)
+    sha256: Sha256 = Field(description="Of its manifest.")
+
+
 class Manifest(Frozen):
-    """``manifest.json``; ``files`` maps every other file of the artifact to its SHA-256."""
+    """``manifest.json``; ``files`` maps every file that serves or is published to its SHA-256."""
 
     schema_version: SchemaVersion
     name: Name
@@ -122,7 +130,13 @@ class Manifest(Frozen):
         "that is above 1.",
     )
     front: Front
+    continued_from: Predecessor | None = None
     files: dict[FileName, Sha256]
+    training_files: dict[FileName, Sha256] = Field(
+        default={},
+        description="Files for later trainings, also with SHA-256. Nothing else reads them, and an "
+        "artifact without them serves.",
+    )
 
     @model_validator(mode="after")
     def _graphs_fit(self) -> Self:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from service.contract.artifact import Artifact, open_artifact
+from service.contract.repository import Repository
 from training.config import MODELS
 from training.fitting.device import DeviceName
 from training.release.store import check_namespace, parse_url
@@ -32,6 +34,16 @@ def _checked_url(url: str) -> str:
 def _checked_namespace(namespace: str) -> str:
     check_namespace(namespace)
     return namespace
+
+
+def open_newest(repository: Repository, reference: str) -> Artifact:
+    """Return the artifact of ``name@version`` or ``name@alias``; a bare name is its newest one.
+
+    Raises ArtifactError if there is none or it is invalid.
+    """
+    if "@" not in reference and (versions := repository.versions(reference)):
+        reference = f"{reference}@{versions[-1]}"
+    return open_artifact(repository.resolve(reference))
 
 
 Data = Annotated[Path, typer.Option("--data", help="Dataset folder.")]

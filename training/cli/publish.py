@@ -11,7 +11,17 @@ import typer
 from service.contract.artifact import ArtifactError, open_artifact
 from service.contract.manifest import Spaces
 from service.contract.repository import CHAMPION, Repository
-from training.cli.options import BUILD, REDIS_URL, Build, Data, Models, Namespace, RedisUrl, Scratch
+from training.cli.options import (
+    BUILD,
+    REDIS_URL,
+    Build,
+    Data,
+    Models,
+    Namespace,
+    RedisUrl,
+    Scratch,
+    open_newest,
+)
 from training.data.dataset import open_dataset
 from training.errors import ConfigError
 from training.release.parts import item_codings
@@ -51,9 +61,7 @@ def publish(
     repository = Repository(models)
     name = reference.partition("@")[0]
     repository.check_alias(name, alias)
-    if "@" not in reference and (versions := repository.versions(name)):
-        reference = f"{name}@{versions[-1]}"
-    artifact = open_artifact(repository.resolve(reference))
+    artifact = open_newest(repository, reference)
     if promote:
         repository.check_aliases(name)
     if not force and artifact.version not in repository.aliases(name).values():

@@ -21,11 +21,13 @@ from training.cli.options import (
     Scratch,
     Since,
     Until,
+    open_newest,
     with_period,
 )
 from training.config import Config, Tuning, load_config, stated_keys, value_of
 from training.data.dataset import open_dataset
 from training.data.period import Period
+from training.errors import ConfigError
 from training.evaluation.report.tables import front_table
 from training.fitting.device import on_device
 from training.fitting.distributed import is_first, processes
@@ -34,6 +36,7 @@ from training.fitting.train_net import train_net
 from training.fitting.tuning import search_space
 from training.fitting.tuning import tune as tune_options
 from training.pipeline import train as train_model
+from training.release.state import continue_from
 
 
 def train(
@@ -57,11 +60,18 @@ def train(
             min=2, help="Trainings to choose options by, on validation rows; the first is untuned."
         ),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="name, name@version or name@alias of --models to continue from."
+        ),
+    ] = None,
 ) -> None:
     """Train a model, measure its front, and add it to the model repository.
 
     Run the same command again to resume an interrupted training. Under torchrun several processes
-    share every batch: torchrun --nproc-per-node 2 -m training train ...
+    share every batch: torchrun --nproc-per-node 2 -m training train ... With --from, known users
+    and items keep what a former training learned, and a short training goes on from there.
     """
     seeded = () if seed is None else (f"seed={seed}",)
     stated = (*with_period(overrides, since, until), *seeded)
@@ -71,16 +81,32 @@ def train(
     Repository(models).check_name(name)
     for folder in (models / name, build):
         check_folder(folder)  # before the training, not after it
+    runs, continuation = RunStore(build), None
+    if start is not None:
+        if tune:
+            raise ConfigError(
+                "--tune: an artifact's options are settled; leave --from or --tune out"
+            )
+        continuation = continue_from(open_newest(Repository(models), start), resolved)
+        resolved = continuation.config
     with on_device(device), processes():
         dataset = open_dataset(
-            data, scratch, period=Period(resolved.since, resolved.until), cache=build
+            data,
+            scratch,
+            *(continuation.codings if continuation else ()),
+            period=Period(resolved.since, resolved.until),
+            cache=build,
         )
-        if not is_first():
-            train_net(dataset, resolved, RunStore(build))  # its share of the batches, no more
+        if continuation is not None:
+            continuation.check(dataset)
+        if not is_first():  # its share of the batches, no more
+            train_net(dataset, resolved, runs, start=continuation.start if continuation else None)
             return
         if tune:
-            resolved = tune_options(dataset, resolved, space, tune, RunStore(build))
-        artifact, fitted = train_model(dataset, resolved, Repository(models), name, RunStore(build))
+            resolved = tune_options(dataset, resolved, space, tune, runs)
+        artifact, fitted = train_model(
+            dataset, resolved, Repository(models), name, runs, continuation
+        )
     typer.echo(front_table(artifact.manifest.front))
     if resolved.tuning:
         typer.echo(_chosen(resolved, untuned, resolved.tuning))

@@ -51,9 +51,9 @@ class Dataset:
     """A validated dataset folder: tables in memory, arrays over impressions in ``storage``.
 
     embedding (I, D) float32, all modalities in order, zeros where absent; modality_mask (I, M). The
-    item attributes are the last modality; item_codings says how they became numbers. proxies (I, P)
-    current values, NaN where unknown; user_attributes (U, A) float32; fingerprint SHA-256 over the
-    files.
+    item attributes are the last modality; item_codings and user_codings say how attributes became
+    numbers. proxies (I, P) current values, NaN where unknown; user_attributes (U, A) float32;
+    fingerprint SHA-256 over the files.
     """
 
     path: Path
@@ -70,6 +70,7 @@ class Dataset:
     impressions: Impressions
     storage: Storage = MEMORY
     item_codings: tuple[Coding, ...] = ()
+    user_codings: tuple[Coding, ...] = ()
     unread: tuple[str, ...] = ()  # "file: column" that the description does not name
 
     def with_proxies(self, proxies: Floats) -> Dataset:
@@ -86,6 +87,7 @@ def open_dataset(
     folder: Path,
     scratch: Path | None = None,
     item_codings: tuple[Coding, ...] = (),
+    user_codings: tuple[Coding, ...] = (),
     *,
     period: Period = Period(),  # noqa: B008  # frozen
     cache: Path | None = None,
@@ -94,7 +96,8 @@ def open_dataset(
 
     Warns of data that are valid but not plausible. With ``scratch``, a folder on disk, arrays over
     impressions are files there and may exceed memory; their values are the same. ``item_codings``
-    are those of a model's training; without them, or for other attributes, they are learned anew.
+    and ``user_codings`` are those of a model's training; without them, or for other attributes,
+    they are learned anew.
     Impressions outside ``period`` are not read. ``cache``, a folder, keeps what is known of a log
     in parts: a part that did not change is neither hashed nor read again.
     """
@@ -103,7 +106,9 @@ def open_dataset(
     with _kept(cache if in_parts else None, folder) as kept:
         facts = FileFacts(None if kept is None else kept / _FACTS)
         try:
-            dataset = _opened(folder, description, scratch, item_codings, period, facts, kept)
+            dataset = _opened(
+                folder, description, scratch, (item_codings, user_codings), period, facts, kept
+            )
             facts.check_unchanged()
         finally:
             facts.save()  # true also where the dataset is refused
@@ -132,11 +137,12 @@ def _opened(
     folder: Path,
     description: Description,
     scratch: Path | None,
-    item_codings: tuple[Coding, ...],
+    codings: tuple[tuple[Coding, ...], tuple[Coding, ...]],
     period: Period,
     facts: FileFacts,
     kept: Path | None,
 ) -> Dataset:
+    item_codings, user_codings = codings
     users = read_table(folder / description.users, description, facts)
     items = read_table(folder / description.items, description, facts)
     storage = Storage(scratch)
@@ -146,7 +152,8 @@ def _opened(
         proxies = proxy_values(items.rows, items.path, description, required=True)
         numeric = numeric_proxies(description, items.rows.columns)
         refuse_rounded(items.rows, items.path, numeric)
-        user_codings = learn_codings(users.rows, users.path, description.user_attributes)
+        if tuple(coding.name for coding in user_codings) != description.user_attributes:
+            user_codings = learn_codings(users.rows, users.path, description.user_attributes)
         attributes = user_values(users.rows, users.path, user_codings)
         numeric = [coding.name for coding in user_codings if coding.numeric]
         refuse_rounded(users.rows, users.path, numeric)
@@ -188,6 +195,7 @@ def _opened(
         fingerprint=fingerprint,
         storage=storage,
         item_codings=item_codings,
+        user_codings=user_codings,
         unread=_unread(description, impressions, users, items),
     )
 

@@ -29,8 +29,10 @@ class SlateBatches:
 
     A batch has ``batch_slates``, fewer (but at least 4) where an epoch would have under ``steps``.
 
-    propensity (R,) in (0, 1] and offset (R,) in logits are columns of ``rows``. The dataset's
-    storage holds a sorted copy of the rows. Memory holds 8 bytes per slate, 16 during an epoch.
+    propensity (R,) in (0, 1] and offset (R,) in logits are columns of ``rows``. ``attributes``
+    (2, A), mean and deviation, standardise those of users; by default they are the dataset's. The
+    dataset's storage holds a sorted copy of the rows. Memory holds 8 bytes per slate, 16 during an
+    epoch.
     """
 
     def __init__(
@@ -43,13 +45,14 @@ class SlateBatches:
         steps: int = 1,
         propensity: NDArray[np.floating] | None = None,
         offset: NDArray[np.floating] | None = None,
+        attributes: Floats | None = None,
     ) -> None:
         count = np.zeros(len(dataset.user_ids), np.int64)  # (U,) rows of each user
         for span in spans(len(rows)):
             count += np.bincount(dataset.impressions.user[rows[span]], minlength=len(count))
         records = _by_user_and_time(dataset, rows, count, propensity=propensity, offset=offset)
         self._records = records
-        self.tables = _tables(dataset, records)
+        self.tables = _tables(dataset, records, attributes)
         self._words = _words(records)  # (rows, W)
         self._modality_mask = self.tables.modality_mask
         self._device = torch.device("cpu")
@@ -131,9 +134,14 @@ class SlateBatches:
         return process_slates, processes * self.rows_in(process_slates) / self.rows_in(numbers)
 
 
-def training_tables(dataset: Dataset, rows: Rows) -> TrainingTables:
-    """Return the dataset's tables and its impressions ``rows`` (R,) as tensors."""
-    return _tables(dataset, _records(dataset, rows))
+def training_tables(
+    dataset: Dataset, rows: Rows, attributes: Floats | None = None
+) -> TrainingTables:
+    """Return the dataset's tables and its impressions ``rows`` (R,) as tensors.
+
+    ``attributes`` (2, A), mean and deviation, standardise those of users, else the dataset's do.
+    """
+    return _tables(dataset, _records(dataset, rows), attributes)
 
 
 def warm_items(tables: TrainingTables) -> Tensor:
@@ -228,12 +236,15 @@ def _sent(block: Tensor, device: torch.device) -> Tensor:
     return block.to(device, non_blocking=True)
 
 
-def _tables(dataset: Dataset, records: Records) -> TrainingTables:
+def _tables(dataset: Dataset, records: Records, attributes: Floats | None = None) -> TrainingTables:
+    if attributes is None:
+        attributes = standardisation(dataset.user_attributes)
+    mean, deviation = attributes
     return TrainingTables(
         dims=tuple(modality.dim for modality in dataset.modalities),
         embedding=torch.from_numpy(dataset.embedding),
         modality_mask=torch.from_numpy(dataset.modality_mask).float(),
-        user_attributes=torch.from_numpy(_standardised(dataset.user_attributes)),
+        user_attributes=torch.from_numpy((dataset.user_attributes - mean) / deviation),
         user=torch.from_numpy(records["user"]),
         item=torch.from_numpy(records["item"]),
         label=torch.from_numpy(records["label"]),
@@ -250,8 +261,7 @@ def _slate_bounds(count: Rows, slate: int) -> Rows:
     return np.append(first + slate * within, count.sum())
 
 
-def _standardised(columns: Floats) -> Floats:
-    """Return columns (U, A) with mean 0 and standard deviation 1, so that units do not matter."""
+def standardisation(columns: Floats) -> Floats:
+    """Return mean and deviation (2, A) of columns (U, A), so that units do not matter."""
     deviation = columns.std(axis=0)
-    scaled: Floats = (columns - columns.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    return scaled
+    return np.stack([columns.mean(axis=0), np.where(deviation > 0, deviation, 1)])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,6 +12,29 @@ from torch import Tensor
 from training.nets.id_table import IdTable, sum_by_row
 
 WINDOW = 1_000  # steps
+_LEAST = 1e-30  # sum of squares of a row once trained
+
+
+@dataclass(frozen=True)
+class Past:
+    """The optimizer's memory of a table: s of each row and term (ids, terms), and its steps."""
+
+    squares: Tensor
+    steps: int
+
+    def of_rows(self, ids: int, now: Tensor, then: Tensor) -> Past:
+        """Return the past of a table of ``ids`` whose rows ``now`` (N,) are ``then`` here."""
+        squares = self.squares.new_zeros(ids, self.squares.shape[1])
+        squares[now] = self.squares[then]
+        return Past(squares, self.steps)
+
+    def faded(self, share: float) -> Past:
+        """Return the past with a ``share`` of its sums, so that known rows take longer steps.
+
+        No sum becomes 0, which is that of a row never trained.
+        """
+        faded = (share * self.squares).clamp(min=_LEAST)
+        return Past(faded.where(self.squares > 0, 0.0), self.steps)
 
 
 class RowAdagrad(torch.optim.Optimizer):
@@ -32,6 +56,17 @@ class RowAdagrad(torch.optim.Optimizer):
         groups = [{"params": [table.weight]} for table in self._tables]
         super().__init__(groups, {"lr": lr, "step": 0})
 
+    def past(self) -> tuple[Past, ...]:
+        """Return the past of each table."""
+        groups = zip(self.param_groups, self._tables, strict=True)
+        return tuple(Past(self._squares(table), group["step"]) for group, table in groups)
+
+    def remember(self, past: Sequence[Past]) -> None:
+        """Continue as after ``past``, one for each table, in order."""
+        for group, memory in zip(self.param_groups, past, strict=True):
+            group["step"] = memory.steps
+            self.state[group["params"][0]]["squares"] = memory.squares.clone()
+
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # takes no closure
         """Update the rows that have a gradient."""
@@ -42,15 +77,21 @@ class RowAdagrad(torch.optim.Optimizer):
                 self._update(table, table.weight.grad, rate)
 
     def _update(self, table: IdTable, gradient: Tensor, rate: float) -> None:
-        weight, state = table.weight, self.state[table.weight]
-        if not state:
-            state["squares"] = weight.new_zeros(len(weight), len(table.widths))
+        all_squares = self._squares(table)
         rows, sums = sum_by_row(gradient)
-        squares = table.means(sums.square())  # (N, terms)
-        total = state["squares"].index_select(0, rows) + squares
-        state["squares"].index_copy_(0, rows, total)
+        total = all_squares.index_select(0, rows) + table.means(sums.square())  # (N, terms)
+        all_squares.index_copy_(0, rows, total)
         scale = total.clamp(min=torch.finfo(total.dtype).tiny).rsqrt()
         scale *= table.pace.index_select(0, rows).unsqueeze(1)
         step = sums * table.spread(scale)
         # The rows are distinct; index_add_ is slower.
+        weight = table.weight
         weight.index_copy_(0, rows, weight.index_select(0, rows).sub_(step, alpha=rate))
+
+    def _squares(self, table: IdTable) -> Tensor:
+        """Return s of a table's rows and terms (ids, terms)."""
+        state = self.state[table.weight]
+        if not state:
+            state["squares"] = table.weight.new_zeros(len(table.weight), len(table.widths))
+        squares: Tensor = state["squares"]
+        return squares

@@ -29,7 +29,7 @@ Result = TypeVar("Result", bound=BaseModel)
 Inputs = ParamSpec("Inputs")
 Arrays = dict[str, NDArray[Any]]
 
-_NOT_TRAINED = {"parity_tolerance", "default_tradeoff", "tuning"}
+_NOT_TRAINED = {"parity_tolerance", "default_tradeoff", "tuning", "warm_start"}
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,16 @@ class RunKey:
     options: Mapping[str, Any]
 
     @classmethod
-    def of(cls, dataset: Dataset, config: Config) -> RunKey:
-        """Return the key of one training of ``config`` on ``dataset``."""
+    def of(cls, dataset: Dataset, config: Config, start: str | None = None) -> RunKey:
+        """Return the key of one training of ``config`` on ``dataset``.
+
+        ``start`` is the digest of the artifact that it continues from.
+        """
         name = config.net.architecture
         # None of these reaches the training: to change them repeats a run from its end.
         options = config.model_dump(mode="json", exclude=_NOT_TRAINED)
+        if start is not None:
+            options["from"] = start
         return cls(name, config.seed, dataset.fingerprint, options)
 
 

@@ -21,9 +21,11 @@ from training.fitting.device import chosen
 from training.fitting.distributed import is_first
 from training.fitting.exposure import exposure_offset, propensities
 from training.fitting.fitted_net import FittedNet
+from training.fitting.row_adagrad import Past
 from training.fitting.runs import RunKey, RunStore
 from training.fitting.selection import selection_rule
 from training.fitting.trainer import fit
+from training.fitting.warm_start import WarmStart
 from training.nets.registry import architecture, build_net
 
 PILOT_ROWS = 50_000
@@ -32,17 +34,23 @@ _TEACHER = "cp2rec"  # the teacher's configuration, unless the options of the ne
 
 
 def train_net(
-    dataset: Dataset, config: Config, runs: RunStore, *, stop_after: int | None = None
+    dataset: Dataset,
+    config: Config,
+    runs: RunStore,
+    *,
+    start: WarmStart | None = None,
+    stop_after: int | None = None,
 ) -> FittedNet:
     """Return the fitted net of ``config``; a checkpoint of the same run in ``runs`` is resumed.
 
-    After ``stop_after`` evaluations the run ends early. Raises ConfigError if the net needs skips
-    and the dataset has none.
+    With ``start``, the net continues from an artifact's. After ``stop_after`` evaluations the run
+    ends early. Raises ConfigError if the net needs skips and the dataset has none, or if it cannot
+    continue from ``start``.
     """
     config = settle(dataset, config, runs)
     split = _split(dataset, config)
-    checkpoints = Checkpoints.of(dataset, config, runs)
-    fitted = _fitted(dataset, config, split, runs, checkpoints, stop_after)
+    checkpoints = Checkpoints.of(dataset, config, runs, start=start)
+    fitted = _fitted(dataset, config, split, runs, checkpoints, start, stop_after)
     return fitted if positives_only(dataset) else _calibrated(fitted)
 
 
@@ -100,6 +108,7 @@ def _fitted(
     split: Split,
     runs: RunStore,
     checkpoints: Checkpoints,
+    start: WarmStart | None = None,
     stop_after: int | None = None,
 ) -> FittedNet:
     """Return the net of a settled configuration, not calibrated."""
@@ -108,19 +117,28 @@ def _fitted(
             f"{dataset.path} holds clicks alone, and net.architecture = "
             f"{config.net.architecture} needs skips too: train --model painvrl"
         )
+    if start is not None:
+        start.check_rows(dataset, split)
     batches = SlateBatches(
         dataset,
         split.train,
         slate=config.train.slate,
         batch_slates=config.train.batch_slates,
         steps=config.train.epoch_steps,
+        attributes=None if start is None else start.state.attributes,
         **_exposure(dataset, config, split, runs),
     )
     torch.manual_seed(config.seed)
     net = build_net(config.net, batches.tables)
-    fitting = FittedNet(net, dataset, split, warm_items(batches.tables))
+    warm = warm_items(batches.tables)
+    past: list[Past] = []
+    if start is not None:
+        past = start.hand_over(net, dataset, batches.tables)
+        warm |= start.known_items(dataset)
+    fitting = FittedNet(net, dataset, split, warm)
     with runs.lock(checkpoints.training) if is_first() else nullcontext():
-        net.prepare(config.seed, Checkpoint(checkpoints.preparation))
+        if start is None:
+            net.prepare(config.seed, Checkpoint(checkpoints.preparation))
         net.to(chosen())
         history = fit(
             net,
@@ -130,6 +148,7 @@ def _fitted(
             seed=config.seed,
             checkpoint=checkpoints.training,
             stop_after=stop_after,
+            past=past,
         )
     return replace(fitting, fit=history)
 
@@ -152,9 +171,17 @@ class Checkpoints:
     preparation: Path
 
     @classmethod
-    def of(cls, dataset: Dataset, config: Config, runs: RunStore, prefix: str = "") -> Checkpoints:
+    def of(
+        cls,
+        dataset: Dataset,
+        config: Config,
+        runs: RunStore,
+        *,
+        start: WarmStart | None = None,
+        prefix: str = "",
+    ) -> Checkpoints:
         """Return the files of the training of ``config`` on ``dataset``."""
-        key = RunKey.of(dataset, config)
+        key = RunKey.of(dataset, config, None if start is None else start.digest)
         names = ("checkpoint", "preparation")
         return cls(*(runs.path(key, prefix + name, __name__, "pt") for name in names))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,23 @@ from training.fitting import distributed
 from training.fitting.batches import SlateBatches
 from training.fitting.checkpoint import Checkpoint
 from training.fitting.device import random_states, restore_random_states
-from training.fitting.row_adagrad import RowAdagrad
+from training.fitting.row_adagrad import Past, RowAdagrad
 from training.nets.base import FrontNet
 from training.nets.id_table import dense_parameters, id_tables
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Validation values of a training: the best one, its index, their number, and all of them."""
+    """Validation values of a training: the best one, its index, their number, and all of them.
+
+    past: that of the optimizer of tables of ids, one for each table, for a later training.
+    """
 
     best: float
     best_evaluation: int
     evaluations: int
     history: tuple[float, ...]
+    past: tuple[Past, ...] = field(default=(), compare=False, repr=False)
 
 
 _CHECK_STEPS = 64  # between checks of an accelerator's losses
@@ -50,17 +54,19 @@ def fit(
     seed: int,
     checkpoint: Path,
     stop_after: int | None = None,
+    past: Sequence[Past] = (),
 ) -> Fit:
     """Train ``net`` in place; it ends with the weights of its best evaluation (higher is better).
 
     Each evaluation writes ``checkpoint`` atomically. If it exists, training resumes from it and
     ends with the same weights as an uninterrupted run. After ``stop_after`` evaluations the run
-    ends early, as if interrupted. Raises TrainingError if the loss becomes NaN or infinite.
+    ends early, as if interrupted. ``past`` is that of the tables of ids, if the weights are an
+    earlier training's. Raises TrainingError if the loss becomes NaN or infinite.
 
     With several processes, each one calls this and ends with the same weights; only the first
     validates, writes and shows progress. A checkpoint resumes with any number of processes.
     """
-    state = _State(net, options, steps=len(batches) * options.epochs)
+    state = _State(net, options, len(batches) * options.epochs, past)
     store = Checkpoint(checkpoint)
     snapshot = store.load()
     if snapshot is not None:
@@ -148,7 +154,9 @@ def _seed_further_processes(seed: int, evaluations: int) -> None:
 class _State:
     """The full state of a training: a resumed run equals an uninterrupted one."""
 
-    def __init__(self, net: FrontNet, options: TrainOptions, steps: int) -> None:
+    def __init__(
+        self, net: FrontNet, options: TrainOptions, steps: int, past: Sequence[Past]
+    ) -> None:
         self.net, self._options, self._steps = net, options, max(steps, 1)
         self.parameters = tuple(net.parameters())
         self.precision = options.precision
@@ -156,7 +164,10 @@ class _State:
             torch.optim.Adam(dense_parameters(net), lr=options.lr, fused=True)
         ]
         if tables := id_tables(net):
-            self._optimizers.append(RowAdagrad(tables, options.lr))
+            of_rows = RowAdagrad(tables, options.lr)
+            if past:
+                of_rows.remember(past)
+            self._optimizers.append(of_rows)
         self._taken = 0
         self._losses = torch.zeros((), device=net.device)  # since the last check
         self._best: dict[str, Any] = copy.deepcopy(net.state_dict())  # copied into, not anew
@@ -201,7 +212,9 @@ class _State:
         """Restore the best weights."""
         self.net.load_state_dict(self._best)
         best = max(self.history)
-        return Fit(best, self.history.index(best), len(self.history), tuple(self.history))
+        history = tuple(self.history)
+        past = [o.past() for o in self._optimizers if isinstance(o, RowAdagrad)]
+        return Fit(best, history.index(best), len(history), history, *past)
 
     def snapshot(self) -> dict[str, Any]:
         return {

@@ -157,6 +157,17 @@ class FrontNet(nn.Module, ABC):
     scalable: ClassVar[bool] = False  # whether ``scale_exposure`` has an effect
     kept_exposure: float = 0.0  # share in [0, 1) of the exposure term that w = 0 keeps
     debiased_reads_proxies: bool = False  # whether scores at w = 0 read proxies, in any form
+    # Weights with a row for each item, each user and each position after the first: a warm start
+    # maps the rows of ids by id, and keeps those of positions that both logs have.
+    of_items: ClassVar[tuple[str, ...]] = ("items.weight",)
+    of_users: ClassVar[tuple[str, ...]] = ("users.weight",)
+    of_positions: ClassVar[tuple[str, ...]] = ("examination.theta",)
+
+    def read_content(self, tables: TrainingTables) -> None:
+        """Compute what the net derives from its standardisation of content, such as histories.
+
+        Called again after a warm start has replaced that standardisation.
+        """
 
     @property
     def device(self) -> torch.device:

@@ -32,6 +32,7 @@ from service.contract.manifest import (
     Graph,
     Manifest,
     Modality,
+    Predecessor,
     Spaces,
     graph_signatures,
 )
@@ -42,9 +43,11 @@ from training.errors import ExportError
 from training.evaluation.report.plots import plot_front
 from training.fitting.fitted_net import FittedNet
 from training.fitting.provenance import commit
+from training.fitting.warm_start import TrainingState
 from training.nets.base import FrontNet
 from training.release.parity import make_golden, prove_parity, prove_service
-from training.release.parts import ATTRIBUTES, CODINGS, ITEMS, USERS, write_learned
+from training.release.parts import ATTRIBUTES, CODINGS, ITEMS, STATE, USERS, write_learned
+from training.release.state import write_state
 
 OPSET = 20
 LEARNED_MODALITY = "id"
@@ -60,11 +63,14 @@ def export_artifact(
     config: Config,
     repository: Repository,
     name: str,
+    state: TrainingState | None = None,
+    continued_from: Predecessor | None = None,
 ) -> Artifact:
     """Export a new version of ``name``, prove its parity, and add it to the repository.
 
-    The net moves to the CPU. Raises ExportError unless torch, the graphs and the service give equal
-    scores; the repository then stays as it was.
+    The net moves to the CPU. ``state`` is for a later training, ``continued_from`` the artifact
+    that this one went on from. Raises ExportError unless torch, the graphs and the service give
+    equal scores; the repository then stays as it was.
     """
     net, dataset, code = fitted.net, fitted.dataset, commit()
     net.cpu().eval()
@@ -80,6 +86,8 @@ def export_artifact(
         (folder / "front.json").write_text(front.model_dump_json(indent=2))
         plot_front([front], folder / PLOT, title=f"{name} on {front.dataset}")
         files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+        if state is not None:
+            write_state(state, folder / STATE)
         learned = Modality(name=LEARNED_MODALITY, dim=net.learned_items().shape[1], learned=True)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
@@ -105,7 +113,9 @@ def export_artifact(
             calibration=fitted.calibration,
             parity_tolerance=config.parity_tolerance,
             front=front,
+            continued_from=continued_from,
             files=files,
+            training_files={} if state is None else {STATE: sha256(folder / STATE)},
         )
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2))
         prove_service(folder)

@@ -18,6 +18,7 @@ from training.fitting.fitted_net import FittedNet
 
 ITEMS = "items.parquet"
 USERS = "users.parquet"
+STATE = "training_state.npz"  # for a later training
 ATTRIBUTES = "attributes.json"  # how the item attributes became numbers
 
 CODINGS = TypeAdapter(tuple[Coding, ...])

@@ -10,7 +10,7 @@ from redis.exceptions import NoPermissionError
 
 from service.contract.artifact import Artifact
 from training.data.dataset import Dataset
-from training.errors import PublishError
+from training.errors import PublishError, TrainingError
 from training.evaluation.anchors.outcome import shortfall
 from training.release.parts import ITEMS, item_codings
 from training.release.store import Client
@@ -24,8 +24,10 @@ MOST_LEAVING = 0.5
 log = logging.getLogger(__name__)
 
 
-def check_modalities_and_proxies(artifact: Artifact, dataset: Dataset) -> None:
-    """Raise PublishError unless the dataset has the modalities and proxies of the model.
+def check_modalities_and_proxies(
+    artifact: Artifact, dataset: Dataset, error: type[TrainingError] = PublishError
+) -> None:
+    """Raise ``error`` unless the dataset has the modalities and proxies of the model.
 
     Item attributes must be numbers as they were in the model's training.
     """
@@ -33,20 +35,18 @@ def check_modalities_and_proxies(artifact: Artifact, dataset: Dataset) -> None:
     expected = [(m.name, m.dim) for m in manifest.modalities if not m.learned]
     modalities = [(m.name, m.dim) for m in dataset.modalities]
     if expected != modalities:
-        raise PublishError(
+        raise error(
             f"{artifact.label} was trained on modalities {expected}, --data has {modalities}"
         )
     codings = item_codings(artifact)
     if dataset.item_codings != codings:
         names = [coding.name for coding in codings]
-        raise PublishError(
+        raise error(
             f"{artifact.label} was trained on item attributes {names}, --data has other ones"
         )
     if manifest.proxies != dataset.proxy_fields:
         names = [proxy.name for proxy in manifest.proxies]
-        raise PublishError(
-            f"{artifact.label} was trained on proxies {names}, --data has other proxies"
-        )
+        raise error(f"{artifact.label} was trained on proxies {names}, --data has other proxies")
 
 
 def check_trained(artifact: Artifact, dataset: Dataset) -> None:

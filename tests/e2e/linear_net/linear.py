@@ -63,6 +63,8 @@ class LinearRanker(Ranker):
 class LinearNet(FrontNet):
     """The net and its likelihood at w = 1."""
 
+    of_items = ("popularity.weight",)
+    of_users = ("taste.weight",)
     _embedding: Tensor
 
     def __init__(self, tables: TrainingTables, options: LinearOptions) -> None:

@@ -77,6 +77,9 @@ RUN_BY = {
     "--out s3a://bucket/feed": "test_spark.py",
     "python -m training train --model cp2rec --data data/shop --set train.epochs=8 "
     "--set net.dim=16": "training/test_config.py",
+    "python -m training train --model cp2rec --data data/shop --from cp2rec": (
+        "test_continuation.py"
+    ),
     "python -m training train --model cp2rec --data data/shop --scratch DIR": "test_storage.py",
     "python -m training train --model cp2rec --data data/shop --tune 20": "test_tune.py",
     "python -m training check --data data/shop --since 2026-10-01 --until 2026-11-01": (

@@ -65,8 +65,12 @@ class Cp2recInteraction(FrontNet):
         self.exposed = nn.Linear(tables.embedding.shape[1], d, bias=False)
         self.examination = Examination(int(tables.position.max()) + 1)
         self.register_buffer("_user_attributes", tables.user_attributes, persistent=False)
-        with torch.no_grad():
-            content = self.item_encoder.content(tables.embedding, tables.modality_mask)
+        self.read_content(tables)
+
+    @torch.no_grad()
+    def read_content(self, tables: TrainingTables) -> None:
+        """Compute the content of all items (I, D) and the histories of all users."""
+        content = self.item_encoder.content(tables.embedding, tables.modality_mask)
         self.register_buffer("_content", content, persistent=False)
         self._histories = Histories(content, tables)
 

@@ -109,7 +109,7 @@ class ItemEncoder(nn.Module):
         gates = [torch.ones_like(self.gates), 1.0 - self.gates] if self.convert else [self.gates]
         weight = (self.share * torch.stack(gates)[:, None] * self.weight.weight).flatten(0, 1)
         missing = F.linear(weight, self.content.block * self.content.missing)  # (.., M)
-        encoded = F.linear(inputs, torch.cat([weight, missing], 1))
+        encoded = F.linear(inputs, torch.cat([weight, missing], 1)).float()  # also under bfloat16
         if not self.convert:
             return encoded, torch.zeros_like(encoded)
         content, variant = encoded.chunk(2, 1)
@@ -126,7 +126,7 @@ class ItemEncoder(nn.Module):
         bias = torch.lerp(self.new_bias.expand_as(bias), bias, warm)
         if not self.shared:
             return torch.cat([item * warm, content], 1), variant, bias
-        whole = torch.lerp(content, item, warm)
+        whole = torch.lerp(content.to(item.dtype), item, warm)  # content may be in bfloat16
         scale = 1.0 / whole.norm(dim=1, keepdim=True).clamp(min=1e-6)
         return whole * scale, variant * scale, bias
 

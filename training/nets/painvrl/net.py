@@ -49,6 +49,8 @@ _ALL = slice(None)
 class Painvrl(FrontNet):
     """The net and its losses. They use clicks alone: a skip counts as an item not clicked."""
 
+    of_items = ("item_factor.weight", "item_bias.weight")
+    of_users = ("user_factor.weight",)
     _log_popularity: Tensor
     _user_count: Tensor
     _mask: Tensor
@@ -83,11 +85,15 @@ class Painvrl(FrontNet):
         layers = options.layers if self.shared else 0
         self._propagate = Propagation(self._clicks, users, items, layers)
         self.register_buffer("_mask", tables.modality_mask, persistent=False)
-        with torch.no_grad():
-            content = self.item_encoder.content(tables.embedding, tables.modality_mask)
+        self.read_content(tables)
+        self.invariance: Invariance | None = None
+
+    @torch.no_grad()
+    def read_content(self, tables: TrainingTables) -> None:
+        """Compute the content (I, D) of all items."""
+        content = self.item_encoder.content(tables.embedding, tables.modality_mask)
         inputs = content_inputs(content, tables.modality_mask)
         self.register_buffer("_inputs", inputs, persistent=False)
-        self.invariance: Invariance | None = None
 
     def prepare(self, seed: int, progress: ProgressStore) -> None:
         """Learn the invariant mask. With ``gates = "none"`` all content is invariant."""

@@ -105,6 +105,24 @@ def test_the_codings_of_a_model_hold_for_later_items(tmp_path: Path) -> None:
     )
 
 
+def test_the_codings_of_a_model_hold_for_later_users(tmp_path: Path) -> None:
+    paths = []
+    for name, ages, towns in (
+        ("d", [30, None], ["Bonn", "Ulm"]),
+        ("e", [None, 50], ["Ulm", "Rom"]),
+    ):
+        write(tmp_path / name)
+        users = pl.DataFrame({"user_id": ["u1", "u2"], "age": ages, "member": towns})
+        users.write_parquet(tmp_path / name / "users.parquet")
+        paths.append(tmp_path / name)
+    before = open_dataset(paths[0])
+
+    later = open_dataset(paths[1], user_codings=before.user_codings)
+
+    assert later.user_codings == before.user_codings
+    assert later.user_attributes.tolist() == [[30, 0, 1], [50, 0, 0]]
+
+
 def test_rare_categories_share_a_column(tmp_path: Path) -> None:
     count = MAX_CATEGORIES + 2
     names = [f"n{number:03}" for number in range(count)]

@@ -127,12 +127,19 @@ def test_a_config_and_a_dataset_make_a_key() -> None:
     key = RunKey.of(dataset, config)
 
     assert (key.name, key.seed, key.fingerprint) == ("dcn", 5, dataset.fingerprint)
-    left_out = {"parity_tolerance": 1e-5, "default_tradeoff": None, "tuning": None}
+    left_out = {
+        "parity_tolerance": 1e-5,
+        "default_tradeoff": None,
+        "tuning": None,
+        "warm_start": {"epochs": 2, "lr_share": 0.3},
+    }
     assert dict(key.options) | left_out == config.model_dump(mode="json")
 
 
-@pytest.mark.parametrize("override", ["parity_tolerance=1e-3", "default_tradeoff=0.2"])
-def test_an_option_of_the_export_is_the_same_run(override: str) -> None:
+@pytest.mark.parametrize(
+    "override", ["parity_tolerance=1e-3", "default_tradeoff=0.2", "warm_start.epochs=2"]
+)
+def test_an_option_that_the_training_does_not_read_is_the_same_run(override: str) -> None:
     dataset = make_dataset()
     key = RunKey.of(dataset, load_config("cp2rec"))
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 import training.fitting.row_adagrad as module
-from training.fitting.row_adagrad import RowAdagrad
+from training.fitting.row_adagrad import Past, RowAdagrad
 from training.nets.id_table import IdTable
 
 LR = 0.1
@@ -113,3 +113,35 @@ def test_a_gradient_of_zero_moves_nothing() -> None:
     step(learned, RowAdagrad([learned], LR), [0, 1], torch.zeros(2, 3))
 
     assert torch.equal(learned.weight, before)
+
+
+def test_an_optimizer_that_remembers_goes_on_as_the_first_one() -> None:
+    gradient = torch.tensor([[0.3, -0.1, 0.2], [0.1, 0.2, 0.7]])
+    first, second = table(), table()
+    whole, begun = RowAdagrad([first], LR), RowAdagrad([second], LR)
+    step(first, whole, [0, 2], gradient)
+    step(second, begun, [0, 2], gradient)
+    resumed = RowAdagrad([second], LR)
+    resumed.remember(begun.past())
+
+    step(first, whole, [2, 3], gradient)
+    step(second, resumed, [2, 3], gradient)
+
+    assert torch.equal(first.weight, second.weight)
+
+
+def test_a_past_fades_and_is_never_forgotten() -> None:
+    past = Past(torch.tensor([[4.0, 1e-30], [0.0, 1e-3]]), steps=7)
+
+    faded = past.faded(0.25)
+
+    torch.testing.assert_close(faded.squares, torch.tensor([[1.0, 1e-30], [0.0, 2.5e-4]]))
+    assert faded.steps == 7
+
+
+def test_a_past_follows_its_rows() -> None:
+    past = Past(torch.tensor([[1.0], [2.0], [3.0]]), steps=7)
+
+    later = past.of_rows(4, now=torch.tensor([3, 0]), then=torch.tensor([1, 2]))
+
+    assert later.squares.flatten().tolist() == [3.0, 0.0, 0.0, 2.0]

