@@ -54,7 +54,6 @@ class SlateBatches:
         self._records = records
         self.tables = _tables(dataset, records, attributes)
         self._words = _words(records)  # (rows, W)
-        self._modality_mask = self.tables.modality_mask
         self._device = torch.device("cpu")
         self._bounds = torch.from_numpy(_slate_bounds(count, slate))
         slates = len(self._bounds) - 1
@@ -86,7 +85,6 @@ class SlateBatches:
         each batch is copied from page-locked memory, while the device works on earlier ones.
         """
         self._device = device
-        self._modality_mask = self.tables.modality_mask.to(device)
         self._words = _words(self._records)
         if device.type != "cpu" and self._words.nbytes <= _DEVICE_SHARE * free_bytes(device):
             self._words = self._words.to(device)
@@ -112,7 +110,6 @@ class SlateBatches:
             start=start,
             slate=slate,
             item=item,
-            modality_mask=self._modality_mask.index_select(0, item),
             proxies=words[:, 4 : 4 + len(proxies)].view(torch.float32),
             label=label.view(torch.float32),
             position=position.long(),

@@ -21,17 +21,15 @@ class Slates:
     """A training batch of B slates, each some impressions of one user, R rows in all.
 
     start (B,) int64: the first row of a slate, its rows being consecutive; slate (R,) int64: the
-    slate of a row; user (B,), item (R,) int64: table rows;
-    modality_mask (R, M); proxies (R, P), NaN = unknown; label (R,) float32; position (R,) int64;
-    propensity (R,) of the exposure, in (0, 1]; offset (R,): the part of a teacher's logit that
-    exposure explains.
+    slate of a row; user (B,), item (R,) int64: table rows; proxies (R, P), NaN = unknown; label
+    (R,) float32; position (R,) int64; propensity (R,) of the exposure, in (0, 1]; offset (R,): the
+    part of a teacher's logit that exposure explains.
     """
 
     user: Tensor
     start: Tensor
     slate: Tensor
     item: Tensor
-    modality_mask: Tensor
     proxies: Tensor
     label: Tensor
     position: Tensor

@@ -65,15 +65,19 @@ class Content(nn.Module):
         """Return content (N, D) with learned vectors in place of absent modalities."""
         return content + (1.0 - modality_mask) @ (self.block * self.missing)
 
-    def project(self, layer: nn.Linear, content: Tensor, modality_mask: Tensor) -> Tensor:
-        """Return ``layer(filled(content))`` (N, d) of content (N, D), without filling each row."""
-        missing = F.linear(self.block * self.missing, layer.weight)  # (M, d)
-        projected: Tensor = layer(content) + (1.0 - modality_mask) @ missing
-        return projected
+    def project(self, layer: nn.Linear, inputs: Tensor) -> Tensor:
+        """Return ``layer(filled(content))`` (N, d) of ``content_inputs`` (N, D + M)."""
+        missing = F.linear(layer.weight, self.block * self.missing)  # (d, M)
+        return F.linear(inputs, torch.cat([layer.weight, missing], 1), layer.bias)
 
     def _norm(self, content: Tensor) -> Tensor:
         """Return the norm (N, M) of each modality's content."""
         return (content.square() @ self.block.T).sqrt()
+
+
+def content_inputs(content: Tensor, modality_mask: Tensor) -> Tensor:
+    """Return content (N, D) and, for each modality, whether it is absent (N, M), side by side."""
+    return torch.cat([content, 1.0 - modality_mask], 1)
 
 
 class ProxyBins(nn.Module):

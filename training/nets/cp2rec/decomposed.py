@@ -42,10 +42,10 @@ from training.nets.base import (
     Weight,
 )
 from training.nets.cp2rec.decomposed_modules import DecomposedRanker, ItemEncoder, UserEncoder
-from training.nets.cp2rec.histories import Histories, SlateHistory
+from training.nets.cp2rec.histories import Histories, slate_history
 from training.nets.cp2rec.id_priors import IdPriors
 from training.nets.id_table import IdTable
-from training.nets.layers import Examination
+from training.nets.layers import Examination, content_inputs
 
 # Deviations of the priors at the start of training, which estimates them.
 _FACTOR_SD, _BIAS_SD, _CONFORMITY_SD = 0.2, 0.5, 0.4
@@ -110,7 +110,7 @@ class Cp2recDecomposed(FrontNet):
     _user_rows: Tensor
     _item_rows: Tensor
     _user_attributes: Tensor
-    _content: Tensor
+    _inputs: Tensor
 
     def __init__(self, tables: TrainingTables, options: Cp2recOptions) -> None:
         super().__init__()
@@ -156,15 +156,20 @@ class Cp2recDecomposed(FrontNet):
     def read_content(self, tables: TrainingTables) -> None:
         """Compute the content of all items (I, D) and the histories of all users."""
         content = self.item_encoder.content(tables.embedding, tables.modality_mask)
-        self.register_buffer("_content", content, persistent=False)
+        inputs = content_inputs(content, tables.modality_mask)  # (I, D + M)
+        self.register_buffer("_inputs", inputs, persistent=False)
         self._histories = Histories(content, tables)
+
+    def _content(self) -> Tensor:
+        """Return the content of all items (I, D)."""
+        return self._inputs[:, : self.item_encoder.content_dim]
 
     def loss(self, batch: Slates) -> Tensor:
         """Return NLL + exposure loss + purification (COS) + priors, a scalar."""
         options, encoder = self.options, self.item_encoder
-        content = self._content.index_select(0, batch.item)  # (R, D)
+        inputs = self._inputs.index_select(0, batch.item)  # (R, D + M)
         learned = self.items(batch.item)  # (R, d + 1)
-        common = encoder.common(content, batch.modality_mask, learned)  # (R, d + 1)
+        common = encoder.common(inputs, learned)  # (R, d + 1)
         c = encoder.proxy(batch.proxies)  # (R, d)
         cold = torch.rand(len(batch.user), device=self.device) < options.new_share  # (B,)
         terms = self.users(batch.user)  # (B, d + 2)
@@ -224,16 +229,14 @@ class Cp2recDecomposed(FrontNet):
         cold (B,) bool: users whose vector is that of ``user_encoder``; terms (B, d + 2) of the
         users.
         """
-        left_out = SlateHistory.of(self._content, batch)
+        left_out = slate_history(self._content(), batch)
         warm = self._user_vectors(batch.user, terms, left_out)
         clicked, _ = self._histories.means(batch.user, left_out)  # (B, D)
         p = self.item_encoder.clicked(clicked)
         rest = torch.stack([self.mu, self.conformity.exp()]).expand(len(p), -1)  # (B, 2)
         return torch.where(cold[:, None], torch.cat([p, rest], 1), warm)
 
-    def _user_vectors(
-        self, user: Tensor, terms: Tensor, left_out: SlateHistory | None = None
-    ) -> Tensor:
+    def _user_vectors(self, user: Tensor, terms: Tensor, left_out: Tensor | None = None) -> Tensor:
         """Return vectors (B, U) of users (B,) with ``terms`` (B, d + 2).
 
         Their histories are without ``left_out``.

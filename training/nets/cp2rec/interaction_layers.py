@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 from training.nets.base import NetOptions, Ranker, Size, TrainingTables, Weight
 from training.nets.cp2rec.histories import HISTORY_PRIOR
 from training.nets.cp2rec.purifier import Purifier
-from training.nets.layers import Content, ProxyBins
+from training.nets.layers import Content, ProxyBins, content_inputs
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class ItemEncoder(nn.Module):
         raw, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
         mask, warm = modality_mask[:, :-1], modality_mask[:, -1:]
         content = self.content(raw, mask)
-        z, c = self.features(content, mask, learned * warm, proxies)
+        z, c = self.features(content_inputs(content, mask), learned * warm, proxies)
         return torch.cat([self.encode(z, c), self.clicked(content)], 1)  # (N, 4d)
 
     def encode(self, z: Tensor, c: Tensor) -> Tensor:
@@ -116,14 +116,13 @@ class ItemEncoder(nn.Module):
         refined = torch.sigmoid(self.refine(c)) if self.refine is not None else torch.zeros_like(c)
         return torch.cat([self.purify(z, c), c, refined], 1)
 
-    def features(
-        self, content: Tensor, mask: Tensor, learned: Tensor, proxies: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def features(self, inputs: Tensor, learned: Tensor, proxies: Tensor) -> tuple[Tensor, Tensor]:
         """Return z before purification and c, (N, d) each.
 
-        content (N, D), mask (N, M), proxies (N, P); learned (N, d), zero for a cold item.
+        inputs (N, D + M) as by ``content_inputs``, proxies (N, P); learned (N, d), zero for a cold
+        item.
         """
-        projected = self.mix(self.content.project(self.project, content, mask))
+        projected = self.mix(self.content.project(self.project, inputs))
         return self.norm_z(projected + learned), self.embed_proxies(proxies)
 
 

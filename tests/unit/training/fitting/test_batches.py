@@ -46,9 +46,6 @@ def test_a_batch_holds_the_columns_of_its_rows(batches: SlateBatches, dataset: D
         assert batch.item.tolist() == impressions.item[row].tolist()
         assert batch.label.tolist() == impressions.label[row].tolist()
         np.testing.assert_array_equal(batch.proxies, impressions.proxies[row])
-        np.testing.assert_array_equal(
-            batch.modality_mask, dataset.modality_mask[impressions.item[row]]
-        )
 
 
 def test_a_slate_holds_consecutive_rows_of_one_user(

@@ -20,7 +20,6 @@ def one_slate(label: list[float], propensity: list[float]) -> Slates:
         start=zeros[:1],
         slate=zeros,
         item=zeros,
-        modality_mask=torch.ones(rows, 1),
         proxies=torch.zeros(rows, 1),
         label=torch.tensor(label),
         position=zeros,

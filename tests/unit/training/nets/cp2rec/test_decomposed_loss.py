@@ -52,7 +52,7 @@ def parts(
     """Row, user vector of its slate, state and embedded proxies of each row."""
     embedding, mask = with_learned(
         torch.from_numpy(dataset.embedding)[batch.item],
-        batch.modality_mask,
+        torch.from_numpy(dataset.modality_mask)[batch.item].float(),
         net.learned_items()[batch.item],
         torch.ones(len(batch.item)),
     )
