@@ -2,8 +2,7 @@
 
     python -m tests.bench.training_scale [--users N ...] [--rows R] [--model NAME] [--turns T]
 
-Each size trains in a process of its own, on one core, in turns. Users and items are random, so that
-nearly every slate is of another user.
+Each size trains in a process of its own, on one core, in turns, on a random log.
 """
 
 from __future__ import annotations
@@ -18,12 +17,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from tests.bench.common import ONE_THREAD, ROOT, last_core
-
-_DIM = 32  # of each of two modalities
-_MOST_ITEMS = 200_000
+from tests.bench.random_log import items_of, random_log
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -54,15 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for users, measured in answers.items():
         of = {name: median(answer[name] for answer in measured) for name in measured[0]}
         lines.append(
-            f"| {users:,} | {_items(users):,} | {of['rows_per_s']:,.0f} "
+            f"| {users:,} | {items_of(users):,} | {of['rows_per_s']:,.0f} "
             f"| {of['rows_per_s'] / first:.2f} | {of['validation_s']:.2f} "
             f"| {of['checkpoint_s']:.2f} | {of['peak_gb']:.2f} |"
         )
     sys.stdout.write("\n".join(lines) + "\n")
-
-
-def _items(users: int) -> int:
-    return min(users, _MOST_ITEMS)
 
 
 def _in_a_process(users: int, rows: int, model: str) -> dict[str, float]:
@@ -95,7 +87,7 @@ def _measure(users: int, rows: int, model: str) -> dict[str, float]:
     torch.set_num_threads(1)
     clock = _Clock()
     config = load_config(model)
-    dataset = _dataset(users, _items(users), rows)
+    dataset = random_log(users, rows)
     split = split_rows(dataset, validation=0.05, test=0.05, seed=0)
     batches = SlateBatches(
         dataset, split.train, slate=config.train.slate, batch_slates=config.train.batch_slates
@@ -142,51 +134,6 @@ class _Clock:
     def lap(self, name: str) -> None:
         self.laps[name] = time.process_time() - self._started
         self.restart()
-
-
-def _dataset(users: int, items: int, rows: int) -> Any:
-    """Return random impressions in memory, slates of 16 rows, each of a random user."""
-    import numpy as np
-
-    from service.contract.manifest import Modality, Proxy
-    from training.data.dataset import Dataset, Impressions
-    from training.data.schema import Description, Embedding
-
-    rng = np.random.default_rng(0)
-    proxies = (Proxy(name="popularity"), Proxy(name="age"))
-    names = ("visual", "text")
-    slates = -(-rows // 16)
-    rows = 16 * slates
-    impressions = Impressions(
-        user=np.repeat(rng.integers(users, size=slates), 16).astype(np.int32),
-        item=rng.integers(items, size=rows).astype(np.int32),
-        label=(rng.random(rows) < 0.3).astype(np.float32),
-        timestamp=rng.random(rows),
-        proxies=rng.lognormal(size=(rows, 2)).astype(np.float32),
-        uniform=np.zeros(rows, np.bool_),
-        position=np.tile(np.arange(16), slates),
-        propensity=None,
-        split=None,
-    )
-    item_ids = [str(item) for item in range(items)]
-    return Dataset(
-        path=Path("random"),
-        description=Description(
-            name="random",
-            proxies=proxies,
-            embeddings={name: Embedding(values="v", ids="i") for name in names},
-        ),
-        fingerprint="0" * 64,
-        user_ids=[str(user) for user in range(users)],
-        item_ids=item_ids,
-        titles=item_ids,
-        modalities=tuple(Modality(name=name, dim=_DIM) for name in names),
-        embedding=rng.standard_normal((items, 2 * _DIM), np.float32),
-        modality_mask=np.ones((items, 2), np.bool_),
-        proxies=rng.lognormal(size=(items, 2)).astype(np.float32),
-        user_attributes=np.zeros((users, 0), np.float32),
-        impressions=impressions,
-    )
 
 
 if __name__ == "__main__":

@@ -54,9 +54,7 @@ class SlateBatches:
         self._records = records
         self.tables = _tables(dataset, records, attributes)
         self._words = _words(records)  # (rows, W)
-        self._modality_mask = self.tables.modality_mask
         self._device = torch.device("cpu")
-        self._slate = slate
         self._bounds = torch.from_numpy(_slate_bounds(count, slate))
         slates = len(self._bounds) - 1
         self._batch_slates = min(batch_slates, max(_LEAST_SLATES, slates // steps))
@@ -87,7 +85,6 @@ class SlateBatches:
         each batch is copied from page-locked memory, while the device works on earlier ones.
         """
         self._device = device
-        self._modality_mask = self.tables.modality_mask.to(device)
         self._words = _words(self._records)
         if device.type != "cpu" and self._words.nbytes <= _DEVICE_SHARE * free_bytes(device):
             self._words = self._words.to(device)
@@ -95,23 +92,27 @@ class SlateBatches:
     def slates(self, numbers: Tensor) -> Slates:
         """Return the slates ``numbers`` (B,), on the device of the batches."""
         rows_at, device = self._words.device, self._device
-        bounds = torch.stack([self._bounds[numbers], self._bounds[numbers + 1]])
-        start, end = bounds.to(rows_at, non_blocking=True)  # (B,)
-        offset = torch.arange(self._slate, device=rows_at).expand(len(numbers), -1)  # (B, L)
-        valid = offset < (end - start)[:, None]
-        row = (start[:, None] + offset.where(valid, 0)).flatten()  # (R,)
-        words, valid = (_sent(block, device) for block in (self._words[row], valid.flatten()))
+        first = self._bounds[numbers]  # (B,) among all rows
+        length = self._bounds[numbers + 1] - first
+        start = length.cumsum(0) - length  # (B,) among the rows of the batch
+        rows = int(length.sum())
+        layout = torch.stack([length, start, first - start]).to(rows_at, non_blocking=True)
+        length, start, shift = layout
+        slate = torch.repeat_interleave(length, output_size=rows)  # (R,)
+        row = shift.index_select(0, slate) + torch.arange(rows, device=rows_at)
+        words, start, slate = (
+            _sent(block, device) for block in (self._words.index_select(0, row), start, slate)
+        )
         user, item, label, position, *proxies, propensity, exposure_offset = words.unbind(1)
         item = item.long()
         return Slates(
-            user=user[:: self._slate].long(),
-            slate=torch.arange(len(numbers), device=device).repeat_interleave(self._slate),
+            user=user.index_select(0, start).long(),
+            start=start,
+            slate=slate,
             item=item,
-            modality_mask=self._modality_mask[item],
             proxies=words[:, 4 : 4 + len(proxies)].view(torch.float32),
             label=label.view(torch.float32),
             position=position.long(),
-            valid=valid,
             propensity=propensity.view(torch.float32),
             offset=exposure_offset.view(torch.float32),
         )

@@ -79,13 +79,14 @@ class RowAdagrad(torch.optim.Optimizer):
     def _update(self, table: IdTable, gradient: Tensor, rate: float) -> None:
         all_squares = self._squares(table)
         rows, sums = sum_by_row(gradient)
-        terms = sums.split(table.widths, dim=1)
-        squares = torch.stack([term.square().mean(1) for term in terms], 1)  # (N, terms)
-        total = all_squares.index_select(0, rows) + squares
+        total = all_squares.index_select(0, rows) + table.means(sums.square())  # (N, terms)
         all_squares.index_copy_(0, rows, total)
-        scale = total.clamp(min=torch.finfo(total.dtype).tiny).rsqrt() * table.pace[rows, None]
-        step = torch.cat([term * scale[:, [k]] for k, term in enumerate(terms)], 1)
-        table.weight.index_add_(0, rows, step, alpha=-rate)
+        scale = total.clamp(min=torch.finfo(total.dtype).tiny).rsqrt()
+        scale *= table.pace.index_select(0, rows).unsqueeze(1)
+        step = sums * table.spread(scale)
+        # The rows are distinct; index_add_ is slower.
+        weight = table.weight
+        weight.index_copy_(0, rows, weight.index_select(0, rows).sub_(step, alpha=rate))
 
     def _squares(self, table: IdTable) -> Tensor:
         """Return s of a table's rows and terms (ids, terms)."""

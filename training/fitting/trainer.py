@@ -119,8 +119,10 @@ def _remaining_batches(
 def _step(state: _State, batches: SlateBatches, numbers: Tensor) -> Tensor:
     """Take a step on this process's share of the slates ``numbers`` (B,); return its mean loss."""
     net = state.net
-    net.train()
-    net.zero_grad(set_to_none=True)
+    if not net.training:  # a walk over all modules
+        net.train()
+    for parameter in state.parameters:
+        parameter.grad = None
     process_slates, weight = batches.share(numbers, distributed.rank(), distributed.world_size())
     batch = batches.slates(process_slates)
     with in_precision(state.precision, net.device):
@@ -156,6 +158,7 @@ class _State:
         self, net: FrontNet, options: TrainOptions, steps: int, past: Sequence[Past]
     ) -> None:
         self.net, self._options, self._steps = net, options, max(steps, 1)
+        self.parameters = tuple(net.parameters())
         self.precision = options.precision
         self._optimizers: list[torch.optim.Optimizer] = [
             torch.optim.Adam(dense_parameters(net), lr=options.lr, fused=True)

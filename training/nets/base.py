@@ -18,24 +18,27 @@ Share = Annotated[float, Ge(0), Le(1)]
 
 @dataclass(frozen=True)
 class Slates:
-    """A training batch of B slates, each up to L impressions of one user, flat in R = B L rows.
+    """A training batch of B slates, each some impressions of one user, R rows in all.
 
-    slate (R,) int64: the slate of a row; user (B,), item (R,) int64: table rows;
-    modality_mask (R, M); proxies (R, P), NaN = unknown; label (R,) float32; position (R,) int64;
-    valid (R,) bool: False for the padding of a short slate; propensity (R,) of the exposure, in
-    (0, 1]; offset (R,): the part of a teacher's logit that exposure explains.
+    start (B,) int64: the first row of a slate, its rows being consecutive; slate (R,) int64: the
+    slate of a row; user (B,), item (R,) int64: table rows; proxies (R, P), NaN = unknown; label
+    (R,) float32; position (R,) int64; propensity (R,) of the exposure, in (0, 1]; offset (R,): the
+    part of a teacher's logit that exposure explains.
     """
 
     user: Tensor
+    start: Tensor
     slate: Tensor
     item: Tensor
-    modality_mask: Tensor
     proxies: Tensor
     label: Tensor
     position: Tensor
-    valid: Tensor
     propensity: Tensor
     offset: Tensor
+
+    def lengths(self) -> Tensor:
+        """Return the number of rows (B,) of each slate."""
+        return torch.diff(self.start, append=self.start.new_full((1,), len(self.item)))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ class IdTable(nn.Embedding):
     """
 
     pace: Tensor
+    _columns: Tensor
+    _mean: Tensor
 
     def __init__(self, ids: int, **terms: int) -> None:
         super().__init__(ids, sum(terms.values()), sparse=True)
@@ -21,11 +23,23 @@ class IdTable(nn.Embedding):
         self.register_buffer("pace", torch.ones(ids), persistent=False)
         self.widths = tuple(terms.values())
         self._names = tuple(terms)
+        width = torch.tensor(self.widths)
+        columns = torch.eye(len(width)).repeat_interleave(width, dim=1)  # (terms, D)
+        self.register_buffer("_columns", columns, persistent=False)
+        self.register_buffer("_mean", (columns / width[:, None]).T, persistent=False)
 
     def term(self, name: str) -> Tensor:
         """Return the columns (ids, width) of a term, a view that has no gradient."""
         columns: Tensor = self.weight.detach().split(self.widths, dim=1)[self._names.index(name)]
         return columns
+
+    def means(self, values: Tensor) -> Tensor:
+        """Return the means (N, terms) over the columns of each term of values (N, D)."""
+        return values @ self._mean
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Return values (N, D): those of the terms (N, terms), in all columns of each."""
+        return values @ self._columns
 
     def rows(self, index: Tensor | None = None) -> Tensor:
         """Return the rows (B, sum of widths) of ids (B,), or the whole table."""

@@ -65,15 +65,19 @@ class Content(nn.Module):
         """Return content (N, D) with learned vectors in place of absent modalities."""
         return content + (1.0 - modality_mask) @ (self.block * self.missing)
 
-    def project(self, layer: nn.Linear, content: Tensor, modality_mask: Tensor) -> Tensor:
-        """Return ``layer(filled(content))`` (N, d) of content (N, D), without filling each row."""
-        missing = F.linear(self.block * self.missing, layer.weight)  # (M, d)
-        projected: Tensor = layer(content) + (1.0 - modality_mask) @ missing
-        return projected
+    def project(self, layer: nn.Linear, inputs: Tensor) -> Tensor:
+        """Return ``layer(filled(content))`` (N, d) of ``content_inputs`` (N, D + M)."""
+        missing = F.linear(layer.weight, self.block * self.missing)  # (d, M)
+        return F.linear(inputs, torch.cat([layer.weight, missing], 1), layer.bias)
 
     def _norm(self, content: Tensor) -> Tensor:
         """Return the norm (N, M) of each modality's content."""
         return (content.square() @ self.block.T).sqrt()
+
+
+def content_inputs(content: Tensor, modality_mask: Tensor) -> Tensor:
+    """Return content (N, D) and, for each modality, whether it is absent (N, M), side by side."""
+    return torch.cat([content, 1.0 - modality_mask], 1)
 
 
 class ProxyBins(nn.Module):
@@ -98,13 +102,21 @@ class ProxyBins(nn.Module):
 
     def forward(self, proxies: Tensor) -> Tensor:
         """Return the sum over proxies of their bins' embeddings (N, dim), of raw proxies (N, P)."""
-        above = proxies.unsqueeze(2) > self.edges  # (N, P, bins - 1); NaN is above no edge
         unknown = torch.isnan(proxies)
         if self.training and self.dropout > 0:
             unknown = unknown | (torch.rand_like(proxies) < self.dropout)
-        index = torch.where(unknown, self.unknown, above.to(torch.int64).sum(2))  # (N, P)
-        embedded: Tensor = self.embedding(index + self.offsets)  # (N, P, dim)
-        return embedded.sum(1)
+        index = torch.where(unknown, self.unknown, self._bins(proxies)) + self.offsets  # (N, P)
+        # One proxy at a time: index_select has a far faster gradient than an embedding.
+        table = self.embedding.weight
+        nothing = table.new_zeros(len(index), table.shape[1])
+        return sum((table.index_select(0, column) for column in index.unbind(1)), nothing)
+
+    def _bins(self, proxies: Tensor) -> Tensor:
+        """Return the number (N, P) of edges below each proxy; any number for NaN."""
+        if torch.compiler.is_exporting():  # ONNX has no search
+            above = proxies.unsqueeze(2) > self.edges  # (N, P, bins - 1)
+            return above.to(torch.int64).sum(2)
+        return torch.searchsorted(self.edges, proxies.T.contiguous()).T
 
 
 class Examination(nn.Module):
@@ -115,16 +127,12 @@ class Examination(nn.Module):
         self.theta = nn.Parameter(torch.full((positions - 1,), 2.0))  # logits of theta_1, ...
 
     def forward(self, logit: Tensor, batch: Slates, weight: Tensor | None = None) -> Tensor:
-        """Return the mean of -log P(label) over valid rows (R,), each times ``weight`` (R,)."""
+        """Return the mean of -log P(label) over the rows (R,), each times ``weight`` (R,)."""
         logit = logit.float()  # a training in bfloat16 sums its loss in float32
-        theta = self._logits()[batch.position]  # (R,)
-        log_click = F.logsigmoid(logit) + F.logsigmoid(theta)
-        # 1 - theta s = (1 - s) + s (1 - theta)
-        log_skip = torch.logaddexp(F.logsigmoid(-logit), F.logsigmoid(logit) + F.logsigmoid(-theta))
-        row = torch.where(batch.label > 0.5, log_click, log_skip) * batch.valid
-        if weight is not None:
-            row = row * weight
-        return -row.sum() / batch.valid.sum()
+        theta = self._logits().index_select(0, batch.position)  # (R,)
+        # 1 / (sigmoid(s) sigmoid(t)) - 1 = exp(-s) + exp(-t) (1 + exp(-s))
+        clicked = -torch.logaddexp(-logit, F.softplus(-logit) - theta)
+        return F.binary_cross_entropy_with_logits(clicked, batch.label, weight)
 
     def log_theta(self) -> Tensor:
         """Return log theta_k of all positions (K,)."""

@@ -1,7 +1,9 @@
 """Compares training speed with peers, and measures our memory by size.
 
 Each variant is a module with an interpreter of its own. The variants take turns on one core. Writes
-``training.json``, ``training-memory.json``, ``training.md`` and ``training.png``.
+``training.json``, ``training-memory.json``, ``training.md`` and ``training.png``. With ``--users``
+it compares speed alone, on random logs of so many users and of equally many rows, and writes
+``training-users.json`` and ``training-users.md``.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from tests.bench.common import ONE_THREAD, ROOT, Spread, interpreter, last_core,
 from tests.bench.training_speed.config import bench_config
 from tests.bench.training_speed.data import prepare
 from tests.bench.training_speed.protocol import Answer, Task
-from tests.bench.training_speed.report import Memory, Speed, markdown, plot
+from tests.bench.training_speed.report import Memory, Speed, by_users, markdown, plot
 
 OURS = Path(sys.executable)
 
@@ -60,8 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--build", type=Path, default=ROOT / "build/bench", help="folder of all results"
     )
+    parser.add_argument("--impressions", type=int, default=200_000, help="logged impressions")
     parser.add_argument(
-        "--impressions", type=int, default=200_000, help="simulated logged impressions"
+        "--users", type=int, nargs="+", help="users of random logs to compare speed on"
     )
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3, help="turns of every variant")
@@ -77,20 +80,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for variant in variants(build)
         if variant.name == "ours" or not options.only or variant.name in options.only
     ]
-    task = _task(options.epochs)
-    speeds = _measure_speed(chosen, task, build, options.impressions, options.repeats)
+    task = _task(options.epochs, options.impressions)
+    if options.users:
+        _compare_by_users(chosen, task, build, options.users, options.repeats)
+        return
+    speeds = _measure_speed(chosen, task, build, options.repeats)
     memory = _measure_memory(task, build, options.memory)
-    text = markdown(speeds, memory, options.impressions, task, options.repeats)
-    sys.stdout.write(text)
-    (build / "training.md").write_text(text, encoding="utf-8")
-    (build / "training.json").write_text(json.dumps([row.flat() for row in speeds], indent=2))
+    _write(build / "training", markdown(speeds, memory, task, options.repeats), speeds)
     if memory:
         rows = [asdict(row) for row in memory]
         (build / "training-memory.json").write_text(json.dumps(rows, indent=2))
     plot(speeds, memory, build / "training.png")
 
 
-def _task(epochs: int) -> Task:
+def _compare_by_users(
+    chosen: Sequence[Variant], task: Task, build: Path, users: Sequence[int], repeats: int
+) -> None:
+    speeds = {
+        count: _measure_speed(chosen, replace(task, users=count), build, repeats) for count in users
+    }
+    text = by_users(speeds, task, repeats)
+    _write(build / "training-users", text, [row for rows in speeds.values() for row in rows])
+
+
+def _write(path: Path, text: str, speeds: Sequence[Speed]) -> None:
+    sys.stdout.write(text)
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps([row.flat() for row in speeds], indent=2))
+
+
+def _task(epochs: int, impressions: int) -> Task:
     config, net = bench_config()
     return Task(
         data="",
@@ -104,29 +123,30 @@ def _task(epochs: int) -> Task:
         lr=config.train.lr,
         seed=0,
         content=True,
+        impressions=impressions,
     )
 
 
-def _measure_speed(
-    chosen: Sequence[Variant], task: Task, build: Path, impressions: int, repeats: int
-) -> list[Speed]:
+def _measure_speed(chosen: Sequence[Variant], task: Task, build: Path, repeats: int) -> list[Speed]:
     """Run the variants in turns, so that other load on the machine affects all alike."""
-    folder = build / f"training-data/{impressions}"
-    prepare(folder, impressions, for_peers=True)
+    name = f"{task.impressions}" if task.users is None else f"{task.impressions}-{task.users}"
+    task = replace(task, data=str(build / "training-data" / name))
+    prepare(task, for_peers=True)
     answers: dict[str, list[Answer]] = {variant.name: [] for variant in chosen}
     for seed in range(repeats):
         for variant in chosen:
-            answer = _run(variant, replace(task, data=str(folder), seed=seed))
+            answer = _run(variant, replace(task, seed=seed))
             answers[variant.name].append(answer)
             log(f"{variant.name}: {_rows_per_s(answer):,.0f} rows/s")
-    return [_speed(variant, answers) for variant in chosen]
+    return [_speed(variant, task.users, answers) for variant in chosen]
 
 
-def _speed(variant: Variant, answers: dict[str, list[Answer]]) -> Speed:
+def _speed(variant: Variant, users: int | None, answers: dict[str, list[Answer]]) -> Speed:
     measured, reference = answers[variant.name], answers[variant.reference]
     pairs = list(zip(reference, measured, strict=True))
     return Speed(
         variant=variant.name,
+        users=users,
         library=measured[0].library,
         trains_on=variant.trains_on,
         reference=variant.reference,
@@ -149,9 +169,10 @@ def _measure_memory(task: Task, build: Path, sizes: Sequence[int]) -> list[Memor
     ours = variants(build)[0]
     measured = []
     for impressions in sizes:
-        folder = build / f"training-data/{impressions}-ours"
-        prepare(folder, impressions, for_peers=False)
-        answer = _run(ours, replace(task, data=str(folder), epochs=1))
+        folder = str(build / f"training-data/{impressions}-ours")
+        task = replace(task, data=folder, impressions=impressions, epochs=1)
+        prepare(task, for_peers=False)
+        answer = _run(ours, task)
         measured.append(
             Memory(
                 impressions=impressions,

@@ -121,6 +121,8 @@ def _data(task: Task) -> tuple[FeatureMap, tuple[Any, Any]]:
     )
     feature_map = FeatureMap("feed", os.path.join(task.scratch, "feed"))
     feature_map.load(processor.json_file, {"embedding_dim": task.dim})
+    if task.users is not None:  # of all users, not only those of training rows
+        feature_map.features["user_id"]["vocab_size"] = task.users + 2  # and padding, unknown
     training, _, test = RankDataLoader(
         feature_map,
         train_data=paths[0],

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tests.bench.training_speed.config import bench_config
+from tests.bench.training_speed.data import read_log
 from tests.bench.training_speed.protocol import Meter, read_task
-from training.data.dataset import open_dataset
 from training.data.split import split_rows
 from training.fitting.batches import SlateBatches, warm_items
 from training.fitting.fitted_net import FittedNet
@@ -42,7 +42,7 @@ def main() -> None:
     torch.set_num_threads(1)
     config, options = bench_config()
     meter = Meter()
-    dataset = open_dataset(Path(task.data) / "dataset")
+    dataset = read_log(task)
     split = split_rows(
         dataset, validation=config.split.validation, test=config.split.test, seed=config.seed
     )

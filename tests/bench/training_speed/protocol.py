@@ -32,6 +32,8 @@ class Task:
     lr: float
     seed: int
     content: bool  # whether peers get item content
+    impressions: int
+    users: int | None = None  # of a random log; None: the log is simulated
 
     def to_json(self) -> str:
         """Return the task as an argument for the command line."""

@@ -54,6 +54,7 @@ def _settings(task: Task) -> dict[str, Any]:
         "benchmark_filename": ["train", "validation", "test"],
         "load_col": {
             "inter": ["user_id", "item_id", "label", "popularity", "age_days"],
+            "user": ["user_id"],
             **content,
         },
         "numerical_features": ["popularity", "age_days", *(["content"] if task.content else [])],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ class Speed(Flat):
     """A variant over its repeats; ratios: speed of the reference over its own, turn by turn."""
 
     variant: str
+    users: int | None
     library: str
     trains_on: str
     reference: str
@@ -44,14 +45,13 @@ class Memory:
     rows_per_s: float
 
 
-def markdown(
-    speeds: Sequence[Speed], memory: Sequence[Memory], impressions: int, task: Task, repeats: int
-) -> str:
+def markdown(speeds: Sequence[Speed], memory: Sequence[Memory], task: Task, repeats: int) -> str:
     """Return both tables with their captions."""
     lines = [
         f"Training loop alone, one process on one core, {repeats} alternating turns of every",
-        f"variant: {impressions:,} simulated logged impressions, {task.epochs} epochs, batches of",
-        f"{task.batch_rows} rows, embeddings of {task.dim}, two hidden layers of {task.hidden},",
+        f"variant: {task.impressions:,} simulated logged impressions, {task.epochs} epochs,",
+        f"batches of {task.batch_rows} rows, embeddings of {task.dim}, two hidden layers of",
+        f"{task.hidden},",
         f"{task.cross_layers} cross layers. Median (least to greatest). Ratio: speed of ours over",
         "the variant's in the same turn; above 1, ours is faster. CPU seconds exclude other load",
         "on the machine. Peak RSS: the whole process with preparation / the imports alone. AUC:",
@@ -75,6 +75,27 @@ def markdown(
             "",
         ]
     return "\n".join(lines)
+
+
+def by_users(speeds: Mapping[int, Sequence[Speed]], task: Task, repeats: int) -> str:
+    """Return the table of speeds on random logs, by their number of users, with its caption."""
+    lines = [
+        f"Training loop alone, one process on one core, {repeats} alternating turns of every",
+        f"variant: {task.impressions:,} random impressions in slates of one user, batches of",
+        f"{task.batch_rows} rows, embeddings of {task.dim}, epochs: {task.epochs}. Ratio: speed of",
+        "ours over the variant's in the same turn, by CPU time. Median (least to greatest).",
+        "",
+        "| users | variant | library | trains on | rows/CPU s | ratio by CPU | peak RSS MB |",
+        "|" + " --- |" * 7,
+    ]
+    for users, rows in speeds.items():
+        for speed in rows:
+            ratio = speed.cpu_ratio.cell(".2f") if speed.variant != speed.reference else ""
+            lines.append(
+                f"| {users:,} | {speed.variant} | {speed.library} | {speed.trains_on} "
+                f"| {speed.rows_per_cpu_s.cell(',.0f')} | {ratio} | {speed.peak_rss_mb:.0f} |"
+            )
+    return "\n".join([*lines, ""])
 
 
 def _speed_row(speed: Speed) -> str:

@@ -79,12 +79,12 @@ class LinearNet(FrontNet):
         self.register_buffer("_embedding", tables.embedding, persistent=False)
 
     def loss(self, batch: Slates) -> Tensor:
-        """Return the mean cross-entropy of the valid rows."""
+        """Return the mean cross-entropy of the rows."""
         content = self.item_encoder.weight(self._embedding[batch.item])  # (R, d)
         state = torch.cat([content, self.popularity(batch.item)], 1)
         user = self.taste(batch.user)[batch.slate]
-        logit = self.ranker.pairwise(user, state, user.new_ones(1))[batch.valid]
-        return F.binary_cross_entropy_with_logits(logit, batch.label[batch.valid])
+        logit = self.ranker.pairwise(user, state, user.new_ones(1))
+        return F.binary_cross_entropy_with_logits(logit, batch.label)
 
     def without_exposure(self, state: Tensor) -> Tensor:
         """Return states (N, d + 1) with b of 0."""

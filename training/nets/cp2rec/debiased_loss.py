@@ -22,17 +22,14 @@ def debiased_loss(
     have the same optimum as BCE wherever the features determine P(click), so they debias only
     effects that the features cannot explain.
     """
-    logit, weight = logit.float(), batch.valid / batch.propensity
+    logit, weight = logit.float(), 1.0 / batch.propensity
     bce = F.binary_cross_entropy_with_logits(logit, batch.label, reduction="none")
-    count = batch.valid.sum()
     if kind == "ips":
-        return (weight * bce).sum() / count
+        return (weight * bce).mean()
     if kind == "snips":
         return (weight * bce).sum() / weight.sum()
     if kind == "pos":
-        return (torch.where(batch.label > 0.5, weight, batch.valid.float()) * bce).sum() / count
+        return (torch.where(batch.label > 0.5, weight, 1.0) * bce).mean()
     p = torch.sigmoid(logit)
     relevance = batch.label * weight
-    return (
-        relevance * (1 - p).square() + (batch.valid.float() - relevance) * p.square()
-    ).sum() / count
+    return (relevance * (1 - p).square() + (1 - relevance) * p.square()).mean()

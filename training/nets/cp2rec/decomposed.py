@@ -42,10 +42,10 @@ from training.nets.base import (
     Weight,
 )
 from training.nets.cp2rec.decomposed_modules import DecomposedRanker, ItemEncoder, UserEncoder
-from training.nets.cp2rec.histories import Histories, SlateHistory
+from training.nets.cp2rec.histories import Histories, slate_history
 from training.nets.cp2rec.id_priors import IdPriors
 from training.nets.id_table import IdTable
-from training.nets.layers import Examination
+from training.nets.layers import Examination, content_inputs
 
 # Deviations of the priors at the start of training, which estimates them.
 _FACTOR_SD, _BIAS_SD, _CONFORMITY_SD = 0.2, 0.5, 0.4
@@ -110,7 +110,7 @@ class Cp2recDecomposed(FrontNet):
     _user_rows: Tensor
     _item_rows: Tensor
     _user_attributes: Tensor
-    _content: Tensor
+    _inputs: Tensor
 
     def __init__(self, tables: TrainingTables, options: Cp2recOptions) -> None:
         super().__init__()
@@ -156,21 +156,26 @@ class Cp2recDecomposed(FrontNet):
     def read_content(self, tables: TrainingTables) -> None:
         """Compute the content of all items (I, D) and the histories of all users."""
         content = self.item_encoder.content(tables.embedding, tables.modality_mask)
-        self.register_buffer("_content", content, persistent=False)
+        inputs = content_inputs(content, tables.modality_mask)  # (I, D + M)
+        self.register_buffer("_inputs", inputs, persistent=False)
         self._histories = Histories(content, tables)
+
+    def _content(self) -> Tensor:
+        """Return the content of all items (I, D)."""
+        return self._inputs[:, : self.item_encoder.content_dim]
 
     def loss(self, batch: Slates) -> Tensor:
         """Return NLL + exposure loss + purification (COS) + priors, a scalar."""
         options, encoder = self.options, self.item_encoder
-        content = self._content[batch.item]  # (R, D)
+        inputs = self._inputs.index_select(0, batch.item)  # (R, D + M)
         learned = self.items(batch.item)  # (R, d + 1)
-        common = encoder.common(content, batch.modality_mask, learned)  # (R, d + 1)
+        common = encoder.common(inputs, learned)  # (R, d + 1)
         c = encoder.proxy(batch.proxies)  # (R, d)
         cold = torch.rand(len(batch.user), device=self.device) < options.new_share  # (B,)
         terms = self.users(batch.user)  # (B, d + 2)
-        user = self.slate_users(batch, content, cold, terms)  # (B, U)
+        user = self.slate_users(batch, cold, terms)  # (B, U)
         state = torch.cat([common, encoder.readout(c), torch.zeros_like(c)], 1)  # (R, S)
-        of_row = user[batch.slate]  # (R, U)
+        of_row = user.index_select(0, batch.slate)  # (R, U)
         loss = self.likelihood(of_row, state, batch)
         if options.prior_weight > 0:
             with torch.autocast(self.device.type, enabled=False):  # information spans many scales
@@ -180,7 +185,7 @@ class Cp2recDecomposed(FrontNet):
             loss = loss + self._exposure_weight * self._exposure_loss(user, of_row, state, batch)
         if options.orthogonality_weight > 0:
             cosine = F.cosine_similarity(self.common_features(state), c, dim=1).abs()
-            loss = loss + options.orthogonality_weight * cosine[batch.valid].mean()
+            loss = loss + options.orthogonality_weight * cosine.mean()
         return loss
 
     def without_exposure(self, state: Tensor) -> Tensor:
@@ -218,22 +223,20 @@ class Cp2recDecomposed(FrontNet):
         """Multiply the exposure term, which w weighs; scores at w = 0 do not change."""
         self.item_encoder.readout.weight.mul_(factor)
 
-    def slate_users(self, batch: Slates, content: Tensor, cold: Tensor, terms: Tensor) -> Tensor:
+    def slate_users(self, batch: Slates, cold: Tensor, terms: Tensor) -> Tensor:
         """Return user vectors (B, U), whose histories leave out the slate to be predicted.
 
-        content (R, D) of the rows; cold (B,) bool: users whose vector is that of ``user_encoder``;
-        terms (B, d + 2) of the users.
+        cold (B,) bool: users whose vector is that of ``user_encoder``; terms (B, d + 2) of the
+        users.
         """
-        left_out = SlateHistory.of(content, batch)
+        left_out = slate_history(self._content(), batch)
         warm = self._user_vectors(batch.user, terms, left_out)
         clicked, _ = self._histories.means(batch.user, left_out)  # (B, D)
         p = self.item_encoder.clicked(clicked)
         rest = torch.stack([self.mu, self.conformity.exp()]).expand(len(p), -1)  # (B, 2)
         return torch.where(cold[:, None], torch.cat([p, rest], 1), warm)
 
-    def _user_vectors(
-        self, user: Tensor, terms: Tensor, left_out: SlateHistory | None = None
-    ) -> Tensor:
+    def _user_vectors(self, user: Tensor, terms: Tensor, left_out: Tensor | None = None) -> Tensor:
         """Return vectors (B, U) of users (B,) with ``terms`` (B, d + 2).
 
         Their histories are without ``left_out``.
@@ -252,10 +255,9 @@ class Cp2recDecomposed(FrontNet):
         """
         d, gamma = self.options.dim, self.log_gamma.exp()
         q = state[:, :d]
-        padding = torch.where(batch.valid, 0.0, -torch.inf)  # (R,)
-        scores = torch.addmm(padding, gamma * user[:, :d], q.transpose(0, 1)).float()  # (B, R)
+        scores = ((gamma * user[:, :d]) @ q.transpose(0, 1)).float()  # (B, R)
         exposed = gamma * (of_row[:, :d] * q).sum(1)  # (R,)
-        return (scores.logsumexp(1)[batch.slate] - exposed)[batch.valid].mean()
+        return (scores.logsumexp(1).index_select(0, batch.slate) - exposed).mean()
 
     def _prior_loss(
         self, batch: Slates, learned: Tensor, terms: Tensor, of_row: Tensor, state: Tensor
@@ -267,21 +269,19 @@ class Cp2recDecomposed(FrontNet):
         order. Of that variance, v_u |q|^2 + v_i |p|^2 is due to the factors P_u and V_i: it shrinks
         what an uncertain factor is multiplied with.
         """
-        d, valid = self.options.dim, batch.valid.float()
+        d = self.options.dim
         p, q = of_row[:, :d].square().sum(1), state[:, :d].square().sum(1)  # (R,)
         pull = (of_row[:, d + 1] * state[:, d + 1]).square()
-        count = valid.sum()
         # Means over the rows: each is the curvature of a term, times that of a row's loss.
-        of_item = torch.stack([p / d, torch.ones_like(p)]).detach() @ valid / count
-        of_user = torch.stack([q / d, torch.ones_like(q), pull]).detach() @ valid / count
+        of_item = torch.stack([p / d, torch.ones_like(p)]).detach().mean(1)
+        of_user = torch.stack([q / d, torch.ones_like(q), pull]).detach().mean(1)
         item_rows, user_rows = self._item_rows[batch.item], self._user_rows[batch.user]
         item_information = self._curvature * item_rows[:, None] * of_item  # (R, 2)
         user_information = self._curvature * user_rows[:, None] * of_user  # (B, 3)
-        item_share = valid / item_rows
-        user_share = valid.view(len(terms), -1).sum(1) / user_rows
+        item_share, user_share = 1.0 / item_rows, batch.lengths() / user_rows
         total = self.item_priors.loss(learned, item_share, item_information)
         total = total + self.user_priors.loss(terms, user_share, user_information)
         v_item = self.item_priors.variance(item_information)[:, 0]  # (R,)
-        v_user = self.user_priors.variance(user_information)[:, 0][batch.slate]
+        v_user = self.user_priors.variance(user_information)[:, 0].index_select(0, batch.slate)
         weight = self.options.uncertainty_weight * self._curvature / 2
-        return (total + weight * ((v_user * q + v_item * p) @ valid)) / count
+        return (total + weight * (v_user * q + v_item * p).sum()) / len(p)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from training.nets.base import Ranker, TrainingTables
 from training.nets.cp2rec.histories import HISTORY_PRIOR
-from training.nets.layers import Content, ProxyBins
+from training.nets.layers import Content, ProxyBins, content_inputs
 
 
 class ItemEncoder(nn.Module):
@@ -34,13 +34,16 @@ class ItemEncoder(nn.Module):
         raw, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
         mask, warm = modality_mask[:, :-1], modality_mask[:, -1:]
         content = self.content(raw, mask)
-        common = self.common(content, mask, learned * warm)
+        common = self.common(content_inputs(content, mask), learned * warm)
         exposure = self.readout(self.proxy(proxies))  # (N, 2)
         return torch.cat([common, exposure, self.clicked(content)], 1)  # (N, S)
 
-    def common(self, content: Tensor, mask: Tensor, learned: Tensor) -> Tensor:
-        """Return [q, bias] (N, d + 1) of content (N, D) and features learned per id (N, d + 1)."""
-        return self.content.project(self.factor, content, mask) + learned
+    def common(self, inputs: Tensor, learned: Tensor) -> Tensor:
+        """Return [q, bias] (N, d + 1) of ``content_inputs`` (N, D + M) and what ids learned.
+
+        learned (N, d + 1).
+        """
+        return self.content.project(self.factor, inputs) + learned
 
 
 class UserEncoder(nn.Module):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from training.nets.base import Slates, TrainingTables
 
@@ -13,68 +12,57 @@ HISTORY_PRIOR = 5.0  # impressions; means are sums / (n + 5), which shrinks shor
 _CHUNK_ROWS = 2**18  # rows summed at a time: all training rows may exceed memory
 
 
-@dataclass(frozen=True)
-class SlateHistory:
-    """The share of each slate in its user's history: sums (B, D) and counts (B, 1)."""
+def slate_history(content: Tensor, batch: Slates) -> Tensor:
+    """Return the share (B, 2, D + 1) of each slate in its user's history, laid out as there.
 
-    clicked: Tensor
-    clicks: Tensor
-    exposed: Tensor
-    exposures: Tensor
-
-    @classmethod
-    def of(cls, content: Tensor, batch: Slates) -> SlateHistory:
-        """Return the sums of content (R, D) over each slate's valid rows."""
-        slates = len(batch.user)
-        valid = batch.valid.view(slates, -1).float()  # (B, L)
-        weight = torch.stack([batch.label.view(slates, -1) * valid, valid], 1)  # (B, 2, L)
-        sums = weight @ content.view(slates, -1, content.shape[1])  # (B, 2, D)
-        counts = weight.sum(2, keepdim=True)  # (B, 2, 1)
-        return cls(sums[:, 0], counts[:, 0], sums[:, 1], counts[:, 1])
+    content (I, D) of the items.
+    """
+    item, start, label = batch.item, batch.start, batch.label
+    clicked = F.embedding_bag(item, content, start, mode="sum", per_sample_weights=label)
+    exposed = F.embedding_bag(item, content, start, mode="sum")
+    clicks = label.new_zeros(len(start)).index_add_(0, batch.slate, label)  # (B,)
+    sums = [clicked, clicks[:, None], exposed, batch.lengths()[:, None]]
+    return torch.cat(sums, 1).view(len(start), 2, -1)
 
 
 class Histories(nn.Module):
-    """Sums over the training rows of the items' content (I, D), by user."""
+    """Sums over the training rows of the items' content (I, D), by user.
 
-    _clicked: Tensor
-    _exposed: Tensor
-    _clicks: Tensor
-    _exposures: Tensor
+    ``sums`` (U, 2, D + 1): of a user's clicks and of all exposures; the last column is their count.
+    """
+
+    sums: Tensor
 
     def __init__(self, content: Tensor, tables: TrainingTables) -> None:
         super().__init__()
-        users = len(tables.user_attributes)
-        for kind in ("_clicked", "_exposed"):
-            self.register_buffer(kind, torch.zeros(users, content.shape[1]), persistent=False)
-        for kind in ("_clicks", "_exposures"):
-            self.register_buffer(kind, torch.zeros(users, 1), persistent=False)
+        users, D = len(tables.user_attributes), content.shape[1]
+        self.register_buffer("sums", torch.zeros(users, 2, D + 1), persistent=False)
         columns = (tables.user, tables.item, tables.label)
         for chunk in zip(*(column.split(_CHUNK_ROWS) for column in columns), strict=True):
             user, item, label = chunk
             clicked = label > 0.5
-            _add(self._clicked, self._clicks, user[clicked], item[clicked], content)
-            _add(self._exposed, self._exposures, user, item, content)
+            _add(self.sums[:, 0], user[clicked], item[clicked], content)
+            _add(self.sums[:, 1], user, item, content)
 
-    def means(self, user: Tensor, left_out: SlateHistory | None = None) -> tuple[Tensor, Tensor]:
+    def means(self, user: Tensor, left_out: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the mean content (B, D) of clicks and of exposures of users (B,).
 
-        ``left_out`` is subtracted from both histories.
+        ``left_out`` (B, 2, D + 1) is subtracted from the sums.
         """
-        clicked, clicks = self._clicked[user], self._clicks[user]
-        exposed, exposures = self._exposed[user], self._exposures[user]
+        sums = self.sums.index_select(0, user)
         if left_out is not None:
-            clicked, clicks = clicked - left_out.clicked, clicks - left_out.clicks
-            exposed, exposures = exposed - left_out.exposed, exposures - left_out.exposures
-        return clicked / (clicks + HISTORY_PRIOR), exposed / (exposures + HISTORY_PRIOR)
+            sums = sums - left_out
+        means = sums[..., :-1] / (sums[..., -1:] + HISTORY_PRIOR)  # (B, 2, D)
+        return means[:, 0], means[:, 1]
 
 
-def _add(sums: Tensor, counts: Tensor, user: Tensor, item: Tensor, content: Tensor) -> None:
-    """Add the content (I, D) of rows to their users' sums (U, D), and the rows to counts (U, 1)."""
+def _add(sums: Tensor, user: Tensor, item: Tensor, content: Tensor) -> None:
+    """Add the content (I, D) of rows, and their number, to their users' sums (U, D + 1)."""
     pairs = torch.sparse_coo_tensor(
         torch.stack([user, item]).long(),
         torch.ones(len(user)),
         (len(sums), len(content)),
         check_invariants=False,
     )
-    sums.addmm_(pairs, content)  # adds row by row: chunks give the same sums to the bit
-    counts[:, 0] += torch.bincount(user, minlength=len(sums))
+    sums[:, :-1].addmm_(pairs, content)  # adds row by row: chunks give the same sums to the bit
+    sums[:, -1] += torch.bincount(user, minlength=len(sums))

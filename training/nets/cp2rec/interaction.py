@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from training.nets.base import FrontNet, Slates, TrainingTables
 from training.nets.cp2rec.debiased_loss import debiased_loss
-from training.nets.cp2rec.histories import Histories, SlateHistory
+from training.nets.cp2rec.histories import Histories, slate_history
 from training.nets.cp2rec.interaction_layers import (
     InteractionOptions,
     InteractionRanker,
@@ -35,14 +35,14 @@ from training.nets.cp2rec.interaction_layers import (
     UserEncoder,
 )
 from training.nets.id_table import IdTable
-from training.nets.layers import Examination
+from training.nets.layers import Examination, content_inputs
 
 
 class Cp2recInteraction(FrontNet):
     """The net and its losses. L_U uses ``batch.propensity``, mode ``front`` ``batch.offset``."""
 
     _user_attributes: Tensor
-    _content: Tensor
+    _inputs: Tensor
 
     def __init__(self, tables: TrainingTables, options: InteractionOptions) -> None:
         super().__init__()
@@ -71,26 +71,30 @@ class Cp2recInteraction(FrontNet):
     def read_content(self, tables: TrainingTables) -> None:
         """Compute the content of all items (I, D) and the histories of all users."""
         content = self.item_encoder.content(tables.embedding, tables.modality_mask)
-        self.register_buffer("_content", content, persistent=False)
+        inputs = content_inputs(content, tables.modality_mask)  # (I, D + M)
+        self.register_buffer("_inputs", inputs, persistent=False)
         self._histories = Histories(content, tables)
+
+    def _content(self) -> Tensor:
+        """Return the content of all items (I, D)."""
+        return self._inputs[:, : self.item_encoder.content_dim]
 
     def loss(self, batch: Slates) -> Tensor:
         """Return the mode's loss + purification + weight decay of the id embeddings, a scalar."""
         options, encoder = self.options, self.item_encoder
-        content = self._content[batch.item]  # (R, D)
+        inputs = self._inputs.index_select(0, batch.item)  # (R, D + M)
         warm = (torch.rand(len(batch.item), 1, device=self.device) >= options.id_dropout).float()
         learned, factor = self.items(batch.item), self.users(batch.user)
-        z, c = encoder.features(content, batch.modality_mask, learned * warm, batch.proxies)
-        state = torch.cat([encoder.encode(z, c), torch.zeros_like(z)], 1)  # (R, 4d)
-        left_out = SlateHistory.of(content, batch)
-        user = self._user_vectors(batch.user, factor, left_out)[batch.slate]
+        z, c = encoder.features(inputs, learned * warm, batch.proxies)
+        left_out = slate_history(self._content(), batch)
+        user = self._user_vectors(batch.user, factor, left_out).index_select(0, batch.slate)
         mode_loss = self._front_loss if options.mode == "front" else self._paper_loss
-        loss: Tensor = mode_loss(user, state, batch)
+        loss: Tensor = mode_loss(user, z, c, batch)
         if options.orthogonality_weight > 0:
-            purification = encoder.purify.loss(z[batch.valid], c[batch.valid])
-            loss = loss + options.orthogonality_weight * purification
-        ids: Tensor = learned.square().sum() + factor.square().sum()
-        return loss + options.l2 * ids
+            loss = loss + options.orthogonality_weight * encoder.purify.loss(z, c)
+        if options.l2 > 0:
+            loss = loss + options.l2 * (learned.square().sum() + factor.square().sum())
+        return loss
 
     def without_exposure(self, state: Tensor) -> Tensor:
         """Return states (N, S) with c of 0; the refined proxies c' belong to w = 0."""
@@ -115,9 +119,7 @@ class Cp2recInteraction(FrontNet):
             users = torch.arange(len(self._user_attributes), device=self.device)
         return self._user_vectors(users, self.users(users))
 
-    def _user_vectors(
-        self, user: Tensor, factor: Tensor, left_out: SlateHistory | None = None
-    ) -> Tensor:
+    def _user_vectors(self, user: Tensor, factor: Tensor, left_out: Tensor | None = None) -> Tensor:
         clicked, exposed = self._histories.means(user, left_out)
         vectors: Tensor = (
             factor
@@ -127,21 +129,26 @@ class Cp2recInteraction(FrontNet):
         )
         return vectors
 
-    def _front_loss(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
+    def _front_loss(self, user: Tensor, z: Tensor, c: Tensor, batch: Slates) -> Tensor:
         """Return BCE(s_w + (1 - w) o, y); each row draws w: 0 and 1 with probability 1/4 each."""
-        w = (2.0 * torch.rand(len(state), device=self.device) - 0.5).clamp(0.0, 1.0)
-        logit = self.ranker.pairwise(user, state, w)
+        w = (2.0 * torch.rand(len(z), device=self.device) - 0.5).clamp(0.0, 1.0)
+        logit = self.ranker.pairwise(user, self._state(z, c), w)
         return self._likelihood(logit + (1.0 - w) * batch.offset, batch)
 
-    def _paper_loss(self, user: Tensor, state: Tensor, batch: Slates) -> Tensor:
+    def _paper_loss(self, user: Tensor, z: Tensor, c: Tensor, batch: Slates) -> Tensor:
         """Return L_U + gamma L_B, or L_B alone if ``debias`` is none or the mode is backdoor."""
         if self.options.debias == "none" or self.options.mode == "backdoor":
-            return self._likelihood(self.ranker.biased(user, state), batch)
-        debiased, biased = self.ranker.heads(user, state)
+            purified = self.item_encoder.purify(z, c)
+            return self._likelihood(self.ranker.biased(user, purified, c), batch)
+        debiased, biased = self.ranker.heads(user, self._state(z, c))
         loss = debiased_loss(debiased, batch, self.options.debias)
         if self.options.biased_weight > 0:
             loss = loss + self.options.biased_weight * self._likelihood(biased, batch)
         return loss
+
+    def _state(self, z: Tensor, c: Tensor) -> Tensor:
+        """Return states (R, 4d) without the content of histories, which no score reads."""
+        return torch.cat([self.item_encoder.encode(z, c), torch.zeros_like(z)], 1)
 
     def _likelihood(self, logit: Tensor, batch: Slates) -> Tensor:
         loss: Tensor = self.examination(logit, batch)

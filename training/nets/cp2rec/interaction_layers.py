@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 from training.nets.base import NetOptions, Ranker, Size, TrainingTables, Weight
 from training.nets.cp2rec.histories import HISTORY_PRIOR
 from training.nets.cp2rec.purifier import Purifier
-from training.nets.layers import Content, ProxyBins
+from training.nets.layers import Content, ProxyBins, content_inputs
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class ItemEncoder(nn.Module):
         raw, learned = embedding[:, : self.content_dim], embedding[:, self.content_dim :]
         mask, warm = modality_mask[:, :-1], modality_mask[:, -1:]
         content = self.content(raw, mask)
-        z, c = self.features(content, mask, learned * warm, proxies)
+        z, c = self.features(content_inputs(content, mask), learned * warm, proxies)
         return torch.cat([self.encode(z, c), self.clicked(content)], 1)  # (N, 4d)
 
     def encode(self, z: Tensor, c: Tensor) -> Tensor:
@@ -116,14 +116,13 @@ class ItemEncoder(nn.Module):
         refined = torch.sigmoid(self.refine(c)) if self.refine is not None else torch.zeros_like(c)
         return torch.cat([self.purify(z, c), c, refined], 1)
 
-    def features(
-        self, content: Tensor, mask: Tensor, learned: Tensor, proxies: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def features(self, inputs: Tensor, learned: Tensor, proxies: Tensor) -> tuple[Tensor, Tensor]:
         """Return z before purification and c, (N, d) each.
 
-        content (N, D), mask (N, M), proxies (N, P); learned (N, d), zero for a cold item.
+        inputs (N, D + M) as by ``content_inputs``, proxies (N, P); learned (N, d), zero for a cold
+        item.
         """
-        projected = self.mix(self.content.project(self.project, content, mask))
+        projected = self.mix(self.content.project(self.project, inputs))
         return self.norm_z(projected + learned), self.embed_proxies(proxies)
 
 
@@ -255,27 +254,31 @@ class InteractionRanker(Ranker):
 
     def heads(self, user: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits (R,) of y_U and y_B, the two heads of ``paper``."""
-        ends = (user.new_zeros(1), user.new_ones(1))
-        debiased, biased = (self.pairwise(user, state, w) for w in ends)
-        return debiased, biased
+        z, c, refined, _ = state.split(self.dim, dim=1)
+        zero, one = user.new_zeros(1, 1), user.new_ones(1, 1)
+        return self._logit(user, z, refined, zero), self._logit(user, z, c, one)
 
-    def biased(self, user: Tensor, state: Tensor) -> Tensor:
-        """Return the logits (R,) of y_B alone."""
-        z, c, _, _ = state.split(self.dim, dim=1)
+    def biased(self, user: Tensor, z: Tensor, c: Tensor) -> Tensor:
+        """Return the logits (R,) of y_B alone; z' and c (R, d)."""
         return self._logit(user, z, c, user.new_ones(1, 1))
 
     def _logit(self, user: Tensor, z: Tensor, c: Tensor, w: Tensor) -> Tensor:
         x = torch.cat([user, z, c], 1)  # (R, 3d)
         h = F.relu(self._modulate(self.first(x), w, 0))
         h = F.relu(self._modulate(self.second(h), w, 2))
-        if self.architecture == "ncf":
-            product = user * z  # generalised matrix factorisation: He et al., WWW 2017
-        else:
-            product = x
-            for layer in self.cross:  # cross network: Wang et al., ADKDD 2017
-                product = x * layer(product) + product
-        logit: Tensor = self.out(torch.cat([h, product], 1)).squeeze(1)
-        return logit
+        hidden = h.shape[1]
+        deep, last = self.out.weight.split([hidden, self.out.in_features - hidden], dim=1)
+        logit = torch.addmm(self.out.bias, h, deep.transpose(0, 1)).squeeze(1)
+        if self.architecture == "ncf":  # generalised matrix factorisation: He et al., WWW 2017
+            return logit + F.linear(user * z, last).squeeze(1)
+        # Cross network: Wang et al., ADKDD 2017. Each layer only scales x, as in ``_folded``.
+        layers = [layer for layer in self.cross if isinstance(layer, nn.Linear)]
+        projections = F.linear(x, torch.cat([*(layer.weight for layer in layers), last]))
+        *crossed, product = projections.unbind(1)  # (R,) each
+        scale: Tensor | float = 1.0
+        for projection, layer in zip(crossed, layers, strict=True):
+            scale = scale * (1.0 + projection) + layer.bias
+        return logit + scale * product
 
     def _modulate(self, h: Tensor, w: Tensor, chunk: int) -> Tensor:
         """Return h (R, H) after FiLM by w; ``chunk`` is the first of the layer's two chunks."""

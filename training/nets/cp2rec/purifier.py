@@ -6,7 +6,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  # its usual name
+
+_SMALLEST = 1e-16  # product of two squared norms
 
 
 class Purifier(nn.Module):
@@ -27,7 +28,9 @@ class Purifier(nn.Module):
     def loss(self, z: Tensor, c: Tensor) -> Tensor:
         """Return L_O, a scalar; for SOLVE also the loss that fits its estimate q(c | z)."""
         if self.kind == "cos":
-            return F.cosine_similarity(z, c, dim=1).abs().mean()
+            norms = torch.linalg.vecdot(z, z) * torch.linalg.vecdot(c, c)
+            cosine: Tensor = torch.linalg.vecdot(z, c) * norms.clamp(min=_SMALLEST).rsqrt()
+            return cosine.abs().mean()
         if self.estimate is not None:
             return self.estimate.bound(z, c) + self.estimate.nll(z.detach(), c.detach())
         return z.new_zeros(())

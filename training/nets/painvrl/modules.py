@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from training.nets.base import NetOptions, Ranker, Share, Size, TrainingTables, Weight
-from training.nets.layers import Content
+from training.nets.layers import Content, content_inputs
 from training.nets.painvrl.environments import EnvironmentKind
 from training.nets.painvrl.gates import GateKind, PenaltyKind
 from training.nets.painvrl.row_weights import RowWeightKind
@@ -129,11 +129,6 @@ class ItemEncoder(nn.Module):
         whole = torch.lerp(content.to(item.dtype), item, warm)  # content may be in bfloat16
         scale = 1.0 / whole.norm(dim=1, keepdim=True).clamp(min=1e-6)
         return whole * scale, variant * scale, bias
-
-
-def content_inputs(content: Tensor, modality_mask: Tensor) -> Tensor:
-    """Return content (N, D) and, for each modality, whether it is absent (N, M), side by side."""
-    return torch.cat([content, 1.0 - modality_mask], 1)
 
 
 class UserEncoder(nn.Module):

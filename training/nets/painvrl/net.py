@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from training.nets.base import FrontNet, LearnedMask, ProgressStore, Slates, TrainingTables
+from training.nets.layers import content_inputs
 from training.nets.painvrl.environments import Clicks
 from training.nets.painvrl.gates import MaskOptions, final_gates
 from training.nets.painvrl.invariance import Invariance, find_invariance
@@ -38,7 +39,6 @@ from training.nets.painvrl.modules import (
     PainvrlOptions,
     PainvrlRanker,
     UserEncoder,
-    content_inputs,
 )
 from training.nets.painvrl.propagation import Propagation
 from training.nets.painvrl.row_weights import RowWeights
@@ -124,7 +124,7 @@ class Painvrl(FrontNet):
         the same share of the items trains cold items.
         """
         options, slates = self.options, len(batch.user)
-        row = (batch.valid & (batch.label > 0.5)).nonzero().flatten()
+        row = (batch.label > 0.5).nonzero().flatten()
         slate, step = batch.slate[row], self._step_items(batch.item[row], slates)  # (R,)
         user, item, content, variant = self._propagated(batch.user, step.encoded)
         warm = (torch.rand(len(item), 1, device=self.device) >= options.new_share).float()

@@ -32,7 +32,7 @@ def epoch(batches: SlateBatches, seed: int = 0) -> list[Slates]:
 def test_an_epoch_deals_every_row_once(batches: SlateBatches) -> None:
     dealt = epoch(batches)
 
-    rows = torch.cat([batch.position[batch.valid] for batch in dealt])
+    rows = torch.cat([batch.position for batch in dealt])
     assert sorted(rows.tolist()) == ROWS.tolist()
     assert len(dealt) == len(batches)
     assert batches.rows == 90
@@ -46,9 +46,6 @@ def test_a_batch_holds_the_columns_of_its_rows(batches: SlateBatches, dataset: D
         assert batch.item.tolist() == impressions.item[row].tolist()
         assert batch.label.tolist() == impressions.label[row].tolist()
         np.testing.assert_array_equal(batch.proxies, impressions.proxies[row])
-        np.testing.assert_array_equal(
-            batch.modality_mask, dataset.modality_mask[impressions.item[row]]
-        )
 
 
 def test_a_slate_holds_consecutive_rows_of_one_user(
@@ -58,29 +55,27 @@ def test_a_slate_holds_consecutive_rows_of_one_user(
     history = {u: ROWS[user[ROWS] == u] for u in np.unique(user[ROWS])}
     history = {u: rows[np.argsort(time[rows])].tolist() for u, rows in history.items()}
     for batch in epoch(batches):
-        assert batch.slate.tolist() == np.repeat(np.arange(len(batch.user)), 4).tolist()
+        assert batch.lengths().tolist() == torch.bincount(batch.slate).tolist()
         for slate, u in enumerate(batch.user.tolist()):
-            rows = batch.position[(batch.slate == slate) & batch.valid].tolist()
+            rows = batch.position[batch.slate == slate].tolist()
             first = history[u].index(rows[0])
             assert first % 4 == 0
             assert rows == history[u][first : first + 4]
 
 
-def test_short_slates_are_padded_and_marked(make_dataset: MakeDataset) -> None:
+def test_a_short_slate_has_its_rows_alone(make_dataset: MakeDataset) -> None:
     user = np.repeat([0, 1], [5, 1])
     dataset = make_dataset(6, users=2, user=user, timestamp=np.arange(6.0))
     (batch,) = epoch(SlateBatches(numbered(dataset), np.arange(6), slate=4, batch_slates=8))
 
-    slates = {
-        (int(batch.user[slate]), *batch.position[rows].tolist()): batch.valid[rows].tolist()
-        for slate in range(3)
-        for rows in [batch.slate == slate]
-    }
-    assert slates == {
-        (0, 0, 1, 2, 3): [True] * 4,
-        (0, 4, 4, 4, 4): [True, False, False, False],
-        (1, 5, 5, 5, 5): [True, False, False, False],
-    }
+    slates = [
+        (int(user), *rows.tolist())
+        for user, rows in zip(
+            batch.user, batch.position.split(batch.lengths().tolist()), strict=True
+        )
+    ]
+    assert sorted(slates) == [(0, 0, 1, 2, 3), (0, 4), (1, 5)]
+    assert batch.start.tolist() == [(batch.slate == slate).nonzero()[0] for slate in range(3)]
 
 
 def test_equal_seeds_deal_in_equal_order(batches: SlateBatches) -> None:
@@ -124,7 +119,7 @@ def test_shares_together_are_the_batch_of_one_process(
     for batch, chosen in zip(whole, dealt, strict=True):
         shares = [batches.share(chosen, rank, processes) for rank in range(processes)]
         dealt_slates = [batches.slates(chosen) for chosen, weight in shares if weight > 0]
-        for name in ("user", "item", "label", "position", "valid", "propensity", "offset"):
+        for name in ("user", "item", "label", "position", "propensity", "offset"):
             together = torch.cat([getattr(slates, name) for slates in dealt_slates])
             assert torch.equal(together, getattr(batch, name)), name
         sizes = [len(part) if weight > 0 else 0 for part, weight in shares]
@@ -142,10 +137,10 @@ def test_the_average_of_weighted_means_is_the_mean_of_the_batch(
         for rank in range(processes):
             share, weight = batches.share(chosen, rank, processes)
             slates = batches.slates(share)
-            means += weight * float(slates.position[slates.valid].double().mean())
-        expected = float(batch.position[batch.valid].double().mean())
+            means += weight * float(slates.position.double().mean())
+        expected = float(batch.position.double().mean())
         assert means / processes == pytest.approx(expected)
-        assert batches.rows_in(chosen) == int(batch.valid.sum())
+        assert batches.rows_in(chosen) == len(batch.item)
 
 
 def test_one_process_has_the_whole_batch_at_a_weight_of_exactly_one(batches: SlateBatches) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.nets.layers import Content, ProxyBins
+from training.nets.layers import Content, ProxyBins, content_inputs
 
 DIMS = (3, 2)
 
@@ -170,7 +170,7 @@ def test_an_absent_modality_is_zero_and_a_layer_sees_the_missing_vector(
     torch.nn.init.constant_(layer.bias, 0.5)
 
     bare = content(embedding, mask)
-    seen = content.project(layer, bare, mask).detach() - 0.5
+    seen = content.project(layer, content_inputs(bare, mask)).detach() - 0.5
 
     assert bare[0, :3].tolist() == [0.0] * 3
     assert seen[0, :3].tolist() == [1.0, 2.0, 3.0]

@@ -65,18 +65,14 @@ def scores(net: Cp2recDecomposed, dataset: Dataset, w: float) -> Tensor:
     )
 
 
-def slate_users(
-    net: Cp2recDecomposed, dataset: Dataset, batch: Slates, new: Tensor | None = None
-) -> Tensor:
+def slate_users(net: Cp2recDecomposed, batch: Slates, new: Tensor | None = None) -> Tensor:
     """Return user vectors (B, U), each blind to its slate.
 
     Users where ``new`` (B,) are known by their clicks alone.
     """
-    embedding = torch.from_numpy(dataset.embedding)[batch.item]
-    content = net.item_encoder.content(embedding, batch.modality_mask)
     nobody = torch.zeros(len(batch.user), dtype=torch.bool)
     cold = nobody if new is None else new
-    return net.slate_users(batch, content, cold, net.users(batch.user))
+    return net.slate_users(batch, cold, net.users(batch.user))
 
 
 def batch_of(dataset: Dataset, slate: int = 4, slates: int = 7) -> Slates:

@@ -49,17 +49,17 @@ def tiny(make_dataset: MakeDataset, **columns: object) -> Dataset:
 def parts(
     net: Cp2recDecomposed, dataset: Dataset, batch: Slates
 ) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-    """Row, user vector of its slate, state and embedded proxies, of the rows that are valid."""
+    """Row, user vector of its slate, state and embedded proxies of each row."""
     embedding, mask = with_learned(
         torch.from_numpy(dataset.embedding)[batch.item],
-        batch.modality_mask,
+        torch.from_numpy(dataset.modality_mask)[batch.item].float(),
         net.learned_items()[batch.item],
         torch.ones(len(batch.item)),
     )
     state = net.item_encoder(embedding, mask, batch.proxies)
     c = net.item_encoder.proxy(batch.proxies)
-    users = slate_users(net, dataset, batch)
-    for row in batch.valid.nonzero().flatten().tolist():
+    users = slate_users(net, batch)
+    for row in range(len(batch.item)):
         yield row, users[batch.slate[row]], state[row], c[row]
 
 
@@ -184,8 +184,8 @@ def test_priors_by_hand(make_dataset: MakeDataset) -> None:
 def test_an_epoch_counts_the_prior_of_each_id_once(dataset: Dataset) -> None:
     whole = batch_of(dataset, slates=99)
     net = make_net(dataset)
-    rows = torch.bincount(whole.item[whole.valid])
-    share = torch.ones(len(whole.item)) / rows[whole.item] * whole.valid
+    rows = torch.bincount(whole.item)
+    share = 1.0 / rows[whole.item]
 
     total = net.item_priors.loss(net.items(whole.item), share, torch.zeros(len(share), 2))
 

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from tests.unit.training.nets.cp2rec.decomposed_by_hand import (
     FULL,
@@ -17,39 +16,9 @@ from tests.unit.training.nets.cp2rec.decomposed_by_hand import (
 )
 from training.data.dataset import Dataset
 from training.fitting.batches import training_tables
-from training.nets.base import Slates
 from training.nets.cp2rec.decomposed import Cp2recDecomposed
 
 MakeDataset = Callable[..., Dataset]
-
-
-def test_padding_changes_nothing(dataset: Dataset) -> None:
-    net = make_net(dataset, FULL)
-    batch = batch_of(dataset, slate=7, slates=12)
-    assert not batch.valid.all()
-
-    def widened(rows: Tensor) -> Tensor:
-        """Rows (B, 7) with two more of another slate behind each."""
-        rows = rows.view(12, 7)
-        return torch.cat([rows, rows.roll(1, 0)[:, :2]], 1).flatten()
-
-    per_row = {f.name for f in fields(batch)} - {"user", "slate"}
-    padded = replace(
-        batch,
-        slate=torch.arange(12).repeat_interleave(9),
-        **{name: getattr(batch, name)[widened(torch.arange(84))] for name in per_row},
-    )
-    padded.valid.view(12, 9)[:, 7:] = False
-
-    def value_and_gradients(batch: Slates) -> list[Tensor]:
-        net.zero_grad()
-        value = net.loss(batch)
-        value.backward()
-        gradients = (p.grad.to_dense() for p in net.parameters() if p.grad is not None)
-        return [value.detach(), *gradients]
-
-    for one, other in zip(value_and_gradients(batch), value_and_gradients(padded), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_gradients_reach_every_parameter(dataset: Dataset) -> None:

@@ -46,11 +46,11 @@ def test_new_users_are_encoded_from_their_other_clicks(dataset: Dataset) -> None
     batch = batch_of(replace(dataset, impressions=replace(impressions, position=numbers)))
     new = torch.arange(len(batch.user)) % 2 == 0
 
-    vectors = slate_users(net, dataset, batch, new).detach()
+    vectors = slate_users(net, batch, new).detach()
 
     state = states(net, dataset)
     for slate, user in enumerate(batch.user.tolist()):
-        slate_rows = batch.position[(batch.slate == slate) & batch.valid].tolist()
+        slate_rows = batch.position[batch.slate == slate].tolist()
         clicked = rows[(impressions.user[rows] == user) & (impressions.label[rows] == 1)]
         others = clicked[~np.isin(clicked, slate_rows)]
         encoded = net.user_encoder(state[impressions.item[others]])[0].detach()
@@ -75,11 +75,11 @@ def test_a_slate_is_left_out_of_the_history_that_predicts_it(dataset: Dataset) -
     numbered = replace(dataset, impressions=replace(dataset.impressions, position=rows))
     batch = batch_of(numbered)
 
-    vectors = slate_users(net, dataset, batch)
+    vectors = slate_users(net, batch)
 
     formula = Formula(net, dataset)
     for slate, user in enumerate(batch.user.tolist()):
-        slate_rows = batch.position[(batch.slate == slate) & batch.valid].tolist()
+        slate_rows = batch.position[batch.slate == slate].tolist()
         expected = formula.user(user, tuple(slate_rows))
         np.testing.assert_allclose(vectors[slate].detach(), expected, rtol=0, atol=1e-5)
     whole = net.user_vectors()[batch.user]
@@ -91,7 +91,7 @@ def test_a_user_whose_only_slate_is_left_out_has_no_history(dataset: Dataset) ->
     batch = batch_of(dataset, slate=64, slates=12)
     assert len(batch.user) == 12
 
-    vectors = slate_users(net, dataset, batch)
+    vectors = slate_users(net, batch)
 
     zero(net.clicked.weight, net.exposed.weight)
     torch.testing.assert_close(vectors, net.user_vectors()[batch.user], rtol=0, atol=1e-6)

@@ -13,6 +13,7 @@ from training.fitting.batches import SlateBatches
 from training.nets.base import Slates, with_learned
 from training.nets.cp2rec.interaction import Cp2recInteraction
 from training.nets.cp2rec.interaction_layers import InteractionOptions
+from training.nets.layers import content_inputs
 
 OPTIONS = InteractionOptions(dim=4, hidden=8, proxy_bins=4, proxy_dropout=0.0, id_dropout=0.0)
 EVERY = [
@@ -86,12 +87,12 @@ def test_the_ends_of_paper_are_its_two_heads_exactly(dataset: Dataset, architect
         raw, present = embedding[:, : -OPTIONS.dim], mask[:, :-1]
         content = net.item_encoder.content(raw, present)
         learned = embedding[:, -OPTIONS.dim :] * mask[:, -1:]
-        z, c = net.item_encoder.features(content, present, learned, proxies)
+        z, c = net.item_encoder.features(content_inputs(content, present), learned, proxies)
         refine = net.item_encoder.refine
         assert refine is not None
         refined = torch.sigmoid(refine(c))
         for head, proxy in ((debiased, refined), (biased, c)):
-            by_hand = net.ranker.biased(user, torch.cat([z, proxy, c, c], 1))  # f([u, z, proxy])
+            by_hand = net.ranker.biased(user, z, proxy)  # f([u, z, proxy])
             torch.testing.assert_close(head, by_hand, rtol=0, atol=0)
         half = net.ranker.pairwise(user, state, torch.tensor([0.5]))
         torch.testing.assert_close(half, (debiased + biased) / 2)

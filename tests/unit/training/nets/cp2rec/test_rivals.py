@@ -16,6 +16,7 @@ from training.nets.base import Slates
 from training.nets.cp2rec.decomposed import Cp2recOptions
 from training.nets.cp2rec.decomposed_modules import DecomposedRanker
 from training.nets.cp2rec.rivals import Cp2recRival, MacrRanker, RivalOptions
+from training.nets.layers import content_inputs
 
 MakeDataset = Callable[..., Dataset]
 
@@ -60,13 +61,14 @@ def make(dataset: Dataset, options: RivalOptions) -> tuple[Cp2recRival, Slates]:
 def user_and_state(net: Cp2recRival, dataset: Dataset, batch: Slates) -> tuple[Tensor, Tensor]:
     """Return user vectors (R, U) and states (R, S) of the batch's rows."""
     embedding = torch.from_numpy(dataset.embedding)[batch.item]
-    content = net.item_encoder.content(embedding, batch.modality_mask)
+    mask = torch.from_numpy(dataset.modality_mask)[batch.item].float()
+    content = net.item_encoder.content(embedding, mask)
     learned = net.learned_items()[batch.item]
-    common = net.item_encoder.common(content, batch.modality_mask, learned)
+    common = net.item_encoder.common(content_inputs(content, mask), learned)
     pull = net.item_encoder.readout(net.item_encoder.proxy(batch.proxies))
     state = torch.cat([common, pull, torch.zeros_like(common[:, :D])], 1)
     nobody = torch.zeros(2, dtype=torch.bool)
-    return net.slate_users(batch, content, nobody, net.users(batch.user))[batch.slate], state
+    return net.slate_users(batch, nobody, net.users(batch.user))[batch.slate], state
 
 
 def scores(net: Cp2recRival, dataset: Dataset, batch: Slates, w: float) -> Tensor:

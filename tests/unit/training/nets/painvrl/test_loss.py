@@ -28,7 +28,7 @@ from training.nets.painvrl.softmax import log_partition
 def test_the_softmax_is_over_the_scores_of_the_ranker(dataset: Dataset, base: str) -> None:
     net = net_of(dataset, base=base, debiased_share=0.0)
     batch = batch_of(dataset)
-    clicked = batch.valid & (batch.label > 0.5)
+    clicked = batch.label > 0.5
     user, item = batch.user[batch.slate[clicked]], batch.item[clicked]
 
     loss = net.loss(batch).item()
@@ -44,7 +44,7 @@ def test_the_softmax_is_over_the_scores_of_the_ranker(dataset: Dataset, base: st
 def test_at_zero_popularity_replaces_the_term_of_the_tradeoff(dataset: Dataset) -> None:
     net = net_of(dataset, debiased_share=1.0)
     batch = batch_of(dataset)
-    clicked = batch.valid & (batch.label > 0.5)
+    clicked = batch.label > 0.5
     user, item = batch.user[batch.slate[clicked]], batch.item[clicked]
     clicks = torch.bincount(clicks_of(dataset).item, minlength=10) + 0.5
 
@@ -122,10 +122,10 @@ def test_slates_of_one_user_share_a_softmax(
     twice = replace(
         batch,
         user=batch.user.repeat(2),
+        start=torch.cat([batch.start, batch.start + len(batch.item)]),
         slate=torch.cat([batch.slate, batch.slate + len(batch.user)]),
         item=torch.cat([batch.item, batch.item.flip(0)]),
         label=torch.cat([batch.label, batch.label.flip(0)]),
-        valid=torch.cat([batch.valid, batch.valid.flip(0)]),
     )
     softmaxes: list[int] = []
 
@@ -136,7 +136,7 @@ def test_slates_of_one_user_share_a_softmax(
     monkeypatch.setattr(losses, "log_partition", counted)
     loss = net.loss(twice).item()
 
-    clicked = twice.valid & (twice.label > 0.5)
+    clicked = twice.label > 0.5
     user, item = twice.user[twice.slate[clicked]], twice.item[clicked]
     log_softmax = scores(net, dataset, 1.0).log_softmax(1)
     assert loss == pytest.approx(-log_softmax[user, item].mean().item(), abs=1e-4)
@@ -155,7 +155,7 @@ def test_a_step_of_ultragcn_touches_the_items_it_drew_and_the_users_of_its_batch
     net.loss(batch).backward()
 
     hook.remove()
-    clicked = batch.item[batch.valid & (batch.label > 0.5)].unique()
+    clicked = batch.item[batch.label > 0.5].unique()
     assert len(clicked) <= encoded[0] <= len(clicked) + 1
     touched = [
         table.weight.grad.abs().sum(1).count_nonzero().item()
