@@ -42,7 +42,7 @@ from training.nets.base import (
     Weight,
 )
 from training.nets.cp2rec.decomposed_modules import DecomposedRanker, ItemEncoder, UserEncoder
-from training.nets.cp2rec.histories import Histories, slate_history
+from training.nets.cp2rec.histories import Histories
 from training.nets.cp2rec.id_priors import IdPriors
 from training.nets.id_table import IdTable
 from training.nets.layers import Examination, content_inputs
@@ -160,10 +160,6 @@ class Cp2recDecomposed(FrontNet):
         self.register_buffer("_inputs", inputs, persistent=False)
         self._histories = Histories(content, tables)
 
-    def _content(self) -> Tensor:
-        """Return the content of all items (I, D)."""
-        return self._inputs[:, : self.item_encoder.content_dim]
-
     def loss(self, batch: Slates) -> Tensor:
         """Return NLL + exposure loss + purification (COS) + priors, a scalar."""
         options, encoder = self.options, self.item_encoder
@@ -229,7 +225,7 @@ class Cp2recDecomposed(FrontNet):
         cold (B,) bool: users whose vector is that of ``user_encoder``; terms (B, d + 2) of the
         users.
         """
-        left_out = slate_history(self._content(), batch)
+        left_out = self._histories.of_slates(self._inputs, batch)
         warm = self._user_vectors(batch.user, terms, left_out)
         clicked, _ = self._histories.means(batch.user, left_out)  # (B, D)
         p = self.item_encoder.clicked(clicked)

@@ -12,19 +12,6 @@ HISTORY_PRIOR = 5.0  # impressions; means are sums / (n + 5), which shrinks shor
 _CHUNK_ROWS = 2**18  # rows summed at a time: all training rows may exceed memory
 
 
-def slate_history(content: Tensor, batch: Slates) -> Tensor:
-    """Return the share (B, 2, D + 1) of each slate in its user's history, laid out as there.
-
-    content (I, D) of the items.
-    """
-    item, start, label = batch.item, batch.start, batch.label
-    clicked = F.embedding_bag(item, content, start, mode="sum", per_sample_weights=label)
-    exposed = F.embedding_bag(item, content, start, mode="sum")
-    clicks = label.new_zeros(len(start)).index_add_(0, batch.slate, label)  # (B,)
-    sums = [clicked, clicks[:, None], exposed, batch.lengths()[:, None]]
-    return torch.cat(sums, 1).view(len(start), 2, -1)
-
-
 class Histories(nn.Module):
     """Sums over the training rows of the items' content (I, D), by user.
 
@@ -43,6 +30,19 @@ class Histories(nn.Module):
             clicked = label > 0.5
             _add(self.sums[:, 0], user[clicked], item[clicked], content)
             _add(self.sums[:, 1], user, item, content)
+
+    def of_slates(self, inputs: Tensor, batch: Slates) -> Tensor:
+        """Return the share (B, 2, D + 1) of each slate in the sums of its user.
+
+        inputs (I, D + M): the items' content, then any other columns.
+        """
+        item, start, label = batch.item, batch.start, batch.label
+        clicked = F.embedding_bag(item, inputs, start, mode="sum", per_sample_weights=label)
+        exposed = F.embedding_bag(item, inputs, start, mode="sum")
+        clicks = label.new_zeros(len(start)).index_add_(0, batch.slate, label)  # (B,)
+        D = self.sums.shape[2] - 1  # views of the table would be summed far more slowly
+        sums = [clicked[:, :D], clicks[:, None], exposed[:, :D], batch.lengths()[:, None]]
+        return torch.cat(sums, 1).view(len(start), 2, -1)
 
     def means(self, user: Tensor, left_out: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the mean content (B, D) of clicks and of exposures of users (B,).

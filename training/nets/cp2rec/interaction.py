@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from training.nets.base import FrontNet, Slates, TrainingTables
 from training.nets.cp2rec.debiased_loss import debiased_loss
-from training.nets.cp2rec.histories import Histories, slate_history
+from training.nets.cp2rec.histories import Histories
 from training.nets.cp2rec.interaction_layers import (
     InteractionOptions,
     InteractionRanker,
@@ -75,10 +75,6 @@ class Cp2recInteraction(FrontNet):
         self.register_buffer("_inputs", inputs, persistent=False)
         self._histories = Histories(content, tables)
 
-    def _content(self) -> Tensor:
-        """Return the content of all items (I, D)."""
-        return self._inputs[:, : self.item_encoder.content_dim]
-
     def loss(self, batch: Slates) -> Tensor:
         """Return the mode's loss + purification + weight decay of the id embeddings, a scalar."""
         options, encoder = self.options, self.item_encoder
@@ -86,7 +82,7 @@ class Cp2recInteraction(FrontNet):
         warm = (torch.rand(len(batch.item), 1, device=self.device) >= options.id_dropout).float()
         learned, factor = self.items(batch.item), self.users(batch.user)
         z, c = encoder.features(inputs, learned * warm, batch.proxies)
-        left_out = slate_history(self._content(), batch)
+        left_out = self._histories.of_slates(self._inputs, batch)
         user = self._user_vectors(batch.user, factor, left_out).index_select(0, batch.slate)
         mode_loss = self._front_loss if options.mode == "front" else self._paper_loss
         loss: Tensor = mode_loss(user, z, c, batch)
