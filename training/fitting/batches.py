@@ -125,6 +125,8 @@ class SlateBatches:
         means is the mean over all rows of the batch. If a batch is too short to give a process a
         slate, it takes the first one with weight 0.
         """
+        if processes == 1:
+            return numbers, 1.0
         process_slates = numbers.tensor_split(processes)[rank]
         if len(process_slates) == 0:
             return numbers[:1], 0.0
