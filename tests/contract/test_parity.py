@@ -300,9 +300,10 @@ def test_the_manifest_says_how_well_groups_of_users_are_calibrated(world: World)
 
 def test_the_manifest_describes_the_artifact(world: World) -> None:
     manifest = world.artifact.manifest
-    assert set(manifest.files) == {
-        path.name for path in world.artifact.path.iterdir() if path.name != "manifest.json"
+    assert {"manifest.json", *manifest.files, *manifest.training_files} == {
+        path.name for path in world.artifact.path.iterdir()
     }
+    assert set(manifest.training_files) == {"training_state.npz"}
     assert {"front.json", "front.png", "items.parquet", "users.parquet"} <= set(manifest.files)
     assert [m.name for m in manifest.modalities] == ["image", "audio", LEARNED_MODALITY]
     assert [m.learned for m in manifest.modalities] == [False, False, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,8 @@ from training.evaluation.study import StudyOptions, run
 from training.fitting.device import on_device
 from training.fitting.distributed import launched
 from training.fitting.runs import RunStore
+
+log = logging.getLogger(__name__)
 
 _BASELINES_HELP = (
     f"all, none, or some of: {','.join(BASELINES)}; on clicks alone: "
@@ -79,9 +82,10 @@ def evaluate(
     folder = results / read_description(data).name
     check_report(folder, name)
     options = StudyOptions(seeds, baselines, probes, cold, cold_users, mask)
-    with on_device(device):
+    with on_device(device) as place:
         period = Period(resolved.since, resolved.until)
         dataset = open_dataset(data, scratch, period=period, cache=build)
+        log.info("training on %s", place)
         report = run(dataset, resolved, options, RunStore(build))
     path = write_report(report, folder, name)
     typer.echo(report_tables(report))

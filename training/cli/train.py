@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,8 @@ from training.fitting.tuning import search_space
 from training.fitting.tuning import tune as tune_options
 from training.pipeline import train as train_model
 from training.release.state import continue_from
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -89,7 +92,7 @@ def train(
             )
         continuation = continue_from(open_newest(Repository(models), start), resolved)
         resolved = continuation.config
-    with on_device(device), processes():
+    with on_device(device) as place, processes():
         dataset = open_dataset(
             data,
             scratch,
@@ -102,6 +105,7 @@ def train(
         if not is_first():  # its share of the batches, no more
             train_net(dataset, resolved, runs, start=continuation.start if continuation else None)
             return
+        log.info("training on %s", place)
         if tune:
             resolved = tune_options(dataset, resolved, space, tune, runs)
         artifact, fitted = train_model(

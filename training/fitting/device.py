@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,8 +21,6 @@ _AVAILABLE: dict[str, Callable[[], bool]] = {
     "cpu": lambda: True,
 }
 
-log = logging.getLogger(__name__)
-
 
 class _Chosen:
     device = torch.device("cpu")
@@ -41,7 +38,6 @@ def on_device(name: DeviceName) -> Iterator[torch.device]:
     if device.type == "cuda":
         torch.cuda.set_device(device)  # also of collectives between processes
     _Chosen.device = device
-    log.info("training on %s", device)
     try:
         yield device
     finally:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from training.nets.painvrl.softmax import log_partition
+from training.nets.painvrl.softmax import cross_entropy
 
 Rows = Tensor | slice  # of a table; the slice stands for all of them
 
@@ -62,17 +62,19 @@ class Scored:
         return (self.user[self.slate] * features).sum(1) + self.bias[self.item]
 
 
-def softmax_loss(scored: Scored, items: int) -> Tensor:
-    """Return -log softmax (r,) over the catalogue of ``items``; over a sample, an estimate of it.
+def softmax_loss(scored: Scored, weight: Tensor, items: int) -> Tensor:
+    """Return the sum of weight (r,) times -log softmax over the catalogue of ``items``.
 
-    The click itself joins its sample.
+    Over a sample, which the click itself joins, it is an estimate.
     """
-    clicked, sample = scored.clicked(), scored.negative
-    if sample is None:
-        return log_partition(scored.user, scored.features, scored.bias)[scored.slate] - clicked
-    others = log_partition(scored.user, scored.features[sample], scored.bias[sample])
-    others = others[scored.slate] + math.log(items / len(sample))
-    return torch.logaddexp(others, clicked) - clicked
+    if scored.negative is None:
+        logits = (scored.user, scored.features, scored.bias)
+        return cross_entropy(*logits, scored.slate, scored.item, weight)
+    clicked = scored.clicked()
+    features, bias = scored.features[scored.negative], scored.bias[scored.negative]
+    others = torch.addmm(bias, scored.user, features.transpose(0, 1)).float().logsumexp(1)  # (b,)
+    others = others[scored.slate] + math.log(items / len(bias))
+    return (weight * (torch.logaddexp(others, clicked) - clicked)).sum()
 
 
 def ultragcn_loss(

@@ -234,13 +234,14 @@ class Painvrl(FrontNet):
 
     def _loss(self, scored: Scored, user: Tensor, encoded: Rows) -> Tensor:
         """Return the base's loss, a sum over the clicks of users (r,)."""
+        user_weight = self._weights.user[user]
         item_weight = self._weights.item[encoded]  # (N,)
         if self.shared:
-            loss = softmax_loss(scored, len(self._log_popularity)) * item_weight[scored.item]
-        else:
-            negative_weight = self.options.negative_weight
-            loss = ultragcn_loss(scored, item_weight, negative_weight, self._base_logit)
-        return (self._weights.user[user] * loss).sum()
+            weight = user_weight * item_weight[scored.item]
+            return softmax_loss(scored, weight, len(self._log_popularity))
+        negative_weight = self.options.negative_weight
+        loss = ultragcn_loss(scored, item_weight, negative_weight, self._base_logit)
+        return (user_weight * loss).sum()
 
 
 def _rows(table: nn.Embedding, rows: Rows) -> Tensor:

@@ -21,7 +21,7 @@ from training.data.dataset import Dataset
 from training.fitting.batches import SlateBatches
 from training.nets.painvrl import losses
 from training.nets.painvrl.net import Painvrl
-from training.nets.painvrl.softmax import log_partition
+from training.nets.painvrl.softmax import cross_entropy
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -129,11 +129,11 @@ def test_slates_of_one_user_share_a_softmax(
     )
     softmaxes: list[int] = []
 
-    def counted(user: Tensor, item: Tensor, bias: Tensor) -> Tensor:
+    def counted(user: Tensor, *others: Tensor) -> Tensor:
         softmaxes.append(len(user))
-        return log_partition(user, item, bias)
+        return cross_entropy(user, *others)
 
-    monkeypatch.setattr(losses, "log_partition", counted)
+    monkeypatch.setattr(losses, "cross_entropy", counted)
     loss = net.loss(twice).item()
 
     clicked = twice.label > 0.5
