@@ -56,7 +56,7 @@ class InteractionOptions(NetOptions):
 def search_space(options: InteractionOptions) -> dict[str, BaseDistribution]:
     """Return the ranges of the options that ``train --tune`` searches: those with an effect."""
     space: dict[str, BaseDistribution] = {
-        "train.lr": FloatDistribution(1e-3, 0.01, log=True),
+        "train.lr": FloatDistribution(2e-3, 0.03, log=True),
         "train.epochs": IntDistribution(2, 6),
         "net.dim": CategoricalDistribution((8, 16, 32)),
         "net.hidden": CategoricalDistribution((32, 64, 128)),
