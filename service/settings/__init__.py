@@ -1,0 +1,52 @@
+"""All settings of the service, read from ``RANK_*`` environment variables, in groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import annotated_types
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.settings.logging import Logging
+from service.settings.network import Network
+from service.settings.serving import Serving
+from service.settings.store import Store
+
+PREFIX = "RANK_"
+GROUPS = (Network, Serving, Store, Logging)
+
+
+class Settings(Network, Serving, Store, Logging, BaseSettings):
+    """The settings; ``python -m service --help`` prints them with defaults and bounds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        hide_input_in_errors=True,  # the URL of the store may contain a password
+    )
+
+
+def describe() -> Iterator[tuple[str, str, str, str]]:
+    """Yield (variable, default, bounds, description) of each setting."""
+    for name, field in [entry for group in GROUPS for entry in group.model_fields.items()]:
+        default = field.default
+        if isinstance(default, SecretStr):
+            default = default.get_secret_value()
+        bounds = [_bound(entry) for entry in field.metadata]
+        yield (
+            PREFIX + name.upper(),
+            "" if default is None else str(default),
+            ", ".join(filter(None, bounds)),
+            field.description or "",
+        )
+
+
+def _bound(entry: object) -> str:
+    match entry:
+        case annotated_types.Ge(ge=low):
+            return f">= {low}"
+        case annotated_types.Le(le=high):
+            return f"<= {high}"
+        case _:
+            return str(pattern) if (pattern := getattr(entry, "pattern", None)) else ""
