@@ -29,8 +29,8 @@ setup: $(VENV)/.done ## Make .venv with everything, from the lock
 demo: setup ## Simulate, train, serve and rank; PORT=... to choose, ONCE=1 to exit after the rankings
 	@$(BIN)/python -m training demo $(if $(PORT),--port $(PORT)) $(if $(ONCE),--once)
 
-serve: setup ## Serve the models in models/; settings: .venv/bin/python -m service --help
-	@$(BIN)/python -m service
+serve: setup ## Serve the models in models/ to anybody on this machine; settings: .venv/bin/python -m service --help
+	@RANK_ACCESS=$${RANK_ACCESS:-open} $(BIN)/python -m service
 
 test: setup redis $(SERVICE_VENV)/.done ## Run all tests, against a real Redis; WORKERS= processes, one a core
 	$(BIN)/python -m pytest tests --ignore tests/bench $(PARALLEL)

@@ -1,10 +1,14 @@
-"""``python -m service`` serves rankings; with ``--check DIR`` it verifies an artifact and exits."""
+"""``python -m service`` serves rankings.
+
+With ``--check DIR`` it verifies an artifact instead, with ``keys`` it manages API keys.
+"""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import gc
+import ipaddress
 import logging
 import socket
 import sys
@@ -13,9 +17,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from service import logs
-from service.api.server import Server
+from service.access import commands as key_commands
+from service.api.server import Server, check_tls, raise_descriptors
 from service.app import create_app
 from service.contract.artifact import ArtifactError, open_artifact
+from service.errors import KeysError
 from service.models.scorer import Scorer
 from service.settings import PREFIX, Settings, describe
 
@@ -33,6 +39,8 @@ def main() -> int:
     parser.add_argument(
         "--check", type=Path, metavar="DIR", help="verify the artifact in DIR and exit"
     )
+    commands = parser.add_subparsers(dest="command", metavar="")
+    key_commands.add_arguments(commands.add_parser("keys", help="make, list or remove API keys"))
     arguments = parser.parse_args()
     if arguments.check:
         return check(arguments.check)
@@ -40,30 +48,68 @@ def main() -> int:
         settings = Settings()
     except ValidationError as error:
         for problem in error.errors():
-            name = PREFIX + str(problem["loc"][0]).upper()
-            print(f"{name}: {problem['msg']}", file=sys.stderr)  # noqa: T201  # for people
+            message = problem["msg"].removeprefix("Value error, ")
+            if problem["loc"]:
+                message = f"{PREFIX}{str(problem['loc'][0]).upper()}: {message}"
+            print(message, file=sys.stderr)  # noqa: T201  # for people
         return 2
+    if arguments.command == "keys":
+        return key_commands.run(arguments, settings.keys_file)
     logs.configure(settings.log_level)
     return serve(settings)
 
 
 def serve(settings: Settings) -> int:
     """Listen and serve until a signal stops the service; returns the exit code."""
-    host, port = settings.host, settings.port
-    try:
-        family = socket.getaddrinfo(host, port)[0][0]
-        listener = socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        logging.error("cannot listen on %s:%d: %s; set RANK_HOST or RANK_PORT", host, port, error)
+    listeners = _listen(settings)
+    if not listeners:
         return 1
+    if settings.admin_port is not None:  # now the one that was free
+        settings = settings.model_copy(update={"admin_port": listeners[-1].getsockname()[1]})
+    app = create_app(settings)
+    try:
+        app.state.guard.load()
+        check_tls(settings)
+        raise_descriptors(settings)
+    except (KeysError, ValueError) as error:
+        print(error, file=sys.stderr)  # noqa: T201  # for people
+        return 2
     # Requests leave hardly any cyclic garbage, but by default every few requests run a collection.
     gc.set_threshold(_COLLECT_AT)
-    port = listener.getsockname()[1]
-    logging.info("listening on http://%s:%d, documentation at /docs", host, port)
+    scheme = "http" if settings.tls_certificate is None else "https"
+    for listener in listeners:
+        address, port = listener.getsockname()[:2]
+        has_docs = ", documentation at /docs" if listener is listeners[-1] else ""
+        logging.info("listening on %s://%s:%d%s", scheme, address, port, has_docs)
+    if settings.access == "open" and not _is_loopback(listeners[0]):
+        logging.warning("RANK_ACCESS=open: anybody who reaches the port may call")
     # uvicorn raises the interrupt again once it has drained; Ctrl-C is no error.
     with contextlib.suppress(KeyboardInterrupt):
-        Server(create_app(settings), settings).run(sockets=[listener])
+        Server(app, settings).run(sockets=listeners)
     return 0
+
+
+def _listen(settings: Settings) -> list[socket.socket]:
+    """Return a listener for requests and, by option, one for operators; empty if one fails."""
+    wanted = [("", settings.host, settings.port)]
+    if settings.admin_port is not None:
+        wanted.append(("ADMIN_", settings.admin_host, settings.admin_port))
+    listeners = []
+    for prefix, host, port in wanted:
+        try:
+            family = socket.getaddrinfo(host, port)[0][0]
+            listeners.append(socket.create_server((host, port), family=family, backlog=2048))
+        except OSError as error:
+            logging.error(
+                "cannot listen on %s:%d: %s; set RANK_%sHOST or RANK_%sPORT",
+                host, port, error, prefix, prefix,
+            )  # fmt: skip
+            return []
+    return listeners
+
+
+def _is_loopback(listener: socket.socket) -> bool:
+    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def check(folder: Path) -> int:

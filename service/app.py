@@ -12,10 +12,12 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.access.guard import Guard
 from service.api import operations, rank
-from service.api.docs import add_docs
+from service.api.docs import add_docs, add_keys
 from service.api.loop_lag import observe_loop_lag
 from service.api.messages import CONNECTION_ERRORS
 from service.api.middleware import RequestMiddleware
@@ -24,37 +26,48 @@ from service.models.registry import Registry
 from service.ranking.full_scan import FullScanQueue
 from service.ranking.ranker import Ranker
 from service.settings import Settings
+from service.settings.network import entries
 from service.store.records import RedisStore
 from service.tasks import end
 from service.telemetry import Telemetry
 
 _STOP_S = 5.0
+_SENT_BY_PAGES = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "Traceparent")
+_READ_BY_PAGES = ("RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
 
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the ASGI application, which opens nothing before its lifespan begins."""
     telemetry = Telemetry()
+    guard = Guard(settings, telemetry)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        guard.load()
         store = RedisStore(settings, telemetry)
         registry = Registry(settings, store, telemetry)
         app.state.store, app.state.registry = store, registry
         app.state.ranker = Ranker(registry, store, telemetry, FullScanQueue(settings.scan_queue))
         watching = asyncio.create_task(registry.watch(), name="watch models")
+        following = asyncio.create_task(guard.watch(), name="watch keys")
         timing = asyncio.create_task(observe_loop_lag(telemetry.loop_lag), name="loop lag")
         try:
             yield
         finally:
-            await end([watching, timing], _STOP_S)
+            await end([watching, following, timing], _STOP_S)
             await registry.close()
+            await guard.close()
             await store.close()
 
     middleware = functools.partial(
-        RequestMiddleware, telemetry=telemetry, max_body_bytes=settings.max_body_bytes
+        RequestMiddleware,
+        telemetry=telemetry,
+        guard=guard,
+        max_body_bytes=settings.max_body_bytes,
     )
     app = _Application(
         middleware,
+        settings,
         title="Paretorank",
         version=version("paretorank"),
         description="Ranks multimedia items with the accuracy-bias tradeoff as a parameter.",
@@ -62,9 +75,10 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         responses=CONNECTION_ERRORS,
+        root_path=settings.root_path,
         redirect_slashes=False,  # behind TLS, a redirect would lead to plain HTTP
     )
-    app.state.telemetry, app.state.draining = telemetry, False
+    app.state.telemetry, app.state.guard, app.state.draining = telemetry, guard, False
     app.add_middleware(middleware)
     app.exception_handler(HTTPException)(_http_error)
     app.include_router(rank.router)
@@ -76,19 +90,32 @@ def create_app(settings: Settings) -> FastAPI:
 class _Application(FastAPI):
     """FastAPI with a fast path for the hot route ahead of it."""
 
-    def __init__(self, middleware: Callable[[ASGIApp], ASGIApp], **options: Any) -> None:
+    def __init__(
+        self, middleware: Callable[[ASGIApp], ASGIApp], settings: Settings, **options: Any
+    ) -> None:
         super().__init__(**options)
-        self._fast_path = rank.FastPath(super().__call__, middleware)
+        self._needs_keys = settings.access == "keys"
+        self._serve: ASGIApp = rank.FastPath(super().__call__, middleware, settings.root_path)
+        if origins := entries(settings.cors_origins):
+            self._serve = CORSMiddleware(
+                self._serve,
+                allow_origins=origins,
+                allow_methods=("GET", "POST"),
+                allow_headers=_SENT_BY_PAGES,
+                expose_headers=_READ_BY_PAGES,
+            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         scope["app"] = self
-        await self._fast_path(scope, receive, send)
+        await self._serve(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document, msgspec's schemas included."""
+        """Return the OpenAPI document, with msgspec's schemas and, where they are needed, keys."""
         document = super().openapi()
         rank.add_schemas(document)
+        if self._needs_keys:
+            add_keys(document)
         return document
 
 

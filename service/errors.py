@@ -43,6 +43,52 @@ class BadRequestError(RankError):
     code = "bad_request"
 
 
+class UnauthorizedError(RankError):
+    """The request has no valid key."""
+
+    status = 401
+    code = "unauthorized"
+
+    def __init__(self, message: str, *, has_key: bool) -> None:
+        super().__init__(message)
+        self._has_key = has_key
+
+    def headers(self) -> dict[str, str]:
+        """Return the challenge of RFC 6750."""
+        return {"WWW-Authenticate": 'Bearer error="invalid_token"' if self._has_key else "Bearer"}
+
+
+class ForbiddenError(RankError):
+    """The key lacks the scope that the route needs."""
+
+    status = 403
+    code = "forbidden"
+
+    def __init__(self, name: str, scope: str) -> None:
+        super().__init__(f"the key {name} lacks the scope {scope}")
+        self._scope = scope
+
+    def headers(self) -> dict[str, str]:
+        """Return the challenge of RFC 6750."""
+        challenge = f'Bearer error="insufficient_scope", scope="{self._scope}"'
+        return {"WWW-Authenticate": challenge}
+
+
+class RateLimitedError(RankError):
+    """The key has used up its rate; ``headers`` say when there is more."""
+
+    status = 429
+    code = "rate_limited"
+
+    def __init__(self, name: str, rate: str, retry_s: int, headers: dict[str, str]) -> None:
+        super().__init__(f"the key {name} may send {rate} requests")
+        self._headers = {"Retry-After": str(retry_s), **headers}
+
+    def headers(self) -> dict[str, str]:
+        """Return the state of the rate, and the time to wait in seconds."""
+        return self._headers
+
+
 class RouteNotFoundError(RankError):
     """No route has the request's path."""
 
@@ -115,6 +161,16 @@ class OverloadedError(RankError):
     code = "overloaded"
 
 
+class ConnectionsError(RankError):
+    """``RANK_MAX_CONNECTIONS`` are open, and none of them is idle."""
+
+    status = 503
+    code = "overloaded"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} connections are open, the most")
+
+
 class StoreError(RankError):
     """Redis did not answer. Rankings continue without it, degraded."""
 
@@ -136,6 +192,10 @@ class StoreOpenError(StoreError):
 
 class StoreOverloadedError(StoreError):
     """Too much waits for Redis, or one request asks for too much at once."""
+
+
+class KeysError(Exception):
+    """The API keys cannot be read or changed; the message names the place and the mend."""
 
 
 def error_body(code: str, message: str, field: str | None, request_id: str) -> dict[str, object]:

@@ -18,7 +18,7 @@ _LAG_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 300.
 
 STAGES = ("user", "catalog", "score", "select")
 OPERATIONS = ("users", "items", "catalog", "changes", "ping")
-STATUSES = (200, 404, 408, 413, 422, 499, 500, 503)
+STATUSES = (200, 401, 403, 404, 408, 413, 422, 429, 499, 500, 503)
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Telemetry:
         self.docs: list[MetricDoc] = []
         self._by_model: list[Counter | Gauge | Histogram] = []
         self._requests()
+        self._connections()
+        self._access()
         self._rankings()
         self._store()
         self._catalog()
@@ -80,6 +82,42 @@ class Telemetry:
             "queue",
         )
         self.shed = {queue: shed.labels(queue) for queue in ("scans", "users", "items")}
+
+    def _connections(self) -> None:
+        self.connections = self._gauge("rank_connections", "Open connections.")
+        beyond = self._counter(
+            "rank_connections_beyond_limit_total",
+            "New connections beyond RANK_MAX_CONNECTIONS, by result. closed: the connection that "
+            "was idle the longest was closed for it. refused: none was idle, so it got 503.",
+            "result",
+        )
+        self.beyond_limit = {result: beyond.labels(result) for result in ("closed", "refused")}
+
+    def _access(self) -> None:
+        self.access = self._counter(
+            "rank_access_total",
+            "Requests that need a key, by the key's name and by result: admitted, no_key, "
+            "unknown_key, expired, no_scope, or rate, beyond the key's rate. Without a known key, "
+            "the name is empty. A key that has not been admitted for long can be removed.",
+            "key",
+            "result",
+        )
+        for result in ("no_key", "unknown_key"):
+            self.access.labels("", result)
+        self.key_expires = self._gauge(
+            "rank_key_expires_timestamp_seconds",
+            "Unix time at which a key of the keys file expires; infinite for a key without end.",
+            "key",
+        )
+        self.keys_file_fault = self._gauge(
+            "rank_keys_file_fault",
+            "1 while the keys file cannot be read; the keys before stay valid. Otherwise 0.",
+        )
+        self.rates_counted_alone = self._counter(
+            "rank_rates_counted_alone_total",
+            "Requests of keys with a rate that this replica counted alone although the rates are "
+            "shared, because the store did not answer.",
+        )
 
     def _rankings(self) -> None:
         stages = self._histogram(
@@ -276,6 +314,11 @@ class Telemetry:
         """Remove all metrics of a model that is no longer loaded."""
         for metric in self._by_model:
             metric.remove_by_labels({"model": label})
+
+    def forget_key(self, name: str) -> None:
+        """Remove all metrics of a key that is no longer in the keys file."""
+        for metric in (self.access, self.key_expires):
+            metric.remove_by_labels({"key": name})
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from training.fitting.provenance import commit
 from training.fitting.runs import RunStore
 from training.pipeline import train
 
+os.environ["RANK_ACCESS"] = "open"  # tests of access name "keys"
 torch.set_num_threads(1)
 
 WORLD_COMMIT = "5" * 40  # that the code of the world's artifact was at, with changes

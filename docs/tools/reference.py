@@ -186,7 +186,7 @@ def manifest() -> str:
 
 def api() -> str:
     """Return the page of all routes, their bodies and answers."""
-    document = create_app(Settings()).openapi()
+    document = create_app(Settings(access="keys")).openapi()
     shared = Manifest.model_json_schema()["$defs"]
 
     def link(name: str) -> str:

@@ -13,9 +13,11 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from service.api.open_connections import OpenConnections
 from service.errors import (
     BadRequestError,
     BodyTooLargeError,
+    ConnectionsError,
     HeadersTooLargeError,
     RankError,
     RequestTimeoutError,
@@ -38,8 +40,11 @@ class Connection(HttpToolsProtocol):
     the connection. If the rest of a body is refused, it also contains the error as ``refusal``.
     """
 
-    def __init__(self, settings: Settings, telemetry: Telemetry, **options: Any) -> None:
+    def __init__(
+        self, settings: Settings, telemetry: Telemetry, others: OpenConnections, **options: Any
+    ) -> None:
         super().__init__(**options)
+        self._others = others
         self.app_state = {**self.app_state, "client_left": self._client_left}
         self._telemetry = telemetry
         self._max_body_bytes = settings.max_body_bytes
@@ -58,10 +63,13 @@ class Connection(HttpToolsProtocol):
         self._hang_up.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
         self._arrived_s = time.perf_counter()
         self._start_timer()
+        if not self._others.add(self):
+            self._refuse(ConnectionsError(self._others.most))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_timer()
+        self._others.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -103,10 +111,24 @@ class Connection(HttpToolsProtocol):
                 raise ValueError("the head is too long")  # stops the parser
         self._unparsed_bytes = 0
         super().on_headers_complete()
+        if not self._is_of_this_request():  # an upgrade, whose head is parsed again
+            return
+        self._others.busy(self)
         # After `Expect: 100-continue`, a refused client may send the body or a new request: no one
         # can tell the two apart.
-        if (self._draining or self.expect_100_continue) and self._is_of_this_request():
+        if self._draining or self.expect_100_continue:
             self.cycle.keep_alive = False
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless one waits already."""
+        super().on_response_complete()
+        if self.cycle.response_complete:
+            self._others.idle(self)
+
+    def cut(self) -> None:
+        """Close at once: the client has sent no request, or only part of its head."""
+        self._stop_timer()
+        self.transport.abort()
 
     def on_body(self, body: bytes) -> None:
         """Pass on part of the body."""
@@ -212,6 +234,7 @@ class Connection(HttpToolsProtocol):
         body = json.dumps(error.body(request_id)).encode()
         headers = [
             *self.server_state.default_headers,
+            *((name.lower().encode(), value.encode()) for name, value in error.headers().items()),
             (b"content-length", str(len(body)).encode()),
             (b"content-type", b"application/json"),
             (b"connection", b"close"),
@@ -219,7 +242,8 @@ class Connection(HttpToolsProtocol):
         lines = b"".join(b"%s: %s\r\n" % header for header in headers)
         self.transport.write(STATUS_LINE[error.status] + lines + b"\r\n" + body)
         # Closed with unread bytes, a connection is reset and the answer lost.
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # not with TLS
+            self.transport.write_eof()
         self._timer = self.loop.call_later(_LINGER_S, self.transport.close)
         spent_s = time.perf_counter() - self._arrived_s
         self._telemetry.request("other", error.status).observe(spent_s)

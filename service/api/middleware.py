@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.access.guard import Guard, Headers
 from service.errors import BodyTooLargeError, DrainingError, OverloadedError, RankError
 from service.telemetry import Telemetry
 
@@ -21,15 +22,18 @@ _CLIENT_LEFT = 499  # as nginx counts it
 
 
 class RequestMiddleware:
-    """Gives each request an id, times it, limits its body and answers its errors.
+    """Gives each request an id, times it, admits it, limits its body and answers its errors.
 
     Routes read the id from ``scope["state"]["request_id"]`` and may replace it. A known error
     gets its own status; an unknown one is logged and answered by 500 with the id alone.
     ``api.connection`` puts the time of arrival and the rest into ``scope["state"]``.
     """
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry, max_body_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, telemetry: Telemetry, guard: Guard, max_body_bytes: int
+    ) -> None:
         self._app = app
+        self._guard = guard
         self._telemetry = telemetry
         self._max_body_bytes = max_body_bytes
 
@@ -39,6 +43,7 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         status, body_bytes = 0, 0
+        headers: Headers = []
         state = scope.setdefault("state", {})
         state["request_id"] = os.urandom(16).hex()
         arrived_s: float = state.get("arrived_s") or time.perf_counter()
@@ -58,10 +63,13 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = _CLIENT_LEFT if client_left() else message["status"]
+                if headers:
+                    message["headers"] = [*message["headers"], *headers]
             await send(message)
 
         self._telemetry.in_flight.inc()
         try:
+            headers = await self._guard.admit(scope)
             await self._app(scope, bounded_receive, observed_send)
         except ClientDisconnect:
             status = _CLIENT_LEFT

@@ -42,6 +42,8 @@ async def readyz(request: Request) -> Health | JSONResponse:
     except RankError as error:
         return _not_ready(Health(status="waiting", reason=error.message))
     reasons = [f"{fault}; loaded models keep serving" for fault in registry.faults]
+    if fault := request.app.state.guard.fault:
+        reasons.append(f"{fault}; the keys before stay valid")
     try:
         await request.app.state.store.ping()
     except StoreError as error:

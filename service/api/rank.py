@@ -91,17 +91,19 @@ def add_schemas(document: dict[str, Any]) -> None:
 class FastPath:
     """ASGI application that answers ``POST /rank``; FastAPI answers all other requests.
 
-    FastAPI's layers cost more than ranking a hundred items. FastAPI serves ``rank`` if the path
-    does not match exactly, for example under a root path.
+    FastAPI's layers cost more than ranking a hundred items.
     """
 
-    def __init__(self, fastapi: ASGIApp, middleware: Callable[[ASGIApp], ASGIApp]) -> None:
+    def __init__(
+        self, fastapi: ASGIApp, middleware: Callable[[ASGIApp], ASGIApp], root_path: str = ""
+    ) -> None:
         self._fastapi = fastapi
+        self._paths = frozenset({PATH, root_path + PATH})  # a proxy may leave out the root path
         self._rank = middleware(self._serve)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
+        if scope["type"] == "http" and scope["path"] in self._paths and scope["method"] == "POST":
             await self._rank(scope, receive, send)
             return
         if scope["type"] == "http" and scope["method"] == "HEAD":

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Self
 
 import annotated_types
-from pydantic import SecretStr
+from pydantic import SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.settings.access import Access
 from service.settings.logging import Logging
 from service.settings.network import Network
 from service.settings.serving import Serving
 from service.settings.store import Store
 
 PREFIX = "RANK_"
-GROUPS = (Network, Serving, Store, Logging)
+GROUPS = (Network, Access, Serving, Store, Logging)
 
 
-class Settings(Network, Serving, Store, Logging, BaseSettings):
+class Settings(Network, Access, Serving, Store, Logging, BaseSettings):
     """The settings; ``python -m service --help`` prints them with defaults and bounds."""
 
     model_config = SettingsConfigDict(
@@ -25,6 +27,16 @@ class Settings(Network, Serving, Store, Logging, BaseSettings):
         frozen=True,
         hide_input_in_errors=True,  # the URL of the store may contain a password
     )
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("RANK_TLS_CERTIFICATE and RANK_TLS_KEY: set both or neither")
+        if self.admin_port and self.admin_port == self.port:
+            raise ValueError("RANK_ADMIN_PORT: should differ from RANK_PORT")
+        if self.admin_access == "open" and self.admin_port is None:
+            raise ValueError("RANK_ADMIN_ACCESS: open needs RANK_ADMIN_PORT")
+        return self
 
 
 def describe() -> Iterator[tuple[str, str, str, str]]:

@@ -63,6 +63,7 @@ def run_demo(build: Path, *, port: int | None, once: bool) -> None:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("RANK_")}
         environment = {
             **inherited,
+            "RANK_ACCESS": "open",
             "RANK_HOST": HOST,
             "RANK_PORT": str(free_port),
             "RANK_REDIS_URL": url,

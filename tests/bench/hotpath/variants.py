@@ -96,6 +96,7 @@ VARIANTS = (
 
 def _service_settings(task: Task) -> dict[str, str]:
     return {
+        "RANK_ACCESS": "open",
         "RANK_HOST": HOST,
         "RANK_PORT": str(task.port),
         "RANK_MODELS_DIR": task.models,

@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         repository = _two_versions(world, Path(folder))
         (port,) = free_ports(1)
         environment = {
+            "RANK_ACCESS": "open",
             "RANK_PORT": str(port),
             "RANK_MODELS_DIR": str(repository.root),
             "RANK_MODELS_POLL_S": "0.05",
