@@ -72,6 +72,7 @@ def serve(settings: Settings) -> int:
         check_tls(settings)
         raise_descriptors(settings)
     except (KeysError, ValueError) as error:
+        _close(listeners)
         print(error, file=sys.stderr)  # noqa: T201  # for people
         return 2
     # Requests leave hardly any cyclic garbage, but by default every few requests run a collection.
@@ -104,8 +105,14 @@ def _listen(settings: Settings) -> list[socket.socket]:
                 "cannot listen on %s:%d: %s; set RANK_%sHOST or RANK_%sPORT",
                 host, port, error, prefix, prefix,
             )  # fmt: skip
+            _close(listeners)
             return []
     return listeners
+
+
+def _close(listeners: list[socket.socket]) -> None:
+    for listener in listeners:
+        listener.close()
 
 
 def _is_loopback(listener: socket.socket) -> bool:

@@ -75,7 +75,6 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         responses=CONNECTION_ERRORS,
-        root_path=settings.root_path,
         redirect_slashes=False,  # behind TLS, a redirect would lead to plain HTTP
     )
     app.state.telemetry, app.state.guard, app.state.draining = telemetry, guard, False
@@ -94,6 +93,7 @@ class _Application(FastAPI):
         self, middleware: Callable[[ASGIApp], ASGIApp], settings: Settings, **options: Any
     ) -> None:
         super().__init__(**options)
+        self._root_path = settings.root_path
         self._needs_keys = settings.access == "keys"
         self._serve: ASGIApp = rank.FastPath(super().__call__, middleware, settings.root_path)
         if origins := entries(settings.cors_origins):
@@ -108,6 +108,8 @@ class _Application(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         scope["app"] = self
+        if self._root_path:
+            scope["root_path"] = self._root_path
         await self._serve(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:

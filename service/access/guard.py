@@ -121,7 +121,7 @@ class Guard:
 
     def _caller(self, keyring: Keyring, scope: MutableMapping[str, Any]) -> Caller:
         """Return the caller of a request; raises UnauthorizedError."""
-        key = _key(scope["headers"])
+        key = key_of(scope["headers"])
         if key is None:
             raise self._unauthorized(
                 "", "no_key", scope, "send a key: `Authorization: Bearer KEY` or `X-API-Key: KEY`"
@@ -162,7 +162,7 @@ class Guard:
         return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
-def _key(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+def key_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     """Return the key among the headers of a request.
 
     ``X-API-Key`` goes first: a gateway may use ``Authorization`` for itself.

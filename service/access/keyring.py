@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,8 +105,6 @@ class Keyring:
 
     def _caller(self, key: Key) -> Caller:
         expires_s = float("inf") if key.expires is None else key.expires.timestamp()
-        if key.expires is not None and expires_s < time.time():
-            log.warning("the key %s has expired", key.name)
         self._telemetry.key_expires.labels(key.name).set(expires_s)
         return Caller(
             name=key.name,

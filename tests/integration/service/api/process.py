@@ -20,6 +20,7 @@ from tests.integration.service.api.wire import Wire, connected, get
 class Process:
     process: subprocess.Popen[str]
     port: int
+    admin_port: int  # ``port`` unless the settings name one
 
     def stop(self) -> None:
         """Signal the service to stop, and wait until it accepts no more connections."""
@@ -41,15 +42,20 @@ def serving(models: Path, **settings: str) -> Iterator[Process]:
     assert process.stderr is not None
     try:
         lines = iter(process.stderr.readline, "")
-        port = next(
-            int(match[1]) for line in lines if (match := re.search(r"http://[^, ]+:(\d+)", line))
-        )
+        port = admin_port = _listened_to(lines)
+        if "RANK_ADMIN_PORT" in settings:
+            admin_port = _listened_to(lines)
         with connected(port) as wire:
             assert wire.ask(get("/livez")).status == 200
-        yield Process(process, port)
+        yield Process(process, port, admin_port)
     finally:
         process.kill()
         process.communicate()
+
+
+def _listened_to(lines: Iterator[str]) -> int:
+    matches = (re.search(r"http://[^, ]+:(\d+)", line) for line in lines)
+    return next(int(match[1]) for match in matches if match)
 
 
 def _accepts(port: int) -> bool:

@@ -84,5 +84,6 @@ def post(body: bytes = BODY, *headers: bytes) -> bytes:
     return RANK + b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-def get(path: str, method: str = "GET") -> bytes:
-    return f"{method} {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+def get(path: str, method: str = "GET", *headers: str) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: h", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
