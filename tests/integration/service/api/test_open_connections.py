@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 from collections.abc import Iterator
 
 import pytest
+from prometheus_client import Counter, Gauge
 
+from service.telemetry import Telemetry
 from tests.integration.conftest import until
 from tests.integration.service.api.conftest import Edge, port_of
 from tests.integration.service.api.wire import connected, get, post
 
-IDLE = 2000
+IDLE, BATCH = 2000, 40
+
+
+def _value(metric: Counter | Gauge) -> float:
+    (family,) = metric.collect()
+    return family.samples[0].value
+
+
+def _are_accepted(telemetry: Telemetry, number: int) -> bool:
+    return _value(telemetry.connections) + _value(telemetry.beyond_limit["closed"]) == number
 
 
 @contextlib.contextmanager
@@ -30,16 +42,18 @@ def _idle(port: int, number: int, sent: bytes = b"") -> Iterator[list[socket.soc
 
 @pytest.mark.parametrize("sent", [b"", b"POST /rank HTTP/1.1\r\nHost: h\r\n"])
 def test_a_client_that_works_is_served_among_2000_idle_ones(edge: Edge, sent: bytes) -> None:
-    with edge(max_connections=256, receive_timeout_s=60) as (service, _):
-        port = port_of(service)
+    with edge(max_connections=64, receive_timeout_s=60) as (service, _):
+        service.client.close()
+        port, telemetry = port_of(service), service.app.state.telemetry
+        closed, refused = (telemetry.beyond_limit[result] for result in ("closed", "refused"))
         with connected(port) as worker, contextlib.ExitStack() as idle:
-            for _ in range(IDLE // 40):
+            for number in range(IDLE // BATCH):
                 assert worker.ask(post()).status == 200
-                idle.enter_context(_idle(port, 40, sent))
+                idle.enter_context(_idle(port, BATCH, sent))
+                until(functools.partial(_are_accepted, telemetry, 1 + BATCH * (number + 1)))
             assert worker.ask(post()).status == 200
-        assert service.metric("rank_connections") <= 256
-        assert service.metric('rank_connections_beyond_limit_total{result="closed"}') > 1700
-        assert service.metric('rank_connections_beyond_limit_total{result="refused"}') == 0
+            assert _value(telemetry.connections) == 64
+            assert (_value(closed), _value(refused)) == (1 + IDLE - 64, 0)
 
 
 def test_the_one_that_is_idle_the_longest_is_closed(edge: Edge) -> None:
@@ -63,7 +77,7 @@ def test_without_an_idle_one_the_new_one_is_refused(edge: Edge) -> None:
         with connected(port) as first, connected(port) as second:
             for wire in (first, second):  # busy: their bodies are on their way
                 wire.send(post()[:-1])
-            until(lambda: in_flight.collect()[0].samples[0].value == 2)
+            until(lambda: _value(in_flight) == 2)
             with connected(port) as third:
                 answer = third.answer()
                 assert (answer.status, answer.code) == (503, "overloaded")
