@@ -11,7 +11,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup redis demo serve test fuzz check format lint types imports unit lock clean \
-	bench bench-training bench-gpu test-spark images sbom test-stack docs reference
+	bench bench-training bench-gpu test-spark images sbom audit test-stack docs reference
 
 # Environments of the servers that `make bench` measures, by tests/bench/requirements.
 HOTPATH = fastapi bentoml litserve mlserver ray
@@ -82,6 +82,13 @@ sbom: $(SERVICE_VENV)/.done ## List the packages of service and training as Cycl
 		--output-reproducible --of JSON -o build/sbom/service.cdx.json
 	build/sbom/tools/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
 		--output-reproducible --of JSON -o build/sbom/training.cdx.json
+
+audit: build/audit/bin/pip-audit ## Compare the lock files with published advisories
+	@$(PYTHON) .ci/audit.py build/audit/bin/pip-audit requirements-service.lock requirements.lock
+
+build/audit/bin/pip-audit:
+	@rm -rf build/audit && $(PYTHON) -m venv build/audit
+	@build/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 
 test-stack: setup ## Build, start, kill and stop the stack; STACK_EXEC= how to reach its ports
 	$(STAMPS) STACK=1 $(STACK_EXEC) $(BIN)/python -m pytest tests/stack
