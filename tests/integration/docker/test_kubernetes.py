@@ -142,6 +142,32 @@ def test_the_store_url_is_a_secret_and_settings_exist(objects: Objects) -> None:
     assert source["configMapRef"]["name"] == objects["ConfigMap"]["metadata"]["name"]
 
 
+def test_the_keys_are_a_secret_that_is_read_only(objects: Objects) -> None:
+    spec = objects["Deployment"]["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    (secret,) = [v["secret"]["secretName"] for v in spec["volumes"] if v["name"] == "keys"]
+    assert secret == "paretorank-keys"
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "keys"]
+    assert mount["readOnly"] is True
+    settings = objects["ConfigMap"]["data"]
+    assert settings["RANK_KEYS_FILE"] == f"{mount['mountPath']}/keys.json"
+
+
+def test_the_open_port_admits_the_network_of_prometheus_alone(
+    base: Objects, objects: Objects
+) -> None:
+    (container,) = base["Deployment"]["spec"]["template"]["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert objects["ConfigMap"]["data"]["RANK_ADMIN_PORT"] == str(ports["admin"])
+    peers = {
+        rule["ports"][0]["port"]: rule["from"] for rule in base["NetworkPolicy"]["spec"]["ingress"]
+    }
+    assert set(peers) == {"http", "admin"}
+    assert all("podSelector" not in peer for peer in peers["admin"])
+    (endpoint,) = base["ServiceMonitor"]["spec"]["endpoints"]
+    assert endpoint["port"] == "admin"
+
+
 def test_the_cluster_has_the_alerts_of_the_local_stack() -> None:
     assert prometheusrule.OUT.read_text() == prometheusrule.manifest(), (
         "run python -m docker.kubernetes.prometheusrule"
