@@ -59,6 +59,18 @@ Serve rankings over HTTP, with the [settings](settings.md) of the environment.
 | option | description |
 | --- | --- |
 | `--check DIR` | Verify an artifact as the service would, and exit. |
+
+## service keys
+
+Make, list and remove [API keys](../access.md#keys): `add NAME`, `list` and `remove NAME`. They exit
+with 2 after a mistake that their message names.
+
+| option | description |
+| --- | --- |
+| `--file FILE` | The keys file; `RANK_KEYS_FILE` sets it, too. |
+| `--scope SCOPE` | `add`: `rank`, `feedback` or `admin`; repeat it for more. |
+| `--expires TIME` | `add`: the end of the key, a date or date-time in UTC. |
+| `--rate RATE` | `add`: `N/second`, `/minute`, `/hour` or `/day`. |
 """
 CONFIGURATION = """\
 # Configuration

@@ -54,7 +54,13 @@ RUN_BY = {
         "test_new_net.py"
     ),
     "python -m training publish mine --data DIR": "test_new_net.py",
-    "python -m service": "test_coat.py",
+    "make serve": "test_coat.py",
+    "python -m service keys add feed-2026 --scope rank --rate 500/second --file keys.json": (
+        "test_keys_command.py"
+    ),
+    "python -m service keys add prometheus --scope admin --file keys.json": "test_keys_command.py",
+    "python -m service keys list --file keys.json": "test_keys_command.py",
+    "python -m service keys remove feed-2026 --file keys.json": "test_keys_command.py",
     "python -m training prepare coat --source DIR --out data/coat": "test_coat.py",
     "python -m training prepare jester --source DIR --out data/jester": "test_jester.py",
     "python -m training prepare movielens_latest --source DIR --out data/ml-latest-small": (
@@ -111,6 +117,9 @@ RUN_BY = {
 CLUSTER = {
     "kubectl create secret generic paretorank-redis --namespace ranking "
     "--from-literal=url=rediss://HOST:PORT/0": "test_kubernetes.py",
+    "kubectl create secret generic paretorank-keys --namespace ranking --from-file=keys.json": (
+        "test_kubernetes.py"
+    ),
     "docker build -f docker/models/Dockerfile models": "test_images.py",
     "kubectl apply -k docker/kubernetes/overlays/production": "test_kubernetes.py",
 }

@@ -59,15 +59,21 @@ def test_every_command_and_option_is_described() -> None:
             assert parameter.help, f"{name} {shown} has no help"
 
 
+@pytest.mark.parametrize(
+    ("heading", "arguments"), [("service", ()), ("service keys", ("keys", "add"))]
+)
 def test_every_option_of_the_service_is_described(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    heading: str,
+    arguments: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["service", "--help"])
+    monkeypatch.setattr(sys, "argv", ["service", *arguments, "--help"])
     with pytest.raises(SystemExit):
         main()
     text = capsys.readouterr().out
     options = set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", text, re.MULTILINE)) - {"--help"}
-    section = (GENERATED / "cli.md").read_text().split("\n## service\n")[1]
+    section = (GENERATED / "cli.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `(--[\w-]+)", section, re.MULTILINE)) == options
 
 
