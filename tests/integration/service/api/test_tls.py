@@ -24,7 +24,9 @@ class _TlsWire(Wire):
         self.reader = self.socket.makefile("rb")
 
 
-def test_requests_and_refusals_are_encrypted(edge: Edge, tmp_path: Path) -> None:
+def test_requests_and_refusals_are_encrypted(
+    edge: Edge, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = (
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
@@ -42,3 +44,4 @@ def test_requests_and_refusals_are_encrypted(edge: Edge, tmp_path: Path) -> None
         with socket.create_connection(("127.0.0.1", port_of(service)), timeout=20) as plain:
             plain.sendall(get("/livez"))
             assert not plain.recv(100).startswith(b"HTTP")
+    assert not [record for record in caplog.records if record.exc_info], caplog.text
