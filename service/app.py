@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.access.admission import Admission
 from service.api import operations, rank
 from service.api.docs import add_docs
 from service.api.loop_lag import observe_loop_lag
@@ -65,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,  # behind TLS, a redirect would lead to plain HTTP
     )
     app.state.telemetry, app.state.draining = telemetry, False
+    app.state.admission = Admission(settings.rankings, settings.ranking_queue)
     app.add_middleware(middleware)
     app.exception_handler(HTTPException)(_http_error)
     app.include_router(rank.router)

@@ -8,16 +8,17 @@ import annotated_types
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.settings.admission import Admission
 from service.settings.logging import Logging
 from service.settings.network import Network
 from service.settings.serving import Serving
 from service.settings.store import Store
 
 PREFIX = "RANK_"
-GROUPS = (Network, Serving, Store, Logging)
+GROUPS = (Network, Admission, Serving, Store, Logging)
 
 
-class Settings(Network, Serving, Store, Logging, BaseSettings):
+class Settings(Network, Admission, Serving, Store, Logging, BaseSettings):
     """The settings; ``python -m service --help`` prints them with defaults and bounds."""
 
     model_config = SettingsConfigDict(
