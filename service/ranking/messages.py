@@ -80,8 +80,8 @@ class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     deadline_ms: Annotated[
         Annotated[float, Meta(gt=0, le=60_000)] | None,
         Meta(
-            description="Time in milliseconds from the request's first byte after which the ranking "
-            "waits no longer for the store and goes on from memory."
+            description="Milliseconds after the request's first byte until which the ranking may "
+            "wait for the store. Then it goes on from memory."
         ),
     ] = None
 

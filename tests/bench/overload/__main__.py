@@ -35,7 +35,7 @@ from training.demo.local_redis import private_redis
 
 _CASES = 200
 _CONCURRENCY = 32  # of the closed loop
-_STEPS = np.arange(0.7, 1.25, 0.05)  # of the closed loop's rate, in search of the capacity
+_STEPS = np.arange(0.5, 1.15, 0.05)  # of the closed loop's rate, in search of the capacity
 _SERVED = 0.999  # share of 200 at the capacity
 _LIGHT = 0.6  # of the capacity, before and after a flood
 _LIGHT_S = 5.0
@@ -83,9 +83,10 @@ def _capacity(server: Server, requests: Sequence[bytes], seconds: float, rng: An
             f"open loop of {step * closed.rps:,.0f}/s: {share:.1%} served, p99 "
             f"{accepted.percentile_ms(99):.1f} ms, the client {late_ms:.1f} ms late"
         )
-        if share < _SERVED:
-            break
-        best = rate
+        if share >= _SERVED:
+            best = max(best, rate)
+    if not best:
+        raise SystemExit("no rate was served: the machine is too busy with other work")
     return best
 
 
