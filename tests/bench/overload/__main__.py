@@ -35,11 +35,13 @@ from training.demo.local_redis import private_redis
 
 _CASES = 200
 _CONCURRENCY = 32  # of the closed loop
-_STEPS = np.arange(0.5, 1.15, 0.05)  # of the closed loop's rate, in search of the capacity
+_STEPS = np.arange(0.6, 1.15, 0.05)  # of the closed loop's rate, in search of the capacity
 _SERVED = 0.999  # share of 200 at the capacity
 _LIGHT = 0.6  # of the capacity, before and after a flood
 _LIGHT_S = 5.0
 _WARM_S = 1.0
+# So that idle connections of the client stay open.
+_PATIENT = {"RANK_KEEP_ALIVE_S": "600", "RANK_RECEIVE_TIMEOUT_S": "600"}
 _RECOVERED = 1.2  # times the p99 before the flood
 
 
@@ -90,7 +92,11 @@ def _capacity(server: Server, requests: Sequence[bytes], seconds: float, rng: An
     return best
 
 
-def _recovery_s(answers: Answers, flood_begin_s: float, flood_end_s: float) -> float:
+def recovery_s(answers: Answers, flood_begin_s: float, flood_end_s: float) -> float:
+    """Return when, after a flood, p99 of the next second is near to what it was before it.
+
+    Infinity if it never is.
+    """
     before = answers.between(_WARM_S, flood_begin_s).accepted().percentile_ms(99)
     for second in np.arange(0.0, _LIGHT_S, 0.5):
         after = answers.between(flood_end_s + second, flood_end_s + second + 1).accepted()
@@ -134,7 +140,7 @@ def measure(
                 statuses=dict(Counter(during.status.tolist())),
                 livez_ms=worst["/livez"],
                 metrics_ms=worst["/metrics"],
-                recovery_s=_recovery_s(answers, begin_s, end_s),
+                recovery_s=recovery_s(answers, begin_s, end_s),
             )
         )
         log(json.dumps(asdict(rows[-1])))
@@ -188,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ground = Ground(build, world, url, server_core, Budget(1.0, 10.0, 1.0))
         for n in options.candidates:
             made = cases.make(n, _CASES)
-            with ground.serve(VARIANTS[0], made[0].body) as server:
+            with ground.serve(VARIANTS[0], made[0].body, **_PATIENT) as server:
                 rows += measure(server, n, [wire("/rank", case.body) for case in made], options)
             document = json.dumps([asdict(row) for row in rows], indent=2)
             (build / "overload.json").write_text(document, encoding="utf-8")
