@@ -178,7 +178,8 @@ class Connection(HttpToolsProtocol):
 
     def _turn_away(self) -> None:
         """Answer a ranking for which there is no room, before anything is done for it."""
-        if self.flow.write_paused:  # the client does not read its answers
+        # Paused: the client does not read its answers. Closing: it has reset the connection.
+        if self.flow.write_paused or self.transport.is_closing():
             self.transport.abort()
             return
         began_s = time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -111,13 +112,16 @@ def test_a_connection_that_ends_with_its_answer_does(
         assert wire.is_closed()
 
 
-def test_an_idle_connection_is_closed_after_it_was_turned_away(full: tuple[Running, Full]) -> None:
+def test_the_wait_of_an_idle_connection_begins_anew(full: tuple[Running, Full]) -> None:
     service, be_full = full
     be_full(True)
     with connected(port_of(service)) as wire:
-        for _ in range(2):
+        for _ in range(4):  # for longer than a connection may be idle
             wire.send(post())
             _is_turned_away(wire)
+            time.sleep(0.4)
+        wire.send(post())
+        _is_turned_away(wire)
         assert wire.is_closed()
 
 
