@@ -11,7 +11,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup redis demo serve test fuzz check format lint types imports unit lock clean \
-	bench bench-training bench-gpu test-spark images sbom audit test-stack docs reference
+	bench bench-training bench-overload bench-gpu test-spark images sbom audit test-stack docs reference
 
 # Environments of the servers that `make bench` measures, by tests/bench/requirements.
 HOTPATH = fastapi bentoml litserve mlserver ray
@@ -111,6 +111,9 @@ bench-training: setup build/bench/recbole-venv/.done build/bench/fuxictr-venv/.d
 	$(BIN)/python -m tests.bench.training_speed $(BENCH)
 	$(BIN)/python -m tests.bench.ranking_speed $(RANKING)
 	$(BIN)/python -m tests.bench.opening
+
+bench-overload: setup redis ## Measure the service at and beyond its capacity; BENCH= more options
+	$(BIN)/python -m tests.bench.overload $(BENCH)
 
 bench-gpu: setup build/bench/fuxictr-venv/.done ## Compare training on a GPU with FuxiCTR and a plain PyTorch loop; BENCH= more options
 	$(BIN)/python -m tests.bench.gpu $(BENCH)

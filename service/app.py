@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.access.admission import Admission
 from service.access.guard import Guard
 from service.api import operations, rank
 from service.api.docs import add_docs, add_keys
@@ -78,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,  # behind TLS, a redirect would lead to plain HTTP
     )
     app.state.telemetry, app.state.guard, app.state.draining = telemetry, guard, False
+    app.state.admission = Admission(settings.rankings, settings.ranking_queue)
     app.add_middleware(middleware)
     app.exception_handler(HTTPException)(_http_error)
     app.include_router(rank.router)

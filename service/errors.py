@@ -155,10 +155,18 @@ class DrainingError(RankError):
 
 
 class OverloadedError(RankError):
-    """The queue for full scans is full."""
+    """Too many requests wait; ``queue`` is the label of ``rank_shed_total``."""
 
     status = 503
     code = "overloaded"
+
+    def __init__(self, message: str, *, queue: str) -> None:
+        super().__init__(message)
+        self.queue = queue
+
+
+class ClientLeftError(Exception):
+    """The client has closed the connection: nobody waits for an answer."""
 
 
 class ConnectionsError(RankError):

@@ -76,12 +76,13 @@ class Telemetry:
         )
         shed = self._counter(
             "rank_shed_total",
-            "Requests turned away by a full queue. scans: full scans, answered with 503. users: "
-            "reads of user records; these rankings are made without the record. items: reads of "
-            "items that are not in memory; these rankings are made without those not read.",
+            "Requests turned away by a full queue. rankings: any rankings, answered with 503. "
+            "scans: full scans, answered with 503. users: reads of user records; these rankings "
+            "are made without the record. items: reads of items that are not in memory; these "
+            "rankings are made without those not read.",
             "queue",
         )
-        self.shed = {queue: shed.labels(queue) for queue in ("scans", "users", "items")}
+        self.shed = {queue: shed.labels(queue) for queue in ("rankings", "scans", "users", "items")}
 
     def _connections(self) -> None:
         self.connections = self._gauge("rank_connections", "Open connections.")

@@ -1,1 +1,1 @@
-"""Who may call: API keys, their scopes and their rates."""
+"""Who may call, and how much at once."""

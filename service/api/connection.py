@@ -13,7 +13,9 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from service.access.admission import Admission
 from service.api.open_connections import OpenConnections
+from service.api.turned_away import PATH, is_one_ranking, turned_away
 from service.errors import (
     BadRequestError,
     BodyTooLargeError,
@@ -54,6 +56,10 @@ class Connection(HttpToolsProtocol):
         self._unparsed_bytes = 0  # read since the last head or part of a body
         self._arrived_s = 0.0
         self._refused = False
+        self._admission: Admission = self.config.app.state.admission  # type: ignore[union-attr]  # an app, not a path
+        self._between = True  # two requests: no part of one is read
+        self._dropping = False  # the body of a refused ranking
+        self._turned_away = False  # a ranking, since the idle wait began
         self._draining: bool = self.config.app.state.draining  # type: ignore[union-attr]  # an app, not a path
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -76,6 +82,9 @@ class Connection(HttpToolsProtocol):
         """Parse ``data``; refuse what is no HTTP or too long, and time what is not complete."""
         if self._refused:
             return
+        if self._admission.full and self._is_one_ranking(data):
+            self._turn_away()
+            return
         self._unset_keepalive_if_required()
         self._unparsed_bytes += len(data)
         is_http = True
@@ -89,6 +98,8 @@ class Connection(HttpToolsProtocol):
             self._refuse(HeadersTooLargeError(self._max_header_bytes))
         elif not is_http:
             self._refuse(BadRequestError("the bytes are no HTTP request"))
+        elif self.timeout_keep_alive_task is not None:  # the last ranking was turned away
+            pass
         elif (cycle := self.cycle) is None or cycle.more_body or cycle.response_complete:
             if self._timer is None:
                 self._start_timer()
@@ -99,17 +110,25 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Note the time of a request's first byte."""
         super().on_message_begin()
+        self._between = False
+        self._unset_keepalive_if_required()
         if self._timer is not None:
             self._stop_timer()
         self.scope["state"]["arrived_s"] = self._arrived_s = time.perf_counter()
 
     def on_headers_complete(self) -> None:
-        """Start the application, unless the head is too long."""
+        """Start the application, unless the head is too long or too many rankings wait."""
         if self._unparsed_bytes > self._max_header_bytes:  # part of the body is in this count
             head_bytes = sum(len(name) + len(value) + 4 for name, value in self.headers)
             if head_bytes + len(self.url) > self._max_header_bytes:
                 raise ValueError("the head is too long")  # stops the parser
         self._unparsed_bytes = 0
+        if self.parser.get_method() == b"POST" and self.url.partition(b"?")[0] == PATH:
+            if self._admission.full and self._may_turn_away():
+                self._dropping = True
+                self._turn_away()
+                return
+            self._admission.arrive()
         super().on_headers_complete()
         if not self._is_of_this_request():  # an upgrade, whose head is parsed again
             return
@@ -133,7 +152,24 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Pass on part of the body."""
         self._unparsed_bytes = 0
-        super().on_body(body)
+        if not self._dropping:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note the end of a request."""
+        self._between = True
+        if self._dropping:
+            self._dropping = False
+            self._wait_for_the_next()
+        else:
+            super().on_message_complete()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection, unless a ranking was turned away since the wait began."""
+        if self._turned_away:
+            self._wait_for_the_next()
+        else:
+            super().timeout_keep_alive_handler()
 
     def shutdown(self) -> None:
         """Close after the next answer, or after the wait of an idle connection.
@@ -144,10 +180,48 @@ class Connection(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
         elif self.cycle is None and not self._unparsed_bytes:
-            self._stop_timer()
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            self._wait_for_the_next()
+
+    def _is_one_ranking(self, data: bytes) -> bool:
+        """Return whether ``data`` is one whole ranking request that can be turned away unparsed."""
+        if not self._between or self._unparsed_bytes or not self._is_idle() or self._draining:
+            return False
+        return is_one_ranking(data, self._max_header_bytes)
+
+    def _may_turn_away(self) -> bool:
+        """Return whether the answer can be written now, and another request can follow it."""
+        return (
+            self._is_idle()
+            and not self._draining
+            and not self.expect_100_continue
+            and self.parser.should_keep_alive()
+            and not self.parser.should_upgrade()
+        )
+
+    def _turn_away(self) -> None:
+        """Answer a ranking for which there is no room, before anything is done for it."""
+        # Paused: the client does not read its answers. Closing: it has reset the connection.
+        if self.flow.write_paused or self.transport.is_closing():
+            self.transport.abort()
+            return
+        began_s = time.perf_counter()
+        self.transport.write(turned_away())
+        self._telemetry.shed["rankings"].inc()
+        self._telemetry.request("/rank", 503).observe(time.perf_counter() - began_s)
+        self._turned_away = True
+        if self.timeout_keep_alive_task is None and not self._dropping:
+            self._wait_for_the_next()
+
+    def _wait_for_the_next(self) -> None:
+        """Close the connection after an idle wait."""
+        self._turned_away = False
+        self._stop_timer()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     def _parse_without_upgrade(self, rest: bytes) -> bool:
         """Parse the head again as that of an ordinary request, then the ``rest`` of the bytes.
@@ -195,7 +269,7 @@ class Connection(HttpToolsProtocol):
 
     def _time_out(self, bytes_were_read: bool = False) -> None:
         """Refuse a request that is late, or close the connection if there is none."""
-        idle = self.cycle is None or self.cycle.response_complete
+        idle = self._is_idle()
         if self.flow.read_paused:  # the service is late, not the client
             self._start_timer()
         elif not bytes_were_read:  # a busy loop runs its timers before it reads what has arrived
@@ -209,7 +283,7 @@ class Connection(HttpToolsProtocol):
         """Read no more requests, and close once ``error`` and all open requests are answered."""
         self._refused = True
         self._stop_timer()
-        if self.cycle is None or self.cycle.response_complete:
+        if self._is_idle():
             self._answer(error)
             return
         self.cycle.keep_alive = False

@@ -13,7 +13,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access.guard import Guard, Headers
-from service.errors import BodyTooLargeError, DrainingError, OverloadedError, RankError
+from service.errors import (
+    BodyTooLargeError,
+    ClientLeftError,
+    DrainingError,
+    OverloadedError,
+    RankError,
+)
 from service.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -73,6 +79,8 @@ class RequestMiddleware:
             await self._app(scope, bounded_receive, observed_send)
         except ClientDisconnect:
             status = _CLIENT_LEFT
+        except ClientLeftError:
+            await _hang_up(observed_send)
         except (Exception, asyncio.CancelledError) as error:
             if status:  # part of the answer is sent: the server must break the connection
                 raise
@@ -93,7 +101,7 @@ class RequestMiddleware:
         if isinstance(error, asyncio.CancelledError):  # the server has waited for long enough
             error = DrainingError("the service stops; send the request again")
         if isinstance(error, OverloadedError):
-            self._telemetry.shed["scans"].inc()
+            self._telemetry.shed[error.queue].inc()
         if isinstance(error, RankError):
             log.info("request %s: %d %s", request_id, error.status, error.message)
         else:
@@ -102,3 +110,10 @@ class RequestMiddleware:
         body = error.body(request_id)
         response = JSONResponse(body, status_code=error.status, headers=error.headers())
         await response(scope, receive, send)
+
+
+async def _hang_up(send: Send) -> None:
+    """Close the connection: without any answer, the server would send one and log an error."""
+    headers = [(b"content-length", b"0"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": _CLIENT_LEFT, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.access.admission import Caller
 from service.api.messages import ErrorResponse
 from service.errors import InvalidRequestError, printable
 from service.ranking.messages import (
@@ -19,6 +20,7 @@ from service.ranking.messages import (
     request_schema,
     response_schemas,
 )
+from service.ranking.ranker import Ranker
 
 PATH = "/rank"
 OPERATION = "rank_rank_post"  # the route's operationId, for links of the documentation
@@ -56,8 +58,8 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     422: {"model": ErrorResponse, "description": "A field is not valid; `field` names it."},
     503: {
         "model": ErrorResponse,
-        "description": "No model serves yet, or `overloaded`: too many rankings of a large "
-        "catalogue wait. `Retry-After` is the time to wait, in seconds.",
+        "description": "No model serves yet, or `overloaded`: too many rankings "
+        "wait. `Retry-After` is the time to wait, in seconds.",
     },
 }
 
@@ -133,11 +135,14 @@ def parse(body: bytes) -> RankRequest:
 
 
 async def _answer(scope: Scope, body: bytes) -> bytes:
-    """Return the JSON of the ranking that ``body`` asks for."""
-    request = parse(body)
+    """Return the JSON of the ranking that ``body`` asks for, once it has a turn."""
     state = scope["state"]
+    caller = Caller(scope["app"].state.admission, state, len(body))
+    await caller.turn()
+    request = parse(body)
     state["request_id"] = request.request_id or state["request_id"]
-    return _encoder.encode(await scope["app"].state.ranker.rank(request, state["request_id"]))
+    ranker: Ranker = scope["app"].state.ranker
+    return _encoder.encode(await ranker.rank(request, state["request_id"], caller))
 
 
 async def _body(receive: Receive) -> bytes:

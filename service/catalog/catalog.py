@@ -49,6 +49,7 @@ class Catalog:
         *,
         chunk: int,
         max_bytes: int,
+        read_queue: int,
     ) -> None:
         self._store = store
         self._encoder = encoder
@@ -64,6 +65,7 @@ class Catalog:
             lambda item_ids: catalog._fetch(item_ids),
             lambda item_ids, records: catalog._keep(item_ids, records),
             lambda item_ids: catalog._unread(item_ids),
+            read_queue,
         )
         self._stopped = False
         self._position = ("0-0", "0-0")

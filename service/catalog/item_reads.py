@@ -47,14 +47,18 @@ class ItemReads:
         fetch: Callable[[Sequence[str]], Awaitable[Records]],
         keep: Callable[[Sequence[str], Records], Awaitable[None]],
         unread: Callable[[Sequence[str]], list[str]],
+        limit: int,
     ) -> None:
         """``fetch`` reads the store, ``keep`` puts records in memory.
 
-        ``unread`` returns those ids that other reads have not brought meanwhile.
+        ``unread`` returns those ids that other reads have not brought meanwhile. At most ``limit``
+        requests wait.
         """
         self._fetch = fetch
         self._keep = keep
         self._unread = unread
+        self._limit = limit
+        self._requests = 0  # that wait, those of the batch in flight included
         self._turn = asyncio.Lock()
         self._fetching = False
         self._fetched = 0
@@ -70,12 +74,14 @@ class ItemReads:
     async def share(self, item_ids: Sequence[str], limit: Limit) -> None:
         """Read the items of one request in batches that it shares with others.
 
-        Raises the StoreError of a batch. After ``limit`` raises DeadlineError if that is the
-        request's deadline, StoreOverloadedError if the store answered others meanwhile, else
-        StoreTimeoutError.
+        Raises the StoreError of a batch, and StoreOverloadedError at once if too many requests
+        wait. After ``limit`` raises DeadlineError if that is the request's deadline,
+        StoreOverloadedError if the store answered others meanwhile, else StoreTimeoutError.
         """
         if limit.timeout_s <= 0:
             raise limit.error()
+        if self._requests >= self._limit:
+            raise StoreOverloadedError(f"{self._requests} requests wait for reads of items")
         fetched = self._fetched
 
         def late() -> StoreError:
@@ -88,7 +94,11 @@ class ItemReads:
         self._waiting.append(_Waiter(item_ids, answer))
         if self._serving is None:
             self._serving = asyncio.create_task(self._serve(), name="read of items")
-        await limit.wait(answer, late)
+        self._requests += 1
+        try:
+            await limit.wait(answer, late)
+        finally:
+            self._requests -= 1
 
     async def close(self) -> None:
         """Cancel the batch in flight; return within ``_CLOSE_S`` seconds."""

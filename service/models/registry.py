@@ -202,6 +202,7 @@ class Registry:
             self._telemetry,
             chunk=self._settings.catalog_chunk,
             max_bytes=self._settings.catalog_max_bytes,
+            read_queue=self._settings.item_queue,
         )
         await catalog.preload()
         if not len(catalog):

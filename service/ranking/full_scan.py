@@ -26,7 +26,8 @@ class FullScanQueue:
         """Wait for a turn and hold it; raises OverloadedError if ``limit`` rankings wait."""
         if self._admitted > self._limit:
             raise OverloadedError(
-                "too many rankings of the whole catalogue wait: try again, or name candidates"
+                "too many rankings of the whole catalogue wait: try again, or name candidates",
+                queue="scans",
             )
         self._admitted += 1
         try:

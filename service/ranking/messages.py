@@ -80,8 +80,8 @@ class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     deadline_ms: Annotated[
         Annotated[float, Meta(gt=0, le=60_000)] | None,
         Meta(
-            description="Longest wait for the store in milliseconds. After it, the ranking goes on "
-            "from memory."
+            description="Milliseconds after the request's first byte until which the ranking may "
+            "wait for the store. Then it goes on from memory."
         ),
     ] = None
 

@@ -17,7 +17,7 @@ from service.ranking.answer import rank_pool
 from service.ranking.full_scan import FullScanQueue
 from service.ranking.items import Columns, ItemColumns, as_rows
 from service.ranking.messages import Degraded, RankRequest, RankResponse
-from service.ranking.request import Clock, Ranking
+from service.ranking.request import Caller, Clock, Ranking
 from service.store.records import RedisStore
 from service.telemetry import Telemetry
 
@@ -41,17 +41,21 @@ class Ranker:
         self._full_scans = full_scans
         self._degraded = {reason: telemetry.degraded.labels(reason) for reason in Degraded}
 
-    async def rank(self, request: RankRequest, request_id: str) -> RankResponse:
-        """Return the answer to ``request``; raises RankError where no model can serve it."""
-        clock = Clock(request.deadline_ms, self._store.limit)
+    async def rank(self, request: RankRequest, request_id: str, caller: Caller) -> RankResponse:
+        """Return the answer to ``request``.
+
+        Raises RankError where no model can serve it, and ClientLeftError if the ``caller`` leaves
+        before the items are scored.
+        """
+        clock = Clock(request.deadline_ms, self._store.limit, caller.arrived_s)
         model = self._registry.resolve(request.model)
         default = model.manifest.default_tradeoff
         tradeoff = default if request.tradeoff is None else request.tradeoff
         ranking = Ranking(model, request, tradeoff, clock)
         if request.candidates is None:
-            columns, reasons = await self._rank_catalogue(ranking)
+            columns, reasons = await self._rank_catalogue(ranking, caller)
         else:
-            columns, reasons = await self._rank_candidates(ranking, request.candidates)
+            columns, reasons = await self._rank_candidates(ranking, request.candidates, caller)
         model.exposure.add(tradeoff, request.candidates is None, columns)
         for reason in reasons:
             self._degraded[reason].inc()
@@ -67,18 +71,18 @@ class Ranker:
         )
 
     async def _rank_candidates(
-        self, ranking: Ranking, candidates: list[str]
+        self, ranking: Ranking, candidates: list[str], caller: Caller
     ) -> tuple[Columns, Reasons]:
         """Rank the distinct ``candidates`` less the excluded ones."""
         # Candidates before the user: their ids are still in the CPU cache.
         pool, pool_reasons = await self._pool(ranking, candidates)
         ranking.clock.lap("catalog")
-        user, user_reasons = await self._user(ranking)
+        user, user_reasons = await self._user(ranking, caller)
         return rank_pool(ranking, user, pool), pool_reasons | user_reasons
 
-    async def _rank_catalogue(self, ranking: Ranking) -> tuple[Columns, Reasons]:
+    async def _rank_catalogue(self, ranking: Ranking, caller: Caller) -> tuple[Columns, Reasons]:
         """Rank all items in memory; a large catalogue is ranked off the event loop."""
-        user, reasons = await self._user(ranking)
+        user, reasons = await self._user(ranking, caller)
         catalog, excluded = ranking.model.catalog, ranking.request.exclude
         if not catalog.whole:
             reasons |= {Degraded.PARTIAL_CATALOG}
@@ -89,15 +93,20 @@ class Ranker:
                 ranking.clock.lap("catalog")
                 return rank_pool(ranking, user, pool), reasons
         async with self._full_scans.turn():
+            caller.ensure_connected()
             with catalog.scan(excluded) as pool:
                 ranking.clock.lap("catalog")
                 return await asyncio.to_thread(rank_pool, ranking, user, pool), reasons
 
-    async def _user(self, ranking: Ranking) -> tuple[NDArray[np.float32], Reasons]:
-        """Return the user vector (1, U): the record's, else from the history, else the average."""
+    async def _user(self, ranking: Ranking, caller: Caller) -> tuple[NDArray[np.float32], Reasons]:
+        """Return the user vector (1, U) once the ranking may go on.
+
+        It is that of the record, else that of the history, else the average.
+        """
         vector, reasons = await self._user_record(ranking)
         if vector is None:
             vector, reasons = await self._cold_user(ranking, reasons)
+        await caller.turn()
         ranking.clock.lap("user")
         return vector, reasons
 

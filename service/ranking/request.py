@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -13,12 +14,32 @@ from service.store.limit import Limit
 from service.telemetry import Telemetry
 
 
+class Caller(Protocol):
+    """The client that waits for one ranking; ``arrived_s`` is the time of its first byte."""
+
+    arrived_s: float
+
+    async def turn(self) -> None:
+        """Wait until the ranking may run; raises ClientLeftError if no one waits for it."""
+
+    def ensure_connected(self) -> None:
+        """Raise ClientLeftError if no one waits for the answer."""
+
+
 class Clock:
     """Times the stages of one request and limits its waits for the store."""
 
-    def __init__(self, deadline_ms: float | None, store_limit: Limit) -> None:
+    def __init__(
+        self, deadline_ms: float | None, store_limit: Limit, arrived_s: float | None = None
+    ) -> None:
+        """Start the clock; the deadline counts from ``arrived_s``, by default from now.
+
+        ``arrived_s`` is a value of ``time.perf_counter()``.
+        """
         self._start = self._last = time.perf_counter()
-        self._deadline_s = math.inf if deadline_ms is None else deadline_ms / 1000
+        self._end_s = math.inf
+        if deadline_ms is not None:
+            self._end_s = (self._start if arrived_s is None else arrived_s) + deadline_ms / 1000
         self._store_limit = store_limit
         self._laps_ms: dict[str, float] = {}
 
@@ -30,7 +51,7 @@ class Clock:
 
     def limit(self) -> Limit:
         """Return how long the request may still wait for the store."""
-        left_s = self._deadline_s - (time.perf_counter() - self._start)
+        left_s = self._end_s - time.perf_counter()
         if left_s < self._store_limit.timeout_s:
             return Limit(max(0.0, left_s), is_deadline=True)
         return self._store_limit

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from service.app import create_app
 from service.ranking.messages import RankRequest
+from service.ranking.request import Caller
 from service.settings import Settings
 from tests.conftest import World
 from tests.integration.conftest import Running
@@ -202,7 +203,7 @@ def test_both_ways_into_the_route_answer_alike(body: bytes) -> None:
     """Under a root path FastAPI's route serves, elsewhere the fast path."""
 
     class Echo:
-        async def rank(self, request: RankRequest, request_id: str) -> dict[str, str]:
+        async def rank(self, request: RankRequest, request_id: str, _: Caller) -> dict[str, str]:
             return {"user_id": request.user_id, "request_id": request_id}
 
     app = create_app(Settings())

@@ -138,7 +138,7 @@ async def closed_loop(
             latency_ms.append((time.perf_counter() - began) * 1e3)
 
     async with _connected(port, concurrency) as connections:
-        with _no_collections():
+        with no_collections():
             began = time.perf_counter()
             workers = [asyncio.create_task(worker(connection)) for connection in connections]
             while going and not any(task.done() for task in workers):
@@ -195,7 +195,7 @@ async def open_loop(port: int, requests: Sequence[bytes], offsets_s: NDArray[np.
             loop.call_soon_threadsafe(arrive, start + offset)
 
     idle.extend([await _connect(port) for _ in range(8)])
-    with _no_collections():
+    with no_collections():
         start = time.perf_counter() + 0.05
         pacing = threading.Thread(target=pace, args=(start,), daemon=True)
         pacing.start()
@@ -237,7 +237,7 @@ async def _connected(port: int, count: int) -> AsyncIterator[list[Connection]]:
 
 
 @contextmanager
-def _no_collections() -> Iterator[None]:
+def no_collections() -> Iterator[None]:
     """Keep the client's garbage collector out of the latencies."""
     gc.collect()
     gc.disable()

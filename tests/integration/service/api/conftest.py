@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from service.ranking.messages import RankRequest
+from service.ranking.request import Caller
 from service.settings import Settings
 from tests.integration.conftest import Running, running
 
@@ -20,8 +21,10 @@ class Echo:
     """Answers with the user of the request, after it has called ``before``."""
 
     before: Callable[[], object] = field(default=lambda: None)
+    calls: int = 0
 
-    async def rank(self, request: RankRequest, request_id: str) -> dict[str, str]:
+    async def rank(self, request: RankRequest, request_id: str, _: Caller) -> dict[str, str]:
+        self.calls += 1
         self.before()
         return {"user_id": request.user_id, "request_id": request_id}
 

@@ -17,13 +17,13 @@ PATIENT, SHORT, DEADLINE = Limit(5), Limit(0.001), Limit(0.001, is_deadline=True
 class _Store:
     """Answers a read once ``let`` is released for it; notes what was read and kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = 1000) -> None:
         self.batches: list[list[str]] = []
         self.kept: list[str] = []
         self.begun = asyncio.Semaphore(0)
         self.let = asyncio.Semaphore(0)
         self.error: Exception | None = None
-        self.reads = ItemReads(self.fetch, self.keep, self.unread)
+        self.reads = ItemReads(self.fetch, self.keep, self.unread, limit)
 
     async def fetch(self, item_ids: Sequence[str]) -> Records:
         self.batches.append(list(item_ids))
@@ -76,6 +76,22 @@ def test_a_request_for_many_items_delays_another_by_the_batch_in_flight() -> Non
         assert sorted(store.kept) == sorted(["one", *_ids("many", 4 * BATCH_ITEMS)])
 
     _run(scenario)
+
+
+def test_beyond_the_limit_a_request_does_not_wait() -> None:
+    async def main() -> None:
+        store = _Store(limit=2)
+        waiting = [store.share(["a"]), store.share(["b"], SHORT)]
+        await store.begun.acquire()
+        with pytest.raises(StoreOverloadedError):
+            await store.share(["c"])
+        with pytest.raises(StoreTimeoutError):  # it leaves its place to the next
+            await waiting[1]
+        waiting[1] = store.share(["c"])
+        store.answer(3)
+        await asyncio.gather(*waiting)
+
+    asyncio.run(asyncio.wait_for(main(), 20))
 
 
 def test_more_requests_than_a_batch_holds_are_served_in_their_order() -> None:

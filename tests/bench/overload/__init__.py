@@ -1,0 +1,1 @@
+"""Measures the service beyond its capacity: ``python -m tests.bench.overload``."""
