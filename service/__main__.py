@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from service import logs
+from service import logs, tracing
 from service.api.server import Server
 from service.app import create_app
 from service.contract.artifact import ArtifactError, open_artifact
@@ -43,7 +43,10 @@ def main() -> int:
             name = PREFIX + str(problem["loc"][0]).upper()
             print(f"{name}: {problem['msg']}", file=sys.stderr)  # noqa: T201  # for people
         return 2
-    logs.configure(settings.log_level)
+    if tracing.wanted(settings.otel) and not tracing.is_installed():
+        print(f"RANK_OTEL: {tracing.MEND}, or set RANK_OTEL=false", file=sys.stderr)  # noqa: T201  # for people
+        return 2
+    logs.configure(settings.log_level, settings.log_format, settings.log_repeats)
     return serve(settings)
 
 

@@ -14,11 +14,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service import tracing
 from service.api import operations, rank
 from service.api.docs import add_docs
 from service.api.loop_lag import observe_loop_lag
 from service.api.messages import CONNECTION_ERRORS
 from service.api.middleware import RequestMiddleware
+from service.api.reports import Reports
 from service.errors import RouteNotFoundError, error_body
 from service.models.registry import Registry
 from service.ranking.full_scan import FullScanQueue
@@ -33,7 +35,7 @@ _STOP_S = 5.0
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the ASGI application, which opens nothing before its lifespan begins."""
-    telemetry = Telemetry()
+    telemetry, reports = Telemetry(), Reports(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -42,6 +44,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.store, app.state.registry = store, registry
         app.state.ranker = Ranker(registry, store, telemetry, FullScanQueue(settings.scan_queue))
         watching = asyncio.create_task(registry.watch(), name="watch models")
+        if tracing.wanted(settings.otel):
+            reports.tracer = tracing.Tracer(app.version)
         timing = asyncio.create_task(observe_loop_lag(telemetry.loop_lag), name="loop lag")
         try:
             yield
@@ -49,9 +53,14 @@ def create_app(settings: Settings) -> FastAPI:
             await end([watching, timing], _STOP_S)
             await registry.close()
             await store.close()
+            if reports.tracer is not None:
+                reports.tracer.close()
 
     middleware = functools.partial(
-        RequestMiddleware, telemetry=telemetry, max_body_bytes=settings.max_body_bytes
+        RequestMiddleware,
+        telemetry=telemetry,
+        reports=reports,
+        max_body_bytes=settings.max_body_bytes,
     )
     app = _Application(
         middleware,
@@ -64,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         responses=CONNECTION_ERRORS,
         redirect_slashes=False,  # behind TLS, a redirect would lead to plain HTTP
     )
-    app.state.telemetry, app.state.draining = telemetry, False
+    app.state.telemetry, app.state.reports, app.state.draining = telemetry, reports, False
     app.add_middleware(middleware)
     app.exception_handler(HTTPException)(_http_error)
     app.include_router(rank.router)

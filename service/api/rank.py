@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.messages import ErrorResponse
+from service.api.reports import Ranked
 from service.errors import InvalidRequestError, printable
 from service.ranking.messages import (
     RankRequest,
@@ -135,7 +137,9 @@ async def _answer(scope: Scope, body: bytes) -> bytes:
     request = parse(body)
     state = scope["state"]
     state["request_id"] = request.request_id or state["request_id"]
-    return _encoder.encode(await scope["app"].state.ranker.rank(request, state["request_id"]))
+    response = await scope["app"].state.ranker.rank(request, state["request_id"])
+    state["ranked"] = Ranked(request, response, time.perf_counter())
+    return _encoder.encode(response)
 
 
 async def _body(receive: Receive) -> bytes:
