@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import random
 import time
-from typing import Any, cast
+from typing import cast
 
 from msgspec import Struct
 from starlette.types import Scope
 
 from service.errors import RankError
 from service.logs.formats import Line
-from service.ranking.messages import RankRequest, RankResponse
+from service.ranking.messages import Degraded, RankRequest, RankResponse
 from service.settings import Settings
 from service.tracing import Span, TraceContext, Tracer
 
@@ -43,7 +43,7 @@ class Ranked(Struct, frozen=True):
     ended_s: float
 
 
-class RequestLine(Line, frozen=True, omit_defaults=True, kw_only=True):
+class RequestLine(Line, omit_defaults=True, kw_only=True):
     """One request. Fields without a value are left out; times are in milliseconds."""
 
     request_id: str
@@ -55,7 +55,7 @@ class RequestLine(Line, frozen=True, omit_defaults=True, kw_only=True):
     tradeoff: float | None = None
     candidates: int | None = None  # as the request names them; None: the whole catalogue
     items: int | None = None
-    degraded: list[str] | None = None
+    degraded: list[Degraded] | None = None
     user_ms: float | None = None
     catalog_ms: float | None = None
     score_ms: float | None = None
@@ -65,6 +65,25 @@ class RequestLine(Line, frozen=True, omit_defaults=True, kw_only=True):
     user_id: str | None = None
     code: str | None = None
     error: str | None = None
+
+    def add_ranking(self, ranked: Ranked) -> None:
+        """Set the fields that a ranking has."""
+        request, response = ranked.request, ranked.response
+        items, times_ms = response.items, response.timing_ms
+        self.model, self.tradeoff = response.model, response.tradeoff
+        if request.candidates is not None:
+            self.candidates = len(request.candidates)
+        self.items = len(items if isinstance(items, list) else items.item_id)
+        self.degraded = response.degraded or None
+        self.user_ms, self.catalog_ms = round(times_ms["user"], 3), round(times_ms["catalog"], 3)
+        self.score_ms, self.select_ms = round(times_ms["score"], 3), round(times_ms["select"], 3)
+
+    def add_error(self, error: BaseException) -> None:
+        """Set the fields that an error has; of an unknown one, its class alone."""
+        if isinstance(error, RankError):
+            self.code, self.error = error.code, error.message
+        else:
+            self.code, self.error = RankError.code, type(error).__name__
 
     @property
     def repeats(self) -> str | None:
@@ -101,40 +120,36 @@ class Reports:
     def _line(self, scope: Scope, route: str, status: int, seconds: float) -> RequestLine:
         """Return the line of a request, whose spans are exported first: they name its trace."""
         state = scope["state"]
-        trace: TraceContext | None = state["trace"]
+        line = RequestLine(
+            request_id=state["request_id"],
+            method=scope["method"],
+            route=route,
+            status=status,
+            total_ms=round(1000 * seconds, 3),
+            key=state.get("key_name"),
+        )
         ranked: Ranked | None = state.get("ranked")
-        fields: dict[str, Any] = {
-            "request_id": state["request_id"],
-            "method": scope["method"],
-            "route": route,
-            "status": status,
-            "key": state.get("key_name"),
-        }
         if ranked is not None:
-            fields |= _ranking(ranked)
+            line.add_ranking(ranked)
             if self._users:
-                fields["user_id"] = ranked.request.user_id
+                line.user_id = ranked.request.user_id
         if (error := state.get("error")) is not None:
-            fields |= _error(error)
-        trace_id = None if trace is None else trace.trace_id
+            line.add_error(error)
+        trace: TraceContext | None = state["trace"]
         if self.tracer is not None:
-            trace_id = _export(self.tracer, fields, trace, ranked, seconds)
-        return RequestLine(**fields, trace_id=trace_id, total_ms=_round(1000 * seconds))
+            line.trace_id = _export(self.tracer, line, trace, ranked, seconds)
+        elif trace is not None:
+            line.trace_id = trace.trace_id
+        return line
 
 
 def log_refusal(request_id: str, error: RankError, seconds: float) -> None:
     """Log a request that was refused before its head was complete."""
-    _log(
-        RequestLine(
-            request_id=request_id,
-            route="other",
-            status=error.status,
-            total_ms=_round(1000 * seconds),
-            code=error.code,
-            error=error.message,
-        ),
-        error,
+    line = RequestLine(
+        request_id=request_id, route="other", status=error.status, total_ms=round(1000 * seconds, 3)
     )
+    line.add_error(error)
+    _log(line, error)
 
 
 def _log(line: RequestLine, error: BaseException | None) -> None:
@@ -146,35 +161,9 @@ def _log(line: RequestLine, error: BaseException | None) -> None:
         log.error(line, exc_info=error)
 
 
-def _ranking(ranked: Ranked) -> dict[str, Any]:
-    request, response = ranked.request, ranked.response
-    items, times = response.items, response.timing_ms
-    return {
-        "model": response.model,
-        "tradeoff": response.tradeoff,
-        "candidates": None if request.candidates is None else len(request.candidates),
-        "items": len(items if isinstance(items, list) else items.item_id),
-        "degraded": response.degraded or None,
-        "user_ms": _round(times["user"]),
-        "catalog_ms": _round(times["catalog"]),
-        "score_ms": _round(times["score"]),
-        "select_ms": _round(times["select"]),
-    }
-
-
-def _error(error: BaseException) -> dict[str, str]:
-    if isinstance(error, RankError):
-        return {"code": error.code, "error": error.message}
-    return {"code": RankError.code, "error": type(error).__name__}
-
-
-def _round(ms: float) -> float:
-    return round(ms, 3)
-
-
 def _export(
     tracer: Tracer,
-    fields: dict[str, Any],
+    line: RequestLine,
     trace: TraceContext | None,
     ranked: Ranked | None,
     seconds: float,
@@ -194,14 +183,11 @@ def _export(
         for name, stage_ms in times_ms.items():
             stages.append(span(name, began_s, began_s + stage_ms / 1000))
             began_s += stage_ms / 1000
+    fields = line.fields().items()
     return tracer.record(
-        span(f"{fields['method']} {fields['route']}", ended_s - seconds, ended_s),
+        span(f"{line.method} {line.route}", ended_s - seconds, ended_s),
         stages,
-        {
-            _ATTRIBUTES[name]: value
-            for name, value in fields.items()
-            if name in _ATTRIBUTES and value is not None
-        },
+        {_ATTRIBUTES[name]: value for name, value in fields if name in _ATTRIBUTES},
         parent=trace,
-        failed=fields["status"] >= 500,
+        failed=line.status >= 500,
     )

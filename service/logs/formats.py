@@ -5,23 +5,19 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any
 
 import msgspec
 
 from service.errors import printable
 
-FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-
-_Raised = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
-
 _encode = msgspec.json.Encoder().encode
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A message with fields: ``log.info(line)``. Fields at their default are left out.
+class Line(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """A message with fields, which are JSON in every format: ``log.info(line)``.
 
+    Fields at their default are left out.
     ``repeats`` is equal for lines of which ``RepeatLimit`` lets a few pass; None: all pass.
     """
 
@@ -41,25 +37,33 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return fields
 
     def __str__(self) -> str:
-        return f"{self.title} {' '.join(f'{k}={_text(v)}' for k, v in self.fields().items())}"
+        return f"{self.title} {_one_line(self)}"
 
 
 class OneLineFormatter(logging.Formatter):
     """Escapes what is not printable and indents tracebacks, so that no text forges a line."""
 
     def __init__(self) -> None:
-        super().__init__(FORMAT)
+        super().__init__()
+        self._second, self._stamp = 0, ""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
-        """Return the record's line."""
-        line = printable(super().formatMessage(record))
-        note = getattr(record, "note", None)
-        return f"{line} [{note}]" if note else line
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's line, and the indented lines of its traceback."""
+        head = f"{self._time(record)} {record.levelname} {record.name}"
+        line = printable(f"{head}: {record.getMessage()}")
+        if note := getattr(record, "note", None):
+            line += f" [{note}]"
+        if not record.exc_info:
+            return line
+        traceback = self.formatException(record.exc_info).split("\n")
+        return "\n".join([line, *(f"  {printable(each)}" for each in traceback)])
 
-    def formatException(self, ei: _Raised) -> str:  # noqa: N802  # logging's name
-        """Return the traceback, each line indented."""
-        lines = super().formatException(ei).split("\n")
-        return "\n".join(f"  {printable(line)}" for line in lines)
+    def _time(self, record: logging.LogRecord) -> str:
+        """Return the record's local time; the text of a second is made once."""
+        if (second := int(record.created)) != self._second:
+            self._second = second
+            self._stamp = self.formatTime(record, self.default_time_format)
+        return f"{self._stamp},{int(record.msecs):03}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -87,26 +91,12 @@ class JsonFormatter(logging.Formatter):
 FORMATTERS = {"text": OneLineFormatter, "json": JsonFormatter}
 
 
-def _text(value: object) -> str:
-    """Return a value as one word; what is no word stands in quotation marks."""
-    match value:
-        case float():
-            return f"{value:g}"
-        case list():
-            value = ",".join(value)
-    text = str(value)
-    return text if text and not _NO_WORD.intersection(text) else json.dumps(text)
-
-
-_NO_WORD = frozenset(' "=')
-
-
-def _one_line(entry: dict[str, Any]) -> str:
+def _one_line(entry: Line | dict[str, Any]) -> str:
     """Return the JSON of ``entry`` with escapes for what is not printable."""
     try:
         text = _encode(entry).decode()
     except UnicodeEncodeError:  # half of a surrogate pair
-        text = json.dumps(entry, default=str)
+        text = json.dumps(entry.fields() if isinstance(entry, Line) else entry, default=str)
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else _escape(c) for c in text)

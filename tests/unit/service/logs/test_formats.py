@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shlex
 import sys
 from datetime import datetime
 from typing import Any
@@ -75,7 +74,7 @@ def test_a_traceback_in_json_is_a_field() -> None:
     assert entry["exception"].endswith("ValueError: no\nforged")
 
 
-class _Sold(Line, frozen=True, omit_defaults=True, kw_only=True):
+class _Sold(Line, omit_defaults=True, kw_only=True):
     item: str
     price: float | None = None
     sizes: list[str] | None = None
@@ -92,15 +91,15 @@ def _line(message: object) -> logging.LogRecord:
 def test_fields_of_a_line() -> None:
     sold = _line(_Sold(item='a "b"\nc', price=0.5, sizes=["s", "m"]))
     text = OneLineFormatter().format(sold)
-    assert text.endswith(r' INFO n: sold item="a \"b\"\nc" price=0.5 sizes=s,m')
+    assert text.endswith(r' INFO n: sold {"item":"a \"b\"\nc","price":0.5,"sizes":["s","m"]}')
     entry = _json(sold)
     assert entry["message"] == "sold"
     assert (entry["item"], entry["price"], entry["sizes"]) == ('a "b"\nc', 0.5, ["s", "m"])
     assert "price" not in _json(_line(_Sold(item="x")))
 
 
-@pytest.mark.parametrize("value", ["", "a b", "a=b", "x\nitem=forged"])
+@pytest.mark.parametrize("value", ["", "x\x1b\x85", "\ud800", '"} {"price":2'])
 def test_a_field_forges_no_other(value: str) -> None:
     text = OneLineFormatter().format(_line(_Sold(item=value, price=1.0)))
-    assert shlex.split(text.partition("sold ")[2])[-1] == "price=1"
-    assert len(shlex.split(text.partition("sold ")[2])) == 2
+    assert text.isprintable()
+    assert json.loads(text.partition(" sold ")[2]) == {"item": value, "price": 1.0}

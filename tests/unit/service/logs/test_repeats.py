@@ -15,7 +15,7 @@ class _Clock:
         return self.now
 
 
-class _Refused(Line, frozen=True):
+class _Refused(Line):
     code: str | None
 
     @property
