@@ -15,13 +15,17 @@ def configure(level: str, form: str, repeats: int) -> None:
 
     ``form`` is text or json; a message passes at most ``repeats`` times per interval.
     """
-    # No format shows these, and finding them costs more than formatting a line.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # the documented way to skip the caller
+    skip_details()
     handler = Writer(sys.stderr.fileno())
     handler.setFormatter(FORMATTERS[form]())
     handler.addFilter(RepeatLimit(repeats))
     logging.basicConfig(level=level.upper(), handlers=[handler])
+
+
+def skip_details() -> None:
+    """Leave out of records what no format shows; finding it costs as much as formatting a line."""
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # the documented way to skip the caller
 
 
 def flush() -> None:
