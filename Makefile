@@ -129,7 +129,10 @@ lock: ## Resolve requirements*.lock anew
 	build/lock/bin/pip-compile -q --strip-extras --no-emit-find-links --no-emit-index-url \
 		--generate-hashes --allow-unsafe -o requirements-service.lock pyproject.toml
 	build/lock/bin/pip-compile -q --strip-extras --no-emit-find-links --no-emit-index-url \
-		--allow-unsafe --extra training --extra dev --extra docs -c requirements-service.lock \
+		--generate-hashes --allow-unsafe --extra otel -c requirements-service.lock \
+		-o requirements-service-otel.lock pyproject.toml
+	build/lock/bin/pip-compile -q --strip-extras --no-emit-find-links --no-emit-index-url \
+		--allow-unsafe --extra training --extra otel --extra dev --extra docs -c requirements-service.lock \
 		-o requirements.lock pyproject.toml
 	sed -i 's/^torch==2.13.0+cpu/torch==2.13.0/' requirements.lock
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from service import logs
+from service import logs, tracing
 from service.access import commands as key_commands
 from service.api.server import Server, check_tls, raise_descriptors
 from service.app import create_app
@@ -55,7 +55,10 @@ def main() -> int:
         return 2
     if arguments.command == "keys":
         return key_commands.run(arguments, settings.keys_file)
-    logs.configure(settings.log_level)
+    if tracing.wanted(settings.otel) and not tracing.is_installed():
+        print(f"RANK_OTEL: {tracing.MEND}, or set RANK_OTEL=false", file=sys.stderr)  # noqa: T201  # for people
+        return 2
+    logs.configure(settings.log_level, settings.log_format, settings.log_repeats)
     return serve(settings)
 
 

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service import tracing
 from service.access.admission import Admission
 from service.access.guard import Guard
 from service.api import operations, rank
@@ -22,6 +23,7 @@ from service.api.docs import add_docs, add_keys
 from service.api.loop_lag import observe_loop_lag
 from service.api.messages import CONNECTION_ERRORS
 from service.api.middleware import RequestMiddleware
+from service.api.reports import Reports
 from service.errors import RouteNotFoundError, error_body
 from service.models.registry import Registry
 from service.ranking.full_scan import FullScanQueue
@@ -33,13 +35,15 @@ from service.tasks import end
 from service.telemetry import Telemetry
 
 _STOP_S = 5.0
-_SENT_BY_PAGES = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "Traceparent")
-_READ_BY_PAGES = ("RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
+_SENT_BY_PAGES = (
+    "Authorization", "Content-Type", "Traceparent", "Tracestate", "X-API-Key", "X-Request-ID",
+)  # fmt: skip
+_READ_BY_PAGES = ("RateLimit", "RateLimit-Policy", "Retry-After", "Traceparent", "X-Request-ID")
 
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the ASGI application, which opens nothing before its lifespan begins."""
-    telemetry = Telemetry()
+    telemetry, reports = Telemetry(), Reports(settings)
     guard = Guard(settings, telemetry)
 
     @contextlib.asynccontextmanager
@@ -51,6 +55,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.ranker = Ranker(registry, store, telemetry, FullScanQueue(settings.scan_queue))
         watching = asyncio.create_task(registry.watch(), name="watch models")
         following = asyncio.create_task(guard.watch(), name="watch keys")
+        if tracing.wanted(settings.otel):
+            reports.tracer = tracing.Tracer(app.version)
         timing = asyncio.create_task(observe_loop_lag(telemetry.loop_lag), name="loop lag")
         try:
             yield
@@ -59,11 +65,14 @@ def create_app(settings: Settings) -> FastAPI:
             await registry.close()
             await guard.close()
             await store.close()
+            if reports.tracer is not None:
+                reports.tracer.close()
 
     middleware = functools.partial(
         RequestMiddleware,
         telemetry=telemetry,
         guard=guard,
+        reports=reports,
         max_body_bytes=settings.max_body_bytes,
     )
     app = _Application(
@@ -78,7 +87,8 @@ def create_app(settings: Settings) -> FastAPI:
         responses=CONNECTION_ERRORS,
         redirect_slashes=False,  # behind TLS, a redirect would lead to plain HTTP
     )
-    app.state.telemetry, app.state.guard, app.state.draining = telemetry, guard, False
+    app.state.telemetry, app.state.guard, app.state.reports = telemetry, guard, reports
+    app.state.draining = False
     app.state.admission = Admission(settings.rankings, settings.ranking_queue)
     app.add_middleware(middleware)
     app.exception_handler(HTTPException)(_http_error)

@@ -131,6 +131,7 @@ class Guard:
         if caller.expires_s <= time.time():
             message = f"the key {caller.name} has expired"
             raise self._unauthorized(caller.name, "expired", scope, message)
+        scope["state"]["key_name"] = caller.name
         return caller
 
     def _unauthorized(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import select
 import time
@@ -15,6 +14,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.access.admission import Admission
 from service.api.open_connections import OpenConnections
+from service.api.reports import log_refusal
+from service.api.trace_context import REQUEST_ID
 from service.api.turned_away import PATH, is_one_ranking, turned_away
 from service.errors import (
     BadRequestError,
@@ -26,8 +27,6 @@ from service.errors import (
 )
 from service.settings import Settings
 from service.telemetry import Telemetry
-
-log = logging.getLogger(__name__)
 
 _LINGER_S = 2.0  # in which a refused client can read the reason
 _ONE_TURN_S = 0.001  # of the event loop
@@ -304,7 +303,6 @@ class Connection(HttpToolsProtocol):
     def _answer(self, error: RankError) -> None:
         """Answer a request whose head is not complete, which no application sees."""
         request_id = os.urandom(16).hex()
-        log.info("request %s: %d %s", request_id, error.status, error.message)
         body = json.dumps(error.body(request_id)).encode()
         headers = [
             *self.server_state.default_headers,
@@ -312,6 +310,7 @@ class Connection(HttpToolsProtocol):
             (b"content-length", str(len(body)).encode()),
             (b"content-type", b"application/json"),
             (b"connection", b"close"),
+            (REQUEST_ID, request_id.encode()),
         ]
         lines = b"".join(b"%s: %s\r\n" % header for header in headers)
         self.transport.write(STATUS_LINE[error.status] + lines + b"\r\n" + body)
@@ -321,3 +320,4 @@ class Connection(HttpToolsProtocol):
         self._timer = self.loop.call_later(_LINGER_S, self.transport.close)
         spent_s = time.perf_counter() - self._arrived_s
         self._telemetry.request("other", error.status).observe(spent_s)
+        log_refusal(request_id, error, spent_s)

@@ -1,10 +1,8 @@
-"""ASGI middleware: request ids, timing, the limit on bodies, and the answers to errors."""
+"""ASGI middleware: request ids, timing, reports, the limit on bodies, and the answers to errors."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import time
 from collections.abc import Callable
 
@@ -13,6 +11,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access.guard import Guard, Headers
+from service.api import trace_context
+from service.api.reports import Reports
 from service.errors import (
     BodyTooLargeError,
     ClientLeftError,
@@ -22,25 +22,30 @@ from service.errors import (
 )
 from service.telemetry import Telemetry
 
-log = logging.getLogger(__name__)
-
 _CLIENT_LEFT = 499  # as nginx counts it
 
 
 class RequestMiddleware:
     """Gives each request an id, times it, admits it, limits its body and answers its errors.
 
-    Routes read the id from ``scope["state"]["request_id"]`` and may replace it. A known error
-    gets its own status; an unknown one is logged and answered by 500 with the id alone.
+    Routes read the id from ``scope["state"]["request_id"]`` and may replace it; the answer has it
+    as a header. A known error gets its own status, an unknown one 500 with the id alone; reports
+    find both in ``scope["state"]["error"]``.
     ``api.connection`` puts the time of arrival and the rest into ``scope["state"]``.
     """
 
     def __init__(
-        self, app: ASGIApp, telemetry: Telemetry, guard: Guard, max_body_bytes: int
+        self,
+        app: ASGIApp,
+        telemetry: Telemetry,
+        guard: Guard,
+        reports: Reports,
+        max_body_bytes: int,
     ) -> None:
         self._app = app
         self._guard = guard
         self._telemetry = telemetry
+        self._reports = reports
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,7 +56,7 @@ class RequestMiddleware:
         status, body_bytes = 0, 0
         headers: Headers = []
         state = scope.setdefault("state", {})
-        state["request_id"] = os.urandom(16).hex()
+        state["request_id"], state["trace"] = trace_context.read(scope["headers"])
         arrived_s: float = state.get("arrived_s") or time.perf_counter()
         client_left: Callable[[], bool] = state.get("client_left", bool)
 
@@ -69,8 +74,8 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = _CLIENT_LEFT if client_left() else message["status"]
-                if headers:
-                    message["headers"] = [*message["headers"], *headers]
+                own = trace_context.answer_headers(state)
+                message["headers"] = [*message["headers"], *own, *headers]
             await send(message)
 
         self._telemetry.in_flight.inc()
@@ -92,20 +97,19 @@ class RequestMiddleware:
             route = state.get("route") or getattr(scope.get("route"), "path", "other")
             seconds = time.perf_counter() - arrived_s
             self._telemetry.request(route, status).observe(seconds)
+            self._reports.add(scope, route, status, seconds)
 
     async def _answer(
         self, error: BaseException, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Log ``error`` and answer with its status."""
+        """Answer ``error`` with its status."""
         request_id = scope["state"]["request_id"]
         if isinstance(error, asyncio.CancelledError):  # the server has waited for long enough
             error = DrainingError("the service stops; send the request again")
         if isinstance(error, OverloadedError):
             self._telemetry.shed[error.queue].inc()
-        if isinstance(error, RankError):
-            log.info("request %s: %d %s", request_id, error.status, error.message)
-        else:
-            log.error("request %s failed", request_id, exc_info=error)
+        scope["state"]["error"] = error
+        if not isinstance(error, RankError):
             error = RankError("internal error; find it in the log by this request id")
         body = error.body(request_id)
         response = JSONResponse(body, status_code=error.status, headers=error.headers())

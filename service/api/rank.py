@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access.admission import Caller
 from service.api.messages import ErrorResponse
+from service.api.reports import Ranked
 from service.errors import InvalidRequestError, printable
 from service.ranking.messages import (
     RankRequest,
@@ -142,7 +144,9 @@ async def _answer(scope: Scope, body: bytes) -> bytes:
     request = parse(body)
     state["request_id"] = request.request_id or state["request_id"]
     ranker: Ranker = scope["app"].state.ranker
-    return _encoder.encode(await ranker.rank(request, state["request_id"], caller))
+    response = await ranker.rank(request, state["request_id"], caller)
+    state["ranked"] = Ranked(request, response, time.perf_counter())
+    return _encoder.encode(response)
 
 
 async def _body(receive: Receive) -> bytes:

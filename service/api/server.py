@@ -8,10 +8,12 @@ import functools
 import resource
 import socket
 import ssl
+from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
 
+from service import logs
 from service.api.connection import Connection
 from service.api.open_connections import OpenConnections
 from service.settings import Settings
@@ -50,6 +52,15 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._app = app
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Note signals while the service runs; then let them end the process, its log written."""
+        with super().capture_signals():
+            try:
+                yield
+            finally:
+                logs.flush()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer what has arrived, then stop."""

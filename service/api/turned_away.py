@@ -7,6 +7,7 @@ import os
 import re
 
 from service.access.admission import MESSAGE
+from service.api.trace_context import REQUEST_ID
 from service.errors import RETRY_AFTER, OverloadedError
 
 PATH = b"/rank"
@@ -29,16 +30,18 @@ def is_one_ranking(data: bytes, max_header_bytes: int) -> bool:
 
 def turned_away() -> bytes:
     """Return the whole answer to a ranking for which there is no room, with a new request id."""
-    return _ANSWER % os.urandom(_ID_CHARS // 2).hex().encode()
+    request_id = os.urandom(_ID_CHARS // 2).hex().encode()
+    return _ANSWER % (request_id, request_id)
 
 
 def _answer() -> bytes:
-    """Return the answer with ``%s`` for the request id."""
+    """Return the answer with ``%s`` for the request id, in a header and in the body."""
     body = json.dumps(OverloadedError(MESSAGE, queue="rankings").body("%s")).encode()
     lines = [
         b"HTTP/1.1 503 Service Unavailable",
         b"content-length: %d" % (len(body) - len("%s") + _ID_CHARS),
         b"content-type: application/json",
+        b"%s: %%s" % REQUEST_ID,
         *(f"{name.lower()}: {value}".encode() for name, value in RETRY_AFTER.items()),
     ]
     return b"\r\n".join([*lines, b"", body])

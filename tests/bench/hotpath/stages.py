@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from collections.abc import Callable
 from unittest.mock import Mock
@@ -9,16 +11,23 @@ from unittest.mock import Mock
 import msgspec
 import redis
 
+from service import logs
+from service.api import reports, trace_context
 from service.api.rank import parse
 from service.catalog.item_table import ItemTable
+from service.logs.formats import OneLineFormatter
+from service.logs.repeats import RepeatLimit
+from service.logs.writer import Writer
 from service.models.loaded_model import LoadedModel
 from service.models.scorer import Scorer
 from service.ranking.answer import rank_pool
-from service.ranking.items import as_rows
-from service.ranking.messages import RankRequest
+from service.ranking.items import RankedItem, as_rows
+from service.ranking.messages import RankRequest, RankResponse
 from service.ranking.request import Clock, Ranking
 from service.ranking.top_k import top_k
+from service.settings import Settings
 from service.store.limit import Limit
+from service.telemetry import STAGES
 from tests.bench.hotpath.agreement import Cases
 from tests.bench.hotpath.measure import Ground
 from tests.bench.hotpath.protocol import TOP_K
@@ -26,6 +35,14 @@ from tests.bench.hotpath.report import Cell, Table
 
 _SIZES = (100, 500, 1000)
 _BODIES, _ROUNDS = 50, 40
+_HEADERS = [
+    (b"host", b"127.0.0.1"),
+    (b"content-type", b"application/json"),
+    (b"accept", b"*/*"),
+    (b"content-length", b"6500"),
+    (b"x-request-id", b"f75c363a63ce4f2db53d2c1edfdf4d1a"),
+    (b"traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -40,7 +57,8 @@ def stages(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
     ]
     caption = (
         "CPU microseconds of each stage, alone and warm: the minimum of many rounds. `logits` and "
-        "`best` are parts of `rank`. Not measured: reading the user, HTTP and metrics."
+        "`best` are parts of `rank`. `ids`: X-Request-ID and traceparent, taken and returned. "
+        "`report`: the log's line of a ranking. Not measured: reading the user, HTTP and metrics."
     )
     return Table("stages", caption, rows)
 
@@ -69,7 +87,44 @@ def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int) -> dict[str, Cel
         "rank": _least_us(lambda i: rank_pool(ranking, user, pools[i])),
         "lay out": _least_us(lambda i: as_rows(columns[i])),
         "answer": _least_us(lambda i: _encode(answers[i])),
+        "ids": _least_us(lambda _: _ids()),
+        "report": _report_us(candidates[0], answers[0]),
     }
+
+
+def _ids() -> None:
+    """Take the ids of a request, and return them with its answer."""
+    request_id, trace = trace_context.read(_HEADERS)
+    trace_context.answer_headers({"request_id": request_id, "trace": trace})
+
+
+def _report_us(candidates: list[str], items: list[RankedItem]) -> float:
+    """Return the cost of the line of a ranking, with its writing to a file that keeps nothing."""
+    log = logging.getLogger(reports.__name__)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    handler = Writer(os.open(os.devnull, os.O_WRONLY))
+    handler.setFormatter(OneLineFormatter())
+    handler.addFilter(RepeatLimit(10))
+    log.addHandler(handler)
+    logs.skip_details()
+    response = RankResponse(
+        request_id="",
+        model="bench@1",
+        tradeoff=0.5,
+        items=items,
+        degraded=[],
+        timing_ms=dict.fromkeys((*STAGES, "total"), 0.1234567),  # type: ignore[arg-type]  # its keys
+    )
+    request = RankRequest(user_id="u", candidates=candidates)
+    request_id, trace = trace_context.read(_HEADERS)
+    ranked = reports.Ranked(request, response, time.perf_counter())
+    state = {"request_id": request_id, "trace": trace, "ranked": ranked}
+    scope = {"method": "POST", "state": state}
+    all_requests = reports.Reports(Settings(log_requests=1.0))
+    cost_us = _least_us(lambda _: all_requests.add(scope, "/rank", 200, 0.00123))
+    log.removeHandler(handler)
+    return cost_us
 
 
 def _least_us(step: Callable[[int], object]) -> float:

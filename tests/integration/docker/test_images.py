@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,9 +37,22 @@ def test_bases_are_arguments_and_no_user_is_root(path: Path) -> None:
 
 def test_the_service_installs_only_its_lock() -> None:
     text = (DOCKER / "service" / "Dockerfile").read_text()
-    assert "--require-hashes -r requirements-service.lock" in text
+    assert "ARG LOCK=requirements-service.lock\n" in text
+    assert '--require-hashes -r "${LOCK}"' in text
     assert "torch" not in (ROOT / "requirements-service.lock").read_text()
     assert "COPY training" not in text
+
+
+def test_the_lock_with_tracing_adds_to_the_service_s() -> None:
+    service, with_tracing = (
+        set(re.findall(r"^[a-z].*==\S+", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("requirements-service.lock", "requirements-service-otel.lock")
+    )
+    assert service < with_tracing, "run make lock"
+    assert all(
+        re.match("opentelemetry|googleapis|requests|certifi|charset|urllib3", pin)
+        for pin in with_tracing - service
+    )
 
 
 def test_the_build_context_lists_every_copied_file() -> None:

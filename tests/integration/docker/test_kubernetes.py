@@ -12,9 +12,13 @@ import yaml
 from fastapi.routing import APIRoute
 
 from docker.kubernetes import prometheusrule
+from service import app, tracing
 from service.api import operations
+from service.logs import writer
+from service.models import registry
 from service.settings import PREFIX, Settings
-from tests.integration.docker.conftest import DOCKER, load_yaml
+from service.store import records
+from tests.integration.docker.conftest import DOCKER, ROOT, load_yaml
 
 KUBERNETES = DOCKER / "kubernetes"
 VERSION = "1.34"
@@ -113,11 +117,40 @@ def test_probed_routes_exist(base: Objects) -> None:
     assert {probe["path"] for probe in probes} <= paths
 
 
-def test_the_drain_fits_into_the_grace_period(base: Objects) -> None:
+def test_a_stop_fits_into_the_grace_periods(base: Objects) -> None:
     spec = base["Deployment"]["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     wait_s = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert wait_s + Settings.model_fields["drain_s"].default < spec["terminationGracePeriodSeconds"]
+    closing_s = (
+        app._STOP_S + registry._FOLLOWER_S + records._CLOSE_S + tracing._CLOSE_S + writer._FLUSH_S
+    )
+    longest_s = Settings.model_fields["drain_s"].default + closing_s
+    assert wait_s + longest_s < spec["terminationGracePeriodSeconds"]
+    compose = load_yaml(ROOT / "docker-compose.yml")["services"]["service"]
+    assert longest_s < int(compose["stop_grace_period"].removesuffix("s"))
+
+
+def test_only_named_clients_and_prometheus_may_call(objects: Objects) -> None:
+    clients, *others = [
+        peer for rule in objects["NetworkPolicy"]["spec"]["ingress"] for peer in rule["from"]
+    ]
+    assert clients["podSelector"]["matchLabels"] == {"paretorank.io/client": "true"}
+    assert [peer["namespaceSelector"]["matchLabels"] for peer in others] == [
+        {"kubernetes.io/metadata.name": "monitoring"}
+    ]
+
+
+def test_the_production_frontend_has_a_namespace() -> None:
+    policy = _build("overlays/production")["NetworkPolicy"]["spec"]
+    (clients, *_) = policy["ingress"][0]["from"]
+    assert clients["namespaceSelector"]["matchLabels"] == {
+        "kubernetes.io/metadata.name": "frontend"
+    }
+    assert policy["egress"][1]["to"] == [{"ipBlock": {"cidr": "10.20.0.0/16"}}]
+
+
+def test_a_node_drains_past_replicas_that_are_not_ready(base: Objects) -> None:
+    assert base["PodDisruptionBudget"]["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
 def test_containers_are_hardened(base: Objects) -> None:

@@ -94,6 +94,7 @@ RUN_BY = {
     "python -m training train --model cp2rec --data data/shop --since 2026-10-01": (
         "cli/test_opening.py"
     ),
+    "pip install 'paretorank[otel]'": "api/test_reports.py",
     "pip install 'paretorank[delta]'": "data/test_parts.py",
     "pip install 'paretorank[iceberg]'": "data/test_parts.py",
     "python -m training train --model cp2rec-front --data data/shop --set net.architecture=ncf": (

@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 from scipy.sparse import csr_array
 
+from service.api.reports import RequestLine
 from service.contract.store_url import OPTIONS, TLS_OPTIONS
 from service.errors import RankError
 from service.ranking.messages import Degraded
@@ -91,6 +92,7 @@ LISTED = {
     "verdicts": ("evaluation.md", {"clear", "weak", "none"}),
     "reasons of degraded rankings": ("api.md", {str(reason) for reason in Degraded}),
     "make targets": ("development.md", _targets()),
+    "fields of a request's line": ("logs-and-traces.md", set(RequestLine.__struct_fields__)),
     "variables of the compose stack": ("deploying.md", _compose_variables()),
 }
 NAMED = {

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import threading
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.integration.conftest import until
 from tests.integration.service.api.process import serving
-from tests.integration.service.api.wire import BODY, RANK, Wire, connected, get
+from tests.integration.service.api.stops import NOT_ACCEPTED, stop_under_load
+from tests.integration.service.api.wire import BODY, RANK, connected, get
 
 
 def test_open_connections_are_answered_and_closed(tmp_path: Path) -> None:
@@ -65,36 +63,20 @@ def test_half_a_body_at_the_end_is_503_without_a_traceback(tmp_path: Path) -> No
 @pytest.mark.parametrize("kept_alive", [True, False])
 def test_no_connection_is_reset(tmp_path: Path, kept_alive: bool) -> None:
     with serving(tmp_path) as service:
-        outcomes: Counter[str] = Counter()
-        clients = [
-            threading.Thread(target=_ask_until_the_end, args=(service.port, kept_alive, outcomes))
-            for _ in range(8)
-        ]
-        for client in clients:
-            client.start()
-        until(lambda: outcomes["answered"] > 100)
-        service.process.send_signal(signal.SIGTERM)
-        for client in clients:
-            client.join(30)
+        outcomes = stop_under_load(
+            service.port, get("/livez"), service.process.terminate, clients=8, kept_alive=kept_alive
+        )
         service.end()
-    assert outcomes.keys() == {"answered", "not accepted"}
+    assert outcomes.keys() == {"200", NOT_ACCEPTED}
 
 
-def _ask_until_the_end(port: int, kept_alive: bool, outcomes: Counter[str]) -> None:
-    """Ask until no new connection is accepted; count how each request ends."""
-    while True:
-        try:
-            wire = Wire(port)
-        except ConnectionRefusedError:
-            outcomes["not accepted"] += 1
-            return
-        with contextlib.closing(wire):
-            while True:
-                try:
-                    answer = wire.ask(get("/livez"))
-                except (OSError, EOFError) as error:
-                    outcomes[repr(error)] += 1
-                    break
-                outcomes["answered"] += 1
-                if not kept_alive or answer.headers.get("connection") == "close":
-                    break
+def test_a_kill_costs_only_what_was_in_flight(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        outcomes = stop_under_load(service.port, get("/livez"), service.process.kill, clients=8)
+    lost = outcomes.total() - outcomes["200"] - outcomes[NOT_ACCEPTED]
+    assert outcomes[NOT_ACCEPTED] == 8
+    # Of each client the open request, and one on a connection that waits to be accepted.
+    assert 0 < lost <= 2 * 8
+    assert not list(
+        tmp_path.iterdir()
+    )  # the service writes no files: a kill leaves none half-written
