@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 
 from service.logs.formats import FORMATTERS
 from service.logs.repeats import RepeatLimit
 from service.logs.writer import Writer
+
+_STANDARD_ERROR = 2  # the descriptor; sys.stderr need not have one
 
 
 def configure(level: str, form: str, repeats: int) -> None:
@@ -16,7 +17,7 @@ def configure(level: str, form: str, repeats: int) -> None:
     ``form`` is text or json; a message passes at most ``repeats`` times per interval.
     """
     skip_details()
-    handler = Writer(sys.stderr.fileno())
+    handler = Writer(_STANDARD_ERROR)
     handler.setFormatter(FORMATTERS[form]())
     handler.addFilter(RepeatLimit(repeats))
     logging.basicConfig(level=level.upper(), handlers=[handler])
