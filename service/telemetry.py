@@ -17,7 +17,7 @@ _STAGE_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05,
 _LAG_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 300.0)
 
 STAGES = ("user", "catalog", "score", "select")
-OPERATIONS = ("users", "items", "catalog", "changes", "ping")
+OPERATIONS = ("users", "items", "titles", "catalog", "changes", "ping")
 STATUSES = (200, 401, 403, 404, 408, 413, 422, 429, 499, 500, 503)
 
 
@@ -155,7 +155,7 @@ class Telemetry:
         read = self._counter(
             "rank_store_read_bytes_total", "Bytes of the records read from the store.", "operation"
         )
-        self.store_bytes = {name: read.labels(name) for name in ("users", "items")}
+        self.store_bytes = {name: read.labels(name) for name in ("users", "items", "titles")}
         self.breaker_state = self._gauge(
             "rank_store_breaker_state",
             "State of the breaker. 0, closed: reads go through. 1, half open: one read probes the "

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from service.contract.manifest import Modality, Proxy
+from service.contract.titles import ItemTitle
 from training.data.dataset import Dataset, Impressions
 from training.data.schema import Description, Embedding
 
@@ -61,7 +62,7 @@ def make_dataset(
         fingerprint="0" * 64,
         user_ids=[f"u{row}" for row in range(users)],
         item_ids=[f"i{row}" for row in range(items)],
-        titles=[f"i{row}" for row in range(items)],
+        shown=[ItemTitle(f"i{row}") for row in range(items)],
         modalities=tuple(Modality(name=name, dim=dim) for name, dim in DIMS.items()),
         embedding=embedding,
         modality_mask=mask,

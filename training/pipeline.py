@@ -9,8 +9,10 @@ from service.contract.artifact import Artifact
 from service.contract.repository import Repository
 from training.config import Config
 from training.data.dataset import Dataset
+from training.data.summary import summarise
 from training.evaluation.anchors.measure import measure_anchors
 from training.evaluation.measure import measure_front
+from training.evaluation.report.schema import Origin, Report
 from training.evaluation.user_groups import meaning
 from training.fitting.fitted_net import FittedNet
 from training.fitting.runs import RunStore
@@ -30,6 +32,7 @@ def train(
     name: str,
     runs: RunStore,
     continuation: Continuation | None = None,
+    origin: Origin | None = None,
 ) -> tuple[Artifact, FittedNet]:
     """Fit a net, measure its front, and add it to the repository; return artifact and net.
 
@@ -52,8 +55,15 @@ def train(
     reference = bias_reference(fitted)
     state = training_state(fitted, start)
     predecessor = None if continuation is None else continuation.predecessor
+    report = Report(
+        **front.model_dump(),
+        baselines={},
+        training=(fitted.fit.history,),
+        data=summarise(dataset, fitted.split),
+        origin=origin,
+    )
     artifact = export_artifact(
-        fitted, front, reference, config, repository, name, state, predecessor
+        fitted, front, reference, config, repository, name, state, predecessor, report
     )
     checkpoints.remove()
     return artifact, fitted

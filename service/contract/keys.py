@@ -47,6 +47,11 @@ class Keys:
         prefix = f"{self.namespace}:{self.spaces.proxies}:p:"
         return [prefix + item_id for item_id in item_ids]
 
+    def titles(self, item_ids: Sequence[str]) -> list[str]:
+        """Return the keys of what people see of items."""
+        prefix = f"{self.namespace}:{self.spaces.items}:t:"
+        return [prefix + item_id for item_id in item_ids]
+
     @property
     def catalog(self) -> str:
         """The set of all item ids of the space: the catalogue."""
@@ -75,8 +80,8 @@ class Keys:
 class KeyParts:
     """A key's space, its kind and, for a record, its id.
 
-    Records are of kind ``u`` (user), ``i`` (item) or ``p`` (proxies). Other kinds are named by the
-    last part of the key.
+    Records are of kind ``u`` (user), ``i`` (item), ``t`` (title) or ``p`` (proxies). Other kinds
+    are named by the last part of the key.
     """
 
     space: str
@@ -87,7 +92,7 @@ class KeyParts:
 def split_key(namespace: str, key: bytes) -> KeyParts | None:
     """Return the parts of a key of ``namespace``, None for any other key."""
     name = re.escape(namespace.encode())
-    if match := re.fullmatch(rb"%b:(%b):([uip]):(.*)" % (name, _SPACE), key, re.DOTALL):
+    if match := re.fullmatch(rb"%b:(%b):([uitp]):(.*)" % (name, _SPACE), key, re.DOTALL):
         space, kind, record_id = match.groups()
         return KeyParts(space.decode(), kind.decode(), record_id)
     if match := re.fullmatch(rb"\{%b\}:(%b):(%b)" % (name, _SPACE, _SHARED), key):

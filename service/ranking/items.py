@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from service.catalog.item_table import Pool
+from service.contract.titles import ItemTitle
 from service.ranking.top_k import ranks_of
 
 Columns = dict[str, Any]  # the fields of ``ItemColumns``, in its order
@@ -121,6 +122,24 @@ class RankedItem(Struct, gc=False, omit_defaults=True):
         Explanation | None,
         Meta(description="Only with `explain`, and not for missing items."),
     ] = None
+    title: Annotated[
+        str | None,
+        Meta(description="Only with `titles`, where it is known.", examples=["A red coat"]),
+    ] = None
+    picture: Annotated[
+        str | None,
+        Meta(
+            description="Only with `titles`: the address of a picture, http(s) or a path.",
+            examples=["https://shop.example/pictures/7.jpg"],
+        ),
+    ] = None
+    link: Annotated[
+        str | None,
+        Meta(
+            description="Only with `titles`: the address of the item's page, http(s) or a path.",
+            examples=["/items/7"],
+        ),
+    ] = None
 
 
 def _columns(row: type[Struct]) -> dict[str, tuple[Column, Any]]:
@@ -141,6 +160,8 @@ def _field(name: str, column: Column, entry: Any) -> tuple[str, Any]:
 _ITEM, _END = _columns(RankedItem), _columns(EndPoint)
 _ITEM_COLUMNS = tuple(column for column, _ in _ITEM.values())
 _END_COLUMNS = tuple(column for column, _ in _END.values())
+
+_SHOWN = {"titles": "title", "pictures": "picture", "links": "link"}  # column -> field
 
 EndColumns: Any = msgspec.defstruct(
     "EndColumns",
@@ -164,6 +185,17 @@ ItemColumns: Any = msgspec.defstruct(
             "explain",
             Annotated[ExplanationColumns | None, Meta(description="Only with `explain`.")],
             None,
+        ),
+        *(
+            (
+                name,
+                Annotated[
+                    list[str | None] | None,
+                    Meta(description=f"`{field}` of each item, only with `titles`."),
+                ],
+                None,
+            )
+            for name, field in _SHOWN.items()
         ),
     ],
     omit_defaults=True,
@@ -189,7 +221,17 @@ def as_rows(columns: Columns) -> list[RankedItem]:
     values = [columns[column.name] for column in _ITEM_COLUMNS]
     if explain := columns.get("explain"):
         values.append(_explanations(explain))
+    elif "titles" in columns:
+        values.append([None] * len(values[0]))
+    if "titles" in columns:
+        values += [columns[name] for name in _SHOWN]
     return list(map(RankedItem, *values))
+
+
+def add_titles(columns: Columns, titles: Sequence[ItemTitle | None]) -> None:
+    """Add what people see of each item, None where it is not known, to ``columns``."""
+    for name, field in _SHOWN.items():
+        columns[name] = [title and getattr(title, field) for title in titles]
 
 
 def _explanations(explain: ExplanationColumns) -> list[Explanation | None]:

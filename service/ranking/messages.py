@@ -74,6 +74,10 @@ class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         Literal["rows", "columns"],
         Meta(description="The layout of `items`: a list of objects, or an object of lists."),
     ] = "rows"
+    titles: Annotated[
+        bool,
+        Meta(description="Add each item's title, and the addresses of its picture and its page."),
+    ] = False
     request_id: Annotated[
         Id | None, Meta(description="Returned with the ranking. Omitted: the service makes one.")
     ] = None

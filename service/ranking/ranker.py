@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from service.catalog.id_index import MISSING, Rows
 from service.catalog.item_table import Pool
+from service.contract import titles
 from service.contract.records import decode_vector
 from service.errors import DeadlineError, StoreError, StoreOverloadedError
 from service.models.registry import Registry
 from service.models.scorer import RUN_ROWS
 from service.ranking.answer import rank_pool
 from service.ranking.full_scan import FullScanQueue
-from service.ranking.items import Columns, ItemColumns, as_rows
+from service.ranking.items import Columns, ItemColumns, add_titles, as_rows
 from service.ranking.messages import Degraded, RankRequest, RankResponse
 from service.ranking.request import Caller, Clock, Ranking
 from service.store.records import RedisStore
@@ -57,6 +58,8 @@ class Ranker:
         else:
             columns, reasons = await self._rank_candidates(ranking, request.candidates, caller)
         model.exposure.add(tradeoff, request.candidates is None, columns)
+        if request.titles:
+            reasons |= await self._add_titles(ranking, columns)
         for reason in reasons:
             self._degraded[reason].inc()
         items = ItemColumns(**columns) if request.format == "columns" else as_rows(columns)
@@ -69,6 +72,20 @@ class Ranker:
             degraded=sorted(reasons),
             timing_ms=clock.finish(self._telemetry),
         )
+
+    async def _add_titles(self, ranking: Ranking, columns: Columns) -> Reasons:
+        """Add what people see of the items of an answer."""
+        item_ids = columns["item_ids"]
+        try:
+            answer = asyncio.ensure_future(self._store.titles(ranking.model.keys, item_ids))
+            limit = ranking.clock.limit()
+            records = await asyncio.wait_for(answer, limit.timeout_s)
+        except (StoreError, TimeoutError) as error:
+            add_titles(columns, [None] * len(item_ids))
+            late = limit.error() if isinstance(error, TimeoutError) else error
+            return frozenset([_reason(late)])
+        add_titles(columns, [titles.decode(record) for record in records])
+        return _NO_REASONS
 
     async def _rank_candidates(
         self, ranking: Ranking, candidates: list[str], caller: Caller

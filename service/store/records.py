@@ -108,6 +108,11 @@ class RedisStore:
         records = await self._mget([*keys.items(item_ids), *keys.proxies(item_ids)], "items")
         return records[: len(item_ids)], records[len(item_ids) :]
 
+    async def titles(self, keys: Keys, item_ids: Sequence[str]) -> list[bytes | None]:
+        """Return the records of what people see of N items (N,), None where there is none."""
+        self._breaker.check()
+        return await self._mget(keys.titles(item_ids), "titles") if item_ids else []
+
     async def catalog_ids(self, keys: Keys, chunk: int) -> AsyncIterator[list[str]]:
         """Yield the ids of all items of the space, about ``chunk`` at a time; ids may repeat."""
         cursor = 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from service.contract.manifest import Modality, Proxy
+from service.contract.titles import ItemTitle
 from training.data.dataset import Dataset, Impressions
 from training.data.schema import Description, Embedding
 
@@ -52,7 +53,7 @@ def random_log(users: int, rows: int) -> Dataset:
         fingerprint="0" * 64,
         user_ids=[str(user) for user in range(users)],
         item_ids=item_ids,
-        titles=item_ids,
+        shown=list(map(ItemTitle, item_ids)),
         modalities=tuple(Modality(name=name, dim=dim) for name, dim in _MODALITIES.items()),
         embedding=rng.standard_normal((items, sum(_MODALITIES.values())), np.float32),
         modality_mask=np.ones((items, len(_MODALITIES)), np.bool_),

@@ -52,7 +52,9 @@ def test_clicks_alone_give_a_front_of_recall(clicks: Path, tmp_path: Path) -> No
         cwd=tmp_path,
     )
 
-    front = json.loads((tmp_path / "models" / "painvrl" / "1" / "front.json").read_text())
+    artifact = tmp_path / "models" / "painvrl" / "1"
+    front = json.loads((artifact / "front.json").read_text())
+    assert "<h2>The front</h2>" in (artifact / "report.html").read_text()
     assert (front["axis"], front["unbiased_kind"]) == (
         "recall_at_20",
         "less popular half of the logged test",

@@ -12,6 +12,7 @@ import redis
 
 from service.contract.keys import Keys
 from service.contract.records import decode
+from service.contract.titles import ItemTitle
 from service.errors import StoreError
 from service.store.records import RedisStore
 from tests.conftest import World
@@ -54,7 +55,7 @@ def test_publishing_again_writes_nothing(deployment: Deployment, world: World) -
     done = _again(deployment, world, world.dataset)
     assert done == Published(len(world.dataset.user_ids), len(world.dataset.item_ids), 0)
     assert _again(deployment, world, world.dataset, fresh=True).written == (
-        2 * len(world.dataset.item_ids) + len(world.dataset.user_ids)
+        3 * len(world.dataset.item_ids) + len(world.dataset.user_ids)
     )
 
 
@@ -124,7 +125,7 @@ def test_an_interrupted_publishing_continues_where_it_stopped(
         with pytest.raises(PublishError, match=r"cut.*run the same command"):
             publish(world.artifact, world.dataset, **options)
     done = publish(world.artifact, world.dataset, **options)
-    total = 2 * len(world.dataset.item_ids) + len(world.dataset.user_ids)
+    total = 3 * len(world.dataset.item_ids) + len(world.dataset.user_ids)
     assert done.written == total - 4 * 100
 
 
@@ -182,6 +183,7 @@ def test_a_new_item_joins_the_catalogue_of_a_running_service(
         embedding=np.concatenate([data.embedding, data.embedding[:1]]),
         modality_mask=np.concatenate([data.modality_mask, data.modality_mask[:1]]),
         proxies=np.concatenate([data.proxies, data.proxies[:1]]),
+        shown=[*data.shown, ItemTitle("Brand new", picture="/new.jpg")],
     )
     with deployment.serve() as service:
         (absent,) = service.rank(user_id="u", candidates=["brand-new"])["items"]
@@ -190,6 +192,8 @@ def test_a_new_item_joins_the_catalogue_of_a_running_service(
         until(lambda: "brand-new" in service.ids(user_id="u", top_k=1000))
         (item,) = service.rank(user_id="u", candidates=["brand-new"])["items"]
         assert item["status"] == "cold"
+        (named,) = service.rank(user_id="u", candidates=["brand-new"], titles=True)["items"]
+        assert named == {**item, "title": "Brand new", "picture": "/new.jpg"}
 
 
 def test_a_removed_item_leaves_the_catalogue_when_announced(

@@ -12,6 +12,7 @@ import typer
 
 from service.contract.artifact import ArtifactError
 from training.cli.check import check
+from training.cli.compare import compare
 from training.cli.demo import demo
 from training.cli.evaluate import evaluate
 from training.cli.look import look
@@ -36,6 +37,7 @@ for command in (
     check,
     train,
     evaluate,
+    compare,
     look,
     publish,
     promote,

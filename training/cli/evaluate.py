@@ -20,6 +20,7 @@ from training.cli.options import (
     Scratch,
     Since,
     Until,
+    origin,
     with_period,
 )
 from training.config import load_config
@@ -87,6 +88,7 @@ def evaluate(
         dataset = open_dataset(data, scratch, period=period, cache=build)
         log.info("training on %s", place)
         report = run(dataset, resolved, options, RunStore(build))
+    report = report.model_copy(update={"origin": origin(resolved)})
     path = write_report(report, folder, name)
     typer.echo(report_tables(report))
-    typer.echo(f"wrote {path}.json and .png")
+    typer.echo(f"wrote {path}.html, .json and .png")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
+import tomli_w
 import typer
 
 from service.contract.artifact import Artifact, open_artifact
 from service.contract.repository import Repository
-from training.config import MODELS
+from training.config import MODELS, Config
+from training.evaluation.report.schema import Origin
 from training.fitting.device import DeviceName
+from training.fitting.provenance import commit
 from training.release.store import check_namespace, parse_url
 
 REDIS_URL = "redis://127.0.0.1:6379/0"
@@ -24,6 +29,18 @@ def with_period(
     given = {"since": since, "until": until}
     texts = (f'{key}="{text}"' for key, text in given.items() if text is not None)
     return (*(overrides or ()), *texts)
+
+
+def origin(config: Config) -> Origin:
+    """Return how this command's report comes about, for its page."""
+    code = commit()
+    source = None if code is None else f"{code.sha}{' with changes' if code.dirty else ''}"
+    table = config.model_dump(mode="json", exclude_none=True)
+    return Origin(
+        command=shlex.join(["python", "-m", "training", *sys.argv[1:]]),
+        commit=source,
+        configuration=tomli_w.dumps(table),
+    )
 
 
 def _checked_url(url: str) -> str:

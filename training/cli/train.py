@@ -23,6 +23,7 @@ from training.cli.options import (
     Since,
     Until,
     open_newest,
+    origin,
     with_period,
 )
 from training.config import Config, Tuning, load_config, stated_keys, value_of
@@ -37,6 +38,7 @@ from training.fitting.train_net import train_net
 from training.fitting.tuning import search_space
 from training.fitting.tuning import tune as tune_options
 from training.pipeline import train as train_model
+from training.release.export import PAGE
 from training.release.state import continue_from
 
 log = logging.getLogger(__name__)
@@ -109,13 +111,14 @@ def train(
         if tune:
             resolved = tune_options(dataset, resolved, space, tune, runs)
         artifact, fitted = train_model(
-            dataset, resolved, Repository(models), name, runs, continuation
+            dataset, resolved, Repository(models), name, runs, continuation, origin(resolved)
         )
     typer.echo(front_table(artifact.manifest.front))
     if resolved.tuning:
         typer.echo(_chosen(resolved, untuned, resolved.tuning))
     typer.echo(f"best of {fitted.fit.evaluations} evaluations on validation: {fitted.fit.best:.4f}")
     typer.echo(f"calibrated score: {artifact.manifest.calibration.meaning}")
+    typer.echo(f"report: {artifact.path / PAGE}")
     typer.echo(
         f"added {artifact.label} in {artifact.path}; requests that name no tradeoff are ranked at "
         f"w = {artifact.manifest.default_tradeoff:g}"

@@ -15,6 +15,7 @@ import polars as pl
 from service.contract.files import locked
 from service.contract.keys import MAX_ID_CHARS
 from service.contract.manifest import Modality, Proxy
+from service.contract.titles import ItemTitle
 from training.arrays import Flags
 from training.data.attributes import Coding, item_modality, learn_codings, user_values
 from training.data.columns import (
@@ -24,7 +25,6 @@ from training.data.columns import (
     proxy_values,
     refuse,
     refuse_rounded,
-    texts,
 )
 from training.data.embeddings import find_pieces, read_modalities
 from training.data.file_facts import FileFacts
@@ -37,6 +37,7 @@ from training.data.plausibility import warn_of_implausible
 from training.data.row_files import INDEX
 from training.data.schema import DESCRIPTION, Description, read_description
 from training.data.storage import MEMORY, Storage
+from training.data.titles import read_titles
 from training.errors import DatasetError
 
 __all__ = ["SPLITS", "Dataset", "Impressions", "open_dataset"]
@@ -53,7 +54,7 @@ class Dataset:
     embedding (I, D) float32, all modalities in order, zeros where absent; modality_mask (I, M). The
     item attributes are the last modality; item_codings and user_codings say how attributes became
     numbers. proxies (I, P) current values, NaN where unknown; user_attributes (U, A) float32;
-    fingerprint SHA-256 over the files.
+    fingerprint SHA-256 over the files. shown: what people see of the items (I,).
     """
 
     path: Path
@@ -61,7 +62,7 @@ class Dataset:
     fingerprint: str
     user_ids: list[str]
     item_ids: list[str]
-    titles: list[str]
+    shown: list[ItemTitle]
     modalities: tuple[Modality, ...]
     embedding: Floats
     modality_mask: Flags
@@ -72,6 +73,11 @@ class Dataset:
     item_codings: tuple[Coding, ...] = ()
     user_codings: tuple[Coding, ...] = ()
     unread: tuple[str, ...] = ()  # "file: column" that the description does not name
+
+    @property
+    def titles(self) -> list[str]:
+        """The titles of the items (I,)."""
+        return [item.title for item in self.shown]
 
     def with_proxies(self, proxies: Floats) -> Dataset:
         """Return the dataset with other impression proxies (R, P)."""
@@ -160,7 +166,7 @@ def _opened(
         if tuple(coding.name for coding in item_codings) != description.item_attributes:
             item_codings = learn_codings(items.rows, items.path, description.item_attributes)
         modality = item_modality(items.rows, items.path, item_codings) if item_codings else None
-        titles = _titles(items, description, item_ids)
+        shown = read_titles(items.rows, items.path, description, item_ids)
     pieces = find_pieces(folder, description)
     vectors = [file for found in pieces.values() for piece in found for file in piece.files]
     for file in vectors:
@@ -177,7 +183,7 @@ def _opened(
         description=description,
         user_ids=user_ids.to_list(),
         item_ids=ids,
-        titles=titles,
+        shown=shown,
         modalities=modalities,
         embedding=embedding,
         modality_mask=mask,
@@ -217,26 +223,23 @@ def _ids(table: Table, name: str) -> pl.Series:
     return ids
 
 
-def _titles(items: Table, description: Description, item_ids: pl.Series) -> list[str]:
-    """Return the titles of items, or their ids where a title is empty."""
-    if description.title is None:
-        return item_ids.to_list()
-    titles = texts(items.rows, items.path, description.title)
-    return [title or item_id for title, item_id in zip(titles, item_ids, strict=True)]
-
-
 def _unread(
     description: Description, impressions: Log, users: Table, items: Table
 ) -> tuple[str, ...]:
     """Return the columns of files that the description does not name, as "file: column"."""
     proxies = {proxy.name for proxy in description.proxies}
-    title = (description.title,) if description.title else ()
     partition = impressions.segments[0].part.partition
     tables: dict[str, tuple[Collection[str], set[str]]] = {
         description.impressions: (impressions.types, known_columns(description) | set(partition)),
         description.items: (
             items.rows.columns,
-            {"item_id", *title, *proxies, *description.item_attributes, *items.parts[0].partition},
+            {
+                "item_id",
+                *description.shown_columns,
+                *proxies,
+                *description.item_attributes,
+                *items.parts[0].partition,
+            },
         ),
         description.users: (
             users.rows.columns,

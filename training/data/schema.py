@@ -63,6 +63,12 @@ class Description(_Frozen):
         default=None, description="Column of impressions with the time, if not `timestamp`."
     )
     title: str | None = Field(default=None, description="Column of items to show to people.")
+    picture: str | None = Field(
+        default=None, description="Column of items with the address of a picture."
+    )
+    link: str | None = Field(
+        default=None, description="Column of items with the address of the item's page."
+    )
     user_attributes: Names = Field(default=(), description="Columns of users: numbers or text.")
     item_attributes: Names = Field(default=(), description="Columns of items: numbers or text.")
     unbiased_kind: str = Field(
@@ -96,6 +102,11 @@ class Description(_Frozen):
             number = len(embeddings)
             raise ValueError(f"has {number} modalities, at most {most} are served; join some")
         return embeddings
+
+    @property
+    def shown_columns(self) -> tuple[str, ...]:
+        """The columns of items that people see."""
+        return tuple(name for name in (self.title, self.picture, self.link) if name)
 
     @property
     def time_column(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from pydantic import BaseModel
 from tqdm import tqdm
 
 from service.contract.front import Estimate, Front, FrontPoint, UserGroup
@@ -102,3 +103,25 @@ def front_over_seeds(dataset: Dataset, config: Config, seeds: int, runs: RunStor
     )
     anchors = anchors_over_seeds(dataset, config, seeds, runs)
     return pool_fronts(fronts, config.front).model_copy(update={"anchors": anchors})
+
+
+class _Curve(BaseModel):
+    """The values of validation of one seed."""
+
+    values: tuple[float, ...]
+
+
+def training_curves(
+    dataset: Dataset, config: Config, seeds: int, runs: RunStore
+) -> tuple[tuple[float, ...], ...]:
+    """Return the values of validation of ``seeds`` trainings, in their order."""
+    curves = over_seeds(
+        dataset,
+        config,
+        seeds,
+        runs,
+        "curve",
+        _Curve,
+        lambda run: _Curve(values=train_net(dataset, run, runs).fit.history),
+    )
+    return tuple(curve.values for curve in curves)

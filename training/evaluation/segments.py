@@ -1,9 +1,9 @@
-"""AUC by segment of the test rows: warm and cold items, new and hidden users."""
+"""AUC by segment of the test rows: cold items, popularity, missing modalities, new users."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, Literal
 
@@ -12,10 +12,10 @@ from pydantic import BaseModel
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
-from training.arrays import Floats, Rows
+from training.arrays import Flags, Floats, Rows
 from training.config import Config
 from training.data.dataset import SPLITS, Dataset
-from training.data.split import Split, unbiased_rows
+from training.data.split import Split, training_clicks, unbiased_rows
 from training.errors import ConfigError
 from training.evaluation.report.schema import Segment
 from training.fitting.fitted_net import FittedNet
@@ -27,6 +27,7 @@ from training.metrics.estimates import mean_over_seeds_and_users
 TRADEOFFS = np.array([0.0, 0.5, 1.0])
 _PRIOR_ROWS = 10.0  # added to an item's rows at the mean click rate: shrinks rates of few rows
 _FIT_ROWS = 200_000
+_TENTHS = 10  # of the items, from those with the fewest training clicks
 
 Scores = Mapping[str, Floats]
 Side = Literal["logged", "unbiased"]
@@ -139,20 +140,13 @@ def pool(seeds: list[tuple[Segment, ...]]) -> tuple[Segment, ...]:
 
 def _measure(dataset: Dataset, config: Config, runs: RunStore, hidden: Rows) -> _Run:
     fitted = train_net(dataset, config, runs)
-    split, impressions = fitted.split, dataset.impressions
+    split = fitted.split
     sides: dict[Side, Rows] = {"logged": split.test, "unbiased": unbiased_rows(dataset, split)[0]}
     prior = priors(dataset, split.train, config.seed)
-    trained_users = np.isin(np.arange(len(dataset.user_ids)), impressions.user[split.train])
     segments = []
     for side, rows in sides.items():
         scores = _scores(fitted, rows)
-        warm_item = fitted.warm.numpy()[impressions.item[rows]]
-        warm_user = trained_users[impressions.user[rows]]
-        for name, in_segment in (
-            ("warm items", warm_item),
-            ("cold items", ~warm_item),
-            ("new users", ~warm_user),
-        ):
+        for name, in_segment in _parts(fitted, rows):
             segment_scores = {score: values[in_segment] for score, values in scores.items()}
             segments += _segment(
                 dataset, side, name, rows[in_segment], segment_scores, prior, config
@@ -160,6 +154,24 @@ def _measure(dataset: Dataset, config: Config, runs: RunStore, hidden: Rows) -> 
     if len(hidden):
         segments += _hidden_segments(fitted, sides, prior, config, runs, hidden)
     return _Run(segments=tuple(segments))
+
+
+def _parts(fitted: FittedNet, rows: Rows) -> Iterator[tuple[str, Flags]]:
+    """Yield the name of each part of ``rows`` (R,) and which of them are in it (R,)."""
+    dataset, impressions = fitted.dataset, fitted.dataset.impressions
+    item, user = impressions.item[rows], impressions.user[rows]
+    warm = fitted.warm.cpu().numpy()[item]
+    yield "warm items", warm
+    yield "cold items", ~warm
+    yield "new users", ~np.isin(user, impressions.user[fitted.split.train])
+    clicks = training_clicks(dataset, fitted.split)
+    order = np.empty(len(clicks), np.int64)
+    order[np.argsort(clicks, kind="stable")] = np.arange(len(clicks))
+    tenth = order[item] * _TENTHS // len(clicks)
+    for place in range(_TENTHS):
+        yield f"items by clicks, tenth {place + 1}", tenth == place
+    for modality, present in zip(dataset.modalities, dataset.modality_mask[item].T, strict=True):
+        yield f"items without {modality.name}", ~present
 
 
 def _hidden_segments(

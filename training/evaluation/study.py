@@ -14,7 +14,7 @@ from training.evaluation.baselines.ablations import measure_ablation
 from training.evaluation.baselines.full_ranking import RANKING_BASELINES, measure_ranking_baseline
 from training.evaluation.baselines.reranking import BASELINES, has_tower, measure_baseline
 from training.evaluation.mask import check_learns_mask, measure_mask
-from training.evaluation.measure import front_over_seeds
+from training.evaluation.measure import front_over_seeds, training_curves
 from training.evaluation.probes import measure_probes
 from training.evaluation.report.schema import Curve, RankingReport, Report
 from training.evaluation.segments import hidden_users, measure_segments
@@ -74,6 +74,7 @@ def run(
         purification=purification,
         segments=segments,
         mask=measure_mask(*arguments) if options.mask else None,
+        training=training_curves(*arguments),
         data=data,
     )
 

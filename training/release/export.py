@@ -40,7 +40,9 @@ from service.contract.repository import Repository
 from training.config import Config
 from training.data.dataset import Dataset
 from training.errors import ExportError
+from training.evaluation.report.page import report_page
 from training.evaluation.report.plots import plot_front
+from training.evaluation.report.schema import Report
 from training.fitting.fitted_net import FittedNet
 from training.fitting.provenance import commit
 from training.fitting.warm_start import TrainingState
@@ -52,6 +54,7 @@ from training.release.state import write_state
 OPSET = 20
 LEARNED_MODALITY = "id"
 PLOT = "front.png"
+PAGE = "report.html"
 
 Array = NDArray[np.float32]
 
@@ -65,12 +68,13 @@ def export_artifact(
     name: str,
     state: TrainingState | None = None,
     continued_from: Predecessor | None = None,
+    report: Report | None = None,
 ) -> Artifact:
     """Export a new version of ``name``, prove its parity, and add it to the repository.
 
-    The net moves to the CPU. ``state`` is for a later training, ``continued_from`` the artifact
-    that this one went on from. Raises ExportError unless torch, the graphs and the service give
-    equal scores; the repository then stays as it was.
+    The net moves to the CPU. With a ``report``, the artifact contains its page. ``state`` is for a
+    later training, ``continued_from`` the artifact that this one went on from. Raises ExportError
+    unless torch, the graphs and the service give equal scores; the repository then stays as it was.
     """
     net, dataset, code = fitted.net, fitted.dataset, commit()
     net.cpu().eval()
@@ -84,7 +88,10 @@ def export_artifact(
             (folder / ATTRIBUTES).write_bytes(CODINGS.dump_json(dataset.item_codings, indent=2))
         reference.save(folder / BIAS_REFERENCE)
         (folder / "front.json").write_text(front.model_dump_json(indent=2))
-        plot_front([front], folder / PLOT, title=f"{name} on {front.dataset}")
+        title = f"{name} on {front.dataset}"
+        plot_front(front, folder / PLOT, title=title)
+        if report is not None:
+            (folder / PAGE).write_text(report_page(report, title), encoding="utf-8")
         files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
         if state is not None:
             write_state(state, folder / STATE)

@@ -17,6 +17,7 @@ from training.release.lease import SpaceHeldError, holder, lease
 from training.release.store import Client, open_store
 
 _BATCH = 1000
+_OF_ITEMS = {"i": "items", "t": "titles of items", "p": "proxies of items"}  # by kind of key
 _GLOB = str.maketrans({character: f"\\{character}" for character in "\\*?[]^-"})
 
 
@@ -37,7 +38,7 @@ class Kept:
         match parts.kind:
             case "u":
                 return parts.space in self.users
-            case "i" | "catalog" | "changes":
+            case "i" | "t" | "catalog" | "changes":
                 return parts.space in self.items
             case "p" | "proxy-changes":
                 return parts.space in self.catalogs
@@ -179,16 +180,15 @@ class _Scan:
         }
         groups: dict[tuple[str, str], list[bytes]] = {}
         for key, parts in batch.items():
-            if key not in reasons and parts.kind in ("i", "p"):
+            if key not in reasons and parts.kind in _OF_ITEMS:
                 groups.setdefault((parts.space, parts.kind), []).append(key)
         for (space, kind), names in groups.items():
-            catalogs = {space} if kind == "i" else self._kept.catalogs[space]
+            catalogs = self._kept.catalogs[space] if kind == "p" else {space}
             ids = [batch[name].record_id for name in names]
             listed = [self._listed(items, ids) for items in catalogs]
-            what = "items" if kind == "i" else "proxies of items"
             for name, *flags in zip(names, *listed, strict=True):
                 if not any(flags):
-                    reasons[name] = f"{what} that no catalogue lists"
+                    reasons[name] = f"{_OF_ITEMS[kind]} that no catalogue lists"
         return reasons
 
     def _listed(self, items: str, ids: list[bytes | None]) -> list[bool]:

@@ -12,6 +12,7 @@ import redis
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from service.contract import titles
 from service.contract.artifact import Artifact
 from service.contract.keys import Keys
 from service.contract.manifest import Spaces
@@ -129,6 +130,13 @@ class _Publisher:
             lambda pipeline, ids: self._announce(pipeline, keys.proxy_changes, ids),
         )
         self._write(
+            "titles",
+            spaces.items,
+            item_ids,
+            keys.titles,
+            lambda rows: titles.encode(dataset.shown[rows]),
+        )
+        self._write(
             "items",
             spaces.items,
             item_ids,
@@ -138,6 +146,7 @@ class _Publisher:
         )
         self._write("users", spaces.users, user_ids, keys.users, lambda rows: encode(vectors[rows]))
         self._check_all_stored("proxies", item_ids, keys.proxies)
+        self._check_all_stored("titles", item_ids, keys.titles)
         self._check_all_stored("items", item_ids, keys.items)
         self._check_all_stored("users", user_ids, keys.users)
         self._remove(leaving)
@@ -172,10 +181,11 @@ class _Publisher:
             self._renew()
             pipeline = self._client.pipeline(transaction=True)
             pipeline.srem(self._keys.catalog, *chunk)
+            names = [*self._keys.items(ids), *self._keys.titles(ids)]
             if isinstance(self._client, redis.RedisCluster):
-                self._client.delete(*self._keys.items(ids))
+                self._client.delete(*names)
             else:
-                pipeline.delete(*self._keys.items(ids))
+                pipeline.delete(*names)
             self._announce(pipeline, self._keys.item_changes, ids)
             pipeline.execute()
 
@@ -253,9 +263,10 @@ def _lost(kind: str, stored: int, total: int) -> PublishError:
 def _digest(names: Sequence[str], packed: Sequence[bytes]) -> str:
     """Return a hash of keys and records.
 
-    The reserved bytes 16 to 24 are left out: older publishers wrote a time there.
+    The reserved bytes 16 to 24 of a binary record are left out: older ones have a time there.
     """
     digest = hashlib.sha256()
     for name, record in zip(names, packed, strict=True):
-        digest.update(name.encode() + b"\0" + record[:16] + record[24:])
+        content = record if record.startswith(b"{") else record[:16] + record[24:]
+        digest.update(name.encode() + b"\0" + content)
     return digest.hexdigest()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from service.contract.manifest import Modality, Proxy
+from service.contract.titles import ItemTitle
 from tests.bench.gpu.protocol import CONTENT_DIM, SLATE, Meter, Task, columns, content, read_task
 from tests.bench.training_speed.config import bench_config
 from training.config import Config, load_config
@@ -90,7 +91,7 @@ def _dataset(task: Task) -> Dataset:
         fingerprint="0" * 64,
         user_ids=[""] * task.users,  # only their number matters
         item_ids=[""] * task.items,
-        titles=[""] * task.items,
+        shown=[ItemTitle("")] * task.items,
         modalities=(Modality(name="content", dim=CONTENT_DIM),),
         embedding=content(task),
         modality_mask=np.ones((task.items, 1), np.bool_),

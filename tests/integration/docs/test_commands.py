@@ -105,6 +105,9 @@ RUN_BY = {
     "python -m training evaluate shop --data data/shop --seeds 5 --baselines all --probes --cold": (
         "test_evaluation.py"
     ),
+    "python -m training compare results/shop/before.json results/shop/after.json": (
+        "test_compare.py"
+    ),
     "python -m training evaluate tiktok --data data/tiktok --model painvrl --seeds 5 --mask": (
         "e2e/test_painvrl.py"
     ),

@@ -62,7 +62,7 @@ def _packaged() -> set[str]:
 
 def _targets() -> set[str]:
     makefile = (ROOT / "Makefile").read_text()
-    return {f"make {name}" for name in re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)}
+    return {f"make {name}" for name in re.findall(r"^([a-z0-9-]+):", makefile, re.MULTILINE)}
 
 
 def _compose_variables() -> set[str]:
@@ -148,7 +148,8 @@ def test_every_dependency_has_its_use() -> None:
     required = [*project["dependencies"]]
     for extra in project["optional-dependencies"].values():
         required += extra
-    names = {name for text in required for name in re.findall(r"[a-z][a-z-]+", text.split(">=")[0])}
+    packages = [text.split(">=")[0] for text in required]
+    names = {name for package in packages for name in re.findall(r"[a-z][a-z0-9-]+", package)}
     section = (DOCS / "development.md").read_text().split("\n## Dependencies\n")[1]
     listed = set(re.findall(r"[\w-]+", " ".join(re.findall(r"^\| ([^|]+) \|", section, re.M))))
     assert names - listed == set()

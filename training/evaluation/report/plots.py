@@ -1,4 +1,4 @@
-"""Plots of fronts and baselines."""
+"""The plot of a front: both sides, rivals and the items shown."""
 
 from __future__ import annotations
 
@@ -8,108 +8,152 @@ from pathlib import Path
 from typing import IO, Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from service.contract.front import Front
+from service.contract.front import Estimate, Front
 from training.data.split import POPULARITY_SHIFT
 from training.evaluation.report.schema import Curve
+from training.evaluation.report.style import (
+    LINE,
+    OTHER,
+    OURS,
+    PAPER,
+    QUIET,
+    Name,
+    drawn,
+    name_in_margin,
+)
 
 _SHOWN = "popularity_percentile"
-_LABELLED = (0.0, 0.5, 1.0)
-_STYLE: dict[str, Any] = {
-    "marker": "o",
-    "markersize": 4,
-    "elinewidth": 0.6,
-    "capsize": 2,
-    "linewidth": 1.2,
-}
-_CURVES = [(marker, f"C{color}") for marker in ".x" for color in range(1, 10)]  # C0: the front
+_LABELLED = {0.0: (7, 9), 0.5: (9, -3), 1.0: (7, -15)}  # offsets of the labels, in points
+_BARS: dict[str, Any] = {"elinewidth": 0.8, "capsize": 0, "markersize": 5, "linewidth": 2}
+_OURS = ((OURS, "o"), (OTHER, "s"))  # of one front, and of a second that it is compared with
+_RIVALS = [(marker, fill) for fill in (QUIET, PAPER) for marker in "^vDPX<>phd*8"]  # all are grey
 
 
 def plot_front(
-    fronts: Sequence[Front],
+    front: Front,
     file: Path | IO[bytes],
     *,
     title: str,
     curves: Mapping[str, Curve] | None = None,
 ) -> None:
-    """Write a PNG of fronts, with bars of 2 standard errors, and of baselines: both sides.
+    """Write a PNG of a front, with bars of 2 standard errors, and of baselines.
 
-    A second plot shows the popularity of the items shown, by tradeoff, if all fronts measured it.
+    A second plot shows the popularity of the items shown, by tradeoff, if the front measured it.
     """
-    shown = all(_SHOWN in point.shown for front in fronts for point in front.points)
-    figure = Figure(figsize=(11, 4.8) if shown else (6.4, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(1, 2, width_ratios=(3, 2)) if shown else figure.add_gridspec(1, 1)
-    axes = figure.add_subplot(grid[0])
-    _draw_fronts(axes, fronts, title)
-    _draw_curves(axes, curves or {})
-    if shown:
-        _draw_shown(figure.add_subplot(grid[1]), fronts)
-    figure.savefig(file, format="png", dpi=120)
+    shown = all(_SHOWN in point.shown for point in front.points)
+    with drawn(11 if shown else 7.5, 4.6) as figure:
+        grid = (
+            figure.add_gridspec(1, 2, width_ratios=(3, 2)) if shown else figure.add_gridspec(1, 1)
+        )
+        front_axes(figure.add_subplot(grid[0]), [front], curves or {})
+        if shown:
+            _draw_popularity(figure.add_subplot(grid[1]), front)
+        figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+        figure.savefig(file, format="png", dpi=120)
 
 
 def plot_curves(curves: Mapping[str, Curve], file: Path | IO[bytes], *, title: str) -> None:
     """Write a PNG of the baselines of a full ranking, both sides, without a front."""
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_xlabel("recall@20 of all test positives")
-    axes.set_ylabel("recall@20 of those on less popular items")
-    axes.set_title(title, fontsize=9)
-    _draw_curves(axes, curves)
-    figure.savefig(file, format="png", dpi=120)
+    with drawn(7.5, 4.6) as figure:
+        curves_axes(figure.add_subplot(), curves)
+        figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+        figure.savefig(file, format="png", dpi=120)
 
 
-def _draw_fronts(axes: Axes, fronts: Sequence[Front], title: str) -> None:
-    for front in fronts:
+def front_axes(
+    axes: Axes,
+    fronts: Sequence[Front],
+    curves: Mapping[str, Curve],
+    called: Sequence[str] = ("this model",),
+) -> None:
+    """Draw at most two fronts, as they are ``called``, and rivals: logged and unbiased side."""
+    names = _draw_rivals(axes, curves)
+    for front, text, (colour, marker) in zip(fronts, called, _OURS, strict=False):
         x = [point.logged[front.axis] for point in front.points]
         y = [point.unbiased[front.axis] for point in front.points]
-        axes.errorbar(
-            [metric.mean for metric in x],
-            [metric.mean for metric in y],
-            xerr=[2 * (metric.se or 0.0) for metric in x],
-            yerr=[2 * (metric.se or 0.0) for metric in y],
-            label=f"{front.dataset}, seeds {', '.join(map(str, front.seeds))}",
-            **_STYLE,
-        )
+        axes.plot(
+            [value.mean for value in x], [value.mean for value in y],
+            color=colour, marker=marker, markersize=5, linewidth=2, zorder=3,
+        )  # fmt: skip
         for point, logged, unbiased in zip(front.points, x, y, strict=True):
             if point.tradeoff in _LABELLED:
-                axes.annotate(
-                    f"w = {point.tradeoff:g}", (logged.mean, unbiased.mean),
-                    textcoords="offset points", xytext=(6, 6), fontsize=9,
-                    bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.7},
-                )  # fmt: skip
+                _bars(axes, [logged], [unbiased], colour, marker)
+                _label(axes, point.tradeoff, logged.mean, unbiased.mean, colour)
+        if len(fronts) > 1 or curves:
+            middle = len(x) // 2
+            names.append(Name(text, x[middle].mean, y[middle].mean, colour))
     front = fronts[0]
-    axes.set_xlabel(f"{front.axis.upper()} on logged traffic")
+    metric = front.axis.upper()
     kind = front.unbiased_kind
     traffic = f"the {kind}" if kind == POPULARITY_SHIFT else f"unbiased traffic ({kind})"
-    axes.set_ylabel(f"{front.axis.upper()} on {traffic}")
-    axes.set_title(f"{title}: front {front.verdict}; bars: 2 standard errors {front.se_kind}",
+    axes.set_xlabel(f"{metric} on logged traffic")
+    axes.set_ylabel(f"{metric} on {traffic}")
+    axes.set_title(f"front: {front.verdict}; bars: 2 standard errors {front.se_kind}", color=QUIET,
                    fontsize=9)  # fmt: skip
+    _finish(axes, names)
 
 
-def _draw_curves(axes: Axes, curves: Mapping[str, Curve]) -> None:
-    styles = itertools.cycle(_CURVES)
-    for (name, curve), (marker, color) in zip(curves.items(), styles, strict=False):
-        x_means = [metric.mean for metric in curve.logged]
-        y_means = [metric.mean for metric in curve.unbiased]
-        axes.plot(x_means, y_means, marker=marker, color=color, linewidth=0.8, label=name)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+def curves_axes(axes: Axes, curves: Mapping[str, Curve]) -> None:
+    """Draw the baselines of a full ranking."""
+    axes.set_xlabel("recall@20 of all test positives")
+    axes.set_ylabel("recall@20 of those on less popular items")
+    _finish(axes, _draw_rivals(axes, curves))
 
 
-def _draw_shown(axes: Axes, fronts: Sequence[Front]) -> None:
-    for front in fronts:
-        popularity = [point.shown[_SHOWN] for point in front.points]
-        axes.errorbar(
-            [point.tradeoff for point in front.points],
-            [metric.mean for metric in popularity],
-            yerr=[2 * (metric.se or 0.0) for metric in popularity],
-            **_STYLE,
-        )
+def _draw_popularity(axes: Axes, front: Front) -> None:
+    tradeoffs = [Estimate(mean=point.tradeoff) for point in front.points]
+    popularity = [point.shown[_SHOWN] for point in front.points]
+    _bars(axes, tradeoffs, popularity, *_OURS[0])
     axes.set_xlabel("tradeoff w")
     axes.set_ylabel("mean popularity percentile (50: the median item)")
-    axes.set_title("Items shown: top 10 of the whole catalogue", fontsize=9)
-    axes.grid(alpha=0.3)
+    axes.set_title("items shown: top 10 of the whole catalogue", color=QUIET, fontsize=9)
+    axes.grid(color=LINE, linewidth=0.5)
+
+
+def _bars(
+    axes: Axes, x: Sequence[Estimate], y: Sequence[Estimate], colour: str, marker: str
+) -> None:
+    _, _, bars = axes.errorbar(
+        [value.mean for value in x],
+        [value.mean for value in y],
+        xerr=[2 * (value.se or 0.0) for value in x],
+        yerr=[2 * (value.se or 0.0) for value in y],
+        color=colour,
+        marker=marker,
+        zorder=3,
+        **_BARS,
+    )
+    for bar in bars:
+        bar.set_alpha(0.4)
+
+
+def _draw_rivals(axes: Axes, curves: Mapping[str, Curve]) -> list[Name]:
+    """Draw baselines in grey, each with a marker of its own; return their names."""
+    names = []
+    for (name, curve), (marker, fill) in zip(
+        curves.items(), itertools.cycle(_RIVALS), strict=False
+    ):
+        x = [value.mean for value in curve.logged]
+        y = [value.mean for value in curve.unbiased]
+        axes.plot(
+            x, y, marker=marker, markerfacecolor=fill, color=QUIET, linewidth=0.8, markersize=5,
+            label=name,
+        )  # fmt: skip
+        end = max(range(len(x)), key=lambda i: x[i])
+        names.append(Name(name, x[end], y[end]))
+    return names
+
+
+def _label(axes: Axes, tradeoff: float, x: float, y: float, colour: str) -> None:
+    axes.annotate(
+        f"w = {tradeoff:g}", (x, y), textcoords="offset points",
+        xytext=_LABELLED[tradeoff], color=colour, fontsize=9, fontweight="bold", zorder=4,
+    )  # fmt: skip
+
+
+def _finish(axes: Axes, names: Sequence[Name]) -> None:
+    axes.grid(color=LINE, linewidth=0.5)
+    axes.margins(0.08)
+    axes.autoscale_view()
+    name_in_margin(axes, names)

@@ -84,14 +84,27 @@ class Mask(_Frozen):
     moved: tuple[float, ...]
 
 
+class Origin(_Frozen):
+    """How a report came about: the command, the commit of the sources, the options as TOML."""
+
+    command: str
+    commit: str | None
+    configuration: str
+
+
 class Report(Front):
-    """A front with its comparisons: the content of ``results/<dataset>/<name>.json``."""
+    """A front with its comparisons: the content of ``results/<dataset>/<name>.json``.
+
+    training: the values of validation, a series a seed.
+    """
 
     baselines: dict[str, Curve]
     purification: tuple[Probe, ...] = ()
     segments: tuple[Segment, ...] = ()
     mask: Mask | None = None
+    training: tuple[tuple[float, ...], ...] = ()
     data: DatasetSummary | None = None
+    origin: Origin | None = None
 
 
 class RankingReport(_Frozen):
@@ -101,3 +114,4 @@ class RankingReport(_Frozen):
     seeds: tuple[int, ...]
     baselines: dict[str, Curve]
     data: DatasetSummary | None = None
+    origin: Origin | None = None

@@ -32,12 +32,10 @@ def report_tables(report: Report | RankingReport) -> str:
     """Return all tables of a report, separated by blank lines."""
     data = [data_table(report.data)] if report.data else []
     if isinstance(report, RankingReport):
-        return "\n\n".join([ranking_table(report.baselines), *data])
+        return "\n\n".join([rivals_table(report), *data])
     tables = [front_table(report)]
     if report.baselines:
-        ranked = any(curve.points for curve in report.baselines.values())
-        curves = report.baselines
-        tables.append(ranking_table(curves) if ranked else baseline_table(report, curves))
+        tables.append(rivals_table(report))
     if report.purification:
         tables.append(probe_table(report.purification))
     if report.segments:
@@ -45,6 +43,14 @@ def report_tables(report: Report | RankingReport) -> str:
     if report.mask:
         tables.append(mask_table(report.mask))
     return "\n\n".join([*tables, *data])
+
+
+def rivals_table(report: Report | RankingReport) -> str:
+    """Return the baselines of a report as a Markdown table."""
+    curves = report.baselines
+    if isinstance(report, RankingReport) or any(curve.points for curve in curves.values()):
+        return ranking_table(curves)
+    return baseline_table(report, curves)
 
 
 def front_table(front: Front) -> str:

@@ -71,6 +71,7 @@ def test_a_bad_place_is_named(refusal: Refusal, arguments: tuple[str, ...], name
         ("data/embeddings/image.ids.txt", TRAIN),
         ("results/small/front.json", EVALUATE),
         ("results/small/front.png", EVALUATE),
+        ("results/small/front.html", EVALUATE),
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )

@@ -93,9 +93,9 @@ def test_a_version_that_no_alias_names_goes(
     assert code == 0
     assert contents(deployment) == full
     # Records, catalogue, changes and marks of items and users; records, changes, marks of proxies.
-    assert f"{OLD.items}: {items + users + 3} keys, " in out
+    assert f"{OLD.items}: {2 * items + users + 3} keys, " in out
     assert f"{OLD.proxies}: {items + 2} keys, " in out
-    total = f"{2 * items + users + 5} keys"
+    total = f"{3 * items + users + 5} keys"
     assert out.splitlines()[-1].startswith(f"{total}, ")
     assert out.splitlines()[-1].endswith("nothing was removed; to remove it, add --yes")
 
@@ -115,8 +115,10 @@ def test_records_of_removed_items_go(deployment: Deployment, world: World, prune
     code, out, _ = prune("--yes")
     assert code == 0
     assert f"{keys.spaces.items}: 1 keys, 0.0 MB: items that no catalogue lists" in out
+    assert f"{keys.spaces.items}: 1 keys, 0.0 MB: titles of items that no catalogue" in out
     assert f"{keys.spaces.proxies}: 1 keys, 0.0 MB: proxies of items that no catalogue" in out
-    expected = {*before} - {keys.items([gone])[0].encode(), keys.proxies([gone])[0].encode()}
+    records = (keys.items, keys.titles, keys.proxies)
+    expected = {*before} - {kind([gone])[0].encode() for kind in records}
     assert contents(deployment) == {key: before[key] for key in expected}
 
 
@@ -128,7 +130,7 @@ def test_proxies_that_another_catalogue_lists_stay(
     publish_version(deployment, world, 2, shared)
     deployment.repository.promote("toy", 2, "previous")
     deployment.redis.srem(deployment.keys.catalog, gone)
-    assert prune("--yes")[1].splitlines()[-1] == "1 keys removed"
+    assert prune("--yes")[1].splitlines()[-1] == "2 keys removed"
     assert deployment.redis.exists(deployment.keys.proxies([gone])[0])
     assert not deployment.redis.exists(deployment.keys.items([gone])[0])
 
@@ -222,4 +224,4 @@ def test_a_cluster_is_pruned(world: World, tmp_path: Path, prune: Prune) -> None
         publish_version(deployment, world, 2, OLD)
         deployment.redis.srem(deployment.keys.catalog, world.dataset.item_ids[0])
         assert prune("--yes", of=deployment)[0] == 0
-        assert sum(node.dbsize() for node in nodes) == size - 2
+        assert sum(node.dbsize() for node in nodes) == size - 3

@@ -29,7 +29,7 @@ from training.release import lease
 from training.release.publish import publish
 from training.release.store import connect
 
-LAST_BATCH = 17  # of the world in batches of 100: 8 of proxies, 8 of items, 1 of users
+LAST_BATCH = 25  # of the world in batches of 100: 8 of proxies, of titles, of items, 1 of users
 ROOM = 200_000  # bytes: too little for the records of the world
 
 
@@ -125,7 +125,7 @@ def test_eviction_that_was_allowed_still_moves_no_alias(
     assert world.repository.aliases("toy") == {}
 
 
-@pytest.mark.parametrize("kind", ["proxies", "items"])
+@pytest.mark.parametrize("kind", ["proxies", "titles", "items"])
 def test_records_that_the_store_lost_are_counted_before_the_alias_moves(
     kind: str, deployment: Deployment, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

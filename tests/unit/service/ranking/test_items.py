@@ -11,7 +11,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from service.catalog.item_table import Pool
-from service.ranking.items import Columns, ItemColumns, RankedPool, as_columns, as_rows
+from service.contract.titles import ItemTitle
+from service.ranking.items import (
+    Columns,
+    ItemColumns,
+    RankedPool,
+    add_titles,
+    as_columns,
+    as_rows,
+)
 from service.ranking.messages import Degraded, RankResponse, response_schemas
 from service.ranking.request import Clock
 from service.store.limit import Limit
@@ -23,18 +31,26 @@ LOGITS = np.array([0.5, 2.0, 1.0], np.float32)  # of a, b, c; b is the best, the
 POOL = Pool(["a", "b", "c"], np.zeros((64, 4), np.float32), np.array([False, True, False]))
 
 
+OPTIONAL = {
+    "explain", "title", "picture", "link", "titles", "pictures", "links",
+}  # fmt: skip
+
+
 def _ranked(logits: np.ndarray[Any, np.dtype[np.float32]], scores: list[float]) -> RankedPool:
     return RankedPool(POOL, np.array([1, 2]), ["x", "y"], logits, np.array(scores))
 
 
-def _columns(explain: bool) -> Columns:
+def _columns(explain: bool, *, titles: bool = False) -> Columns:
     ends = [_ranked(-LOGITS, [0.1, 0.2]), _ranked(LOGITS[[0, 2, 1]], [0.3, 0.4])]
-    return as_columns(_ranked(LOGITS, [0.9, 0.8]), ends if explain else [])
+    columns = as_columns(_ranked(LOGITS, [0.9, 0.8]), ends if explain else [])
+    if titles:
+        add_titles(columns, [ItemTitle("A coat", link="/7"), None, ItemTitle("B"), None])
+    return columns
 
 
-def _answer(format_: Format, explain: bool) -> dict[str, Any]:
+def _answer(format_: Format, explain: bool, *, titles: bool = False) -> dict[str, Any]:
     """Encode an answer and read it back."""
-    columns = _columns(explain)
+    columns = _columns(explain, titles=titles)
     clock = Clock(None, Limit(1.0))
     for stage in STAGES:
         clock.lap(stage)
@@ -58,7 +74,7 @@ def _closed(schema: Any) -> Any:
         return schema
     closed = {name: _closed(entry) for name, entry in schema.items()}
     if "properties" in schema:
-        assert set(schema["properties"]) - set(schema["required"]) <= {"explain"}
+        assert set(schema["properties"]) - set(schema["required"]) <= OPTIONAL
         closed["additionalProperties"] = False
     return closed
 
@@ -134,3 +150,21 @@ def test_rows_hold_the_same_and_explain_no_missing_item() -> None:
         {"item_id": "y", "rank": 4, "score": None, "status": "missing"},
     ]
     assert [list(item) for item in items[2:]] == [["item_id", "rank", "score", "status"]] * 2
+
+
+@pytest.mark.parametrize("explain", [True, False])
+def test_titles_stand_beside_the_items_in_both_formats(
+    schemas: dict[str, Any], explain: bool
+) -> None:
+    rows = _answer("rows", explain, titles=True)
+    columns = _answer("columns", explain, titles=True)["items"]
+
+    assert rows["items"][0]["title"] == "A coat"
+    assert rows["items"][0]["link"] == "/7"
+    assert [row.get("title") for row in rows["items"]] == columns["titles"]
+    assert columns["titles"] == ["A coat", None, "B", None]
+    assert columns["pictures"] == [None] * 4
+    assert columns["links"] == ["/7", None, None, None]
+    assert ("explain" in rows["items"][0]) == explain
+    document = {"$ref": "#/$defs/RankResponse", "$defs": _closed(schemas)}
+    Draft202012Validator(document).validate(rows)

@@ -41,11 +41,14 @@ def test_a_report_is_written_as_json_and_plot(tmp_path: Path, baselines: dict[st
     assert path == tmp_path / "results" / "toy" / "quick"
     assert Report.model_validate_json(path.with_suffix(".json").read_bytes()) == report
     assert path.with_suffix(".png").read_bytes().startswith(PNG)
-    assert {file.name for file in path.parent.iterdir()} == {"quick.json", "quick.png"}
+    assert {file.name for file in path.parent.iterdir()} == {
+        "quick.html", "quick.json", "quick.png",
+    }  # fmt: skip
 
 
 def test_a_report_without_a_front_is_written_as_json_and_plot(tmp_path: Path) -> None:
-    report = RankingReport(dataset="toy", seeds=(0, 1), baselines={"popularity": CURVE})
+    curve = CURVE.model_copy(update={"points": ({"recall_at_20": HALF},)})
+    report = RankingReport(dataset="toy", seeds=(0, 1), baselines={"popularity": curve})
 
     path = write_report(report, tmp_path, "clicks")
 
