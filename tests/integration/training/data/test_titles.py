@@ -17,7 +17,9 @@ DESCRIPTION = Description(
 
 
 def read(**columns: list[str | None]) -> list[ItemTitle]:
-    rows = {"name": ["Coat", None], "image": ["https://x.example/1.jpg", None], "url": ["/1", ""]}
+    rows: dict[str, list[str | None]] = {
+        "name": ["Coat", None], "image": ["https://x.example/1.jpg", None], "url": ["/1", ""],
+    }  # fmt: skip
     table = pl.DataFrame(rows | columns, schema_overrides=dict.fromkeys(rows, pl.String))
     return read_titles(table, Path("items.parquet"), DESCRIPTION, pl.Series(["a", "b"]))
 
@@ -32,8 +34,9 @@ def test_what_is_unknown_is_left_out() -> None:
 )
 @pytest.mark.parametrize("column", ["image", "url"])
 def test_an_address_that_a_page_must_not_follow_is_refused(address: str, column: str) -> None:
+    columns: dict[str, list[str | None]] = {column: ["/1", address]}
     with pytest.raises(DatasetError, match=r"is no address: write https://") as caught:
-        read(**{column: ["/1", address]})
+        read(**columns)
     assert (caught.value.column, caught.value.row) == (column, 1)
 
 
