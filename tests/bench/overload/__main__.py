@@ -66,7 +66,7 @@ class Row:
     statuses: dict[int, int]
     livez_ms: float
     metrics_ms: float
-    recovery_s: float
+    recovery_s: float | None
 
 
 def _capacity(server: Server, requests: Sequence[bytes], seconds: float, rng: Any) -> float:
@@ -92,17 +92,17 @@ def _capacity(server: Server, requests: Sequence[bytes], seconds: float, rng: An
     return best
 
 
-def recovery_s(answers: Answers, flood_begin_s: float, flood_end_s: float) -> float:
+def recovery_s(answers: Answers, flood_begin_s: float, flood_end_s: float) -> float | None:
     """Return when, after a flood, p99 of the next second is near to what it was before it.
 
-    Infinity if it never is.
+    None if it never is.
     """
     before = answers.between(_WARM_S, flood_begin_s).accepted().percentile_ms(99)
     for second in np.arange(0.0, _LIGHT_S, 0.5):
         after = answers.between(flood_end_s + second, flood_end_s + second + 1).accepted()
         if len(after.status) and after.percentile_ms(99) <= _RECOVERED * before:
             return float(second)
-    return float("inf")
+    return None
 
 
 def measure(
@@ -156,12 +156,13 @@ def table(rows: Sequence[Row]) -> str:
         "|" + " --- |" * 12,
     ]
     for row in rows:
+        recovery = f"over {_LIGHT_S:g}" if row.recovery_s is None else f"{row.recovery_s:g}"
         codes = ", ".join(f"{code}: {count:,}" for code, count in sorted(row.statuses.items()))
         lines.append(
             f"| {row.n:,} | {row.times:g} | {row.offered:,.0f} | {row.goodput:,.0f} "
             f"| {row.goodput / row.capacity:.2f} | {row.p50_ms:.1f} | {row.p99_ms:.1f} "
             f"| {row.refused_p50_ms:.1f}, {row.refused_p99_ms:.1f} | {codes} "
-            f"| {row.livez_ms:.0f}, {row.metrics_ms:.0f} | {row.recovery_s:g} "
+            f"| {row.livez_ms:.0f}, {row.metrics_ms:.0f} | {recovery} "
             f"| {row.late_p99_ms:.1f} |"
         )
     return "\n".join(lines) + "\n"
