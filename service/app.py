@@ -23,6 +23,7 @@ from service.errors import RouteNotFoundError, error_body
 from service.models.registry import Registry
 from service.ranking.full_scan import FullScanQueue
 from service.ranking.ranker import Ranker
+from service.ranking.shadow import Shadow
 from service.settings import Settings
 from service.store.records import RedisStore
 from service.tasks import end
@@ -40,13 +41,18 @@ def create_app(settings: Settings) -> FastAPI:
         store = RedisStore(settings, telemetry)
         registry = Registry(settings, store, telemetry)
         app.state.store, app.state.registry = store, registry
-        app.state.ranker = Ranker(registry, store, telemetry, FullScanQueue(settings.scan_queue))
+        scans = FullScanQueue(settings.scan_queue)
+        repeating = Ranker(registry, store, Telemetry(), scans)  # in metrics that nobody reads
+        shadow = Shadow(registry, repeating, store.limit, telemetry, settings.shadow_queue)
+        app.state.shadow = shadow
+        app.state.ranker = Ranker(registry, store, telemetry, scans, shadow.offer)
         watching = asyncio.create_task(registry.watch(), name="watch models")
         timing = asyncio.create_task(observe_loop_lag(telemetry.loop_lag), name="loop lag")
+        repeats = asyncio.create_task(shadow.run(), name="shadow rankings")
         try:
             yield
         finally:
-            await end([watching, timing], _STOP_S)
+            await end([watching, timing, repeats], _STOP_S)
             await registry.close()
             await store.close()
 

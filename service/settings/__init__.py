@@ -10,14 +10,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.settings.logging import Logging
 from service.settings.network import Network
+from service.settings.rollout import Rollout
 from service.settings.serving import Serving
 from service.settings.store import Store
 
 PREFIX = "RANK_"
-GROUPS = (Network, Serving, Store, Logging)
+GROUPS = (Network, Serving, Rollout, Store, Logging)
 
 
-class Settings(Network, Serving, Store, Logging, BaseSettings):
+class Settings(Network, Serving, Rollout, Store, Logging, BaseSettings):
     """The settings; ``python -m service --help`` prints them with defaults and bounds."""
 
     model_config = SettingsConfigDict(

@@ -11,14 +11,17 @@ import torch
 import typer
 
 from service.contract.artifact import ArtifactError
+from training.cli.candidate import candidate
 from training.cli.check import check
 from training.cli.demo import demo
 from training.cli.evaluate import evaluate
 from training.cli.look import look
 from training.cli.prepare import prepare
 from training.cli.prepare_log import prepare_log
+from training.cli.promote import promote
 from training.cli.prune import prune
-from training.cli.publish import promote, publish
+from training.cli.publish import publish
+from training.cli.rollback import rollback
 from training.cli.simulate import simulate
 from training.cli.train import train
 from training.errors import TrainingError, place_problem
@@ -38,7 +41,9 @@ for command in (
     evaluate,
     look,
     publish,
+    candidate,
     promote,
+    rollback,
     prune,
     demo,
 ):
