@@ -4,27 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.stats import kstest, spearmanr
 
 from service.contract.assignment import unit_hash
-
-TEXTS = st.text(st.sampled_from("abz09@_é😀\ud800"), max_size=50)
-
-
-@given(TEXTS, TEXTS)
-@settings(database=None)
-def test_a_place_is_in_range_and_the_same_each_time(salt: str, unit: str) -> None:
-    place = unit_hash(salt, unit)
-    assert 0 <= place < 1
-    assert unit_hash(salt, unit) == place
-
-
-@given(TEXTS.filter(bool), TEXTS)
-@settings(database=None)
-def test_salt_and_unit_are_kept_apart(unit: str, salt: str) -> None:
-    assert unit_hash(salt, unit) != unit_hash(salt + unit, "")
 
 
 @pytest.mark.parametrize("salt", ["", "cp2rec@2", "shadow"])
