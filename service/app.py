@@ -28,6 +28,7 @@ from service.errors import RouteNotFoundError, error_body
 from service.models.registry import Registry
 from service.ranking.full_scan import FullScanQueue
 from service.ranking.ranker import Ranker
+from service.ranking.shadow import Shadow
 from service.settings import Settings
 from service.settings.network import entries
 from service.store.records import RedisStore
@@ -52,16 +53,21 @@ def create_app(settings: Settings) -> FastAPI:
         store = RedisStore(settings, telemetry)
         registry = Registry(settings, store, telemetry)
         app.state.store, app.state.registry = store, registry
-        app.state.ranker = Ranker(registry, store, telemetry, FullScanQueue(settings.scan_queue))
+        scans = FullScanQueue(settings.scan_queue)
+        repeating = Ranker(registry, store, Telemetry(), scans)  # in metrics that nobody reads
+        shadow = Shadow(registry, repeating, store.limit, telemetry, settings.shadow_queue)
+        app.state.shadow = shadow
+        app.state.ranker = Ranker(registry, store, telemetry, scans, shadow.offer)
         watching = asyncio.create_task(registry.watch(), name="watch models")
         following = asyncio.create_task(guard.watch(), name="watch keys")
         if tracing.wanted(settings.otel):
             reports.tracer = tracing.Tracer(app.version)
         timing = asyncio.create_task(observe_loop_lag(telemetry.loop_lag), name="loop lag")
+        repeats = asyncio.create_task(shadow.run(), name="shadow rankings")
         try:
             yield
         finally:
-            await end([watching, following, timing], _STOP_S)
+            await end([watching, following, timing, repeats], _STOP_S)
             await registry.close()
             await guard.close()
             await store.close()

@@ -14,10 +14,11 @@ from service.contract.front_metrics import monitored
 
 _REQUEST_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
 _STAGE_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
+_AGREEMENT_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _LAG_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 300.0)
 
 STAGES = ("user", "catalog", "score", "select")
-OPERATIONS = ("users", "items", "titles", "catalog", "changes", "ping")
+OPERATIONS = ("users", "items", "titles", "catalog", "changes", "ping", "verdicts")
 STATUSES = (200, 401, 403, 404, 408, 413, 422, 429, 499, 500, 503)
 
 
@@ -52,6 +53,7 @@ class Telemetry:
         self._store()
         self._catalog()
         self._models()
+        self._rollouts()
         self._exposure()
 
     def _requests(self) -> None:
@@ -245,6 +247,27 @@ class Telemetry:
         self.alias_version = self._gauge(
             "rank_model_alias_version", "Version that an alias names.", "name", "alias"
         )
+        self.alias_wanted = self._gauge(
+            "rank_model_alias_wanted_version",
+            "Version that the model repository wants behind an alias.",
+            "name",
+            "alias",
+        )
+        self.converged = self._gauge(
+            "rank_model_converged",
+            "1 if the alias serves the version that it should: the wanted one, or the one before "
+            "where that is returned. 0 while that version loads or does not load.",
+            "name",
+            "alias",
+        )
+        self.returned = self._gauge(
+            "rank_model_returned",
+            "1 if the version that the repository wants has passed a limit of the automatic "
+            "return: a champion went back to the version before, a canary ended.",
+            "name",
+            "alias",
+        )
+        self.by_alias = (self.alias_version, self.alias_wanted, self.converged, self.returned)
         self.front = self._gauge(
             "rank_model_front",
             "The front of the model as measured offline, by measure: "
@@ -254,6 +277,47 @@ class Telemetry:
             "tradeoff",
             "measure",
         )
+
+    def _rollouts(self) -> None:
+        self.canary_rankings = self._counter(
+            "rank_canary_rankings_total",
+            "Rankings for users of a canary, which the candidate served.",
+            "model",
+        )
+        self.shadow_agreement = self._histogram(
+            "rank_shadow_agreement",
+            "Rank-biased overlap of the first 10 places of a candidate's shadow ranking and of the "
+            "ranking that was served; 1: they are equal.",
+            "model",
+            buckets=_AGREEMENT_BUCKETS,
+        )
+        self.shadow_drift = self._gauge(
+            "rank_shadow_score_drift",
+            "Population stability index of the candidate's scores against the scores that were "
+            "served, in the first 10 places of the same requests, over the last 1,000 places.",
+            "model",
+        )
+        self.shadow_seconds = self._histogram(
+            "rank_shadow_score_seconds",
+            "Time of the stage score of the same request, by ranking: served, or the candidate's "
+            "shadow.",
+            "model",
+            "ranking",
+            buckets=_STAGE_BUCKETS,
+        )
+        self.shadow_failed = self._counter(
+            "rank_shadow_failed_total",
+            "Shadow rankings that raised an error; callers do not notice them.",
+            "model",
+        )
+        dropped = self._counter(
+            "rank_shadow_dropped_total",
+            "Shadow rankings left out, by cause. full: too many wait. busy: the event loop runs "
+            "late. store: the store did not answer one of both rankings. moved: the candidate or "
+            "the champion has changed since.",
+            "cause",
+        )
+        self.shadow_dropped = {c: dropped.labels(c) for c in ("full", "busy", "store", "moved")}
 
     def _exposure(self) -> None:
         labels = ("model", "tradeoff", "pool")

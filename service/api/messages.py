@@ -38,6 +38,41 @@ CONNECTION_ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
+class ShadowInfo(BaseModel):
+    """A candidate's shadow rankings, as this replica has compared them with what it served."""
+
+    against: str = Field(description="The champion that served.", examples=["cp2rec@1"])
+    share: float = Field(description="Share of its rankings that are repeated.", examples=[0.05])
+    compared: int = Field(description="Rankings compared.", examples=[1200])
+    dropped: int = Field(description="Rankings left out: too much to do, or no store.")
+    failed: int = Field(description="Shadow rankings that raised an error.")
+    agreement: float | None = Field(
+        description="Mean rank-biased overlap of the first 10 places; 1: equal.", examples=[0.83]
+    )
+    score_drift: float | None = Field(
+        description="Population stability index of its scores against those served, over the last "
+        "1,000 places; null below 100.",
+        examples=[0.07],
+    )
+    served_score_ms: float | None = Field(description="Mean time of stage `score`, as served.")
+    shadow_score_ms: float | None = Field(description="The candidate's, for the same requests.")
+
+
+class AliasInfo(BaseModel):
+    """The version that the repository wants behind an alias, and the one that serves here."""
+
+    name: str = Field(description="The model.", examples=["cp2rec"])
+    alias: str = Field(description="The alias.", examples=["champion"])
+    wanted: int = Field(description="Version in the model repository.", examples=[2])
+    served: int | None = Field(description="Version that ranks here; null: none.", examples=[2])
+    converged: bool = Field(
+        description="Whether this replica serves what it should: the wanted version, or the one "
+        "before if that is returned."
+    )
+    returned: bool = Field(description="Whether the wanted version has passed a limit.")
+    reason: str | None = Field(description="Why the wanted version does not serve.")
+
+
 class ModelInfo(BaseModel):
     """A loaded model and its measured front."""
 
@@ -55,6 +90,10 @@ class ModelInfo(BaseModel):
         examples=["click probability at tradeoff 1 on logged traffic; a rank score elsewhere"],
     )
     items: int = Field(description="Items of its catalogue in memory.", examples=[600])
+    canary: float = Field(description="Share of users whom it serves as a candidate.")
+    shadow: ShadowInfo | None = Field(
+        description="Its shadow rankings as a candidate; null without any."
+    )
     front: Front = Field(description="Accuracy on logged and unbiased traffic by tradeoff.")
 
 
@@ -62,6 +101,7 @@ class ModelsResponse(BaseModel):
     """All loaded models."""
 
     models: list[ModelInfo] = Field(description="Sorted by name and version.")
+    aliases: list[AliasInfo] = Field(description="Sorted by name and alias.")
 
 
 class Health(BaseModel):

@@ -7,9 +7,11 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.api import rank
-from service.api.messages import Health, ModelInfo, ModelsResponse
+from service.api.messages import AliasInfo, Health, ModelInfo, ModelsResponse, ShadowInfo
 from service.errors import RETRY_AFTER, RankError, StoreError
-from service.models.registry import Registry
+from service.models.loaded_model import LoadedModel
+from service.models.registry import AliasState, Registry
+from service.ranking.shadow import Shadow
 
 router = APIRouter(tags=["operations"])
 
@@ -44,6 +46,7 @@ async def readyz(request: Request) -> Health | JSONResponse:
     reasons = [f"{fault}; loaded models keep serving" for fault in registry.faults]
     if fault := request.app.state.guard.fault:
         reasons.append(f"{fault}; the keys before stay valid")
+    reasons += [state.reason for state in registry.aliases() if state.returned and state.reason]
     try:
         await request.app.state.store.ping()
     except StoreError as error:
@@ -66,6 +69,7 @@ def _not_ready(health: Health) -> JSONResponse:
 async def metrics(request: Request) -> Response:
     """Return all metrics in Prometheus' text format."""
     request.app.state.registry.report()
+    request.app.state.shadow.report()
     return Response(request.app.state.telemetry.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -87,6 +91,7 @@ async def metrics(request: Request) -> Response:
 async def models(request: Request) -> ModelsResponse:
     """Return all loaded models with their aliases and measured fronts."""
     registry: Registry = request.app.state.registry
+    shadow: Shadow = request.app.state.shadow
     default = registry.default_label()
     return ModelsResponse(
         models=[
@@ -100,8 +105,51 @@ async def models(request: Request) -> ModelsResponse:
                 default_tradeoff=model.manifest.default_tradeoff,
                 score_meaning=model.manifest.calibration.meaning,
                 items=len(model.catalog),
+                canary=_canary(registry, model),
+                shadow=_shadow_info(shadow, model),
                 front=model.manifest.front,
             )
             for model, aliases in registry.models()
-        ]
+        ],
+        aliases=[_alias_info(state) for state in registry.aliases()],
+    )
+
+
+def _canary(registry: Registry, model: LoadedModel) -> float:
+    trial = registry.trials.get(model.manifest.name)
+    return trial.canary if trial is not None and trial.model is model else 0.0
+
+
+def _shadow_info(shadow: Shadow, model: LoadedModel) -> ShadowInfo | None:
+    if (found := shadow.figures(model)) is None:
+        return None
+    trial, figures = found
+    compared = figures.compared
+
+    def mean(total: float) -> float | None:
+        return total / compared if compared else None
+
+    return ShadowInfo(
+        against=figures.against,
+        share=trial.shadow,
+        compared=compared,
+        dropped=figures.dropped,
+        failed=figures.failed,
+        agreement=mean(figures.agreement_sum),
+        score_drift=figures.score_drift(),
+        served_score_ms=mean(figures.served_ms_sum),
+        shadow_score_ms=mean(figures.shadow_ms_sum),
+    )
+
+
+def _alias_info(state: AliasState) -> AliasInfo:
+    name, _, alias = state.alias.partition("@")
+    return AliasInfo(
+        name=name,
+        alias=alias,
+        wanted=int(state.wanted.partition("@")[2]),
+        served=None if state.served is None else int(state.served.partition("@")[2]),
+        converged=state.served == state.target,
+        returned=state.returned,
+        reason=state.reason,
     )

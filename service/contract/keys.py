@@ -76,6 +76,11 @@ class Keys:
         return f"{{{self.namespace}}}:{space}:publishing"
 
 
+def verdicts_key(namespace: str) -> str:
+    """Return the hash of automatic returns: name@alias -> verdict."""
+    return f"{{{namespace}}}:returned"
+
+
 @dataclass(frozen=True)
 class KeyParts:
     """A key's space, its kind and, for a record, its id.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,3 +57,35 @@ def scaled_logit(calibration: Calibration, logit: Floats) -> NDArray[np.float64]
 def calibrated_score(calibration: Calibration, logit: Floats) -> NDArray[np.float64]:
     """Return the score in (0, 1): the sigmoid of the scaled logit, of any shape."""
     return np.asarray(1.0 / (1.0 + np.exp(-scaled_logit(calibration, logit))))
+
+
+def rank_biased_overlap(left: Sequence[str], right: Sequence[str], p: float = 0.9) -> float:
+    """Return the agreement in [0, 1] of two rankings of distinct ids; 1 if they are equal.
+
+    RBO_EXT of Webber, Moffat and Zobel, "A similarity measure for indefinite rankings", ACM TOIS
+    28(4), 2010, equation 23, at depth k, the length of the shorter ranking:
+    (X_k / k) p^k + (1 - p) / p * sum_{d=1..k} (X_d / d) p^d, where X_d ids are in the first d of
+    both. Each further place weighs ``p`` times the one before. Two empty rankings agree.
+    """
+    depth = min(len(left), len(right))
+    if not depth:
+        return float(len(left) == len(right))
+    seen: set[str] = set()
+    common, total, weight = 0, 0.0, 1.0
+    for d, (a, b) in enumerate(zip(left[:depth], right[:depth], strict=True), start=1):
+        common += (a == b) or (a in seen) + (b in seen)
+        seen.update((a, b))
+        weight *= p
+        total += common / d * weight
+    return common / depth * weight + (1 - p) / p * total
+
+
+def stability_index(values: Floats, deciles: Floats) -> float:
+    """Return the population stability index of ``values`` (K,) against inner ``deciles`` (9,).
+
+    sum_b (p_b - q_b) ln(p_b / q_b) over the ten bins, q_b = 1/10. Half a value is added to each
+    bin, so that none is empty. By convention, below 0.1 is no shift and above 0.25 a large one.
+    """
+    counts = np.bincount(np.searchsorted(deciles, values, side="right"), minlength=10) + 0.5
+    share = counts / counts.sum()
+    return float(((share - 0.1) * np.log(share / 0.1)).sum())

@@ -2,7 +2,7 @@
 
 An artifact is immutable: it is written under a temporary name, synced, and renamed into place.
 Versions are 1, 2, 3, ...; an alias such as ``champion`` names one of them. ``models/default.json``
-names the model for requests that name none.
+names the model for requests that name none. ``contract.rollout`` has the files beside the aliases.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from service.contract.artifact import MANIFEST, Artifact, ArtifactError, open_artifact
 from service.contract.files import check_file, locked, staged_folder, sync, write_atomically
 from service.contract.manifest import Name
+from service.contract.rollout import HISTORY, read_history, record_move
 
 ALIASES = "aliases.json"
 DEFAULT = "default.json"
@@ -130,8 +131,9 @@ class Repository:
     def check_aliases(self, name: str) -> None:
         """Raise ArtifactError or OSError unless an alias of ``name`` can be moved."""
         self.aliases(name)
-        check_file(self.root / name / ALIASES)
-        check_file(self.root / DEFAULT)
+        read_history(self.root / name)
+        for path in (self.root / name / ALIASES, self.root / name / HISTORY, self.root / DEFAULT):
+            check_file(path)
 
     def resolve(self, reference: str, alias: str = CHAMPION) -> Path:
         """Return the folder of ``name``, ``name@version`` or ``name@alias``.
@@ -157,21 +159,48 @@ class Repository:
             raise ArtifactError(self.path(name, version), "no such version")
         return self.path(name, version)
 
-    def promote(self, name: str, version: int, alias: str = CHAMPION) -> int | None:
+    def promote(
+        self, name: str, version: int, alias: str = CHAMPION, *, again: bool = False
+    ) -> int | None:
         """Move ``alias`` to ``version`` atomically; return its version before, None if it is new.
 
         The first champion of a repository becomes its default; a later one leaves the default where
-        it is. Raises ArtifactError if the artifact of ``version`` is invalid.
+        it is. A move to the version that the alias has is recorded only as one ``again``: services
+        that returned the version then try it once more. Raises ArtifactError if the artifact of
+        ``version`` is invalid.
         """
         self.check_alias(name, alias)
         open_artifact(self.path(name, version))
+        return self.move_alias(name, alias, lambda _: version, again=again)
+
+    def move_alias(
+        self,
+        name: str,
+        alias: str,
+        choose: Callable[[int | None], int | None],
+        *,
+        undo: bool = False,
+        again: bool = False,
+        before: Callable[[], object] = bool,
+    ) -> int | None:
+        """Move ``alias`` to the version that ``choose`` returns for its present one; return that.
+
+        None removes the alias. Writers of the aliases wait until it is done: ``before`` is called
+        in between, to write what must be there once the alias has moved.
+        """
+        self.check_alias(name, alias)
+        path = self.root / name / ALIASES
         if alias == CHAMPION:
             self._keep_default(name)
-        path = self.root / name / ALIASES
         with locked(path):  # else one of two promotions at once would be lost
             aliases = self.aliases(name)
-            previous = aliases.get(alias)
-            aliases[alias] = version
+            previous = aliases.pop(alias, None)
+            before()
+            if (version := choose(previous)) is not None:
+                aliases[alias] = version
+                if again or version != previous:
+                    # Before the aliases: a reader that sees the alias moved finds the move.
+                    record_move(path.parent, alias, previous, version, undo=undo)
             write_atomically(path, json.dumps(aliases, indent=2, sort_keys=True).encode())
         return previous
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from service.contract.artifact import Artifact, BiasReference
 from service.contract.front import Front
 from service.contract.front_metrics import monitored
-from service.contract.measures import gini, in_tail
+from service.contract.measures import gini, in_tail, stability_index
 from service.telemetry import Telemetry
 
 TENTHS = tuple(f"{tenth / 10:.1f}" for tenth in range(11))
@@ -66,6 +66,12 @@ class ExposureMonitor:
         self._count_queue()
         for pool in self._pools:
             pool.report(items)
+
+    def worst_drift(self) -> float | None:
+        """Return the greatest score drift of any full window; None while there is none."""
+        self._count_queue()
+        drifts = [pool.drift() for pool in self._pools if pool.is_full]
+        return max((drift for drift in drifts if drift is not None), default=None)
 
     def _count_queue(self) -> None:
         """Count all queued rankings in one pass of array operations."""
@@ -159,20 +165,19 @@ class _PoolMonitor:
         if len(self._hashes):
             places = np.unique(self._hashes, return_counts=True)[1]
             self._telemetry.exposure_gini.labels(*self._labels).set(gini(places, items))
-        if self._deciles is not None and len(self._scores) >= _FEWEST_SCORES:
-            drift = stability_index(self._scores, self._deciles)
+        if (drift := self.drift()) is not None:
             self._telemetry.exposure_drift.labels(*self._labels).set(drift)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the window has all its places."""
+        return len(self._scores) == _WINDOW
 
-def stability_index(values: Floats, deciles: Floats) -> float:
-    """Return the population stability index of ``values`` (K,) against inner ``deciles`` (9,).
-
-    sum_b (p_b - q_b) ln(p_b / q_b) over the ten bins, q_b = 1/10. Half a value is added to each
-    bin, so that none is empty. By convention, below 0.1 is no shift and above 0.25 a large one.
-    """
-    counts = np.bincount(np.searchsorted(deciles, values, side="right"), minlength=10) + 0.5
-    share = counts / counts.sum()
-    return float(((share - 0.1) * np.log(share / 0.1)).sum())
+    def drift(self) -> float | None:
+        """Return the score drift of the window; None without a reference or with few scores."""
+        if self._deciles is None or len(self._scores) < _FEWEST_SCORES:
+            return None
+        return stability_index(self._scores, self._deciles)
 
 
 def _report_front(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from service.catalog.catalog import Catalog
 from service.contract.keys import Keys
 from service.contract.manifest import Manifest
 from service.exposure.monitor import ExposureMonitor
+from service.models.health import Health
 from service.models.scorer import Scorer
 
 
@@ -30,6 +31,7 @@ class LoadedModel:
     average_user: NDArray[np.float32]
     exposure: ExposureMonitor
     following: asyncio.Task[None]
+    health: Health = field(default_factory=Health)
 
     @property
     def manifest(self) -> Manifest:

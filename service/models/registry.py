@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import time
-from pathlib import Path
+from dataclasses import dataclass
 
-import numpy as np
-
-from service.catalog.catalog import Catalog
-from service.contract.artifact import ArtifactError, open_artifact
-from service.contract.keys import Keys
+from service.contract.artifact import ArtifactError
 from service.contract.repository import CHAMPION, Repository
 from service.errors import ModelNotFoundError, NotReadyError, RankError, StoreError
-from service.exposure.monitor import ExposureMonitor
 from service.models.alias_reader import AliasReader
 from service.models.loaded_model import LoadedModel
-from service.models.scorer import Scorer
+from service.models.loader import Loader
+from service.models.returns import Returns
+from service.models.rollouts import Rollouts, Trial
 from service.settings import Settings
 from service.store.records import RedisStore
-from service.tasks import end, finish
 from service.telemetry import Telemetry
 
 _MAX_PAUSE_S = 15.0
-_FOLLOWER_S = 5.0  # longest wait for a follower to end by itself; it waits a second for changes
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AliasState:
+    """The version that the repository wants behind ``name@alias``, and the one that serves.
+
+    ``target`` is the one that should serve: the wanted one, unless that is returned. ``reason``
+    says why they differ.
+    """
+
+    alias: str
+    wanted: str
+    target: str
+    served: str | None
+    reason: str | None
+    returned: bool
 
 
 class Registry:
@@ -39,13 +49,17 @@ class Registry:
 
     def __init__(self, settings: Settings, store: RedisStore, telemetry: Telemetry) -> None:
         self._settings = settings
-        self._store = store
         self._telemetry = telemetry
-        self._repository = Repository(settings.models_dir)
-        self._alias_reader = AliasReader(self._repository, telemetry)
+        repository = Repository(settings.models_dir)
+        self._alias_reader = AliasReader(repository, telemetry)
+        self._loader = Loader(settings, repository, store, telemetry)
+        judges = settings.automatic_return
+        self._rollouts = Rollouts(self._alias_reader, Returns(store), judges=judges)
         self._models: dict[str, LoadedModel] = {}
-        self._followers: set[asyncio.Task[None]] = set()  # those of dropped models included
-        self._aliases: dict[str, str] = {}  # name@alias -> name@version
+        self._wanted: dict[str, str] = {}  # name@alias -> name@version, as the repository says
+        self._targets: dict[str, str] = {}  # the same, with champions returned
+        self._aliases: dict[str, str] = {}  # the same, as far as they are loaded
+        self._reported: set[str] = set()  # name@alias of those in the metrics
         self._default: str | None = None  # the repository's default: name or name@alias
         self._failures: dict[str, str] = {}  # name@version -> reason why it does not serve
         self._pause_s: dict[str, float] = {}  # name@version -> pause after its next failure
@@ -62,22 +76,28 @@ class Registry:
 
     async def refresh(self) -> None:
         """Load the versions that aliases newly name, move the aliases, drop unnamed versions."""
-        wanted = await self._alias_reader.read(self._aliases)
+        wanted = await self._alias_reader.read(self._wanted, self._models)
+        targets = await self._rollouts.targets(wanted, self._served())
+        self._wanted, self._targets = wanted, targets
+        self._report_aliases()
         self._move_default()  # before a second model is loaded: then none can be inferred
-        for label in set(self._failures) - set(wanted.values()):
+        labels = set(targets.values())
+        for label in set(self._failures) - labels:
             del self._failures[label]  # no alias names it any more
-        for label in sorted(set(wanted.values()) - set(self._models)):
+        for label in sorted(labels - set(self._models)):
             if time.monotonic() >= self._retry_at.get(label, 0.0):
                 await self._load(label)
         aliases = {
             alias: label if label in self._models else self._aliases.get(alias, "")
-            for alias, label in wanted.items()
+            for alias, label in targets.items()
         }
-        self._move({alias: label for alias, label in aliases.items() if label})
+        self._aliases = {alias: label for alias, label in aliases.items() if label}
+        self._report_aliases()
         self._move_default()
+        self._rollouts.move(self._served())
         for label in set(self._models) - set(self._aliases.values()):
             log.info("%s: dropped, no alias names it", label)
-            await self._drop(self._models.pop(label))
+            await self._loader.drop(self._models.pop(label))
 
     def report(self) -> None:
         """Bring the metrics of all exposure monitors up to date."""
@@ -86,16 +106,31 @@ class Registry:
 
     async def close(self) -> None:
         """Stop following changes and end reads for requests that have left, within a bound."""
-        for model in self._models.values():
-            model.catalog.stop()
-        await end(self._followers, _FOLLOWER_S)
-        await asyncio.gather(*(model.catalog.close() for model in self._models.values()))
-        gc.unfreeze()  # a process that goes on may collect what this service held
+        await self._loader.close(self._models.values())
 
     @property
     def faults(self) -> tuple[str, ...]:
         """A sentence for each fault of the model repository; loaded models keep serving."""
         return self._alias_reader.faults
+
+    @property
+    def trials(self) -> dict[str, Trial]:
+        """The candidate of each model that has traffic, by the model's name."""
+        return self._rollouts.trials
+
+    def route(self, reference: str | None, user_id: str) -> LoadedModel:
+        """Return the model that ranks for a user.
+
+        A reference that names neither version nor alias leads to a candidate for the users of its
+        canary. Raises as ``resolve``.
+        """
+        model = self.resolve(reference)
+        if self._rollouts.trials and self._names_champion(reference):
+            trial = self._rollouts.trials.get(model.manifest.name)
+            if trial is not None and trial.canary and trial.has_user(user_id):
+                self._telemetry.canary_rankings.labels(trial.model.label).inc()
+                return trial.model
+        return model
 
     def resolve(self, reference: str | None) -> LoadedModel:
         """Return the model of a reference ``name``, ``name@version`` or ``name@alias``.
@@ -105,7 +140,7 @@ class Registry:
         """
         if not self._models:
             raise NotReadyError(self._why_not_ready())
-        reference = reference or self._settings.model or self._default or self._only_name()
+        reference = reference or self._default_reference() or self._only_name()
         model = self._find(reference)
         if model is None:
             loaded = ", ".join(sorted([*self._models, *self._aliases]))
@@ -121,6 +156,10 @@ class Registry:
         models = sorted(self._models.values(), key=lambda m: (m.manifest.name, m.version))
         return [(model, aliases[model.label]) for model in models]
 
+    def aliases(self) -> list[AliasState]:
+        """Return the state of every alias that the repository has, sorted."""
+        return [self._alias_state(alias) for alias in sorted(self._wanted)]
+
     def default_label(self) -> str | None:
         """Return ``name@version`` of the model for requests that name none, if there is one."""
         try:
@@ -128,19 +167,48 @@ class Registry:
         except RankError:
             return None
 
-    def _move(self, aliases: dict[str, str]) -> None:
-        """Replace the aliases and report them in the metrics."""
-        for alias in set(self._aliases) - set(aliases):
-            self._telemetry.alias_version.remove(*alias.split("@"))
-        for alias, label in aliases.items():
-            version = int(label.partition("@")[2])
-            self._telemetry.alias_version.labels(*alias.split("@")).set(version)
-        self._aliases = aliases
+    def _served(self) -> dict[str, LoadedModel]:
+        """Return the model that each alias serves."""
+        return {alias: self._models[label] for alias, label in self._aliases.items()}
+
+    def _alias_state(self, alias: str) -> AliasState:
+        wanted, target = self._wanted[alias], self._targets[alias]
+        verdict = self._rollouts.verdict(alias)
+        served = self._aliases.get(alias)
+        reasons = [f"{wanted} is returned: {verdict.reason}"] if verdict else []
+        if served != target:
+            reasons.append(f"{target} does not serve: {self._failures.get(target, 'it loads')}")
+        reason = "; ".join(reasons) or None
+        return AliasState(alias, wanted, target, served, reason, verdict is not None)
+
+    def _report_aliases(self) -> None:
+        """Report the aliases in the metrics, and forget those that are gone."""
+        states = {state.alias: state for state in self.aliases()}
+        for alias in self._reported - states.keys():
+            for metric in self._telemetry.by_alias:
+                metric.remove(*alias.split("@"))
+        self._reported = set(states)
+        for state in states.values():
+            labels = state.alias.split("@")
+            if state.served is not None:
+                version = int(state.served.partition("@")[2])
+                self._telemetry.alias_version.labels(*labels).set(version)
+            version = int(state.wanted.partition("@")[2])
+            self._telemetry.alias_wanted.labels(*labels).set(version)
+            self._telemetry.converged.labels(*labels).set(state.served == state.target)
+            self._telemetry.returned.labels(*labels).set(state.returned)
 
     def _find(self, reference: str | None) -> LoadedModel | None:
         name, _, version = (reference or "").partition("@")
         label = f"{name}@{version or CHAMPION}"
         return self._models.get(self._aliases.get(label, label))
+
+    def _default_reference(self) -> str | None:
+        return self._settings.model or self._default
+
+    def _names_champion(self, reference: str | None) -> bool:
+        """Return whether a reference leaves the version to the alias champion."""
+        return "@" not in (reference or self._default_reference() or "")
 
     def _move_default(self) -> None:
         """Follow the repository's default, once its model is loaded or the one before is not."""
@@ -169,7 +237,7 @@ class Registry:
     async def _load(self, label: str) -> None:
         """Load a version and let it serve; if it fails, note the reason and the next attempt."""
         try:
-            model = await self._loaded(label)
+            model = await self._loader.load(label)
         except Exception as error:
             self._fail(label, error)
             self._telemetry.forget_model(label)
@@ -180,63 +248,8 @@ class Registry:
         self._models[label] = model
         for by_label in (self._failures, self._pause_s, self._retry_at):
             by_label.pop(label, None)
-        gc.collect()  # a short one: what was alive at the last load is frozen
-        gc.freeze()  # collections of large catalogues would stop every request
         self._telemetry.model_loads["ok"].inc()
-        self._telemetry.model_loaded.labels(label).set_to_current_time()
-        self._telemetry.model_created.labels(label).set(model.manifest.created.timestamp())
         log.info("%s: serves, %d items", label, len(model.catalog))
-
-    async def _loaded(self, label: str) -> LoadedModel:
-        """Return a version, verified, with its catalogue; raises ArtifactError or StoreError."""
-        name, _, version = label.partition("@")
-        path = self._repository.path(name, int(version))
-        scorer = await asyncio.to_thread(self._verified, path)
-        exposure = await asyncio.to_thread(ExposureMonitor, scorer.artifact, self._telemetry)
-        manifest = scorer.artifact.manifest
-        keys = Keys(self._settings.namespace, manifest.spaces)
-        catalog = Catalog(
-            self._store,
-            scorer,
-            keys,
-            self._telemetry,
-            chunk=self._settings.catalog_chunk,
-            max_bytes=self._settings.catalog_max_bytes,
-            read_queue=self._settings.item_queue,
-        )
-        await catalog.preload()
-        if not len(catalog):
-            space = manifest.spaces.items
-            raise StoreError(f"the store holds no items in space {space}: publish {label}")
-        return LoadedModel(
-            scorer=scorer,
-            catalog=catalog,
-            keys=keys,
-            average_user=scorer.encode_user(np.zeros((0, manifest.state_dim), np.float32)),
-            exposure=exposure,
-            following=self._follow(catalog, label),
-        )
-
-    def _follow(self, catalog: Catalog, label: str) -> asyncio.Task[None]:
-        following = asyncio.create_task(catalog.follow(), name=f"follow {label}")
-        self._followers.add(following)
-        following.add_done_callback(self._followers.discard)
-        self._telemetry.catalog_followers.inc()
-        following.add_done_callback(lambda _: self._telemetry.catalog_followers.dec())
-        return following
-
-    async def _drop(self, model: LoadedModel) -> None:
-        """Let a model's follower end, so that nothing holds the model once its requests end."""
-        self._telemetry.forget_model(model.label)
-        model.catalog.stop()
-        if not await finish([model.following], _FOLLOWER_S):
-            gc.unfreeze()  # a cancelled follower is a cycle, which only a collection frees
-
-    def _verified(self, path: Path) -> Scorer:
-        """Return the scorer of an artifact that has replayed its golden inputs."""
-        scorer = Scorer(open_artifact(path), threads=self._settings.ort_threads)
-        scorer.replay()
-        return scorer
 
     def _fail(self, label: str, error: Exception) -> None:
         """Note the reason why a version does not serve; log it once."""

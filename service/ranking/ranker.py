@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +12,27 @@ from service.catalog.id_index import MISSING, Rows
 from service.catalog.item_table import Pool
 from service.contract import titles
 from service.contract.records import decode_vector
-from service.errors import DeadlineError, StoreError, StoreOverloadedError
+from service.errors import (
+    ClientLeftError,
+    DeadlineError,
+    RankError,
+    StoreError,
+    StoreOverloadedError,
+)
+from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry
 from service.models.scorer import RUN_ROWS
 from service.ranking.answer import rank_pool
 from service.ranking.full_scan import FullScanQueue
 from service.ranking.items import Columns, ItemColumns, add_titles, as_rows
 from service.ranking.messages import Degraded, RankRequest, RankResponse
-from service.ranking.request import Caller, Clock, Ranking
+from service.ranking.request import Caller, Clock, Ranking, ranking_of
 from service.store.records import RedisStore
 from service.telemetry import Telemetry
 
 Reasons = frozenset[Degraded]
+# Offers a ranking to be repeated: request, request id, model, columns, reasons, ms of stage score.
+Offer = Callable[[RankRequest, str, LoadedModel, Columns, Reasons, float], None]
 
 _NO_REASONS: Reasons = frozenset()
 
@@ -34,12 +44,18 @@ class Ranker:
     """
 
     def __init__(
-        self, registry: Registry, store: RedisStore, telemetry: Telemetry, full_scans: FullScanQueue
+        self,
+        registry: Registry,
+        store: RedisStore,
+        telemetry: Telemetry,
+        full_scans: FullScanQueue,
+        offer: Offer | None = None,
     ) -> None:
         self._registry = registry
         self._store = store
         self._telemetry = telemetry
         self._full_scans = full_scans
+        self._offer = offer
         self._degraded = {reason: telemetry.degraded.labels(reason) for reason in Degraded}
 
     async def rank(self, request: RankRequest, request_id: str, caller: Caller) -> RankResponse:
@@ -49,29 +65,41 @@ class Ranker:
         before the items are scored.
         """
         clock = Clock(request.deadline_ms, self._store.limit, caller.arrived_s)
-        model = self._registry.resolve(request.model)
-        default = model.manifest.default_tradeoff
-        tradeoff = default if request.tradeoff is None else request.tradeoff
-        ranking = Ranking(model, request, tradeoff, clock)
-        if request.candidates is None:
-            columns, reasons = await self._rank_catalogue(ranking, caller)
-        else:
-            columns, reasons = await self._rank_candidates(ranking, request.candidates, caller)
-        model.exposure.add(tradeoff, request.candidates is None, columns)
-        if request.titles:
-            reasons |= await self._add_titles(ranking, columns)
-        for reason in reasons:
-            self._degraded[reason].inc()
-        items = ItemColumns(**columns) if request.format == "columns" else as_rows(columns)
+        model = self._registry.route(request.model, request.user_id)
+        ranking = ranking_of(model, request, clock)
+        tradeoff = ranking.tradeoff
+        try:
+            columns, reasons = await self.order(ranking, caller)
+            model.exposure.add(tradeoff, request.candidates is None, columns)
+            if request.titles:
+                reasons |= await self._add_titles(ranking, columns)
+            for reason in reasons:
+                self._degraded[reason].inc()
+            items = ItemColumns(**columns) if request.format == "columns" else as_rows(columns)
+        except (RankError, ClientLeftError):
+            raise
+        except Exception:
+            model.health.fail()
+            raise
+        model.health.add(columns["scores"], reasons)
         clock.lap("select")
+        timing_ms = clock.finish(self._telemetry)
+        if self._registry.trials and self._offer is not None:
+            self._offer(request, request_id, model, columns, reasons, timing_ms["score"])
         return RankResponse(
             request_id=request_id,
             model=model.label,
             tradeoff=tradeoff,
             items=items,
             degraded=sorted(reasons),
-            timing_ms=clock.finish(self._telemetry),
+            timing_ms=timing_ms,
         )
+
+    async def order(self, ranking: Ranking, caller: Caller) -> tuple[Columns, Reasons]:
+        """Return the items of a ranking as columns, and why it is degraded."""
+        if ranking.request.candidates is None:
+            return await self._rank_catalogue(ranking, caller)
+        return await self._rank_candidates(ranking, ranking.request.candidates, caller)
 
     async def _add_titles(self, ranking: Ranking, columns: Columns) -> Reasons:
         """Add what people see of the items of an answer."""

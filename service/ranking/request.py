@@ -56,6 +56,10 @@ class Clock:
             return Limit(max(0.0, left_s), is_deadline=True)
         return self._store_limit
 
+    def lap_ms(self, stage: str) -> float:
+        """Return the time of a stage that has ended, in milliseconds."""
+        return self._laps_ms[stage]
+
     def finish(self, telemetry: Telemetry) -> Timing:
         """Observe all stages; return them and their total, in milliseconds."""
         for stage, lap_ms in self._laps_ms.items():
@@ -71,3 +75,10 @@ class Ranking(Struct, frozen=True):  # made for each request: a dataclass costs 
     request: RankRequest
     tradeoff: float
     clock: Clock
+
+
+def ranking_of(model: LoadedModel, request: RankRequest, clock: Clock) -> Ranking:
+    """Return the ranking of ``request`` by ``model``, at the model's default if it names none."""
+    default = model.manifest.default_tradeoff
+    tradeoff = default if request.tradeoff is None else request.tradeoff
+    return Ranking(model, request, tradeoff, clock)

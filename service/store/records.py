@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from service.contract.keys import Keys
+from service.contract.keys import Keys, verdicts_key
 from service.contract.store_errors import mend
 from service.errors import StoreError, StoreOverloadedError, StoreTimeoutError
 from service.settings import Settings
@@ -54,6 +54,7 @@ class RedisStore:
         self.limit = Limit(self.timeout_s)  # of a request without a deadline
         self._telemetry = telemetry
         self._breaker = Breaker(telemetry)
+        self._verdicts_key = verdicts_key(settings.namespace)
         url = settings.redis_url.get_secret_value()
         self._redis = connect(url, settings.store_connections, self.timeout_s, self.timeout_s)
         self._is_cluster = isinstance(self._redis, RedisCluster)
@@ -173,6 +174,17 @@ class RedisStore:
         items, proxies = next_position
         return Changes(tuple(item_ids), (items, proxies), gap, oldest_ms)
 
+    async def verdicts(self) -> dict[str, str]:
+        """Return what all replicas have written with ``add_verdict``: alias -> verdict."""
+        with self._reading("verdicts", judged=False):
+            entries = await self._redis.hgetall(self._verdicts_key)
+        return {a.decode(errors="replace"): v.decode(errors="replace") for a, v in entries.items()}
+
+    async def add_verdict(self, alias: str, verdict: str) -> None:
+        """Write a verdict for all replicas, over an older one of the alias."""
+        with self._reading("verdicts", judged=False):
+            await self._redis.hset(self._verdicts_key, alias, verdict)
+
     async def _mget_users(self, names: Sequence[str]) -> list[bytes | None]:
         """Read on an idle connection: taking one from the pool costs as much as the read.
 
@@ -212,20 +224,27 @@ class RedisStore:
         return records
 
     @contextlib.contextmanager
-    def _reading(self, operation: str) -> Iterator[None]:
-        """Time one read and map the exceptions of redis-py, the socket and the clock."""
+    def _reading(self, operation: str, *, judged: bool = True) -> Iterator[None]:
+        """Time one read and map the exceptions of redis-py, the socket and the clock.
+
+        The breaker hears of it if ``judged``: a user of Redis without the right to a command that
+        rankings do without must not open it.
+        """
         start_s = time.perf_counter()
         try:
             yield
         except (TimeoutError, RedisTimeoutError) as error:
-            self._breaker.failed()
+            if judged:
+                self._breaker.failed()
             raise StoreTimeoutError("the store did not answer in time") from error
         except (RedisError, RedisClusterException, OSError) as error:
-            self._breaker.failed()
+            if judged:
+                self._breaker.failed()
             reason = mend(error) or type(error).__name__
             raise StoreError(f"the store is not available: {reason}") from error
         else:
-            self._breaker.succeeded()
+            if judged:
+                self._breaker.succeeded()
         finally:
             self._telemetry.store_seconds[operation].observe(time.perf_counter() - start_s)
 

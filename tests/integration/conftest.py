@@ -126,9 +126,12 @@ def deploy(world: World, redis_url: str, models: Path, **settings: Any) -> Deplo
 
 
 @pytest.fixture
-def deployment(world: World, redis_url: str, tmp_path: Path) -> Deployment:
-    """Deploy the world for a test that changes it."""
-    return deploy(world, redis_url, tmp_path / "models")
+def deployment(world: World, redis_url: str, tmp_path: Path) -> Iterator[Deployment]:
+    """Deploy the world for a test that changes it; its records go after the test."""
+    deployed = deploy(world, redis_url, tmp_path / "models")
+    yield deployed
+    if names := deployed.redis.keys(f"*{deployed.settings.namespace}*"):
+        deployed.redis.unlink(*names)
 
 
 @pytest.fixture(scope="session")

@@ -172,7 +172,7 @@ def test_a_damaged_default_keeps_no_alias_from_moving_and_can_be_mended(
     (models / "default.json").write_text("{")
     place = ("--models", str(models))
 
-    _run(monkeypatch, "promote", "toy@2", *place)
+    _run(monkeypatch, "promote", "toy@2", "--force", *place)
 
     assert deployment.repository.aliases("toy") == {"champion": 2}
     assert "names no default model" in capsys.readouterr().out

@@ -11,6 +11,7 @@ import torch
 import typer
 
 from service.contract.artifact import ArtifactError
+from training.cli.candidate import candidate
 from training.cli.check import check
 from training.cli.compare import compare
 from training.cli.demo import demo
@@ -18,8 +19,10 @@ from training.cli.evaluate import evaluate
 from training.cli.look import look
 from training.cli.prepare import prepare
 from training.cli.prepare_log import prepare_log
+from training.cli.promote import promote
 from training.cli.prune import prune
-from training.cli.publish import promote, publish
+from training.cli.publish import publish
+from training.cli.rollback import rollback
 from training.cli.simulate import simulate
 from training.cli.train import train
 from training.errors import TrainingError, place_problem
@@ -40,7 +43,9 @@ for command in (
     compare,
     look,
     publish,
+    candidate,
     promote,
+    rollback,
     prune,
     demo,
 ):

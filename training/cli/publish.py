@@ -1,4 +1,4 @@
-"""``publish`` and ``promote``: a model's records in Redis, and its alias."""
+"""``publish``: a model's records in Redis, then its alias."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from training.cli.options import (
     Scratch,
     open_newest,
 )
+from training.cli.promote import move_alias
 from training.data.dataset import open_dataset
-from training.errors import ConfigError
 from training.release.parts import item_codings
 from training.release.publish import BATCH, Published
 from training.release.publish import publish as publish_records
@@ -74,7 +74,7 @@ def publish(
             f"{published.written} records written and {published.removed} items removed now"
         )
         if promote:
-            _promote(repository, name, artifact.version, alias)
+            move_alias(repository, name, artifact.version, alias)
 
     publish_records(
         artifact,
@@ -97,46 +97,3 @@ def _spaces(repository: Repository, name: str, alias: str) -> Spaces | None:
         if version is not None:
             return open_artifact(repository.path(name, version)).manifest.spaces
     return None
-
-
-def promote(
-    reference: Annotated[str, typer.Argument(help="name@version, or name@alias to copy one.")],
-    models: Models = Path("models"),
-    alias: Annotated[str, typer.Option(help="Alias to move.")] = CHAMPION,
-    default: Annotated[
-        bool, typer.Option("--default", help="Let it serve requests that name no model.")
-    ] = False,
-) -> None:
-    """Point an alias at a version; running services follow. Roll back the same way."""
-    repository = Repository(models)
-    if "@" not in reference:
-        raise ConfigError(f"{reference!r} names no version: write {reference}@1")
-    path = repository.resolve(reference)
-    name = path.parent.name
-    _promote(repository, name, int(path.name), alias, default=default)
-
-
-def _promote(
-    repository: Repository, name: str, version: int, alias: str, *, default: bool = False
-) -> None:
-    previous = repository.promote(name, version, alias)
-    if default:
-        repository.make_default(name, alias)
-    change = "" if previous is None else f" (was {name}@{previous})"
-    typer.echo(f"{name}@{alias} is now {name}@{version}{change}")
-    typer.echo(_default_line(repository, name, alias))
-
-
-def _default_line(repository: Repository, name: str, alias: str) -> str:
-    """Return a sentence on the model that serves requests that name none."""
-    kept = "" if alias == CHAMPION else f" --alias {alias}"
-    move = f"python -m training promote {name}@{alias}{kept} --default"
-    try:
-        default = repository.default()
-    except ArtifactError as error:
-        return f"{error}; to let {name} be the default: {move}"
-    if default is None:
-        return f"no model is the default; to rank requests that name none by this one: {move}"
-    if default.partition("@")[0] == name:
-        return f"requests that name no model are ranked by {default}"
-    return f"requests that name no model are still ranked by {default}; to move them: {move}"

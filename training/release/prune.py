@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
+from service.contract.alias_moves import former_version
 from service.contract.artifact import open_artifact
 from service.contract.keys import KeyParts, Keys, split_key
 from service.contract.manifest import Spaces
@@ -69,7 +70,7 @@ class Removed:
 
 
 def kept_spaces(repository: Repository) -> Kept:
-    """Return the spaces of all versions that aliases name.
+    """Return the spaces of all versions that aliases name, and of those they can roll back to.
 
     A model without ``aliases.json`` keeps all its versions: they may not be promoted yet, or the
     file may be lost. Raises PublishError if no alias is there at all, and ArtifactError if a
@@ -85,6 +86,9 @@ def kept_spaces(repository: Repository) -> Kept:
             "that the services read"
         )
     kept = {*named, *(version for version in versions if version[0] not in aliased)}
+    for name in aliased:
+        former = {former_version(repository, name, alias) for alias in repository.aliases(name)}
+        kept |= {(name, version) for version in repository.versions(name) if version in former}
     spaces = [open_artifact(repository.path(*version)).manifest.spaces for version in kept]
     catalogs: dict[str, frozenset[str]] = {}
     for space in spaces:

@@ -15,7 +15,7 @@ from docker.kubernetes import prometheusrule
 from service import app, tracing
 from service.api import operations
 from service.logs import writer
-from service.models import registry
+from service.models import loader
 from service.settings import PREFIX, Settings
 from service.store import records
 from tests.integration.docker.conftest import DOCKER, ROOT, load_yaml
@@ -122,7 +122,7 @@ def test_a_stop_fits_into_the_grace_periods(base: Objects) -> None:
     (container,) = spec["containers"]
     wait_s = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
     closing_s = (
-        app._STOP_S + registry._FOLLOWER_S + records._CLOSE_S + tracing._CLOSE_S + writer._FLUSH_S
+        app._STOP_S + loader._FOLLOWER_S + records._CLOSE_S + tracing._CLOSE_S + writer._FLUSH_S
     )
     longest_s = Settings.model_fields["drain_s"].default + closing_s
     assert wait_s + longest_s < spec["terminationGracePeriodSeconds"]

@@ -111,6 +111,15 @@ RUN_BY = {
     "python -m training evaluate tiktok --data data/tiktok --model painvrl --seeds 5 --mask": (
         "e2e/test_painvrl.py"
     ),
+    "python -m training publish cp2rec@2 --data data/shop --no-promote": "test_publish_safely.py",
+    "python -m training candidate cp2rec@2 --shadow .05": "cli/test_life_cycle.py",
+    "python -m training candidate cp2rec@2 --shadow .05 --canary .1": "cli/test_life_cycle.py",
+    "python -m training promote cp2rec@2 --service http://127.0.0.1:8000": (
+        "cli/test_life_cycle.py"
+    ),
+    "python -m training candidate cp2rec --stop": "cli/test_life_cycle.py",
+    "python -m training rollback cp2rec": "cli/test_life_cycle.py",
+    "python -m training promote cp2rec@2 --again": "test_rollout.py",
     "pip install -r requirements-service.lock": "make test",
     "pip install --no-deps .": "make test",
     "docker compose up --wait": "test_stack.py",

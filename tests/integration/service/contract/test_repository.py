@@ -210,7 +210,7 @@ def test_promote_leaves_no_other_file(repository: Repository, publish: Publish) 
 
     repository.promote("demo", 1)
 
-    assert sorted(os.listdir(repository.root / "demo")) == ["1", "aliases.json"]
+    assert sorted(os.listdir(repository.root / "demo")) == ["1", "aliases.json", "history.json"]
 
 
 def test_a_corrupted_artifact_cannot_be_promoted(repository: Repository, publish: Publish) -> None:
@@ -255,6 +255,7 @@ def test_promote_replaces_the_old_aliases_by_the_whole_new_ones_at_once(
         publish(each)
     repository.promote("demo", 1)
     aliases = repository.root / "demo" / "aliases.json"
+    history = repository.root / "demo" / "history.json"
     seen: list[tuple[Path, object, object]] = []
     replace = Path.replace
 
@@ -265,7 +266,8 @@ def test_promote_replaces_the_old_aliases_by_the_whole_new_ones_at_once(
     monkeypatch.setattr(Path, "replace", spy)
     repository.promote("demo", 2)
 
-    assert seen == [(aliases, {"champion": 1}, {"champion": 2})]
+    assert [target for target, _, _ in seen] == [history, aliases]  # the move before the alias
+    assert seen[1] == (aliases, {"champion": 1}, {"champion": 2})
     assert json.loads(aliases.read_text()) == {"champion": 2}
 
 

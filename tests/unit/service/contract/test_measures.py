@@ -11,6 +11,7 @@ from service.contract.measures import (
     gini,
     in_tail,
     parity_error,
+    rank_biased_overlap,
     scaled_logit,
 )
 
@@ -87,3 +88,28 @@ def test_parity_is_relative_to_the_largest_value(
     actual: list[float], expected: list[float], error: float
 ) -> None:
     assert parity_error(np.array(actual), np.array(expected)) == pytest.approx(error, nan_ok=True)
+
+
+def test_equal_rankings_agree_fully() -> None:
+    assert rank_biased_overlap("abcdefghij", "abcdefghij") == pytest.approx(1)
+    assert rank_biased_overlap("", "") == 1
+
+
+def test_rankings_without_a_common_id_do_not_agree() -> None:
+    assert rank_biased_overlap("abc", "xyz") == 0
+    assert rank_biased_overlap("abc", "") == 0
+
+
+def test_rank_biased_overlap_by_hand() -> None:
+    # Common ids at depths 1, 2, 3: 0, 2, 2. (1 - p) / p is 1.
+    expected = 2 / 3 / 8 + (1 / 4 + 2 / 3 / 8)
+    assert rank_biased_overlap("abc", "bax", p=0.5) == pytest.approx(expected)
+
+
+def test_a_swap_on_top_costs_more_than_one_below() -> None:
+    base = "abcdefghij"
+    assert rank_biased_overlap(base, "bacdefghij") < rank_biased_overlap(base, "abcdefghji") < 1
+
+
+def test_only_the_depth_of_the_shorter_ranking_counts() -> None:
+    assert rank_biased_overlap("ab", "abxyz") == rank_biased_overlap("ab", "ab")

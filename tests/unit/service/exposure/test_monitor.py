@@ -12,7 +12,8 @@ import pytest
 
 from service.contract.artifact import Artifact, BiasReference
 from service.contract.manifest import Manifest
-from service.exposure.monitor import ExposureMonitor, stability_index
+from service.contract.measures import stability_index
+from service.exposure.monitor import ExposureMonitor
 from service.telemetry import Telemetry
 from training.metrics.exposure import percentile_rank, shown_metrics
 
