@@ -21,14 +21,20 @@ def test_prints_stalls_latencies_followers_and_memory(
     ours = bench_world.World(world.artifact, world.dataset)
     monkeypatch.setattr(swaps, "open_world", lambda *_: ours)
     monkeypatch.setattr(swaps, "_SEGMENT_S", 0.2)
-    swaps.main(["--items", "300", "--swaps", "2", "--rate", "20", "--build", str(tmp_path)])
+    options = ["--items", "300", "--swaps", "2", "--rate", "20", "--shadow", "1", "--rollbacks"]
+    swaps.main([*options, "--build", str(tmp_path)])
     printed = capsys.readouterr().out
-    assert printed.startswith("300 items, 2 swaps, 20 requests/s\n")
+    head = "300 items, 2 swaps, every second one a rollback, 20 requests/s, shadow 1\n"
+    assert printed.startswith(head)
     for row in (
-        r"longest stall +[\d.]+ ms without swaps",
-        r" +[\d.]+ ms the median swap, [\d.]+ the worst",
+        r"longest stall +[\d.]+ ms the median of a second without a swap, [\d.]+ the worst",
+        r" +[\d.]+ ms the median of a swap, [\d.]+ the worst",
         r"latency during swaps +p50 [\d.]+ ms, p99 [\d.]+ ms, longest [\d.]+ ms",
-        r"living followers +1",
+        r"p99 during / without +[\d.]+",
+        r" +[\d.]+ of the median second",
+        r"requests +\d+ during swaps, none lost",
+        r"living followers +2",
         r"memory +\d+ MB at first, \d+ MB after the last swap",
+        r" +[+-][\d.]+ MB a swap, by a line through the second half",
     ):
         assert re.search(rf"^{row}$", printed, re.MULTILINE), row
