@@ -1,0 +1,66 @@
+"""Replicas die, freeze, or run out of something."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from tests.chaos.scenario import Allowed, degraded, scenario
+from tests.chaos.stack import Needs, Stack
+from tests.integration.conftest import until
+
+
+@scenario("A replica of two is killed, and starts again after 2 s", Allowed())
+def replica_killed(stack: Stack) -> None:
+    victim = stack.replicas[0]
+    victim.kill()
+    stack.hold(2)
+    victim.start()
+    victim.wait_ready()
+
+
+@scenario("A replica of two is frozen for 6 s (SIGSTOP)", Allowed())
+def replica_frozen(stack: Stack) -> None:
+    stack.replicas[0].send(signal.SIGSTOP)
+    stack.hold(6)
+    stack.replicas[0].send(signal.SIGCONT)
+
+
+@scenario("Replicas restart in turn (SIGTERM), twice each", Allowed())
+def replicas_restart(stack: Stack) -> None:
+    for replica in stack.replicas * 2:
+        code = replica.stop()
+        stack.check("a replica that stops exits with 0", code == 0)
+        replica.start()
+        replica.wait_ready()
+        time.sleep(1.2)  # until the proxy has looked
+
+
+@scenario("A replica of two has no free file descriptor for 5 s", Allowed())
+def replica_without_descriptors(stack: Stack) -> None:
+    victim = stack.replicas[0]
+    victim.limit_descriptors(0)
+    stack.hold(5)
+    victim.free_descriptors()
+    until(lambda: victim.ready)
+
+
+@scenario(
+    "A replica of two restarts while Redis is down, and serves 3 s after Redis is back",
+    degraded("store_unavailable", recovery_s=5.0),
+    Needs(redis=("--appendonly", "yes")),
+)
+def replica_starts_without_redis(stack: Stack) -> None:
+    victim = stack.replicas[0]
+    stack.servers[0].kill()
+    victim.stop()
+    victim.start()
+    stack.hold(3)
+    until(lambda: b"store is not available" in victim.log.read_bytes())
+    status, reason = victim.readiness()
+    stack.check("a replica that waits for the store says so in /readyz", status == 503)
+    stack.check("the reason names the store", "store" in reason)
+    stack.servers[0].start()
+    before = time.monotonic()
+    victim.wait_ready()
+    stack.check("it is ready within 16 s", time.monotonic() - before < 16)
