@@ -7,12 +7,12 @@ results of scenarios that were not run, and the part of ``docs/reliability.md`` 
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.bench.common import ROOT, log
@@ -41,20 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that all is stopped
     build: Path = options.build.absolute()
     build.mkdir(parents=True, exist_ok=True)
-    outcomes = _run(chosen, build, quick=options.quick)
+    outcomes = _run(chosen, build, rate=options.rate, quick=options.quick)
     report.write(build, outcomes, quick=options.quick)
     return int(any(row.faults for row in outcomes))
 
 
-def _run(chosen: Sequence[Scenario], build: Path, *, quick: bool) -> list[Outcome]:
+def _run(chosen: Sequence[Scenario], build: Path, *, rate: float, quick: bool) -> list[Outcome]:
     world = open_world(build)
     cases, judge = make_cases(world), Judge(world)
+    pace = replace(QUICK if quick else WHOLE, rate=rate)
     outcomes = []
     for entry in chosen:
         began_s = time.monotonic()
-        row = run(
-            entry, world, cases, judge, build / "logs" / entry.name, QUICK if quick else WHOLE
-        )
+        row = run(entry, world, cases, judge, build / "logs" / entry.name, pace)
         outcomes.append(row)
         log(f"{row.verdict:<6} {row.name} ({time.monotonic() - began_s:.0f} s)")
         for fault in row.faults:
@@ -77,13 +76,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--only", nargs="+", metavar="NAME", choices=SCENARIOS, help="run these scenarios alone"
     )
     parser.add_argument("--quick", action="store_true", help="hold each fault for a short time")
+    parser.add_argument("--rate", type=float, default=WHOLE.rate, help="requests per second")
     parser.add_argument("--list", action="store_true", help="list the scenarios and exit")
     parser.add_argument("--build", type=Path, default=BUILD, help="folder of the results and logs")
     return parser.parse_args(arguments)
 
 
 assert scenarios  # importing it registers the scenarios
-os.environ.setdefault("TQDM_DISABLE", "1")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,6 +10,9 @@ from typing import Any
 from tests.chaos.outcome import PHASES, Outcome
 from tests.chaos.scenario import SCENARIOS
 
+_P99 = "p99 before / during / after, ms"
+_HEADERS = ("fault", "codes", "degraded", _P99, "recovery, s", "lost", "verdict")
+
 
 def write(build: Path, outcomes: Sequence[Outcome], *, quick: bool) -> None:
     """Write the outcomes, with earlier ones of scenarios that were not run now."""
@@ -24,8 +27,8 @@ def write(build: Path, outcomes: Sequence[Outcome], *, quick: bool) -> None:
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """Return a Markdown table, one row a scenario."""
     lines = [
-        "| fault | codes | degraded | p99 before / during / after, ms | recovery, s | lost | verdict |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        f"| {' | '.join(_HEADERS)} |",
+        "| --- " * len(_HEADERS) + "|",
     ]
     for row in rows.values():
         p99 = " / ".join(f"{row['p99_ms'][phase]:.3g}" for phase in PHASES)

@@ -14,18 +14,20 @@ from tests.chaos.scenario import Scenario
 from tests.chaos.stack import running
 from tests.chaos.world import World
 
-RATE = 100.0  # requests a second: a small part of what two replicas can do
-
 _LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds before the fault and of calm after it; ``scale`` shortens the fault itself."""
+    """Seconds before the fault and of calm after it; ``scale`` shortens the fault itself.
+
+    ``rate`` is in requests a second, by default a small part of what two replicas can do.
+    """
 
     before_s: float
     calm_s: float
     scale: float
+    rate: float = 100.0
 
 
 WHOLE = Pace(before_s=3.0, calm_s=3.0, scale=1.0)
@@ -38,7 +40,7 @@ def run(
     """Return what clients saw; the folder keeps the logs."""
     shutil.rmtree(folder, ignore_errors=True)
     with running(world, scenario.needs, folder, pace.scale) as stack:
-        load = Load(stack.port, cases, RATE)
+        load = Load(stack.port, cases, pace.rate)
         with load.running():
             time.sleep(pace.before_s)
             began_s = time.monotonic()

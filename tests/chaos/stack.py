@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import shutil
 import time
 from collections.abc import Iterator
@@ -94,7 +95,8 @@ class Stack:
     def publish(self, version: int = 1, *, fresh: bool = False) -> None:
         """Write the records of a version; no alias moves."""
         artifact = self.artifact(version)
-        publish(artifact, self.world.dataset, url=self.url, namespace=NAMESPACE, fresh=fresh)
+        with contextlib.redirect_stderr(io.StringIO()):  # progress bars
+            publish(artifact, self.world.dataset, url=self.url, namespace=NAMESPACE, fresh=fresh)
 
     def promote(self, version: int) -> None:
         """Move the alias."""
