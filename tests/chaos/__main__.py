@@ -21,6 +21,7 @@ from tests.chaos.outcome import Outcome
 from tests.chaos.requests import Judge, make_cases
 from tests.chaos.runner import QUICK, WHOLE, run
 from tests.chaos.scenario import SCENARIOS, Scenario
+from tests.chaos.soak import soak
 from tests.chaos.stack import FAKETIME
 from tests.chaos.world import open_world
 
@@ -41,6 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that all is stopped
     build: Path = options.build.absolute()
     build.mkdir(parents=True, exist_ok=True)
+    if options.soak is not None:
+        world = open_world(build)
+        cases, judge = make_cases(world), Judge(world)
+        folder = build / "logs" / "soak"
+        report.write_soak(build, soak(world, cases, judge, folder, options.soak, options.rate))
+        return 0
+    if options.page:
+        report.write_page(build)
+        return 0
     outcomes = _run(chosen, build, rate=options.rate, quick=options.quick)
     report.write(build, outcomes, quick=options.quick)
     return int(any(row.faults for row in outcomes))
@@ -78,6 +88,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="hold each fault for a short time")
     parser.add_argument("--rate", type=float, default=WHOLE.rate, help="requests per second")
     parser.add_argument("--list", action="store_true", help="list the scenarios and exit")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="soak instead")
+    parser.add_argument("--page", action="store_true", help="write docs/reliability.md alone")
     parser.add_argument("--build", type=Path, default=BUILD, help="folder of the results and logs")
     return parser.parse_args(arguments)
 

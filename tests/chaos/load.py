@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.bench.hotpath.load import Connection, LoadError, connect
+from tests.bench.hotpath.load import Connection, LoadError, connect, no_collections
 from tests.chaos.requests import Case
 
 PATIENCE_S = 10.0  # of a client: it then leaves, and its request is lost
@@ -67,7 +67,8 @@ class Load:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._send())
+            with no_collections():
+                asyncio.run(self._send())
         except BaseException as error:  # raised again at the end of the block
             self._error = error
 

@@ -78,11 +78,15 @@ class Judge:
         An answer may lack items where it says that items are lost.
         """
         answer = json.loads(body)
-        version = self._versions[answer["model"]]
-        if self._matches(case, answer, version.scores(case.user, case.tradeoff)):
+        scores = functools.partial(self.scores, answer["model"])
+        if self._matches(case, answer, scores(case.user, case.tradeoff)):
             return True
-        average = version.scores(None, case.tradeoff)
+        average = scores(None, case.tradeoff)
         return bool(answer["degraded"]) and self._matches(case, answer, average)
+
+    def scores(self, label: str, user: int | None, tradeoff: float) -> Scores:
+        """Return the scores (I,) of all items for a user's row, None for the average user."""
+        return self._versions[label].scores(user, tradeoff)
 
     def _matches(self, case: Case, answer: dict[str, Any], scores: Scores) -> bool:
         shown = [item for item in answer["items"] if item["score"] is not None]
@@ -113,7 +117,6 @@ class _Version:
         self.scores = functools.cache(self._scores)
 
     def _scores(self, user: int | None, tradeoff: float) -> Scores:
-        """Return the scores (I,) of all items for a user's row, None for the average user."""
         vector = self._average if user is None else self._users[user : user + 1]
         logits = self._scorer.score(vector, self._states, tradeoff)
         return calibrated_score(self._scorer.artifact.manifest.calibration, logits)

@@ -7,6 +7,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+import redis
+
 from tests.chaos.load import PATIENCE_S, Load
 from tests.chaos.outcome import Observed, Outcome, last_unsound_s, outcome
 from tests.chaos.requests import Case, Judge
@@ -44,7 +47,10 @@ def run(
         with load.running():
             time.sleep(pace.before_s)
             began_s = time.monotonic()
-            scenario.inject(stack)
+            try:
+                scenario.inject(stack)
+            except (AssertionError, OSError, httpx.HTTPError, redis.RedisError) as error:
+                stack.check(f"the scenario runs to its end: {error!r:.200}", holds=False)
             ended_s = time.monotonic()
             _await_calm(load, ended_s, pace.calm_s, scenario.allowed.recovery_s)
         tracebacks = sum(replica.tracebacks() for replica in stack.replicas)

@@ -181,7 +181,7 @@ def _clock(folder: Path) -> dict[str, str]:
     return {
         "LD_PRELOAD": str(FAKETIME),
         "FAKETIME_TIMESTAMP_FILE": str(folder / "clock"),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",  # seconds
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
 

@@ -52,7 +52,11 @@ def proxied(replicas: Sequence[int], folder: Path) -> Iterator[Proxy]:
         text = text.replace(there, here)
     config = folder / "haproxy.cfg"
     config.write_text(text)
-    with subprocess.Popen(["haproxy", "-db", "-f", config], stdout=subprocess.DEVNULL) as process:
+    command = ["haproxy", "-db", "-f", str(config)]
+    with (
+        (folder / "haproxy.log").open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as process,
+    ):
         try:
             until(lambda: is_ready(port), 60)
             yield Proxy(port, metrics_port)

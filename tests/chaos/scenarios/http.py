@@ -13,6 +13,7 @@ from tests.chaos.scenario import Allowed, scenario
 from tests.chaos.stack import Stack
 
 _HOST = "127.0.0.1"
+_LIVEZ = b"GET /livez HTTP/1.1\r\nHost: chaos\r\n\r\n"
 _HALF = b"POST /rank HTTP/1.1\r\nHost: chaos\r\nContent-Length: 100\r\n\r\n" + b'{"user_id": '
 
 
@@ -51,7 +52,11 @@ def huge_headers(stack: Stack) -> None:
 @scenario("2,000 idle connections to the proxy for 8 s", Allowed())
 def idle_connections(stack: Stack) -> None:
     with _connections(stack.port, 2000):
-        stack.hold(8)
+        for _ in range(8):
+            stack.hold(1)
+            with _connections(stack.port, 1) as (connection,):
+                connection.sendall(_LIVEZ)
+                stack.check("a new client is answered", _status(connection, 2) == 200)
 
 
 @scenario("2,000 idle connections to one replica for 8 s", Allowed())
