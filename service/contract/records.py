@@ -72,8 +72,8 @@ def decode(records: Sequence[bytes | None], length: int, *, allow_nan: bool = Fa
     """Unpack N records of ``length`` values; a wrong record is marked corrupt and never raises.
 
     A checksum that does not fit makes a record corrupt. So does a value beyond +-``MAX_VALUE``, so
-    that no product of two values overflows, and so does NaN. With ``allow_nan`` (for proxies, where NaN means unknown) only an
-    infinite value does.
+    that no product of two values overflows, and so does NaN. With ``allow_nan`` (for proxies, where
+    NaN means unknown) only an infinite value does.
     """
     count = len(records)
     values = np.zeros((count, length), np.float32)
