@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import RedisCluster
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -19,7 +18,7 @@ from service.contract.store_errors import mend
 from service.errors import StoreError, StoreOverloadedError, StoreTimeoutError
 from service.settings import Settings
 from service.store.breaker import Breaker
-from service.store.connections import close, connect
+from service.store.connections import CLOSED, close, connect
 from service.store.limit import Limit
 from service.store.shared_reads import SharedReads
 from service.tasks import finish
@@ -192,7 +191,7 @@ class RedisStore:
                 except BaseException as error:
                     await connection.disconnect(nowait=True)
                     await pool.release(connection)
-                    if not isinstance(error, RedisConnectionError):
+                    if not isinstance(error, CLOSED):
                         raise
                     records = await self._redis.mget(names)
                 else:
@@ -220,7 +219,7 @@ class RedisStore:
         except (TimeoutError, RedisTimeoutError) as error:
             self._breaker.failed()
             raise StoreTimeoutError("the store did not answer in time") from error
-        except (RedisError, RedisClusterException, OSError) as error:
+        except (RedisError, RedisClusterException, OSError, *CLOSED) as error:
             self._breaker.failed()
             reason = mend(error) or type(error).__name__
             raise StoreError(f"the store is not available: {reason}") from error

@@ -38,16 +38,16 @@ class FaultyWire:
             yield self
         finally:
             self._loop.call_soon_threadsafe(server.close)
-            self._loop.call_soon_threadsafe(self._reset)
+            self.reset()
             self._loop.call_soon_threadsafe(self._loop.stop)
             thread.join()
             self._loop.close()
 
     def reset(self) -> None:
-        """Reset all connections of clients."""
-        self._loop.call_soon_threadsafe(self._reset)
+        """Reset all connections of clients; they are reset when this returns."""
+        asyncio.run_coroutine_threadsafe(self._reset(), self._loop).result()
 
-    def _reset(self) -> None:
+    async def _reset(self) -> None:
         for transport in list(self._open):
             endpoint: socket.socket = transport.get_extra_info("socket")
             endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
