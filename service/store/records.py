@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import RedisCluster
-from redis.exceptions import RedisClusterException, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.contract.keys import Keys
@@ -212,14 +211,17 @@ class RedisStore:
 
     @contextlib.contextmanager
     def _reading(self, operation: str) -> Iterator[None]:
-        """Time one read and map the exceptions of redis-py, the socket and the clock."""
+        """Time one read and map all exceptions, for redis-py passes on more than its own.
+
+        If a connection closes at the wrong moment, it even raises AttributeError.
+        """
         start_s = time.perf_counter()
         try:
             yield
         except (TimeoutError, RedisTimeoutError) as error:
             self._breaker.failed()
             raise StoreTimeoutError("the store did not answer in time") from error
-        except (RedisError, RedisClusterException, OSError, *CLOSED) as error:
+        except Exception as error:
             self._breaker.failed()
             reason = mend(error) or type(error).__name__
             raise StoreError(f"the store is not available: {reason}") from error

@@ -32,6 +32,7 @@ class Outcome:
     degraded: dict[str, int] = field(default_factory=dict)
     p50_ms: dict[str, float] = field(default_factory=dict)
     p99_ms: dict[str, float] = field(default_factory=dict)
+    longest_ms: float = 0.0
     recovery_s: float = 0.0
     lost: int = 0
     wrong: int = 0
@@ -66,13 +67,14 @@ def outcome(scenario: Scenario, observed: Observed, judge: Judge) -> Outcome:
     later = [*phases["during"], *phases["after"]]
     row.requests = len(observed.answers)
     row.codes = dict(sorted(Counter(str(a.status) for a in later if a.status).items()))
-    row.degraded = dict(sorted(Counter(reason for a in later for reason in _reasons(a)).items()))
+    row.degraded = dict(sorted(Counter(reason for a in later for reason in reasons_of(a)).items()))
     for name, answers in phases.items():
         latencies = [answer.latency_ms for answer in answers]
         for q, row_ms in ((50, row.p50_ms), (99, row.p99_ms)):
             row_ms[name] = round(float(np.percentile(latencies, q)), 2) if latencies else 0.0
     row.held_s = round(observed.ended_s - observed.began_s, 2)
     row.recovery_s = round(last_unsound_s(phases["after"], observed.ended_s) - observed.ended_s, 2)
+    row.longest_ms = round(max((answer.latency_ms for answer in later), default=0.0), 1)
     row.lost = sum(answer.status is None for answer in later)
     ranked = [answer for answer in observed.answers if answer.status == 200]
     row.wrong = sum(not judge.is_right(answer.case, answer.body) for answer in ranked)
@@ -93,7 +95,8 @@ def _phases(observed: Observed) -> dict[str, list[Answer]]:
     return phases
 
 
-def _reasons(answer: Answer) -> list[str]:
+def reasons_of(answer: Answer) -> list[str]:
+    """Return why a ranking is degraded."""
     if answer.status != 200 or answer.sound:
         return []
     reasons: list[str] = json.loads(answer.body)["degraded"]

@@ -11,7 +11,7 @@ import httpx
 import redis
 
 from tests.chaos.load import PATIENCE_S, Load
-from tests.chaos.outcome import Observed, Outcome, last_unsound_s, outcome
+from tests.chaos.outcome import Observed, Outcome, last_unsound_s, outcome, reasons_of
 from tests.chaos.requests import Case, Judge
 from tests.chaos.scenario import Scenario
 from tests.chaos.stack import running
@@ -55,7 +55,21 @@ def run(
             _await_calm(load, ended_s, pace.calm_s, scenario.allowed.recovery_s)
         tracebacks = sum(replica.tracebacks() for replica in stack.replicas)
         observed = Observed(load.answers, began_s, ended_s, stack.checks, tracebacks)
+    _write_unsound(folder / "unsound.log", observed)
     return outcome(scenario, observed, judge)
+
+
+def _write_unsound(path: Path, observed: Observed) -> None:
+    """Write a line for each answer that is not sound, with seconds from the fault's beginning."""
+    lines = [f"fault from 0 to {observed.ended_s - observed.began_s:.3f} s"]
+    for answer in sorted(observed.answers, key=lambda answer: answer.asked_s):
+        if not answer.sound:
+            reasons = reasons_of(answer) or [answer.body[:200].decode(errors="replace")]
+            lines.append(
+                f"{answer.asked_s - observed.began_s:8.3f} s {answer.latency_ms:8.1f} ms "
+                f"{answer.status} {' '.join(reasons)}"
+            )
+    path.write_text("\n".join(lines) + "\n")
 
 
 def _await_calm(load: Load, ended_s: float, calm_s: float, recovery_s: float) -> None:

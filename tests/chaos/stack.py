@@ -20,6 +20,7 @@ from tests.chaos.replica import Replica
 from tests.chaos.tcp import FaultyWire
 from tests.chaos.world import NAME, World
 from tests.integration import redis_servers
+from tests.integration.conftest import until
 from tests.integration.haproxy import Proxy, proxied
 from training.release.publish import publish
 
@@ -110,6 +111,24 @@ class Stack:
         """Note whether a sentence holds that must."""
         self.checks[sentence] = self.checks.get(sentence, True) and holds
 
+    def restart(self, number: int) -> int:
+        """Restart a replica and wait until it serves; return the exit code of the former process.
+
+        The former process stops as by SIGTERM of an orchestrator.
+        """
+        replica = self.replicas[number]
+        code = replica.stop()
+        replica.start()
+        replica.wait_ready()
+        self.wait_served(number)
+        return code
+
+    def wait_served(self, number: int) -> None:
+        """Wait until the proxy sends requests to a replica."""
+        assert self.proxy is not None
+        proxy = self.proxy
+        until(lambda: proxy.is_up(f"replica{number}"))
+
     def set_clock(self, offset_s: float) -> None:
         """Move the replicas' wall clocks; their monotonic clocks go on."""
         _write_offset(self.folder, offset_s)
@@ -147,6 +166,8 @@ def running(world: World, needs: Needs, folder: Path, scale: float) -> Iterator[
             replica.wait_ready()
         ports = [replica.port for replica in stack.replicas]
         stack.proxy = parts.enter_context(proxied(ports, folder))
+        for number in range(needs.replicas):
+            stack.wait_served(number)
         yield stack
 
 

@@ -21,10 +21,17 @@ class Proxy:
     port: int
     metrics_port: int
 
+    def is_up(self, server: str) -> bool:
+        """Return whether the proxy sends requests to a server."""
+        return self._metric("status", server, ',state="UP"') == 1
+
     def sessions(self, server: str) -> float:
         """Return the number of requests in flight on a server."""
+        return self._metric("current_sessions", server)
+
+    def _metric(self, metric: str, server: str, state: str = "") -> float:
         metrics = httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics").text
-        name = f'haproxy_server_current_sessions{{proxy="service",server="{server}"}} '
+        name = f'haproxy_server_{metric}{{proxy="service",server="{server}"{state}}} '
         (line,) = (line for line in metrics.splitlines() if line.startswith(name))
         return float(line.split()[-1])
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 import uvloop
 from pydantic import SecretStr
 
 from service.contract.keys import Keys
 from service.contract.manifest import Spaces
+from service.errors import StoreError
 from service.settings import Settings
 from service.store.limit import Limit
 from service.store.records import RedisStore
@@ -48,3 +50,17 @@ def test_reads_after_a_reset_are_answered(tmp_path: Path) -> None:
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the service's loop
             runner.run(main())
+
+
+def test_an_unknown_error_of_the_client_is_the_stores(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def closed(*_: object) -> None:
+        raise AttributeError("'NoneType' object has no attribute 'writelines'")
+
+    async def main() -> None:
+        store = RedisStore(Settings(), Telemetry())
+        monkeypatch.setattr(store._redis, "mget", closed)
+        with pytest.raises(StoreError, match="not available: AttributeError"):
+            await store.items(KEYS, ["i"])
+        await store.close()
+
+    asyncio.run(main())

@@ -125,11 +125,9 @@ def redis_password_rotated(stack: Stack) -> None:
     stack.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     stack.hold(2)
     until(lambda: "password" in stack.replicas[0].readiness()[1])
-    for replica in stack.replicas:
+    for number, replica in enumerate(stack.replicas):
         replica.environment["RANK_REDIS_URL"] = stack.url.replace(":first@", ":second@")
-        replica.stop()
-        replica.start()
-        replica.wait_ready()
+        stack.restart(number)
 
 
 @scenario(
