@@ -90,8 +90,10 @@ def last_unsound_s(answers: Sequence[Answer], otherwise: float) -> float:
 def _phases(observed: Observed) -> dict[str, list[Answer]]:
     phases: dict[str, list[Answer]] = {name: [] for name in PHASES}
     for answer in observed.answers:
-        place = (answer.asked_s >= observed.began_s) + (answer.asked_s >= observed.ended_s)
-        phases[PHASES[place]].append(answer)
+        if answer.asked_s + answer.latency_ms / 1e3 < observed.began_s:
+            phases["before"].append(answer)
+        else:
+            phases["during" if answer.asked_s < observed.ended_s else "after"].append(answer)
     return phases
 
 

@@ -23,10 +23,10 @@ def replica_killed(stack: Stack) -> None:
     victim.wait_ready()
 
 
-@scenario("A replica of two is frozen for 6 s (SIGSTOP)", Allowed())
+@scenario("A replica of two is frozen for 12 s (SIGSTOP)", Allowed())
 def replica_frozen(stack: Stack) -> None:
     stack.replicas[0].send(signal.SIGSTOP)
-    stack.hold(6)
+    stack.hold(12)
     stack.replicas[0].send(signal.SIGCONT)
 
 
