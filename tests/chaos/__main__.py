@@ -22,7 +22,6 @@ from tests.chaos.requests import Judge, make_cases
 from tests.chaos.runner import QUICK, WHOLE, run
 from tests.chaos.scenario import SCENARIOS, Scenario
 from tests.chaos.soak import soak
-from tests.chaos.stack import FAKETIME
 from tests.chaos.world import open_world
 
 BUILD = ROOT / "build" / "chaos"
@@ -36,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{entry.name:<30} {entry.fault}")  # noqa: T201  # its output
         return 0
     chosen = [SCENARIOS[name] for name in options.only or SCENARIOS]
-    if lacking := _lacking(chosen):
-        log(lacking)
+    if not shutil.which("haproxy"):
+        log("haproxy is not on the PATH: install it, as `make chaos` does on Debian")
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that all is stopped
     build: Path = options.build.absolute()
@@ -69,15 +68,6 @@ def _run(chosen: Sequence[Scenario], build: Path, *, rate: float, quick: bool) -
         for fault in row.faults:
             log(f"       {fault}")
     return outcomes
-
-
-def _lacking(chosen: Sequence[Scenario]) -> str | None:
-    """Return a sentence on what this machine lacks, with the mend."""
-    if not shutil.which("haproxy"):
-        return "haproxy is not on the PATH: install it, as `make chaos` does on Debian"
-    if any(entry.needs.clock for entry in chosen) and not FAKETIME.exists():
-        return f"{FAKETIME} is missing: install faketime, as `make chaos` does on Debian"
-    return None
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -24,10 +24,13 @@ _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
 class Replica:
     """``python -m service`` on a port that stays the same over restarts."""
 
-    def __init__(self, port: int, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, port: int, log: Path, environment: Mapping[str, str], module: str = "service"
+    ) -> None:
         self.port = port
         self.log = log
         self.environment = dict(environment)
+        self._module = module
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -42,7 +45,7 @@ class Replica:
         ours = {**ONE_THREAD, **self.environment, "RANK_PORT": str(self.port)}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "service"],
+                [sys.executable, "-m", self._module],
                 env={**inherited, **ours},
                 cwd=ROOT,
                 stdout=log,

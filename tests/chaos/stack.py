@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from service.contract.artifact import Artifact
+from service.contract.files import write_atomically
 from service.contract.keys import Keys
 from service.contract.repository import Repository
 from tests.bench.hotpath.servers import free_ports
@@ -26,7 +27,6 @@ from training.release.publish import publish
 
 NAMESPACE = "chaos"
 POLL_S = 0.2  # of the replicas, for moved aliases
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Stack:
 
     def set_clock(self, offset_s: float) -> None:
         """Move the replicas' wall clocks; their monotonic clocks go on."""
-        _write_offset(self.folder, offset_s)
+        write_atomically(self.folder / "clock", str(offset_s).encode())
 
 
 @contextlib.contextmanager
@@ -145,6 +145,7 @@ def running(world: World, needs: Needs, folder: Path, scale: float) -> Iterator[
         for artifact in world.versions:
             shutil.copytree(artifact.path, stack.models / NAME / str(artifact.version))
         stack.promote(1)
+        stack.set_clock(0.0)
         url = stack.url
         if needs.wire:
             stack.wire = parts.enter_context(FaultyWire(stack.servers[0].port).running())
@@ -155,10 +156,11 @@ def running(world: World, needs: Needs, folder: Path, scale: float) -> Iterator[
             "RANK_REDIS_URL": url,
             "RANK_NAMESPACE": NAMESPACE,
             "RANK_ACCESS": "open",
-            **(_clock(folder) if needs.clock else {}),
+            "CHAOS_CLOCK": str(folder / "clock"),
         }
         for number, port in enumerate(free_ports(needs.replicas)):
-            replica = Replica(port, folder / f"replica{number}.log", environment)
+            module = "tests.chaos.clocked" if needs.clock else "service"
+            replica = Replica(port, folder / f"replica{number}.log", environment, module)
             replica.start()
             parts.callback(replica.kill)
             stack.replicas.append(replica)
@@ -195,17 +197,3 @@ def _stores(world: World, needs: Needs, folder: Path, scale: float) -> Iterator[
             redis_servers.join(clients)
             url = f"redis+cluster://127.0.0.1:{servers[0].port}"
         yield Stack(world, folder, url, servers, clients, scale)
-
-
-def _clock(folder: Path) -> dict[str, str]:
-    _write_offset(folder, 0)
-    return {
-        "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(folder / "clock"),
-        "FAKETIME_CACHE_DURATION": "1",  # seconds
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
-
-
-def _write_offset(folder: Path, offset_s: float) -> None:
-    (folder / "clock").write_text(f"{offset_s:+.0f}\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.chaos.scenario import Allowed, scenario
 from tests.chaos.stack import Needs, Stack
 
-_HOUR_S = 3600
+_HOUR_S = 3600.0
 
 
 @scenario(
@@ -14,7 +14,7 @@ _HOUR_S = 3600
     Needs(clock=True),
 )
 def clock_jumps(stack: Stack) -> None:
-    for offset_s in (_HOUR_S, -_HOUR_S, 0):
+    for offset_s in (_HOUR_S, -_HOUR_S, 0.0):
         stack.set_clock(offset_s)
         stack.publish(fresh=True)  # changes have the store's time
         stack.hold(2)
