@@ -16,11 +16,10 @@ from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
 
-import numpy as np
-
 from tests.bench.common import ROOT
-from tests.bench.hotpath.load import closed_loop, poisson, wire
-from tests.bench.overload.flood import flood
+from tests.bench.hotpath.load import closed_loop, wire
+from tests.chaos.load import Load
+from tests.chaos.requests import Case
 
 _CANDIDATES = 5000  # most of them repeats: costly to serve, cheap to send
 _CLIENTS = 8
@@ -49,16 +48,17 @@ def main(port: int, rate: float, seconds: float) -> None:
     item_ids = json.load(sys.stdin)
     ids = (item_ids * (_CANDIDATES // len(item_ids) + 1))[:_CANDIDATES]
     body = {"user_id": "u0000", "candidates": ids, "top_k": 1, "explain": True}
-    requests = [wire("/rank", json.dumps(body).encode())]
+    request = wire("/rank", json.dumps(body).encode())
     if rate:
-        arrivals_s = poisson(rate, seconds, np.random.default_rng(6))
-        answers = asyncio.run(flood(port, requests, arrivals_s, _CONNECTIONS))
-        codes = Counter(answers.status.tolist())
+        load = Load(port, [Case(0, None, 0.5, request)], rate, _CONNECTIONS)
+        with load.running():
+            time.sleep(seconds)
+        codes = Counter(answer.status or 0 for answer in load.answers)
         goodput = codes[HTTPStatus.OK] / seconds
     else:
         end_s = time.monotonic() + seconds
-        load = asyncio.run(closed_loop(port, requests, _CLIENTS, lambda: time.monotonic() < end_s))
-        goodput, codes = load.rps, Counter({int(HTTPStatus.OK): len(load.latency_ms)})
+        loop = asyncio.run(closed_loop(port, [request], _CLIENTS, lambda: time.monotonic() < end_s))
+        goodput, codes = loop.rps, Counter({int(HTTPStatus.OK): len(loop.latency_ms)})
     sys.stdout.write(json.dumps({"goodput": goodput, "codes": codes}))
 
 

@@ -41,13 +41,19 @@ class Answer:
 
 
 class Load:
-    """Sends ``rate`` requests a second from a thread of its own."""
+    """Sends ``rate`` requests a second from a thread of its own.
 
-    def __init__(self, port: int, cases: Sequence[Case], rate: float) -> None:
+    Beyond ``connections`` open ones, requests wait; that counts as latency.
+    """
+
+    def __init__(
+        self, port: int, cases: Sequence[Case], rate: float, connections: int = 1024
+    ) -> None:
         self.answers: list[Answer] = []  # in the order in which they came
         self._port = port
         self._cases = itertools.cycle(cases)
         self._rate = rate
+        self._connections = connections
         self._stop = threading.Event()
         self._idle: deque[Connection] = deque()
         self._error: BaseException | None = None
@@ -74,6 +80,7 @@ class Load:
 
     async def _send(self) -> None:
         self._idle.extend([await connect(self._port) for _ in range(_CONNECTIONS)])
+        self._free = asyncio.Semaphore(self._connections)
         asked: set[asyncio.Task[None]] = set()
         start_s = time.monotonic()
         for number, case in enumerate(self._cases):
@@ -92,7 +99,7 @@ class Load:
     async def _ask(self, case: Case, due_s: float) -> None:
         status, body = None, b""
         with contextlib.suppress(LoadError, OSError, TimeoutError):
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(PATIENCE_S), self._free:
                 connection = await self._connection()
                 try:
                     status, body = await connection.exchange(case.wire)

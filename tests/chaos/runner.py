@@ -18,6 +18,7 @@ from tests.chaos.stack import running
 from tests.chaos.world import World
 
 _LOOK_S = 0.1
+_SLOW_MS = 100.0
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,15 @@ def run(
             _await_calm(load, ended_s, pace.calm_s, scenario.allowed.recovery_s)
         tracebacks = sum(replica.tracebacks() for replica in stack.replicas)
         observed = Observed(load.answers, began_s, ended_s, stack.checks, tracebacks)
-    _write_unsound(folder / "unsound.log", observed)
+    _write_notable(folder / "notable.log", observed)
     return outcome(scenario, observed, judge)
 
 
-def _write_unsound(path: Path, observed: Observed) -> None:
-    """Write a line for each answer that is not sound, with seconds from the fault's beginning."""
+def _write_notable(path: Path, observed: Observed) -> None:
+    """Write a line for each answer that is slow or not sound, by seconds from the fault's start."""
     lines = [f"fault from 0 to {observed.ended_s - observed.began_s:.3f} s"]
     for answer in sorted(observed.answers, key=lambda answer: answer.asked_s):
-        if not answer.sound:
+        if not answer.sound or answer.latency_ms >= _SLOW_MS:
             reasons = reasons_of(answer) or [answer.body[:200].decode(errors="replace")]
             lines.append(
                 f"{answer.asked_s - observed.began_s:8.3f} s {answer.latency_ms:8.1f} ms "

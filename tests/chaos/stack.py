@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from service.contract.artifact import Artifact
 from service.contract.files import write_atomically
 from service.contract.keys import Keys
 from service.contract.repository import Repository
+from tests.bench.common import bound, last_core
 from tests.bench.hotpath.servers import free_ports
 from tests.chaos.redis_server import RedisServer
 from tests.chaos.replica import Replica
@@ -34,7 +36,8 @@ class Needs:
     """The stack of a scenario.
 
     ``published`` versions have records in the store. ``wire`` puts a faulty wire between replicas
-    and store. ``clock`` lets the scenario set the replicas' wall clocks.
+    and store. ``clock`` lets the scenario set the replicas' wall clocks. ``apart`` keeps replicas
+    on one core and all else on another, so that busy replicas slow down nothing else.
     """
 
     store: Literal["server", "cluster", "sentinel"] = "server"
@@ -44,6 +47,7 @@ class Needs:
     published: int = 1
     wire: bool = False
     clock: bool = False
+    apart: bool = False
 
 
 @dataclass
@@ -139,6 +143,9 @@ def running(world: World, needs: Needs, folder: Path, scale: float) -> Iterator[
     """Start a stack on the world; the block begins once the proxy has a ready replica."""
     folder.mkdir(parents=True)
     with contextlib.ExitStack() as parts:
+        core = last_core()
+        if needs.apart:
+            parts.enter_context(bound(min(os.sched_getaffinity(0))))
         stack = parts.enter_context(_stores(world, needs, folder, scale))
         for version in range(1, needs.published + 1):
             stack.publish(version)
@@ -161,7 +168,8 @@ def running(world: World, needs: Needs, folder: Path, scale: float) -> Iterator[
         for number, port in enumerate(free_ports(needs.replicas)):
             module = "tests.chaos.clocked" if needs.clock else "service"
             replica = Replica(port, folder / f"replica{number}.log", environment, module)
-            replica.start()
+            with bound(core) if needs.apart else contextlib.nullcontext():
+                replica.start()
             parts.callback(replica.kill)
             stack.replicas.append(replica)
         for replica in stack.replicas:

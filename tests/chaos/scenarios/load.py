@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from tests.chaos.flood import pour
 from tests.chaos.scenario import Allowed, scenario
-from tests.chaos.stack import Stack
+from tests.chaos.stack import Needs, Stack
 
-_REFUSED = Allowed(codes=frozenset({200, 503}), felt=frozenset({503}))
+# A busy replica takes up what the store has answered too late.
+_REFUSED = Allowed(
+    codes=frozenset({200, 503}),
+    degraded=frozenset({"overloaded", "store_unavailable"}),
+    felt=frozenset({503}),
+)
+_APART = Needs(apart=True)
 
 
-@scenario("Costly rankings at 2 times the rate that the replicas can serve, for 8 s", _REFUSED)
+@scenario(
+    "Costly rankings at 2 times the rate that the replicas can serve, for 8 s", _REFUSED, _APART
+)
 def overload_2(stack: Stack) -> None:
     _overload(stack, 2)
 
 
-@scenario("Costly rankings at 10 times the rate that the replicas can serve, for 8 s", _REFUSED)
+@scenario(
+    "Costly rankings at 10 times the rate that the replicas can serve, for 8 s", _REFUSED, _APART
+)
 def overload_10(stack: Stack) -> None:
     _overload(stack, 10)
 
