@@ -50,13 +50,13 @@ def test_a_paused_redis_degrades_rankings_and_loses_none(
     assert row.recovery_s < 5
     assert not any("error" in fault for fault in row.faults)
     report.write(tmp_path, [row], quick=False)
-    (tmp_path / "page.md").write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    (tmp_path / "page.md").write_text(f"before\n{report.BEGIN}\nstale\n{report.END}\nafter\n")
     report.write_page(tmp_path, tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()
     assert page.startswith("before\n")
     assert page.endswith("after\n")
     assert f"| {PAUSED.fault} | 200: " in page
-    assert "old" not in page
+    assert "stale" not in page
 
 
 def test_an_answer_is_right_only_by_the_users_vector_or_degraded_by_the_average(
