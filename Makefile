@@ -11,7 +11,8 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup redis demo serve test fuzz check format lint types imports unit lock clean \
-	bench bench-training bench-overload bench-gpu test-spark images sbom audit test-stack docs reference
+	bench bench-training bench-overload bench-gpu chaos test-spark images sbom audit test-stack docs \
+	reference
 
 # Environments of the servers that `make bench` measures, by tests/bench/requirements.
 HOTPATH = fastapi bentoml litserve mlserver ray
@@ -123,6 +124,15 @@ build/bench/%-venv/.done: tests/bench/requirements/%.txt
 	@rm -rf $(@D) && mkdir -p $(dir $(@D)) && $(PYTHON) -m venv $(@D)
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
 	@touch $@
+
+chaos: setup redis ## Break the stack under load in twenty minutes, write docs/reliability.md; CHAOS= more options
+	@if command -v haproxy > /dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		echo "installing haproxy from Debian's packages"; \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends haproxy) > /dev/null; fi
+	$(BIN)/python -m tests.chaos $(CHAOS)
+	$(BIN)/python -m tests.chaos --page
 
 lock: ## Resolve requirements*.lock anew
 	$(PYTHON) -m venv build/lock && build/lock/bin/pip install -q pip-tools==7.6.2

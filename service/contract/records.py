@@ -5,10 +5,11 @@ One layout serves all three, little-endian, so that many records decode as one N
     offset  size  field
     0       1     codec version (1)
     1       1     dtype of the values: 0 float32, 1 float16
-    2       2     reserved, 0
+    2       2     1 = bytes 16 to 20 are a checksum; 0 in old records
     4       4     number of values
     8       8     mask: bit i set = modality i present (items); 0 otherwise
-    16      8     reserved, 0; readers ignore it, because old records have a time here
+    16      4     checksum: CRC-32 of the other fields, bytes 0 to 16 and the values
+    20      4     reserved, 0; readers ignore it, because old records have a time from 16 on
     24      -     the values
 
 An item's values are all modalities in manifest order, zeros where one is absent. A proxy record's
@@ -18,6 +19,7 @@ values are NaN where a proxy is unknown. A user's values are the ranker's ``user
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +31,8 @@ MAX_VALUE = 1e6  # of embeddings and user vectors
 _DTYPES = ("<f4", "<f2")
 _NUMPY = tuple(map(np.dtype, _DTYPES))
 _HEAD = struct.Struct("<BBHI")
+_CHECKED = 1
+_CHECKSUM_AT = 16
 _VALUES_AT = 24
 
 
@@ -59,16 +63,17 @@ def encode(
     rows["length"] = values.shape[1]
     rows["mask"] = 0 if mask is None else mask
     rows["values"] = values
-    size, packed = rows.itemsize, rows.tobytes()
-    return [packed[start : start + size] for start in range(0, len(packed), size)]
+    rows["checked"] = _CHECKED
+    rows["checksum"] = [_checksum(record) for record in _split(rows)]
+    return _split(rows)
 
 
 def decode(records: Sequence[bytes | None], length: int, *, allow_nan: bool = False) -> Records:
     """Unpack N records of ``length`` values; a wrong record is marked corrupt and never raises.
 
-    A value beyond +-``MAX_VALUE`` makes a record corrupt, so that no product of two values
-    overflows; so does NaN. With ``allow_nan`` (for proxies, where NaN means unknown) only an
-    infinite value does.
+    A checksum that does not fit makes a record corrupt. So does a value beyond +-``MAX_VALUE``, so
+    that no product of two values overflows, and so does NaN. With ``allow_nan`` (for proxies, where
+    NaN means unknown) only an infinite value does.
     """
     count = len(records)
     values = np.zeros((count, length), np.float32)
@@ -80,7 +85,10 @@ def decode(records: Sequence[bytes | None], length: int, *, allow_nan: bool = Fa
         index = [
             row
             for row, record in enumerate(records)
-            if record is not None and len(record) == layout.itemsize and record[1] == code
+            if record is not None
+            and len(record) == layout.itemsize
+            and record[1] == code
+            and _is_intact(record)
         ]
         if not index:
             continue
@@ -103,7 +111,7 @@ def decode_vector(record: bytes, length: int) -> NDArray[np.float32] | None:
     if version != CODEC_VERSION or code >= len(_DTYPES) or count != length:
         return None
     dtype = _NUMPY[code]
-    if len(record) != _VALUES_AT + length * dtype.itemsize:
+    if len(record) != _VALUES_AT + length * dtype.itemsize or not _is_intact(record):
         return None
     values = np.frombuffer(record, dtype, offset=_VALUES_AT).astype(np.float32).reshape(1, length)
     return values if (np.abs(values) <= MAX_VALUE).all() else None  # False for NaN as well
@@ -122,15 +130,32 @@ def mask_bits(present: NDArray[np.bool_]) -> NDArray[np.uint64]:
     return packed
 
 
+def _is_intact(record: bytes) -> bool:
+    """Return whether the bytes of a record are those that were written, as far as it can tell."""
+    if not record[2] & _CHECKED:
+        return True
+    return _checksum(record) == int.from_bytes(record[_CHECKSUM_AT : _CHECKSUM_AT + 4], "little")
+
+
+def _checksum(record: bytes) -> int:
+    return zlib.crc32(record[_VALUES_AT:], zlib.crc32(record[:_CHECKSUM_AT]))
+
+
+def _split(rows: NDArray[np.void]) -> list[bytes]:
+    size, packed = rows.itemsize, rows.tobytes()
+    return [packed[start : start + size] for start in range(0, len(packed), size)]
+
+
 def _layout(length: int, code: int) -> np.dtype[np.void]:
     return np.dtype(
         [
             ("version", "u1"),
             ("dtype", "u1"),
-            ("reserved", "<u2"),
+            ("checked", "<u2"),
             ("length", "<u4"),
             ("mask", "<u8"),
-            ("reserved_8", "<u8"),
+            ("checksum", "<u4"),
+            ("reserved", "<u4"),
             ("values", _DTYPES[code], (length,)),
         ]
     )

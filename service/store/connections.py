@@ -10,11 +10,18 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.contract.store_url import parse
 
+# What a closed connection raises. A write to one that was reset is uvloop's RuntimeError, which
+# redis-py passes on.
+CLOSED = (RedisConnectionError, RuntimeError)
+
 # If the server has closed an idle connection, its next command fails once; a retry reconnects.
 _RETRIES = 1
+_RETRIED: Any = (*CLOSED, RedisTimeoutError)
 
 
 class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
@@ -30,7 +37,8 @@ def connect(url: str, connections: int, connect_s: float, answer_s: float | None
     """
     store = parse(url)
     timeouts = {"socket_timeout": answer_s, "socket_connect_timeout": connect_s}
-    options: dict[str, Any] = {"protocol": 2, "retry": Retry(NoBackoff(), _RETRIES), **timeouts}
+    retry = Retry(NoBackoff(), _RETRIES, _RETRIED)
+    options: dict[str, Any] = {"protocol": 2, "retry": retry, **timeouts}
     if store.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in store.nodes]
         return RedisCluster.from_url(

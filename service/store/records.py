@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import RedisCluster
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.contract.keys import Keys, verdicts_key
@@ -19,7 +17,7 @@ from service.contract.store_errors import mend
 from service.errors import StoreError, StoreOverloadedError, StoreTimeoutError
 from service.settings import Settings
 from service.store.breaker import Breaker
-from service.store.connections import close, connect
+from service.store.connections import CLOSED, close, connect
 from service.store.limit import Limit
 from service.store.shared_reads import SharedReads
 from service.tasks import finish
@@ -204,7 +202,7 @@ class RedisStore:
                 except BaseException as error:
                     await connection.disconnect(nowait=True)
                     await pool.release(connection)
-                    if not isinstance(error, RedisConnectionError):
+                    if not isinstance(error, CLOSED):
                         raise
                     records = await self._redis.mget(names)
                 else:
@@ -225,10 +223,11 @@ class RedisStore:
 
     @contextlib.contextmanager
     def _reading(self, operation: str, *, judged: bool = True) -> Iterator[None]:
-        """Time one read and map the exceptions of redis-py, the socket and the clock.
+        """Time one read and map all exceptions, for redis-py passes on more than its own.
 
-        The breaker hears of it if ``judged``: a user of Redis without the right to a command that
-        rankings do without must not open it.
+        If a connection closes at the wrong moment, it even raises AttributeError. The breaker hears
+        of it if ``judged``: a user of Redis without the right to a command that rankings do without
+        must not open it.
         """
         start_s = time.perf_counter()
         try:
@@ -237,7 +236,7 @@ class RedisStore:
             if judged:
                 self._breaker.failed()
             raise StoreTimeoutError("the store did not answer in time") from error
-        except (RedisError, RedisClusterException, OSError) as error:
+        except Exception as error:
             if judged:
                 self._breaker.failed()
             reason = mend(error) or type(error).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from service.errors import StoreError, StoreOverloadedError
+from service.errors import StoreOverloadedError
 from service.store.limit import Limit
 from service.tasks import end
 
@@ -33,8 +33,7 @@ class SharedReads:
         """Return the record at ``key``, None where there is none.
 
         Raises the error of ``wait`` once that has passed (None: no limit of its own),
-        StoreOverloadedError at once where ``limit`` reads are open, and the StoreError of its
-        batch.
+        StoreOverloadedError at once where ``limit`` reads are open, and the error of its batch.
         """
         if wait is not None and wait.timeout_s <= 0:
             raise wait.error()
@@ -61,7 +60,7 @@ class SharedReads:
     async def _answer(self, waiters: list[_Waiter]) -> None:
         try:
             records = await self._read([key for key, _ in waiters])
-        except StoreError as error:
+        except Exception as error:  # an unknown one as well: nobody may be left to wait
             for _, answer in waiters:
                 if not answer.done():
                     answer.set_exception(error)

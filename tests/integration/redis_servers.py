@@ -6,13 +6,15 @@ import contextlib
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import redis
 
 from tests.integration.conftest import until
 from training.demo.local_redis import child, find_server
+
+CLUSTER_OPTIONS = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
 
 _SLOTS = 16384
 _BUS = 10_000  # a node's bus listens this far above its port
@@ -22,10 +24,15 @@ _BUS = 10_000  # a node's bus listens this far above its port
 def server(folder: Path, port: int, *options: str) -> Iterator[redis.Redis]:
     """Start a server on a port of the loopback and yield a client."""
     folder.mkdir(parents=True)
-    arguments = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", "")
-    with child([find_server(), *arguments, *options]), redis.Redis(port=port) as client:
-        until(lambda: _answers(client))
+    with child(command(folder, port, *options)), redis.Redis(port=port) as client:
+        until(lambda: answers(client))
         yield client
+
+
+def command(folder: Path, port: int, *options: str) -> list[str]:
+    """Return the command of a server on a port of the loopback, with its files in ``folder``."""
+    arguments = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", "")
+    return [find_server(), *arguments, *options]
 
 
 @contextlib.contextmanager
@@ -34,16 +41,21 @@ def cluster(folder: Path, nodes: int = 3) -> Iterator[list[redis.Redis]]:
     with contextlib.ExitStack() as stack:
         clients = []
         for number in range(nodes):
-            options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-            node = server(folder / str(number), free_port(below=65_535 - _BUS), *options)
+            node = server(folder / str(number), cluster_port(), *CLUSTER_OPTIONS)
             clients.append(stack.enter_context(node))
-        bounds = [_SLOTS * number // nodes for number in range(nodes + 1)]
-        for client, first, end in zip(clients, bounds[:-1], bounds[1:], strict=True):
-            client.execute_command("CLUSTER ADDSLOTS", *range(first, end))
-        for client in clients[1:]:
-            clients[0].execute_command("CLUSTER MEET", "127.0.0.1", port_of(client))
-        until(lambda: all(_whole(client, nodes) for client in clients))
+        join(clients)
         yield clients
+
+
+def join(clients: Sequence[redis.Redis]) -> None:
+    """Make a cluster of empty servers, which share the slots evenly."""
+    nodes = len(clients)
+    bounds = [_SLOTS * number // nodes for number in range(nodes + 1)]
+    for client, first, end in zip(clients, bounds[:-1], bounds[1:], strict=True):
+        client.execute_command("CLUSTER ADDSLOTS", *range(first, end))
+    for client in clients[1:]:
+        clients[0].execute_command("CLUSTER MEET", "127.0.0.1", port_of(client))
+    until(lambda: all(_whole(client, nodes) for client in clients))
 
 
 @contextlib.contextmanager
@@ -62,7 +74,7 @@ def watched(folder: Path) -> Iterator[tuple[str, redis.Redis, redis.Redis]]:
         )
         with child([find_server(), str(config), "--sentinel"]):
             with redis.Redis(port=sentinel) as client:
-                until(lambda: _answers(client))
+                until(lambda: answers(client))
                 until(lambda: client.execute_command("SENTINEL REPLICAS", "feed"))
             yield f"redis+sentinel://127.0.0.1:{sentinel}/feed", primary, replica
 
@@ -84,6 +96,11 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return certificate_path, key_path
 
 
+def cluster_port() -> int:
+    """Return a port that a node of a cluster can have."""
+    return free_port(below=65_535 - _BUS)
+
+
 def free_port(below: int = 65_536) -> int:
     """Return a port that nothing listens on."""
     while True:
@@ -98,7 +115,8 @@ def port_of(client: redis.Redis) -> int:
     return int(client.connection_pool.connection_kwargs["port"])
 
 
-def _answers(client: redis.Redis) -> bool:
+def answers(client: redis.Redis) -> bool:
+    """Return whether a server answers PING."""
     with contextlib.suppress(redis.RedisError):
         return bool(client.ping())
     return False

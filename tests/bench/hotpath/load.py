@@ -63,11 +63,24 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
-        self._answer: asyncio.Future[bytes] | None = None
+        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self._transport: asyncio.Transport | None = None
+        self._keeps = True
+
+    @property
+    def reusable(self) -> bool:
+        """Whether a client may send another request."""
+        return self._transport is not None and self._keeps and not self._transport.is_closing()
 
     async def ask(self, request: bytes) -> bytes:
         """Return the body of the answer; raises LoadError unless its status is 200."""
+        status, body = await self.exchange(request)
+        if status != 200:
+            raise LoadError(f"{status}: {body[:500].decode(errors='replace')}")
+        return body
+
+    async def exchange(self, request: bytes) -> tuple[int, bytes]:
+        """Return status and body of the answer; raises LoadError if the server closes before it."""
         assert self._transport is not None
         if self._transport.is_closing():
             raise LoadError("the server closed a connection")
@@ -94,11 +107,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         body, self._body = b"".join(self._body), []
-        status = self._parser.get_status_code()
-        if status != 200:
-            self._fail(LoadError(f"{status}: {body[:500].decode(errors='replace')}"))
-        elif self._answer is not None and not self._answer.done():
-            self._answer.set_result(body)
+        self._keeps = self._parser.should_keep_alive()
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result((self._parser.get_status_code(), body))
 
     def _fail(self, error: LoadError) -> None:
         if self._answer is not None and not self._answer.done():
@@ -165,7 +176,7 @@ async def open_loop(port: int, requests: Sequence[bytes], offsets_s: NDArray[np.
 
     async def ask(intended: float) -> None:
         async with free:
-            connection = idle.pop() if idle else await _connect(port)
+            connection = idle.pop() if idle else await connect(port)
             late_ms.append((time.perf_counter() - intended) * 1e3)
             await connection.ask(next(source))
             latency_ms.append((time.perf_counter() - intended) * 1e3)
@@ -194,7 +205,7 @@ async def open_loop(port: int, requests: Sequence[bytes], offsets_s: NDArray[np.
                 return
             loop.call_soon_threadsafe(arrive, start + offset)
 
-    idle.extend([await _connect(port) for _ in range(8)])
+    idle.extend([await connect(port) for _ in range(8)])
     with no_collections():
         start = time.perf_counter() + 0.05
         pacing = threading.Thread(target=pace, args=(start,), daemon=True)
@@ -221,14 +232,15 @@ def poisson(rate: float, seconds: float, rng: np.random.Generator) -> NDArray[np
     return np.asarray(np.cumsum(gaps))
 
 
-async def _connect(port: int) -> Connection:
+async def connect(port: int) -> Connection:
+    """Return a new connection."""
     _, connection = await asyncio.get_running_loop().create_connection(Connection, HOST, port)
     return connection
 
 
 @asynccontextmanager
 async def _connected(port: int, count: int) -> AsyncIterator[list[Connection]]:
-    connections = [await _connect(port) for _ in range(count)]
+    connections = [await connect(port) for _ in range(count)]
     try:
         yield connections
     finally:

@@ -9,40 +9,24 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import msgspec
 import pytest
 
+from tests.bench.hotpath.servers import free_ports
 from tests.integration.conftest import Deployment, until
-from tests.integration.docker.conftest import DOCKER
+from tests.integration.haproxy import Proxy, is_ready, proxied
 from tests.integration.service.api.wire import RANK, connected
 
 REPLICAS = 3
 REQUESTS = 24
 
 Replicas = list[tuple[subprocess.Popen[bytes], int]]
-
-
-@dataclass(frozen=True)
-class Proxy:
-    port: int
-    metrics_port: int
-
-    def sessions(self, server: str) -> float:
-        """Return the number of requests in flight on a server."""
-        metrics = httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics").text
-        name = f'haproxy_server_current_sessions{{proxy="service",server="{server}"}} '
-        (line,) = (line for line in metrics.splitlines() if line.startswith(name))
-        return float(line.split()[-1])
-
 
 pytestmark = pytest.mark.skipif(not shutil.which("haproxy"), reason="needs haproxy")
 
@@ -60,43 +44,21 @@ def replicas(deployment: Deployment) -> Iterator[Replicas]:
     }
     with contextlib.ExitStack() as stack:
         started = []
-        for port in _free_ports(REPLICAS):
+        for port in free_ports(REPLICAS):
             command = [sys.executable, "-m", "service"]
             process = subprocess.Popen(command, env={**environment, "RANK_PORT": str(port)})
             stack.callback(process.wait)
             stack.callback(process.kill)
             started.append((process, port))
         for _, port in started:
-            until(lambda port=port: _is_ready(port), 60)  # type: ignore[misc]  # the loop's port
+            until(lambda port=port: is_ready(port), 60)  # type: ignore[misc]  # the loop's port
         yield started
 
 
 @pytest.fixture
 def proxy(replicas: Replicas, tmp_path: Path) -> Iterator[Proxy]:
-    """Start the proxy; its names and ports in the stack become those of the replicas here."""
-    port, metrics_port = _free_ports(2)
-    servers = "\n".join(
-        f"    server replica{index} 127.0.0.1:{port}" for index, (_, port) in enumerate(replicas)
-    )
-    text = (DOCKER / "haproxy" / "haproxy.cfg").read_text()
-    for there, here in (
-        ("    bind :8000\n", f"    bind 127.0.0.1:{port}\n"),
-        ("    bind :8404\n", f"    bind 127.0.0.1:{metrics_port}\n"),
-        (
-            "    server-template replica 8 service:8000 resolvers docker init-addr none\n",
-            f"{servers}\n",
-        ),
-    ):
-        assert text.count(there) == 1, there
-        text = text.replace(there, here)
-    config = tmp_path / "haproxy.cfg"
-    config.write_text(text)
-    with subprocess.Popen(["haproxy", "-db", "-f", config], stdout=subprocess.DEVNULL) as process:
-        try:
-            until(lambda: _is_ready(port), 60)
-            yield Proxy(port, metrics_port)
-        finally:
-            process.kill()
+    with proxied([port for _, port in replicas], tmp_path) as running:
+        yield running
 
 
 @pytest.mark.parametrize("candidates", [3, 5000])
@@ -147,18 +109,3 @@ def _rank(port: int, body: bytes, statuses: list[int]) -> None:
         wire.send(RANK + b"Content-Length: %d\r\n\r\n" % len(body))
         wire.send(body)
         statuses.append(wire.answer().status)
-
-
-def _is_ready(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz").is_success
-    except httpx.TransportError:
-        return False
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-        ]
-        return [listener.getsockname()[1] for listener in sockets]

@@ -139,7 +139,7 @@ CLUSTER = {
 # Models that a page makes up.
 EXAMPLES = {"docs/adding-a-model.md": ("mine",)}
 # Long measurements: their options are checked, their figures stand on the same page.
-MEASUREMENTS = ("docs/results.md", "docs/performance.md")
+MEASUREMENTS = ("docs/results.md", "docs/performance.md", "docs/reliability.md")
 
 ALL = [command for page in PAGES for command in commands(page)]
 BLOCKS = {

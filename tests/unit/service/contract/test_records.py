@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -24,14 +25,20 @@ def pack(
     return header + struct.pack(f"<{len(values)}{'e' if dtype == 1 else 'f'}", *values)
 
 
+def sealed(record: bytes) -> bytes:
+    """The record with its checksum, over the bytes joined."""
+    head = record[:2] + b"\1\0" + record[4:16]
+    return head + struct.pack("<II", zlib.crc32(head + record[24:]), 0) + record[24:]
+
+
 def test_a_float32_record_has_the_documented_bytes() -> None:
     values = np.array([[1.0, -2.0]], np.float32)
 
     (record,) = encode(values, np.array([0b101], np.uint64))
 
     assert record == bytes.fromhex(
-        "01 00 0000 02000000"  # version, float32, reserved, two values
-        "0500000000000000 0000000000000000"  # mask, reserved
+        "01 00 0100 02000000"  # version, float32, with a checksum, two values
+        "0500000000000000 6299fe23 00000000"  # mask, checksum, reserved
         "0000803f 000000c0"  # 1, -2
     )
 
@@ -42,7 +49,7 @@ def test_a_float16_record_has_the_documented_bytes() -> None:
     (record,) = encode(values, np.array([1 << 63], np.uint64), half=True)
 
     assert record == bytes.fromhex(
-        "01 01 0000 030000000000000000000080 0000000000000000003c 00c0 0038"  # 1, -2, 0.5
+        "01 01 0100 030000000000000000000080 312150fa 00000000 003c 00c0 0038"  # 1, -2, 0.5
     )
 
 
@@ -54,7 +61,8 @@ def test_encode_agrees_with_struct_row_by_row(half: bool, size: int) -> None:
     records = encode(values, np.array(masks, np.uint64), half=half)
 
     assert records == [
-        pack(*row, dtype=int(half), mask=mask) for row, mask in zip(values, masks, strict=True)
+        sealed(pack(*row, dtype=int(half), mask=mask))
+        for row, mask in zip(values, masks, strict=True)
     ]
     assert {len(record) for record in records} == {size}
 
@@ -70,6 +78,24 @@ def test_a_record_with_a_time_in_the_reserved_bytes_is_read_as_one_without(dtype
     assert back.corrupt.tolist() == [False]
     assert vector is not None
     assert vector.tolist() == [[1, -2]]
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_a_flipped_bit_is_corrupt_or_changes_nothing(half: bool) -> None:
+    (record,) = encode(np.array([[1.0, -2.0]], np.float32), np.array([5], np.uint64), half=half)
+    unnoticed = set()
+    for place in range(8 * len(record)):
+        flipped = bytearray(record)
+        flipped[place // 8] ^= 1 << place % 8
+
+        back = decode([bytes(flipped)], 2)
+        vector = decode_vector(bytes(flipped), 2)
+
+        assert (vector is None) == back.corrupt[0]
+        if vector is not None:
+            unnoticed.add(place // 8)
+            assert (back.values.tolist(), back.mask.tolist()) == ([[1, -2]], [5])
+    assert unnoticed == {2, 20, 21, 22, 23}  # whether there is a checksum, and reserved bytes
 
 
 def test_a_record_without_a_mask_holds_zero_there() -> None:
@@ -195,7 +221,7 @@ def test_records_without_values_keep_their_header() -> None:
     """A model without proxies: zero values a row, one record a row all the same."""
     records = encode(np.zeros((2, 0)), np.array([4, 5], np.uint64))
 
-    assert records == [pack(mask=4), pack(mask=5)]
+    assert records == [sealed(pack(mask=4)), sealed(pack(mask=5))]
     back = decode(records, 0)
     assert back.values.shape == (2, 0)
     assert back.mask.tolist() == [4, 5]

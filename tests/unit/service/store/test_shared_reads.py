@@ -148,9 +148,10 @@ def test_too_many_waiting_are_refused_until_the_store_answers() -> None:
     _run(scenario, limit=2)
 
 
-def test_an_error_reaches_every_waiter_and_no_later_read() -> None:
+@pytest.mark.parametrize("error", [StoreError("down"), RuntimeError("down")])
+def test_an_error_reaches_every_waiter_and_no_later_read(error: Exception) -> None:
     async def scenario(store: _Store, reads: SharedReads) -> None:
-        store.error = StoreError("down")
+        store.error = error
         errors = await asyncio.gather(
             *(reads.get(key, PATIENT) for key in ("a", "b")), return_exceptions=True
         )
