@@ -34,13 +34,10 @@ async def readyz(request: Request) -> Health | JSONResponse:
     ready and gives the `reason`: rankings from memory are better than none. So it does if the model
     repository is lost.
     """
-    if request.app.state.draining:
-        return _not_ready(Health(status="draining", reason="the service stops"))
+    if health := why_not_ready(request):
+        return JSONResponse(health.model_dump(), status_code=503, headers=RETRY_AFTER)
     registry: Registry = request.app.state.registry
-    try:
-        model = registry.resolve(None)
-    except RankError as error:
-        return _not_ready(Health(status="waiting", reason=error.message))
+    model = registry.resolve(None)
     reasons = [f"{fault}; loaded models keep serving" for fault in registry.faults]
     if fault := request.app.state.guard.fault:
         reasons.append(f"{fault}; the keys before stay valid")
@@ -53,8 +50,15 @@ async def readyz(request: Request) -> Health | JSONResponse:
     return Health(status="ok", reason="; ".join(reasons) or None)
 
 
-def _not_ready(health: Health) -> JSONResponse:
-    return JSONResponse(health.model_dump(), status_code=503, headers=RETRY_AFTER)
+def why_not_ready(request: Request) -> Health | None:
+    """Return the state of a service that is not ready for traffic, None if it is ready."""
+    if request.app.state.draining:
+        return Health(status="draining", reason="the service stops")
+    try:
+        request.app.state.registry.resolve(None)
+    except RankError as error:
+        return Health(status="waiting", reason=error.message)
+    return None
 
 
 @router.get(
