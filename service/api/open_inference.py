@@ -84,7 +84,11 @@ def _error(description: str) -> dict[str, Any]:
     return {"model": InferenceErrorResponse, "description": description}
 
 
-_ANY: dict[int | str, dict[str, Any]] = {413: _error("The body is too long.")}
+_ANY: dict[int | str, dict[str, Any]] = {
+    400: _error("The bytes are no HTTP request."),
+    408: _error("The request did not arrive in time."),
+    413: _error("The body is too long."),
+}
 _OF_A_MODEL: dict[int | str, dict[str, Any]] = {
     404: _error("The model is not loaded."),
     503: _error("No model serves yet."),
@@ -133,7 +137,7 @@ Version = Annotated[str, Path(description="A loaded version.", examples=["1"])]
 router = APIRouter(tags=["open inference protocol"], responses=_ANY)
 
 
-@router.get(OPEN_INFERENCE, summary="Server metadata")
+@router.get(OPEN_INFERENCE, summary="Server metadata", response_description="The server.")
 async def server(request: Request) -> ServerMetadata:
     """Return the server's name, its version and the extensions that it knows."""
     return ServerMetadata(
@@ -141,7 +145,9 @@ async def server(request: Request) -> ServerMetadata:
     )
 
 
-@router.get(f"{OPEN_INFERENCE}/health/live", summary="Is the server alive?")
+@router.get(
+    f"{OPEN_INFERENCE}/health/live", summary="Is the server alive?", response_description="It is."
+)
 async def live() -> Live:
     """Answer 200 while the event loop runs."""
     return Live(live=True)
@@ -150,6 +156,7 @@ async def live() -> Live:
 @router.get(
     f"{OPEN_INFERENCE}/health/ready",
     summary="Is the server ready?",
+    response_description="It is.",
     responses={503: {"model": Ready, "description": "Not ready."}},
     response_model=Ready,
 )
@@ -160,26 +167,43 @@ async def ready(request: Request) -> Ready | JSONResponse:
     return JSONResponse({"ready": False}, status_code=503, headers=RETRY_AFTER)
 
 
-@router.get(_MODEL, summary="Model metadata", responses=_OF_A_MODEL)
+@router.get(
+    _MODEL, summary="Model metadata", response_description="The model.", responses=_OF_A_MODEL
+)
 async def metadata(request: Request, model: Model) -> ModelMetadata:
     """Return the inputs and outputs of a model's champion."""
     return _metadata(request, model, _find(request, model))
 
 
-@router.get(_VERSION, summary="Metadata of a model's version", responses=_OF_A_MODEL)
+@router.get(
+    _VERSION,
+    summary="Metadata of a model's version",
+    response_description="The version.",
+    responses=_OF_A_MODEL,
+)
 async def metadata_of_version(request: Request, model: Model, version: Version) -> ModelMetadata:
     """Return the inputs and outputs of a model's version."""
     return _metadata(request, model, _find(request, model, version))
 
 
-@router.get(f"{_MODEL}/ready", summary="Is the model ready?", responses=_OF_A_MODEL)
+@router.get(
+    f"{_MODEL}/ready",
+    summary="Is the model ready?",
+    response_description="It is.",
+    responses=_OF_A_MODEL,
+)
 async def model_ready(request: Request, model: Model) -> ModelReady:
     """Answer 200 if the model's champion is loaded."""
     _find(request, model)
     return ModelReady(name=model, ready=True)
 
 
-@router.get(f"{_VERSION}/ready", summary="Is the model's version ready?", responses=_OF_A_MODEL)
+@router.get(
+    f"{_VERSION}/ready",
+    summary="Is the model's version ready?",
+    response_description="It is.",
+    responses=_OF_A_MODEL,
+)
 async def version_ready(request: Request, model: Model, version: Version) -> ModelReady:
     """Answer 200 if the version is loaded."""
     _find(request, model, version)
@@ -211,8 +235,17 @@ async def infer_version(request: Request, model: Model, version: Version) -> Res
 
 
 def add_schemas(document: dict[str, Any]) -> None:
-    """Add to the OpenAPI ``document`` the schemas that the routes refer to."""
-    document["components"]["schemas"].update(tensors.schemas(_SCHEMA_REF))
+    """Add to the OpenAPI ``document`` the schemas that the routes refer to.
+
+    FastAPI's own error goes: any text may stand in the path, and an unknown one is a 404.
+    """
+    schemas = document["components"]["schemas"]
+    schemas.update(tensors.schemas(_SCHEMA_REF))
+    for name in ("HTTPValidationError", "ValidationError"):
+        del schemas[name]
+    for path, methods in document["paths"].items():
+        for operation in methods.values() if path.startswith(_MODEL) else ():
+            del operation["responses"]["422"]
 
 
 def _find(request: Request, model: str, version: str | None = None) -> RawModel:

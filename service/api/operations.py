@@ -14,7 +14,7 @@ from service.models.registry import Registry
 router = APIRouter(tags=["operations"])
 
 
-@router.get("/livez", summary="Is the process alive?")
+@router.get("/livez", summary="Is the process alive?", response_description="It is.")
 async def livez() -> Health:
     """Answer 200 while the event loop runs."""
     return Health(status="ok")
@@ -23,6 +23,7 @@ async def livez() -> Health:
 @router.get(
     "/readyz",
     summary="Is the service ready for traffic?",
+    response_description="It is; `reason` may name a fault.",
     responses={503: {"model": Health, "description": "Not ready; `reason` is why."}},
     response_model=Health,
 )
@@ -64,6 +65,7 @@ def why_not_ready(request: Request) -> Health | None:
 @router.get(
     "/metrics",
     summary="Prometheus metrics",
+    response_description="All metrics.",
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}}},
 )
@@ -76,6 +78,7 @@ async def metrics(request: Request) -> Response:
 @router.get(
     "/models",
     summary="Loaded models and their fronts",
+    response_description="All loaded models.",
     responses={
         200: {
             "links": {
