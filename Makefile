@@ -12,7 +12,7 @@ export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
 .PHONY: help setup redis demo serve test fuzz check format lint types imports unit lock clean \
 	bench bench-training bench-overload bench-gpu chaos test-spark images sbom audit test-stack docs \
-	reference
+	reference openapi test-clients
 
 # Environments of the servers that `make bench` measures, by tests/bench/requirements.
 HOTPATH = fastapi bentoml litserve mlserver ray
@@ -62,6 +62,14 @@ docs: setup ## Build the documentation in build/docs
 
 reference: setup ## Write docs/reference anew from the code
 	$(BIN)/python docs/tools/reference.py
+
+openapi: setup ## Write clients/openapi.json anew from the code, and the TypeScript client's types
+	$(BIN)/python docs/tools/openapi.py
+	cd clients/typescript && npm ci --silent && npm run --silent generate
+
+test-clients: setup redis ## Check the TypeScript client and run it against a service; needs npm
+	cd clients/typescript && npm ci --silent
+	$(BIN)/python -m pytest tests/integration/clients/test_typescript.py
 
 redis: setup ## Find a Redis server, or install one where this is root on Debian
 	@if command -v redis-server > /dev/null; then :; \

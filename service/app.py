@@ -18,17 +18,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service import tracing
 from service.access.admission import Admission
 from service.access.guard import Guard
-from service.api import operations, rank
+from service.api import open_inference, operations, rank
 from service.api.docs import add_docs, add_keys
 from service.api.loop_lag import observe_loop_lag
-from service.api.messages import CONNECTION_ERRORS
+from service.api.messages import CONNECTION_ERRORS, error_body
 from service.api.middleware import RequestMiddleware
 from service.api.reports import Reports
-from service.errors import RouteNotFoundError, error_body
+from service.errors import FrameworkError, RankError, RouteNotFoundError
 from service.models.registry import Registry
 from service.ranking.full_scan import FullScanQueue
 from service.ranking.ranker import Ranker
 from service.ranking.shadow import Shadow
+from service.ranking.turns import TurnQueue
 from service.settings import Settings
 from service.settings.network import entries
 from service.store.records import RedisStore
@@ -100,6 +101,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.exception_handler(HTTPException)(_http_error)
     app.include_router(rank.router)
     app.include_router(operations.router)
+    if settings.open_inference:
+        app.state.inferences = TurnQueue(
+            settings.inference_queue,
+            queue="inferences",
+            message="too many inferences wait: try again",
+        )
+        app.include_router(open_inference.router)
     add_docs(app)
     return app
 
@@ -113,6 +121,7 @@ class _Application(FastAPI):
         super().__init__(**options)
         self._root_path = settings.root_path
         self._needs_keys = settings.access == "keys"
+        self._has_open_inference = settings.open_inference
         self._serve: ASGIApp = rank.FastPath(super().__call__, middleware, settings.root_path)
         if origins := entries(settings.cors_origins):
             self._serve = CORSMiddleware(
@@ -134,6 +143,8 @@ class _Application(FastAPI):
         """Return the OpenAPI document, with msgspec's schemas and, where they are needed, keys."""
         document = super().openapi()
         rank.add_schemas(document)
+        if self._has_open_inference:
+            open_inference.add_schemas(document)
         if self._needs_keys:
             add_keys(document)
         return document
@@ -141,9 +152,8 @@ class _Application(FastAPI):
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
     """Answer the framework's own errors (no such route, wrong method) with the one error body."""
-    request_id = request.state.request_id
+    answer: RankError = FrameworkError(error.status_code, error.detail)
     if error.status_code == 404:
-        body = RouteNotFoundError(f"{request.url.path}: no such route").body(request_id)
-    else:
-        body = error_body("http_error", error.detail, None, request_id)
+        answer = RouteNotFoundError(f"{request.url.path}: no such route")
+    body = error_body(answer, request.scope["state"])
     return JSONResponse(body, status_code=error.status_code, headers=error.headers)

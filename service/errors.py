@@ -29,7 +29,13 @@ class RankError(Exception):
 
     def body(self, request_id: str) -> dict[str, object]:
         """Return the JSON body that ``api.messages.ErrorResponse`` documents."""
-        return error_body(self.code, self.message, self.field, request_id)
+        error = {
+            "code": self.code,
+            "message": self.message,
+            "field": self.field,
+            "request_id": request_id,
+        }
+        return {"error": error}
 
     def headers(self) -> dict[str, str]:
         """Return the headers of the answer."""
@@ -89,6 +95,16 @@ class RateLimitedError(RankError):
         return self._headers
 
 
+class FrameworkError(RankError):
+    """An error of the framework, such as a method that the route does not have."""
+
+    code = "http_error"
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class RouteNotFoundError(RankError):
     """No route has the request's path."""
 
@@ -121,6 +137,13 @@ class InvalidRequestError(RankError):
 
     status = 422
     code = "invalid_request"
+
+
+class InferenceError(RankError):
+    """The inputs of an inference do not fit the model, or are not of the protocol."""
+
+    status = 400
+    code = "invalid_inference"
 
 
 class BodyTooLargeError(RankError):
@@ -204,12 +227,6 @@ class StoreOverloadedError(StoreError):
 
 class KeysError(Exception):
     """The API keys cannot be read or changed; the message names the place and the mend."""
-
-
-def error_body(code: str, message: str, field: str | None, request_id: str) -> dict[str, object]:
-    """Return the JSON body that all errors share."""
-    error = {"code": code, "message": message, "field": field, "request_id": request_id}
-    return {"error": error}
 
 
 def printable(text: str) -> str:

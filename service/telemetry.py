@@ -19,6 +19,7 @@ _LAG_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 300.
 
 STAGES = ("user", "catalog", "score", "select")
 OPERATIONS = ("users", "items", "titles", "catalog", "changes", "ping", "verdicts")
+SHED = ("rankings", "scans", "inferences", "users", "items")
 STATUSES = (200, 401, 403, 404, 408, 413, 422, 429, 499, 500, 503)
 
 
@@ -79,12 +80,13 @@ class Telemetry:
         shed = self._counter(
             "rank_shed_total",
             "Requests turned away by a full queue. rankings: any rankings, answered with 503. "
-            "scans: full scans, answered with 503. users: reads of user records; these rankings "
-            "are made without the record. items: reads of items that are not in memory; these "
-            "rankings are made without those not read.",
+            "scans: full scans, answered with 503. inferences: runs of raw models, answered with "
+            "503. users: reads of user records; these rankings are made without the record. items: "
+            "reads of items that are not in memory; these rankings are made without those not "
+            "read.",
             "queue",
         )
-        self.shed = {queue: shed.labels(queue) for queue in ("rankings", "scans", "users", "items")}
+        self.shed = {queue: shed.labels(queue) for queue in SHED}
 
     def _connections(self) -> None:
         self.connections = self._gauge("rank_connections", "Open connections.")

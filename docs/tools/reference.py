@@ -211,8 +211,9 @@ def api() -> str:
             summary = route["summary"]
             end = "" if summary.endswith("?") else "."
             text += f"*{summary}{end}* {cell(route['description'])}\n"
+            text += _parameters(route, link)
             if body := route.get("requestBody"):
-                text += f"\n{fields(_schema(body), link)}"
+                text += "\n" + _body(_schema(body), link)
             rows = [
                 (status, _type(answer, link), cell(answer["description"]))
                 for status, answer in route["responses"].items()
@@ -225,8 +226,26 @@ def api() -> str:
     return text
 
 
+def _body(schema: Schema, link: Link) -> str:
+    return f"Body: {type_of(schema, link)}.\n" if "$ref" in schema else fields(schema, link)
+
+
+def _parameters(route: Schema, link: Link) -> str:
+    """Return the table of what stands in a route's path and headers."""
+    rows = [
+        (
+            f"`{parameter['name']}`",
+            parameter["in"],
+            type_of(parameter["schema"], link),
+            cell(parameter["description"]),
+        )
+        for parameter in route.get("parameters", ())
+    ]
+    return "\n" + table("parameter, in, type, description", rows) if rows else ""
+
+
 def _schema(content: Schema) -> Schema:
-    (media,) = content["content"].values()
+    media = content["content"].get("application/json") or next(iter(content["content"].values()))
     schema: Schema = media.get("schema", {})
     return schema
 

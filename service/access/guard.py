@@ -23,15 +23,26 @@ from service.errors import (
 from service.settings import Settings
 from service.telemetry import Telemetry
 
-FREE = frozenset({"/livez", "/readyz"})  # for load balancers, which have no key
+OPEN_INFERENCE = "/v2"
+FREE = frozenset(  # for load balancers, which have no key
+    {
+        "/livez",
+        "/readyz",
+        f"{OPEN_INFERENCE}/health/live",
+        f"{OPEN_INFERENCE}/health/ready",
+    }
+)
 SCOPES: dict[str, Scope] = {
     "/rank": "rank",
     "/models": "admin",
     "/metrics": "admin",
     "/docs": "admin",
     "/openapi.json": "admin",
+    OPEN_INFERENCE: "rank",
 }
-DOCS_ASSETS = "/docs-assets"  # every path under it is the documentation's
+DOCS_ASSETS = "/docs-assets"
+# Every path under these.
+BELOW: dict[str, Scope] = {DOCS_ASSETS: "admin", OPEN_INFERENCE: "rank"}
 
 _LOG_EVERY_S = 60.0
 _BEARER = b"bearer "
@@ -44,8 +55,8 @@ log = logging.getLogger(__name__)
 class Guard:
     """Admits requests before their body is read.
 
-    With keys, a route without an entry in ``FREE`` or ``SCOPES`` does not exist. With an admin
-    port, the scope ``admin`` is needed and served there, all else on the other port.
+    With keys, a route without an entry in ``FREE``, ``SCOPES`` or ``BELOW`` does not exist. With an
+    admin port, the scope ``admin`` is needed and served there, all else on the other port.
     """
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
@@ -96,11 +107,9 @@ class Guard:
             path = path.removeprefix(self._root)
         if path in FREE:
             return []
-        needed = SCOPES.get(path)
-        if needed is None and path.startswith(f"{DOCS_ASSETS}/"):
-            needed = "admin"
+        route, needed = scope_of(path)
         if needed is not None:
-            scope["state"]["route"] = path if path in SCOPES else DOCS_ASSETS
+            scope["state"]["route"] = route
         if self._admin_port is not None and needed is not None:
             is_admin_port = scope["server"][1] == self._admin_port
             if is_admin_port != (needed == "admin"):
@@ -161,6 +170,15 @@ class Guard:
             self._telemetry.access.labels(caller.name, "rate").inc()
             raise RateLimitedError(caller.name, str(rate), wait_s, headers)
         return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+
+def scope_of(path: str) -> tuple[str, Scope | None]:
+    """Return the route of ``path``, without the part that varies, and the scope that it needs."""
+    if needed := SCOPES.get(path):
+        return path, needed
+    top, slash, _ = path[1:].partition("/")
+    route = f"/{top}" if slash and path not in FREE else ""
+    return route, BELOW.get(route)
 
 
 def key_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:

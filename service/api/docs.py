@@ -12,8 +12,9 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
-from service.access.guard import DOCS_ASSETS, SCOPES
+from service.access.guard import DOCS_ASSETS, OPEN_INFERENCE, scope_of
 from service.api.messages import ErrorResponse
+from service.api.open_inference import InferenceErrorResponse
 
 PATH = "/docs"
 
@@ -59,11 +60,14 @@ def add_keys(document: dict[str, Any]) -> None:
     """Add to the OpenAPI ``document`` which routes need a key, of which scope, and the errors."""
     components = document["components"]
     components["securitySchemes"] = _SCHEMES
-    schema = {"$ref": f"#/components/schemas/{ErrorResponse.__name__}"}
     for path, methods in document["paths"].items():
-        for operation in methods.values() if path in SCOPES else ():
+        route, needed = scope_of(path)
+        of_inference = route == OPEN_INFERENCE
+        body = InferenceErrorResponse if of_inference else ErrorResponse
+        schema = {"$ref": f"#/components/schemas/{body.__name__}"}
+        for operation in methods.values() if needed else ():
             operation["security"] = [{name: []} for name in _SCHEMES]
-            operation["description"] += f" Needs a key with the scope `{SCOPES[path]}`."
+            operation["description"] += f" Needs a key with the scope `{needed}`."
             for status, description in _ANSWERS.items():
                 content = {"application/json": {"schema": schema}}
                 operation["responses"][status] = {"description": description, "content": content}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from service.access.guard import OPEN_INFERENCE
 from service.contract.front import Front
+from service.errors import RankError
 
 
 class ErrorDetail(BaseModel):
@@ -36,6 +39,16 @@ CONNECTION_ERRORS: dict[int | str, dict[str, Any]] = {
     413: {"model": ErrorResponse, "description": "The body is too long."},
     431: {"model": ErrorResponse, "description": "The headers are too long."},
 }
+
+
+def error_body(error: RankError, state: Mapping[str, Any]) -> dict[str, object]:
+    """Return the body of an error's answer, in the form of the protocol of the request's route.
+
+    ``state`` is that of the request's ASGI scope.
+    """
+    if state.get("route", "").startswith(OPEN_INFERENCE):
+        return {"error": error.message}
+    return error.body(state["request_id"])
 
 
 class ShadowInfo(BaseModel):

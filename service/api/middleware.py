@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access.guard import Guard, Headers
 from service.api import trace_context
+from service.api.messages import error_body
 from service.api.reports import Reports
 from service.errors import (
     BodyTooLargeError,
@@ -103,7 +104,6 @@ class RequestMiddleware:
         self, error: BaseException, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Answer ``error`` with its status."""
-        request_id = scope["state"]["request_id"]
         if isinstance(error, asyncio.CancelledError):  # the server has waited for long enough
             error = DrainingError("the service stops; send the request again")
         if isinstance(error, OverloadedError):
@@ -111,7 +111,7 @@ class RequestMiddleware:
         scope["state"]["error"] = error
         if not isinstance(error, RankError):
             error = RankError("internal error; find it in the log by this request id")
-        body = error.body(request_id)
+        body = error_body(error, scope["state"])
         response = JSONResponse(body, status_code=error.status, headers=error.headers())
         await response(scope, receive, send)
 

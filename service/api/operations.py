@@ -16,7 +16,7 @@ from service.ranking.shadow import Shadow
 router = APIRouter(tags=["operations"])
 
 
-@router.get("/livez", summary="Is the process alive?")
+@router.get("/livez", summary="Is the process alive?", response_description="It is.")
 async def livez() -> Health:
     """Answer 200 while the event loop runs."""
     return Health(status="ok")
@@ -25,6 +25,7 @@ async def livez() -> Health:
 @router.get(
     "/readyz",
     summary="Is the service ready for traffic?",
+    response_description="It is; `reason` may name a fault.",
     responses={503: {"model": Health, "description": "Not ready; `reason` is why."}},
     response_model=Health,
 )
@@ -36,13 +37,10 @@ async def readyz(request: Request) -> Health | JSONResponse:
     ready and gives the `reason`: rankings from memory are better than none. So it does if the model
     repository is lost.
     """
-    if request.app.state.draining:
-        return _not_ready(Health(status="draining", reason="the service stops"))
+    if health := why_not_ready(request):
+        return JSONResponse(health.model_dump(), status_code=503, headers=RETRY_AFTER)
     registry: Registry = request.app.state.registry
-    try:
-        model = registry.resolve(None)
-    except RankError as error:
-        return _not_ready(Health(status="waiting", reason=error.message))
+    model = registry.resolve(None)
     reasons = [f"{fault}; loaded models keep serving" for fault in registry.faults]
     if fault := request.app.state.guard.fault:
         reasons.append(f"{fault}; the keys before stay valid")
@@ -56,13 +54,21 @@ async def readyz(request: Request) -> Health | JSONResponse:
     return Health(status="ok", reason="; ".join(reasons) or None)
 
 
-def _not_ready(health: Health) -> JSONResponse:
-    return JSONResponse(health.model_dump(), status_code=503, headers=RETRY_AFTER)
+def why_not_ready(request: Request) -> Health | None:
+    """Return the state of a service that is not ready for traffic, None if it is ready."""
+    if request.app.state.draining:
+        return Health(status="draining", reason="the service stops")
+    try:
+        request.app.state.registry.resolve(None)
+    except RankError as error:
+        return Health(status="waiting", reason=error.message)
+    return None
 
 
 @router.get(
     "/metrics",
     summary="Prometheus metrics",
+    response_description="All metrics.",
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}}},
 )
@@ -76,6 +82,7 @@ async def metrics(request: Request) -> Response:
 @router.get(
     "/models",
     summary="Loaded models and their fronts",
+    response_description="All loaded models.",
     responses={
         200: {
             "links": {

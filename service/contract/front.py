@@ -20,14 +20,14 @@ class Frozen(BaseModel):
 class Estimate(Frozen):
     """A mean and its standard error, None where that cannot be estimated."""
 
-    mean: float
-    se: float | None = Field(default=None, ge=0)
+    mean: float = Field(description="The value.")
+    se: float | None = Field(default=None, ge=0, description="Its standard error.")
 
 
 class FrontPoint(Frozen):
     """The metrics at one tradeoff, by name; ``front_metrics`` lists them."""
 
-    tradeoff: Unit
+    tradeoff: Unit = Field(description="The measured tradeoff.")
     logged: dict[str, Estimate] = Field(
         description="On logged traffic, with positions unknown to the model. Users with one label "
         "are left out of gauc, ndcg_at_10 and recall_at_10. If the log has clicks but no skips, "
@@ -46,9 +46,9 @@ class FrontPoint(Frozen):
 class Anchor(Frozen):
     """A simple model that learned from the same rows, measured on logged test rows."""
 
-    name: str
-    value: Estimate
-    gauc: Estimate | None = None
+    name: str = Field(description="Its name.")
+    value: Estimate = Field(description="Its value of the metric.")
+    gauc: Estimate | None = Field(default=None, description="Its GAUC; null in older artifacts.")
     lead: Estimate = Field(
         description="This model's value less the anchor's, paired by user; negative if the anchor "
         "is better."
@@ -63,7 +63,9 @@ class Anchors(Frozen):
 
     metric: Literal["auc", "recall_at_20"] = Field(description="The metric of every value.")
     model: Estimate = Field(description="This model at tradeoff 1, on the same test rows.")
-    model_gauc: Estimate | None = None
+    model_gauc: Estimate | None = Field(
+        default=None, description="This model's GAUC there; null in older artifacts."
+    )
     anchors: tuple[Anchor, ...] = Field(min_length=1, description="Best first.")
     beaten: bool = Field(
         description="Whether the lead over the best anchor exceeds two standard errors."
@@ -90,8 +92,8 @@ class Trade(Frozen):
     tradeoff: Unit = Field(description="The measured tradeoff with the greatest gain.")
     gain: Estimate = Field(description="unbiased(w) - unbiased(1).")
     cost: Estimate = Field(description="logged(1) - logged(w).")
-    gain_share: float | None
-    cost_share: float | None
+    gain_share: float | None = Field(description="The gain as a share.")
+    cost_share: float | None = Field(description="The cost as a share.")
 
 
 class UserGroup(Frozen):
@@ -102,8 +104,8 @@ class UserGroup(Frozen):
         le=10,
         description="0 holds the users who click least, 10 those without training rows.",
     )
-    users: int
-    rows: int
+    users: int = Field(description="Its users.")
+    rows: int = Field(description="Its test rows.")
     click_rate: float | None = Field(
         description="Mean over the rows of their user's training rate; null for group 10."
     )
@@ -115,12 +117,12 @@ class UserGroup(Frozen):
 class Front(Frozen):
     """The measured accuracy-bias front of one artifact, or of several seeds of its training."""
 
-    points: tuple[FrontPoint, ...] = Field(min_length=2)
+    points: tuple[FrontPoint, ...] = Field(min_length=2, description="By tradeoff, ascending.")
     unbiased_kind: str = Field(
         description="Kind of unbiased traffic, for example 'uniform exposure'."
     )
     axis: str = Field(description="The metric whose two sides span the front, for example 'auc'.")
-    hypervolume: Estimate
+    hypervolume: Estimate = Field(description="The area between the front and `reference`.")
     reference: tuple[float, float] = Field(
         description="Corner (logged, unbiased) of the hypervolume, fixed before training."
     )
@@ -138,16 +140,20 @@ class Front(Frozen):
         default=None,
         description="Matched AUC, among items of similar popularity: of w = 0 less that of w = 1.",
     )
-    verdict: Literal["clear", "weak", "none"]
+    verdict: Literal["clear", "weak", "none"] = Field(
+        description="Whether there is a front: `clear`, `weak` or `none`."
+    )
     recommended: Unit | None = Field(default=None, description="The tradeoff to serve.")
     advice: str = Field(default="", description="Why that one, in words.")
     user_groups: tuple[UserGroup, ...] = Field(
         default=(), description="Calibration by group of users; none for a score without one."
     )
-    diagnostic: str
-    se_kind: Literal["bootstrap over users", "over seeds"]
-    seeds: tuple[int, ...]
-    dataset: str
+    diagnostic: str = Field(description="The reason for the verdict, in words.")
+    se_kind: Literal["bootstrap over users", "over seeds"] = Field(
+        description="Where the standard errors come from."
+    )
+    seeds: tuple[int, ...] = Field(description="The seeds of the trainings.")
+    dataset: str = Field(description="The dataset that it was measured on.")
     anchors: Anchors | None = Field(
         default=None,
         description="Simple models that this one has to beat; null in older artifacts.",

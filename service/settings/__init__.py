@@ -13,15 +13,18 @@ from service.settings.access import Access
 from service.settings.admission import Admission
 from service.settings.logging import Logging
 from service.settings.network import Network
+from service.settings.open_inference import OpenInference
 from service.settings.rollout import Rollout
 from service.settings.serving import Serving
 from service.settings.store import Store
 
 PREFIX = "RANK_"
-GROUPS = (Network, Access, Admission, Serving, Rollout, Store, Logging)
+GROUPS = (Network, Access, Admission, Serving, Rollout, Store, OpenInference, Logging)
 
 
-class Settings(Network, Access, Admission, Serving, Rollout, Store, Logging, BaseSettings):
+class Settings(
+    Network, Access, Admission, Serving, Rollout, Store, OpenInference, Logging, BaseSettings
+):
     """The settings; ``python -m service --help`` prints them with defaults and bounds."""
 
     model_config = SettingsConfigDict(

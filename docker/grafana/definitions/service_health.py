@@ -154,8 +154,9 @@ _ERRORS = Row(
         ),
         Lines(
             "Turned away by queue",
-            "scans: too many full scans wait, so the answer is 503. users: too many users wait for "
-            "the store, so the ranking does without the record.",
+            "scans: too many full scans wait, so the answer is 503. inferences: too many raw "
+            "models wait to run, so the answer is 503. users: too many users wait for the store, "
+            "so the ranking does without the record.",
             [Query(rate("rank_shed_total", "queue"), "{{queue}}")],
             unit="reqps",
         ),

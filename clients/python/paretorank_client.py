@@ -1,0 +1,300 @@
+"""A client of Paretorank's HTTP API in one file, which needs httpx alone: copy it.
+
+    from paretorank_client import Client
+
+    with Client("http://127.0.0.1:8000", api_key="pr_...") as client:
+        ranking = client.rank("u0007", tradeoff=0.5, top_k=10, deadline_ms=200)
+        print([item["item_id"] for item in ranking["items"]])
+
+``AsyncClient`` has the same methods as coroutines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Generator, Sequence
+from typing import Any, Literal, NotRequired, Self, TypedDict, Unpack, cast
+
+import httpx
+
+_FIRST_PAUSE_S = 0.05  # most, before the first retry after a failed connection
+_SHARE_OF_SERVICE = 0.8  # of the time that is left; the rest is for the way of the answer
+
+
+class RankOptions(TypedDict, total=False):
+    """The fields of ``POST /rank`` besides the user; the service has defaults for all.
+
+    ``deadline_ms`` limits the whole call with its retries; each try sends a share of what is left.
+    """
+
+    candidates: Sequence[str] | None
+    history: Sequence[str]
+    tradeoff: float | None
+    top_k: int
+    model: str | None
+    exclude: Sequence[str]
+    explain: bool
+    titles: bool
+    request_id: str | None
+    deadline_ms: float | None
+
+
+class EndPoint(TypedDict):
+    """An item's place at one end of the front."""
+
+    score: float
+    rank: int
+
+
+class Explanation(TypedDict):
+    """An item's place at tradeoff 0 (debiased) and 1 (logged)."""
+
+    debiased: EndPoint
+    logged: EndPoint
+
+
+class RankedItem(TypedDict):
+    """One place of a ranking; ``explain`` and the fields of ``titles`` only on request."""
+
+    item_id: str
+    rank: int
+    score: float | None
+    status: Literal["ok", "cold", "missing"]
+    explain: NotRequired[Explanation]
+    title: NotRequired[str | None]
+    picture: NotRequired[str | None]
+    link: NotRequired[str | None]
+
+
+class Ranking(TypedDict):
+    """A ranking, best item first. ``degraded`` names the reasons why it lacks something."""
+
+    request_id: str
+    model: str
+    tradeoff: float
+    items: list[RankedItem]
+    degraded: list[str]
+    timing_ms: dict[str, float]
+
+
+class RankError(Exception):
+    """The service did not answer with what was asked for.
+
+    ``code`` is the service's word for the error, or ``unreachable``, ``timeout`` or ``no_answer``:
+    an answer that is not the service's own, such as a proxy's. ``status`` is the HTTP status, None
+    without an answer; ``field`` the field of the request to mend, if there is one. After
+    ``retry_after_s`` it may be tried again. The service's log has ``request_id``.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        request_id: str,
+        *,
+        status: int | None = None,
+        field: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(f"{code}: {message} (request {request_id})")
+        self.code = code
+        self.message = message
+        self.request_id = request_id
+        self.status = status
+        self.field = field
+        self.retry_after_s = retry_after_s
+
+
+_Result = httpx.Response | httpx.TransportError | None
+_Steps = Generator[httpx.Request | float, _Result, Any]
+
+
+class _Calls:
+    """The requests and pauses of each call, for a client that sends and waits."""
+
+    _http_class: type[httpx.Client | httpx.AsyncClient]
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 10.0,
+        retries: int = 2,
+        **options: Any,
+    ) -> None:
+        """Connect to nothing yet.
+
+        A call is tried up to ``retries`` times more after a failed connection or a 503, never
+        beyond its deadline: ``deadline_ms`` of a ranking, else ``timeout_s``. ``options`` are those
+        of httpx's client.
+        """
+        self._base_url = base_url.rstrip("/")
+        self._headers = {} if api_key is None else {"X-API-Key": api_key}
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._http: Any = self._http_class(**options)
+
+    def _rank(self, user_id: str, options: RankOptions) -> _Steps:
+        """Return the steps of a ranking."""
+        request_id = options.get("request_id") or uuid.uuid4().hex
+        deadline_ms = options.get("deadline_ms")
+        within_s = self._timeout_s if deadline_ms is None else deadline_ms / 1000
+        body: dict[str, Any] = {"user_id": user_id, **options, "request_id": request_id}
+        for name in ("candidates", "history", "exclude"):  # of any kind of sequence
+            if body.get(name) is not None:
+                body[name] = list(body[name])
+        return self._steps("POST", "/rank", within_s, request_id, body)
+
+    def _get(self, path: str) -> _Steps:
+        """Return the steps of a read."""
+        return self._steps("GET", path, self._timeout_s, uuid.uuid4().hex)
+
+    def _steps(
+        self,
+        method: str,
+        path: str,
+        within_s: float,
+        request_id: str,
+        body: dict[str, Any] | None = None,
+    ) -> _Steps:
+        """Yield a request for each try and the seconds to pause between two; return the JSON.
+
+        Raises RankError, at once where a pause would end after ``within_s``.
+        """
+        end_s = time.monotonic() + within_s
+        headers = {**self._headers, "X-Request-ID": request_id}
+        for tries_left in range(self._retries, -1, -1):
+            left_s = max(end_s - time.monotonic(), 0.001)
+            if body is not None and body.get("deadline_ms") is not None:
+                body["deadline_ms"] = 1000 * _SHARE_OF_SERVICE * left_s
+            answer = yield self._http.build_request(
+                method, self._base_url + path, headers=headers, json=body, timeout=left_s
+            )
+            if isinstance(answer, httpx.Response) and answer.is_success and _is_json(answer):
+                return answer.json()
+            error = _error(answer, request_id)
+            pause_s = self._pause_s(error, self._retries - tries_left)
+            if not tries_left or pause_s is None or time.monotonic() + pause_s >= end_s:
+                raise error
+            yield pause_s
+        raise AssertionError  # the last try returns or raises
+
+    @staticmethod
+    def _pause_s(error: RankError, tries: int) -> float | None:
+        """Return how long to wait before the next try, None if none would help."""
+        if error.status == 503:
+            return (error.retry_after_s or _FIRST_PAUSE_S) * random.uniform(1.0, 1.5)
+        if error.status is None:
+            return random.uniform(0, _FIRST_PAUSE_S * 2**tries)
+        return None
+
+
+def _is_json(answer: httpx.Response) -> bool:
+    return bool(answer.headers.get("Content-Type", "").startswith("application/json"))
+
+
+def _error(answer: _Result, request_id: str) -> RankError:
+    if not isinstance(answer, httpx.Response):
+        code = "timeout" if isinstance(answer, httpx.TimeoutException) else "unreachable"
+        return RankError(code, str(answer) or type(answer).__name__, request_id)
+    wait = answer.headers.get("Retry-After", "")
+    retry_after_s = float(wait) if wait.isdigit() else None
+    try:
+        error = answer.json()["error"]
+        code, message, field = error["code"], error["message"], error["field"]
+    except (ValueError, KeyError, TypeError):
+        code, message, field = "no_answer", f"HTTP {answer.status_code}", None
+    return RankError(
+        code,
+        message,
+        answer.headers.get("X-Request-ID", request_id),
+        status=answer.status_code,
+        field=field,
+        retry_after_s=retry_after_s,
+    )
+
+
+class Client(_Calls):
+    """Calls a service."""
+
+    _http_class = httpx.Client
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def rank(self, user_id: str, **options: Unpack[RankOptions]) -> Ranking:
+        """Rank candidates, or the whole catalogue, for a user; raises RankError."""
+        return cast(Ranking, self._run(self._rank(user_id, options)))
+
+    def models(self) -> list[dict[str, Any]]:
+        """Return the loaded models and their fronts; raises RankError."""
+        return cast(list[dict[str, Any]], self._run(self._get("/models"))["models"])
+
+    def _run(self, steps: _Steps) -> Any:
+        """Send and wait as ``steps`` say, and return their result."""
+        result: _Result = None
+        while True:
+            try:
+                step = steps.send(result)
+            except StopIteration as end:
+                return end.value
+            if isinstance(step, float):
+                time.sleep(step)
+                result = None
+            else:
+                try:
+                    result = self._http.send(step)
+                except httpx.TransportError as error:
+                    result = error
+
+
+class AsyncClient(_Calls):
+    """Calls a service from coroutines."""
+
+    _http_class = httpx.AsyncClient
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def rank(self, user_id: str, **options: Unpack[RankOptions]) -> Ranking:
+        """Rank candidates, or the whole catalogue, for a user; raises RankError."""
+        return cast(Ranking, await self._run(self._rank(user_id, options)))
+
+    async def models(self) -> list[dict[str, Any]]:
+        """Return the loaded models and their fronts; raises RankError."""
+        return cast(list[dict[str, Any]], (await self._run(self._get("/models")))["models"])
+
+    async def _run(self, steps: _Steps) -> Any:
+        """Send and wait as ``steps`` say, and return their result."""
+        result: _Result = None
+        while True:
+            try:
+                step = steps.send(result)
+            except StopIteration as end:
+                return end.value
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+                result = None
+            else:
+                try:
+                    result = await self._http.send(step)
+                except httpx.TransportError as error:
+                    result = error
