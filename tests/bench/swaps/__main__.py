@@ -39,6 +39,7 @@ _REQUESTS = 200
 _SWAP_S = 60.0
 _LOOK_S = 0.02
 _SEGMENT_S = 1.0
+_FOLLOWER_S = 1.5  # in which the follower of a dropped model ends
 
 
 @dataclass
@@ -92,7 +93,7 @@ def _report(server: Server, repository: Repository, requests: list[bytes], optio
     _await(server, [1, _CANDIDATE] if options.shadow else [1])
     rss_mb = server.rss_mb()
     turns = _take_turns(server, repository, requests, options)
-    time.sleep(2 * _SEGMENT_S)
+    time.sleep(_FOLLOWER_S)
     followers, rss_mb_at_end = int(_probe(server)["followers"]), server.rss_mb()
     quiet, busy = _joined(turns.quiet), _joined(turns.busy)
     rows = (
