@@ -141,6 +141,8 @@ class _Application(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document, with msgspec's schemas and, where they are needed, keys."""
+        if self.openapi_schema is not None:  # made by an earlier call, and kept by FastAPI
+            return self.openapi_schema
         document = super().openapi()
         rank.add_schemas(document)
         if self._has_open_inference:

@@ -73,7 +73,7 @@ class RequestLine(Line, omit_defaults=True, kw_only=True):
         self.model, self.tradeoff = response.model, response.tradeoff
         if request.candidates is not None:
             self.candidates = len(request.candidates)
-        self.items = len(items if isinstance(items, list) else items.item_id)
+        self.items = len(items if isinstance(items, list) else items.item_ids)
         self.degraded = response.degraded or None
         self.user_ms, self.catalog_ms = round(times_ms["user"], 3), round(times_ms["catalog"], 3)
         self.score_ms, self.select_ms = round(times_ms["score"], 3), round(times_ms["select"], 3)

@@ -44,7 +44,8 @@ class RawModel:
         }
         for name, array in feed.items():
             _check_values(name, array)
-        outputs = self.function(feed)
+        with np.errstate(over="ignore", invalid="ignore"):  # of huge inputs, refused below
+            outputs = self.function(feed)
         for name, output in outputs.items():
             if not np.isfinite(output).all():
                 raise InferenceError(f"{name}: not finite, because an input is too large")

@@ -12,6 +12,7 @@ import pytest
 from tests.fuzz.conftest import EXAMPLES
 from tests.integration.conftest import Running
 
+CONFIG = Path(__file__).with_name("schemathesis.toml")
 HOOKS = "tests.fuzz.schemathesis_hooks"
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +24,7 @@ def test_every_answer_is_as_documented(
     seed = pytestconfig.getoption("--hypothesis-seed")
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "schemathesis.cli", "run"),
+            *(sys.executable, "-m", "schemathesis.cli", f"--config-file={CONFIG}", "run"),
             *(f"{service.client.base_url}/openapi.json", "--no-color", "--continue-on-failure"),
             f"--max-examples={EXAMPLES}",
             *(["--generation-deterministic"] if seed is None else [f"--seed={seed}"]),

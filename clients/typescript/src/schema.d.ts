@@ -294,6 +294,51 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * AliasInfo
+         * @description The version that the repository wants behind an alias, and the one that serves here.
+         */
+        AliasInfo: {
+            /**
+             * Name
+             * @description The model.
+             * @example cp2rec
+             */
+            name: string;
+            /**
+             * Alias
+             * @description The alias.
+             * @example champion
+             */
+            alias: string;
+            /**
+             * Wanted
+             * @description Version in the model repository.
+             * @example 2
+             */
+            wanted: number;
+            /**
+             * Served
+             * @description Version that ranks here; null: none.
+             * @example 2
+             */
+            served: number | null;
+            /**
+             * Converged
+             * @description Whether this replica serves what it should: the wanted version, or the one before if that is returned.
+             */
+            converged: boolean;
+            /**
+             * Returned
+             * @description Whether the wanted version has passed a limit.
+             */
+            returned: boolean;
+            /**
+             * Reason
+             * @description Why the wanted version does not serve.
+             */
+            reason: string | null;
+        };
+        /**
          * Anchor
          * @description A simple model that learned from the same rows, measured on logged test rows.
          */
@@ -642,6 +687,13 @@ export interface components {
              * @example 600
              */
             items: number;
+            /**
+             * Canary
+             * @description Share of users whom it serves as a candidate.
+             */
+            canary: number;
+            /** @description Its shadow rankings as a candidate; null without any. */
+            shadow: components["schemas"]["ShadowInfo"] | null;
             /** @description Accuracy on logged and unbiased traffic by tradeoff. */
             front: components["schemas"]["Front"];
         };
@@ -708,6 +760,11 @@ export interface components {
              * @description Sorted by name and version.
              */
             models: components["schemas"]["ModelInfo"][];
+            /**
+             * Aliases
+             * @description Sorted by name and alias.
+             */
+            aliases: components["schemas"]["AliasInfo"][];
         };
         /**
          * Ready
@@ -745,6 +802,62 @@ export interface components {
              *     ]
              */
             extensions: string[];
+        };
+        /**
+         * ShadowInfo
+         * @description A candidate's shadow rankings, as this replica has compared them with what it served.
+         */
+        ShadowInfo: {
+            /**
+             * Against
+             * @description The champion that served.
+             * @example cp2rec@1
+             */
+            against: string;
+            /**
+             * Share
+             * @description Share of its rankings that are repeated.
+             * @example 0.05
+             */
+            share: number;
+            /**
+             * Compared
+             * @description Rankings compared.
+             * @example 1200
+             */
+            compared: number;
+            /**
+             * Dropped
+             * @description Rankings left out: too much to do, or no store.
+             */
+            dropped: number;
+            /**
+             * Failed
+             * @description Shadow rankings that raised an error.
+             */
+            failed: number;
+            /**
+             * Agreement
+             * @description Mean rank-biased overlap of the first 10 places; 1: equal.
+             * @example 0.83
+             */
+            agreement: number | null;
+            /**
+             * Score Drift
+             * @description Population stability index of its scores against those served, over the last 1,000 places; null below 100.
+             * @example 0.07
+             */
+            score_drift: number | null;
+            /**
+             * Served Score Ms
+             * @description Mean time of stage `score`, as served.
+             */
+            served_score_ms: number | null;
+            /**
+             * Shadow Score Ms
+             * @description The candidate's, for the same requests.
+             */
+            shadow_score_ms: number | null;
         };
         /**
          * TensorMetadata

@@ -126,6 +126,7 @@ def test_the_document_says_which_routes_need_a_key(guarded: Guarded) -> None:
     for path, methods in document["paths"].items():
         for operation in methods.values():
             assert ("security" in operation) is (guard.scope_of(path)[1] is not None)
+    assert guarded.get("/openapi.json", "operator").json() == document
 
 
 def test_a_rate_is_counted_and_shown(guarded: Guarded) -> None:
