@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from service.contract.alias_moves import roll_back, set_candidate
 from service.contract.artifact import MANIFEST
 from service.contract.files import sha256
+from service.contract.rollout import Rollout
 from tests.chaos.scenario import Allowed, scenario
 from tests.chaos.stack import POLL_S, Needs, Stack
 from tests.chaos.world import NAME
@@ -65,6 +67,33 @@ def swaps(stack: Stack) -> None:
         "each loaded model has one follower",
         until(lambda: stack.replicas[0].metric("rank_catalog_followers") == 1),
     )
+
+
+@scenario(
+    "A candidate repeats all rankings unseen (shadow) for 6 s",
+    Allowed(),
+    Needs(published=2),
+)
+def shadow(stack: Stack) -> None:
+    set_candidate(stack.repository, NAME, Rollout(version=2, salt=f"{NAME}@2", shadow=1.0))
+    replica = stack.replicas[0]
+    until(lambda: replica.metric("rank_shadow_agreement_count") > 0)
+    stack.hold(6)
+    stack.check("no shadow ranking fails", replica.metric("rank_shadow_failed_total") == 0)
+    set_candidate(stack.repository, NAME, Rollout())
+
+
+@scenario(
+    "The champion moves to a version, and back by rollback",
+    Allowed(),
+    Needs(published=2),
+)
+def rollback(stack: Stack) -> None:
+    stack.promote(2)
+    until(lambda: _version(stack) == 2)
+    stack.hold(1)
+    roll_back(stack.repository, NAME)
+    until(lambda: _version(stack) == 1)
 
 
 def _point(stack: Stack, version: int) -> None:
