@@ -8,11 +8,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
-from service.contract.artifact import open_artifact
 from tests.browser.chromium import find, hosts_of, launched
 from tests.browser.explorer import Explorer
 from tests.conftest import World
-from tests.integration.conftest import Running, deploy, until
+from tests.integration.conftest import Deployment, Running, deploy, until
 
 
 @pytest.fixture(scope="session")
@@ -24,16 +23,19 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def service(
-    world: World, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Running]:
-    """Serve two versions of the world's model."""
+def deployed(world: World, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """Deploy two versions of the world's model."""
     deployment = deploy(world, redis_url, tmp_path_factory.mktemp("served") / "models")
     repository = deployment.repository
     shutil.copytree(repository.path("toy", 1), repository.path("toy", 2))
     repository.promote("toy", 2, alias="candidate")
-    open_artifact(repository.path("toy", 2))
-    with deployment.serve() as running:
+    return deployment
+
+
+@pytest.fixture(scope="session")
+def service(deployed: Deployment) -> Iterator[Running]:
+    """Serve both versions."""
+    with deployed.serve() as running:
         until(lambda: len(running.client.get("/models").json()["models"]) == 2)
         yield running
 

@@ -23,6 +23,7 @@ class Explorer:
     address: str
 
     def open(self, view: str = "") -> None:
+        self.page.goto("about:blank")
         self.page.goto(f"{self.address}/{view and f'#{view}'}")
         self.page.locator("li.row").first.wait_for()
 
@@ -76,7 +77,7 @@ class Explorer:
 
     def choose(self, name: str, label: str) -> None:
         """Choose one of a group's radio buttons."""
-        self.page.get_by_role("group", name=name).get_by_label(label).check()
+        self.page.get_by_role("group", name=name).get_by_role("radio", name=label).check()
 
     @property
     def notice(self) -> Locator:

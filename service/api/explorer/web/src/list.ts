@@ -159,11 +159,15 @@ export class RankingList {
     this.settle();
   }
 
-  /** Mark the items that another list, if there is one, does not have. */
-  mark(others: Set<string> | null): void {
+  /** Mark the items that another list, if there is one, does not have; return their number. */
+  mark(others: Set<string> | null): number {
+    let count = 0;
     for (const [id, row] of this.rows) {
-      row.element.classList.toggle("only-here", others !== null && !others.has(id));
+      const only = others !== null && !others.has(id);
+      row.element.classList.toggle("only-here", only);
+      count += Number(only);
     }
+    return count;
   }
 
   /** Place all rows anew, after their height has changed. */

@@ -188,14 +188,14 @@ function showLists(): void {
 }
 
 function showRequests(): void {
-  const texts = sides.flatMap((side) => (side.request ? [curl(side.request, rankPort)] : []));
+  const texts = sides.flatMap((side) => (side.request ? [curl(side.name, side.request, rankPort)] : []));
   const blocks = byId("curl").querySelectorAll("pre");
   if (blocks.length === texts.length) {
     texts.forEach((text, index) => setText(blocks[index] as Element, text));
     return;
   }
   byId("curl").replaceChildren(...texts.flatMap((text) => {
-    const pre = h("pre", { tabindex: "0", role: "region", "aria-label": "curl command" }, text);
+    const pre = h("pre", {}, text);
     const copy = h("button", { type: "button", click: () => {
       void navigator.clipboard.writeText(pre.textContent ?? "").then(() => setText(copy, "Copied"));
       setTimeout(() => setText(copy, "Copy"), 1500);
@@ -207,12 +207,8 @@ function showRequests(): void {
 function compareLists(): void {
   const [a, b] = sides.map((side) =>
     side.explored && new Set(side.explored.ranking.items.map((item) => item.item_id)));
-  for (const [side, others] of [[sides[0], b], [sides[1], a]] as const) {
-    side?.list.mark(others ?? null);
-  }
-  if (!a || !b) return sides[0]?.showCommon(null);
-  const count = [...a].filter((id) => b.has(id)).length;
-  for (const side of sides) side.showCommon(count);
+  sides[0]?.compareWith(b ?? null);
+  sides[1]?.compareWith(a ?? null);
 }
 
 /** Show the errors, else the reasons for which rankings are degraded. */
@@ -327,6 +323,12 @@ byId("key-form").addEventListener("submit", (event) => {
 addEventListener("resize", afterPause(100, () => {
   for (const side of sides) side.list.resize();
 }));
+
+document.querySelector(".skip")?.addEventListener("click", (event) => {
+  event.preventDefault(); // the address keeps the view
+  sidesElement.focus();
+});
+addEventListener("hashchange", () => location.reload()); // another view was pasted
 
 readWishes();
 showChoices();

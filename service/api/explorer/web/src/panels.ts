@@ -80,11 +80,12 @@ export function showTimes(card: HTMLElement, lists: [string, Explored, number][]
 }
 
 /** Return the request as a curl command; a key stands as the variable KEY. */
-export function curl(request: RankRequest, rankPort: number | null): string {
+export function curl(name: string, request: RankRequest, rankPort: number | null): string {
   const url = new URL("rank", document.baseURI);
   url.hash = "";
   if (rankPort !== null) url.port = `${rankPort}`;
   const body = JSON.stringify(request).replaceAll("'", "'\\''");
   const masked = key.get() ? ` \\\n  -H "X-API-Key: $KEY"` : "";
-  return `curl -s ${url.href} \\\n  -H 'content-type: application/json'${masked} \\\n  -d '${body}'`;
+  const title = name && `# ${name}\n`;
+  return `${title}curl -s ${url.href} \\\n  -H 'content-type: application/json'${masked} \\\n  -d '${body}'`;
 }

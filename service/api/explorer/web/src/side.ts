@@ -31,7 +31,7 @@ export class Side {
   });
   private readonly output = h("output", { for: `tradeoff-${this.number}`, class: "w" });
   private readonly recommended = h("button", { type: "button", class: "recommend" });
-  private readonly common = h("span", { class: "common" });
+  private readonly onlyHere = h("span", { class: "count" });
   private models: Model[] = [];
   private wanted = false;
   private running = false;
@@ -77,7 +77,7 @@ export class Side {
         { class: "row head", "aria-hidden": "true" },
         h("span", { class: "place" }, "#"),
         h("span", { class: "tile" }),
-        h("span", { class: "text" }, "item", this.common),
+        h("span", { class: "text" }, "item", this.onlyHere),
         h("span", { class: "popularity" }, "popularity"),
         h("span", { class: "move" }, h("span", { class: "wide" }, "vs "), "w = 0"),
         h("span", { class: "move" }, h("span", { class: "wide" }, "vs "), "w = 1"),
@@ -125,10 +125,10 @@ export class Side {
     if (!this.running) void this.run();
   }
 
-  /** Say how many items the other list has too; null hides it. */
-  showCommon(count: number | null): void {
-    const all = this.explored?.ranking.items.length ?? 0;
-    setText(this.common, count === null ? "" : `${count} of ${all} in both, ▌ only here`);
+  /** Mark the items that the other list lacks and count them; null hides both. */
+  compareWith(others: Set<string> | null): void {
+    const count = this.list.mark(others);
+    setText(this.onlyHere, others === null ? "" : `▌${count} only here`);
   }
 
   private modelChanged(): void {
