@@ -1,6 +1,6 @@
 // The measured front of a model, with the current tradeoffs on it.
 import type { Estimate, Front, FrontPoint, Model } from "./api";
-import { h, svg } from "./dom";
+import { h, setText, svg } from "./dom";
 import { metric, tradeoff as words } from "./words";
 
 const WIDTH = 360;
@@ -44,14 +44,62 @@ export function shownAt(front: Front, name: string, w: number): number | null {
   return a && b ? mix(a.mean, b.mean, share) : null;
 }
 
+type Scale = (value: number) => number;
+type Bars = [SVGLineElement, SVGLineElement]; // of the logged and the unbiased side
+
+const newBars = (): Bars => [svg("line", { class: "bars" }), svg("line", { class: "bars" })];
+
+/** Draw the 95 % intervals of a point, where they are known. */
+function moveBars([across, along]: Bars, { logged, unbiased }: At, x: Scale, y: Scale): void {
+  const [dx, dy] = [Z95 * (logged.se ?? 0), Z95 * (unbiased.se ?? 0)];
+  move(across, [x(logged.mean - dx), y(unbiased.mean), x(logged.mean + dx), y(unbiased.mean)]);
+  move(along, [x(logged.mean), y(unbiased.mean - dy), x(logged.mean), y(unbiased.mean + dy)]);
+}
+
+function move(line: SVGLineElement, ends: [number, number, number, number]): void {
+  ["x1", "y1", "x2", "y2"].forEach((name, index) => line.setAttribute(name, `${ends[index]}`));
+}
+
+/** One side's tradeoff on the chart, and its values below. It moves with each step of a drag. */
+class Here {
+  readonly mark: SVGGElement;
+  readonly values: HTMLElement[];
+  private readonly bars = newBars();
+  private readonly point = svg("g", {}, svg("circle", { class: "here", r: "8" }));
+  private readonly w = h("dt");
+  private readonly logged = h("b");
+  private readonly unbiased = h("b");
+
+  constructor(readonly name: string, front: Front) {
+    if (name) this.point.append(svg("text", { class: "side", y: "3.6" }, name));
+    this.mark = svg("g", {}, ...this.bars, this.point);
+    const axis = metric(front.axis);
+    this.values = [
+      this.w,
+      h("dd", {}, this.logged, ` ${axis}, logged`),
+      h("dd", {}, this.unbiased, ` ${axis}, ${front.unbiased_kind}`),
+    ];
+  }
+
+  move(w: number, point: At, x: Scale, y: Scale): void {
+    moveBars(this.bars, point, x, y);
+    const place = `translate(${x(point.logged.mean)} ${y(point.unbiased.mean)})`;
+    this.point.setAttribute("transform", place);
+    setText(this.w, `${this.name} w = ${words(w)}`.trim());
+    setText(this.logged, interval(point.logged));
+    setText(this.unbiased, interval(point.unbiased));
+  }
+}
+
 /** A chart of one model's front. */
 export class FrontChart {
   readonly element: HTMLElement;
   private readonly chart = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
   private readonly marks = svg("g", { class: "now" });
   private readonly values = h("dl", { class: "values" });
-  private readonly x: (value: number) => number;
-  private readonly y: (value: number) => number;
+  private here: Here[] = [];
+  private readonly x: Scale;
+  private readonly y: Scale;
 
   constructor(
     private readonly model: Model,
@@ -92,27 +140,21 @@ export class FrontChart {
   show(positions: Position[]): void {
     const { front } = this.model;
     const name = metric(front.axis);
-    this.marks.replaceChildren();
-    this.values.replaceChildren();
-    const said: string[] = [];
-    for (const position of positions) {
-      const here = at(front, position.tradeoff);
-      if (here === null) continue;
-      const cx = `${this.x(here.logged.mean)}`;
-      const cy = `${this.y(here.unbiased.mean)}`;
-      this.marks.append(...this.bars(here), svg("circle", { class: "here", cx, cy, r: "8" }));
-      if (position.name) {
-        const y = `${Number(cy) + 3.6}`;
-        this.marks.append(svg("text", { class: "side", x: cx, y }, position.name));
-      }
-      const w = `${position.name} w = ${words(position.tradeoff)}`.trim();
-      this.values.append(
-        h("dt", {}, w),
-        h("dd", {}, h("b", {}, interval(here.logged)), ` ${name}, logged`),
-        h("dd", {}, h("b", {}, interval(here.unbiased)), ` ${name}, ${front.unbiased_kind}`),
-      );
-      said.push(`${w}: ${interval(here.logged)} logged, ${interval(here.unbiased)} unbiased`);
+    const isNew = ({ name }: Position, index: number): boolean => name !== this.here[index]?.name;
+    if (positions.length !== this.here.length || positions.some(isNew)) {
+      this.here = positions.map(({ name }) => new Here(name, front));
+      this.marks.replaceChildren(...this.here.map((here) => here.mark));
+      this.values.replaceChildren(...this.here.flatMap((here) => here.values));
     }
+    const said: string[] = [];
+    positions.forEach(({ name: side, tradeoff }, index) => {
+      const point = at(front, tradeoff);
+      if (point === null) return;
+      this.here[index]?.move(tradeoff, point, this.x, this.y);
+      const { logged, unbiased } = point;
+      const sides = `${interval(logged)} logged, ${interval(unbiased)} unbiased`;
+      said.push(`${side} w = ${words(tradeoff)}: ${sides}`.trim());
+    });
     const label = `Measured front of ${this.model.name}: ${name}. ${said.join("; ")}`;
     this.chart.setAttribute("aria-label", label);
   }
@@ -145,7 +187,11 @@ export class FrontChart {
       w === 0 || w === 1 || w === front.recommended;
     points.forEach((point, index) => {
       const measured = front.points[index];
-      if (measured && isNamed(measured)) this.chart.append(...this.bars(point));
+      if (measured && isNamed(measured)) {
+        const bars = newBars();
+        moveBars(bars, point, this.x, this.y);
+        this.chart.append(...bars);
+      }
     });
     const line = points.map((p) => `${this.x(p.logged.mean)},${this.y(p.unbiased.mean)}`).join(" ");
     this.chart.append(svg("polyline", { class: "curve", points: line }));
@@ -154,22 +200,6 @@ export class FrontChart {
       if (point) this.chart.append(...this.point(measured, point));
     });
     this.chart.append(this.marks);
-  }
-
-  private bars(point: At): SVGElement[] {
-    const { logged, unbiased } = point;
-    const x = this.x(logged.mean);
-    const y = this.y(unbiased.mean);
-    const bars: SVGElement[] = [];
-    if (logged.se !== null) {
-      const [x1, x2] = [this.x(logged.mean - Z95 * logged.se), this.x(logged.mean + Z95 * logged.se)];
-      bars.push(svg("line", { class: "bars", x1: `${x1}`, x2: `${x2}`, y1: `${y}`, y2: `${y}` }));
-    }
-    if (unbiased.se !== null) {
-      const [y1, y2] = [this.y(unbiased.mean - Z95 * unbiased.se), this.y(unbiased.mean + Z95 * unbiased.se)];
-      bars.push(svg("line", { class: "bars", x1: `${x}`, x2: `${x}`, y1: `${y1}`, y2: `${y2}` }));
-    }
-    return bars;
   }
 
   private point(measured: FrontPoint, point: At): SVGElement[] {
@@ -220,7 +250,7 @@ function bounds(values: Estimate[]): [number, number] {
   return [low - pad, high + pad];
 }
 
-function scale(values: Estimate[], from: number, to: number): (value: number) => number {
+function scale(values: Estimate[], from: number, to: number): Scale {
   if (!values.length) return () => from;
   const [low, high] = bounds(values);
   return (value) => from + ((value - low) / (high - low)) * (to - from);
