@@ -5,6 +5,7 @@ SERVICE_VENV := .venv-service
 WORKERS ?= auto
 # Tests keep the groups of tests/conftest.py and start in order: the long ones begin first.
 PARALLEL = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+WEB = service/api/explorer/web
 EXAMPLES ?= 1000
 SEED ?= $(shell date +%s)
 export PYTHONUNBUFFERED := 1
@@ -12,7 +13,7 @@ export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
 .PHONY: help setup redis demo serve test fuzz check format lint types imports unit lock clean \
 	bench bench-training bench-overload bench-gpu chaos test-spark images sbom audit test-stack docs \
-	reference openapi test-clients
+	reference openapi test-clients explorer chromium test-browser bench-explorer screenshots
 
 # Environments of the servers that `make bench` measures, by tests/bench/requirements.
 HOTPATH = fastapi bentoml litserve mlserver ray
@@ -34,7 +35,7 @@ serve: setup ## Serve the models in models/ to anybody on this machine; settings
 	@RANK_ACCESS=$${RANK_ACCESS:-open} $(BIN)/python -m service
 
 test: setup redis $(SERVICE_VENV)/.done ## Run all tests, against a real Redis; WORKERS= processes, one a core
-	$(BIN)/python -m pytest tests --ignore tests/bench $(PARALLEL)
+	$(BIN)/python -m pytest tests --ignore tests/bench --ignore tests/browser $(PARALLEL)
 
 fuzz: setup redis ## Try many generated inputs, other ones in each run; EXAMPLES= a test, SEED= to repeat a run
 	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz $(PARALLEL) --hypothesis-seed=$(SEED)
@@ -79,6 +80,31 @@ redis: setup ## Find a Redis server, or install one where this is root on Debian
 			apt-get install -y -qq --no-install-recommends redis-server) > /dev/null \
 			|| echo "that failed; the server bundled in $(VENV) will do"; \
 	else echo "no redis-server on the PATH: the one bundled in $(VENV) will do"; fi
+
+chromium: ## Find Chromium, or install one where this is root on Debian
+	@if command -v chromium > /dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		echo "installing chromium from Debian's packages"; \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends chromium) > /dev/null \
+			|| echo "that failed: the tests of pages are skipped"; \
+	else echo "no chromium on the PATH: the tests of pages are skipped"; fi
+
+test-browser: setup redis chromium ## Run the tests of pages in a headless Chromium
+	$(BIN)/python -m pytest tests/browser
+
+explorer: $(WEB)/node_modules/.done ## Build the explorer page from service/api/explorer/web; needs npm
+	@cd $(WEB) && npm run --silent check && npm run --silent build
+
+$(WEB)/node_modules/.done: $(WEB)/package-lock.json
+	@cd $(WEB) && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+screenshots: setup redis chromium ## Take the pictures of the explorer in docs/ anew, from the demo
+	PYTHONPATH=. $(BIN)/python docs/tools/screenshots.py
+
+bench-explorer: setup redis chromium ## Measure the explorer's frames, first paint and bytes
+	$(BIN)/python -m tests.bench.explorer
 
 images: ## Build the images that docker-compose.yml names; WHEELS_DIR=, TORCH_INDEX= for PyTorch
 	$(STAMPS) docker compose --profile '*' build

@@ -20,6 +20,7 @@ from service.access.admission import Admission
 from service.access.guard import Guard
 from service.api import open_inference, operations, rank
 from service.api.docs import add_docs, add_keys
+from service.api.explorer import routes as explorer
 from service.api.loop_lag import observe_loop_lag
 from service.api.messages import CONNECTION_ERRORS, error_body
 from service.api.middleware import RequestMiddleware
@@ -96,6 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.telemetry, app.state.guard, app.state.reports = telemetry, guard, reports
     app.state.draining = False
+    app.state.rank_port = None if settings.admin_port is None else settings.port
     app.state.admission = Admission(settings.rankings, settings.ranking_queue)
     app.add_middleware(middleware)
     app.exception_handler(HTTPException)(_http_error)
@@ -108,6 +110,8 @@ def create_app(settings: Settings) -> FastAPI:
             message="too many inferences wait: try again",
         )
         app.include_router(open_inference.router)
+    if settings.explorer:
+        app.include_router(explorer.router)
     add_docs(app)
     return app
 

@@ -24,6 +24,12 @@ from service.settings import Settings
 from service.telemetry import Telemetry
 
 OPEN_INFERENCE = "/v2"
+EXPLORER_START = "/explorer/start"
+EXPLORER_RANK = "/explorer/rank"
+# The explorer page, the same in every installation. It has no secret: its reader types the key.
+PAGE_FILES = frozenset(
+    {"/", "/explorer/explorer.js", "/explorer/explorer.css", "/explorer/icon.svg"}
+)
 FREE = frozenset(  # for load balancers, which have no key
     {
         "/livez",
@@ -39,6 +45,9 @@ SCOPES: dict[str, Scope] = {
     "/docs": "admin",
     "/openapi.json": "admin",
     OPEN_INFERENCE: "rank",
+    EXPLORER_START: "admin",
+    EXPLORER_RANK: "admin",  # and rank, on the admin port
+    **dict.fromkeys(PAGE_FILES, "admin"),  # or no key
 }
 DOCS_ASSETS = "/docs-assets"
 # Every path under these.
@@ -116,11 +125,13 @@ class Guard:
                 raise RouteNotFoundError(f"{path}: no such route on this port")
             if is_admin_port and self._admin_open:
                 return []
-        if self._keyring is None:
+        if self._keyring is None or path in PAGE_FILES:
             return []
         caller = self._caller(self._keyring, scope)
         if needed is None:
             raise RouteNotFoundError(f"{path}: no such route")
+        if path == EXPLORER_RANK and needed in caller.scopes:
+            needed = "rank"  # it needs both
         if needed not in caller.scopes:
             self._telemetry.access.labels(caller.name, "no_scope").inc()
             raise ForbiddenError(caller.name, needed)

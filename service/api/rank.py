@@ -137,16 +137,27 @@ def parse(body: bytes) -> RankRequest:
 
 
 async def _answer(scope: Scope, body: bytes) -> bytes:
-    """Return the JSON of the ranking that ``body`` asks for, once it has a turn."""
+    """Return the JSON of the ranking that ``body`` asks for."""
+    return _encoder.encode(await ranked(scope, body))
+
+
+async def ranked(scope: Scope, body: bytes, *, counted: bool = True) -> RankResponse:
+    """Return the ranking that ``body`` asks for, once it has a turn.
+
+    counted: whether the exposure monitor counts it. What no user sees is no exposure.
+    """
     state = scope["state"]
     caller = Caller(scope["app"].state.admission, state, len(body))
     await caller.turn()
     request = parse(body)
     state["request_id"] = request.request_id or state["request_id"]
     ranker: Ranker = scope["app"].state.ranker
-    response = await ranker.rank(request, state["request_id"], caller)
+    if counted:
+        response = await ranker.rank(request, state["request_id"], caller)
+    else:
+        response = await ranker.rank(request, state["request_id"], caller, counted=False)
     state["ranked"] = Ranked(request, response, time.perf_counter())
-    return _encoder.encode(response)
+    return response
 
 
 async def _body(receive: Receive) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -60,6 +60,12 @@ class ExposureMonitor:
         self._queue.append((pool, ids, scores, status.count("cold")))
         if len(self._queue) >= _BATCH:
             self._count_queue()
+
+    def percentiles(self, item_ids: Sequence[str]) -> Floats | None:
+        """Return the popularity percentile (K,) of each item, None without a bias reference."""
+        if self._popularity is None:
+            return None
+        return self._popularity.percentile(np.fromiter(map(hash, item_ids), np.int64))
 
     def report(self, items: int) -> None:
         """Bring all metrics up to date; ``items`` is the size of the catalogue."""

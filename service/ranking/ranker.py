@@ -58,8 +58,10 @@ class Ranker:
         self._offer = offer
         self._degraded = {reason: telemetry.degraded.labels(reason) for reason in Degraded}
 
-    async def rank(self, request: RankRequest, request_id: str, caller: Caller) -> RankResponse:
-        """Return the answer to ``request``.
+    async def rank(
+        self, request: RankRequest, request_id: str, caller: Caller, *, counted: bool = True
+    ) -> RankResponse:
+        """Return the answer to ``request``; ``counted``: whether it is traffic.
 
         Raises RankError where no model can serve it, and ClientLeftError if the ``caller`` leaves
         before the items are scored.
@@ -70,7 +72,8 @@ class Ranker:
         tradeoff = ranking.tradeoff
         try:
             columns, reasons = await self.order(ranking, caller)
-            model.exposure.add(tradeoff, request.candidates is None, columns)
+            if counted:
+                model.exposure.add(tradeoff, request.candidates is None, columns)
             if request.titles:
                 reasons |= await self._add_titles(ranking, columns)
             for reason in reasons:
@@ -81,10 +84,11 @@ class Ranker:
         except Exception:
             model.health.fail()
             raise
-        model.health.add(columns["scores"], reasons)
+        if counted:
+            model.health.add(columns["scores"], reasons)
         clock.lap("select")
         timing_ms = clock.finish(self._telemetry)
-        if self._registry.trials and self._offer is not None:
+        if counted and self._registry.trials and self._offer is not None:
             self._offer(request, request_id, model, columns, reasons, timing_ms["score"])
         return RankResponse(
             request_id=request_id,

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.settings.access import Access
 from service.settings.admission import Admission
+from service.settings.explorer import Explorer
 from service.settings.logging import Logging
 from service.settings.network import Network
 from service.settings.open_inference import OpenInference
@@ -19,11 +20,20 @@ from service.settings.serving import Serving
 from service.settings.store import Store
 
 PREFIX = "RANK_"
-GROUPS = (Network, Access, Admission, Serving, Rollout, Store, OpenInference, Logging)
+GROUPS = (Network, Access, Admission, Serving, Rollout, Store, OpenInference, Explorer, Logging)
 
 
 class Settings(
-    Network, Access, Admission, Serving, Rollout, Store, OpenInference, Logging, BaseSettings
+    Network,
+    Access,
+    Admission,
+    Serving,
+    Rollout,
+    Store,
+    OpenInference,
+    Explorer,
+    Logging,
+    BaseSettings,
 ):
     """The settings; ``python -m service --help`` prints them with defaults and bounds."""
 

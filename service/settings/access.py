@@ -32,8 +32,8 @@ class Access(BaseModel):
         default=None,
         ge=0,
         le=65535,
-        description="Port that alone answers /metrics, /models, /docs and /openapi.json; 0 picks a "
-        "free one. Default: they are on RANK_PORT.",
+        description="Port that alone answers /metrics, /models, /docs, /openapi.json and the "
+        "explorer; 0 picks a free one. Default: they are on RANK_PORT.",
     )
     admin_access: str = Field(
         default="keys",

@@ -56,6 +56,7 @@ def test_the_demo_ranks_at_three_tradeoffs_and_leaves_nothing_running(
     assert popular[2] - popular[0] >= 2, "the tradeoff makes a difference that is plain to see"
     assert re.search(r"by tradeoff: \d+ % at 0, \d+ % at 0.5, \d+ % at 1\n", first.stdout)
     assert f"http://127.0.0.1:{port}/docs" in first.stdout
+    assert f"http://127.0.0.1:{port}/#user=u" in first.stdout
     assert processes_that_know(str(build)) == []
 
     with caplog.at_level(logging.INFO):

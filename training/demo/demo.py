@@ -53,6 +53,17 @@ def run_demo(build: Path, *, port: int | None, once: bool) -> None:
     if ``port`` is taken or the service does not become ready.
     """
     free_port = _choose_port(port)
+    with served(build, free_port) as (service, artifact, dataset):
+        _show(free_port, artifact, dataset)
+        if not once:
+            typer.echo("serving until Ctrl-C")
+            with contextlib.suppress(KeyboardInterrupt):
+                service.wait()
+
+
+@contextlib.contextmanager
+def served(build: Path, port: int) -> Iterator[tuple[subprocess.Popen[bytes], Artifact, Dataset]]:
+    """Serve the demo's model on ``port`` during the block; see ``run_demo``."""
     check_folder(build)
     artifact, dataset = _artifact(build)
     with _ended_by_sigterm(), private_redis() as url:
@@ -65,18 +76,14 @@ def run_demo(build: Path, *, port: int | None, once: bool) -> None:
             **inherited,
             "RANK_ACCESS": "open",
             "RANK_HOST": HOST,
-            "RANK_PORT": str(free_port),
+            "RANK_PORT": str(port),
             "RANK_REDIS_URL": url,
             "RANK_MODELS_DIR": str(build / "models"),
             "RANK_LOG_LEVEL": "warning",
         }
         with child([sys.executable, "-m", "service"], environment, quiet=False) as service:
-            _wait_until_ready(free_port, service)
-            _show(free_port, artifact, dataset)
-            if not once:
-                typer.echo("serving until Ctrl-C")
-                with contextlib.suppress(KeyboardInterrupt):
-                    service.wait()
+            _wait_until_ready(port, service)
+            yield service, artifact, dataset
 
 
 def _artifact(build: Path) -> tuple[Artifact, Dataset]:
@@ -146,7 +153,8 @@ def _show(port: int, artifact: Artifact, dataset: Dataset) -> None:
     )
     address = f"http://{HOST}:{port}"
     body = json.dumps(_body(user_id, TRADEOFFS[1]))
-    typer.echo(f"\nAPI documentation: {address}/docs")
+    typer.echo(f"\nOpen the explorer and drag the tradeoff: {address}/#user={user_id}")
+    typer.echo(f"API documentation: {address}/docs")
     typer.echo(f"curl -s {address}/rank -H 'content-type: application/json' -d '{body}'\n")
 
 

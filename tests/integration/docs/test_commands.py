@@ -55,6 +55,8 @@ RUN_BY = {
         "test_keys_command.py"
     ),
     "python -m service keys add prometheus --scope admin --file keys.json": "test_keys_command.py",
+    "python -m service keys add people --scope admin --scope rank --expires 2027-01-31 "
+    "--file keys.json": "test_keys_command.py",
     "python -m service keys list --file keys.json": "test_keys_command.py",
     "python -m service keys remove feed-2026 --file keys.json": "test_keys_command.py",
     "python -m training prepare coat --source DIR --out data/coat": "test_coat.py",

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from service.access.guard import DOCS_ASSETS, FREE, SCOPES, Guard, key_of, scope_of
+from service.api.explorer.routes import router as explorer
 from service.app import create_app
 from service.errors import KeysError, RouteNotFoundError
 from service.settings import Settings
@@ -24,7 +25,7 @@ HEADERS = [
 
 def test_every_route_is_free_or_needs_a_scope() -> None:
     app = create_app(Settings())
-    hidden = {route.path for route in app.routes if hasattr(route, "path")}
+    hidden = {route.path for route in [*app.routes, *explorer.routes] if hasattr(route, "path")}
     paths = hidden | set(app.openapi()["paths"])
     assert {path for path in paths if scope_of(path)[1] is None} == {*FREE, DOCS_ASSETS}
     assert paths >= {*FREE, *SCOPES}
@@ -55,6 +56,11 @@ def test_without_a_keys_file_the_error_names_both_mends() -> None:
         ("/below/metrics", 1, False),
         ("/below/metrics", 2, True),
         ("/metrics", 2, True),
+        ("/", 1, False),
+        ("/", 2, True),
+        ("/explorer/explorer.js", 1, False),
+        ("/explorer/rank", 1, False),
+        ("/explorer/rank", 2, True),
         ("/docs-assets/swagger-ui.css", 2, True),
     ],
 )

@@ -1,0 +1,1 @@
+"""The explorer: a page that ranks live while its reader drags the tradeoff."""
