@@ -150,6 +150,7 @@ def test_random_requests_are_answered_as_documented(
     fields: dict[str, Callable[[], Any]] = {
         "history": lambda: rng.sample(ids, rng.randrange(6)),
         "candidates": lambda: rng.choices(ids, k=rng.randrange(1, 80)),
+        "titles": lambda: rng.random() < 0.5,
         "tradeoff": rng.random,
         "top_k": lambda: rng.randrange(1, 60),
         "model": lambda: rng.choice(["toy", "toy@1", "toy@champion"]),

@@ -43,9 +43,9 @@ class Work:
         self.bytes_before = self._read_bytes()
 
     def commands(self) -> dict[str, int]:
-        """Count Redis commands, less those of this test and of following the change streams."""
+        """Count Redis commands, less those of this test and of following changes and verdicts."""
         stats: Any = self.deployment.redis.info("commandstats")
-        following = ("xread", "xrange", "xrevrange", "multi", "exec")
+        following = ("xread", "xrange", "xrevrange", "multi", "exec", "hgetall")
         of_test = ("config|resetstat", "info")
         counts = {name.removeprefix("cmdstat_"): entry["calls"] for name, entry in stats.items()}
         return {name: count for name, count in counts.items() if name not in following + of_test}
