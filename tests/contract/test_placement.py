@@ -23,7 +23,7 @@ BY_ID = ("bpr-mf", "lightgcn", "ultragcn")
 Outcomes = dict[str, str | None]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a module's would be made anew on a worker
 def outcomes() -> Outcomes:
     """Return how each case ended: None, or an error."""
     command = [sys.executable, "-m", "tests.contract.placement"]

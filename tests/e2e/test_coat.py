@@ -79,7 +79,7 @@ def test_the_whole_path_on_coat(tmp_path: Path, redis_url: str) -> None:
 
 def test_evaluate_pools_seeds_and_does_none_twice(tmp_path: Path) -> None:
     training("prepare", "coat", "--source", str(COAT), "--out", "coat", cwd=tmp_path)
-    options = ("--data", "coat", "--set", "train.epochs=1")
+    options = ("--data", "coat", "--set", "train.epochs=1", "--set", "front.bootstrap=20")
     training("evaluate", "quick", *options, "--seeds", "2", cwd=tmp_path)
     runs = tmp_path / "build" / "training"
     before = {path.name: path.stat().st_mtime_ns for path in runs.glob("*-front.json")}

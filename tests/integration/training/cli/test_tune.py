@@ -30,7 +30,9 @@ def test_the_chosen_options_are_trained_with_and_printed(
             front=None, calibration=SimpleNamespace(meaning=""), default_tradeoff=1.0
         )
         fit = SimpleNamespace(evaluations=1, best=0.5)
-        artifact = SimpleNamespace(manifest=manifest, label="cp2rec@1", path="models/cp2rec/1")
+        artifact = SimpleNamespace(
+            manifest=manifest, label="cp2rec@1", path=Path("models/cp2rec/1")
+        )
         return artifact, SimpleNamespace(fit=fit)
 
     monkeypatch.setattr("training.cli.train.train_model", trained)
