@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 SERVICE_VENV := .venv-service
 WORKERS ?= auto
 # Tests keep the groups of tests/conftest.py and start in order: the long ones begin first.
-PARALLEL = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 WEB = service/api/explorer/web
 EXAMPLES ?= 1000
 SEED ?= $(shell date +%s)

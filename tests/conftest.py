@@ -30,13 +30,10 @@ WORLD_COMMIT = "5" * 40  # that the code of the world's artifact was at, with ch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its folder, and keep tests that share a trained model on one worker."""
+    """Mark each test with its folder."""
     root = Path(__file__).parent
     for item in items:
         item.add_marker(item.path.relative_to(root).parts[0])
-        fixtures = getattr(item, "fixturenames", ())
-        group = "interactions" if "interaction_world" in fixtures else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @dataclass(frozen=True)
