@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,18 +99,29 @@ LEARNED_INTERACTIONS = {
 }
 
 
+@pytest.fixture(scope="session")
+def interaction_worlds(
+    toy_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], World]:
+    """Train and export a small model with learned interactions, once for each mode."""
+
+    @functools.cache  # a fixture with parameters keeps one of them alone
+    def trained(mode: str) -> World:
+        model, *overrides = LEARNED_INTERACTIONS[mode]
+        overrides += ["train.epochs=1", "front.bootstrap=20", "exposure.draws=2"]
+        folder = tmp_path_factory.mktemp("models")
+        config = load_config(model, overrides=tuple(overrides))
+        repository = Repository(folder)
+        runs = RunStore(folder / ".runs")
+        artifact, fitted = train(toy_dataset, config, repository, "toy", runs)
+        return World(toy_dataset, config, artifact, fitted, repository)
+
+    return trained
+
+
 @pytest.fixture(scope="session", params=list(LEARNED_INTERACTIONS))
 def interaction_world(
-    request: pytest.FixtureRequest,
-    toy_dataset: Dataset,
-    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest, interaction_worlds: Callable[[str], World]
 ) -> World:
-    """Train and export a small model with learned interactions, once for each mode."""
-    model, *overrides = LEARNED_INTERACTIONS[request.param]
-    overrides += ["train.epochs=1", "front.bootstrap=20", "exposure.draws=2"]
-    folder = tmp_path_factory.mktemp("models")
-    config = load_config(model, overrides=tuple(overrides))
-    repository = Repository(folder)
-    runs = RunStore(folder / ".runs")
-    artifact, fitted = train(toy_dataset, config, repository, "toy", runs)
-    return World(toy_dataset, config, artifact, fitted, repository)
+    """Return the model of each mode in turn."""
+    return interaction_worlds(request.param)
