@@ -152,10 +152,7 @@ async def ranked(scope: Scope, body: bytes, *, counted: bool = True) -> RankResp
     request = parse(body)
     state["request_id"] = request.request_id or state["request_id"]
     ranker: Ranker = scope["app"].state.ranker
-    if counted:
-        response = await ranker.rank(request, state["request_id"], caller)
-    else:
-        response = await ranker.rank(request, state["request_id"], caller, counted=False)
+    response = await ranker.rank(request, state["request_id"], caller, counted=counted)
     state["ranked"] = Ranked(request, response, time.perf_counter())
     return response
 

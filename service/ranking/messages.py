@@ -121,7 +121,8 @@ class RankResponse(Struct, kw_only=True):
         Meta(
             description="Empty unless the ranking is degraded. unknown_user: no "
             "record and no usable history, ranked for an average user. store_unavailable: Redis "
-            "did not answer, ranked from memory. deadline: `deadline_ms` ran out before Redis "
+            "did not answer, ranked from memory, or titles are missing. "
+            "deadline: `deadline_ms` ran out before Redis "
             "answered. corrupt_record: the user's record was refused. overloaded: too many "
             "reads wait for Redis, or the request names too many items that are not in memory, "
             "ranked without the records that were not read. partial_catalog: the catalogue does "

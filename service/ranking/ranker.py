@@ -82,7 +82,8 @@ class Ranker:
         except (RankError, ClientLeftError):
             raise
         except Exception:
-            model.health.fail()
+            if counted:
+                model.health.fail()
             raise
         if counted:
             model.health.add(columns["scores"], reasons)

@@ -204,7 +204,9 @@ def test_both_ways_into_the_route_answer_alike(body: bytes) -> None:
     """Under a root path FastAPI's route serves, elsewhere the fast path."""
 
     class Echo:
-        async def rank(self, request: RankRequest, request_id: str, _: Caller) -> dict[str, str]:
+        async def rank(
+            self, request: RankRequest, request_id: str, _: Caller, **_options: bool
+        ) -> dict[str, str]:
             return {"user_id": request.user_id, "request_id": request_id}
 
     app = create_app(Settings())

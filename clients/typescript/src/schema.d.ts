@@ -980,7 +980,7 @@ export interface components {
             /** @description At most `top_k` items, best first, in the request's `format`. */
             items: components["schemas"]["RankedItem"][] | components["schemas"]["ItemColumns"];
             /**
-             * @description Empty unless the ranking is degraded. unknown_user: no record and no usable history, ranked for an average user. store_unavailable: Redis did not answer, ranked from memory. deadline: `deadline_ms` ran out before Redis answered. corrupt_record: the user's record was refused. overloaded: too many reads wait for Redis, or the request names too many items that are not in memory, ranked without the records that were not read. partial_catalog: the catalogue does not fit in memory, ranked the items that do. lost_items: Redis has lost records of these items, ranked with the states in memory.
+             * @description Empty unless the ranking is degraded. unknown_user: no record and no usable history, ranked for an average user. store_unavailable: Redis did not answer, ranked from memory, or titles are missing. deadline: `deadline_ms` ran out before Redis answered. corrupt_record: the user's record was refused. overloaded: too many reads wait for Redis, or the request names too many items that are not in memory, ranked without the records that were not read. partial_catalog: the catalogue does not fit in memory, ranked the items that do. lost_items: Redis has lost records of these items, ranked with the states in memory.
              * @example []
              */
             degraded: components["schemas"]["Degraded"][];

@@ -23,7 +23,9 @@ class Echo:
     before: Callable[[], object] = field(default=lambda: None)
     calls: int = 0
 
-    async def rank(self, request: RankRequest, request_id: str, _: Caller) -> dict[str, str]:
+    async def rank(
+        self, request: RankRequest, request_id: str, _: Caller, **_options: bool
+    ) -> dict[str, str]:
         self.calls += 1
         self.before()
         return {"user_id": request.user_id, "request_id": request_id}

@@ -31,7 +31,9 @@ class Ranks:
 
     error: Exception | None = None
 
-    async def rank(self, request: RankRequest, request_id: str, _: Caller) -> RankResponse:
+    async def rank(
+        self, request: RankRequest, request_id: str, _: Caller, **_options: bool
+    ) -> RankResponse:
         if self.error is not None:
             raise self.error
         return RankResponse(
