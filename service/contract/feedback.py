@@ -1,0 +1,113 @@
+"""What comes back from a feed: decisions and events, their streams, and stored histories.
+
+A **decision** is one ranking as shown, an **event** what its user did. Both wait in streams of the
+store, one entry each with the JSON below in the field ``record``, until ``collect`` has written
+them to files. A decision and its events are in the same shard.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from service.contract.assignment import unit_hash
+from service.contract.keys import MAX_ID_CHARS
+
+RECORD = b"record"  # the field of a stream's entry
+MAX_SHARDS = 64
+KINDS = r"^[a-z][a-z0-9_]{0,31}$"
+VIEW, CLICK = "view", "click"  # the kinds that everything knows; others are the product's own
+
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
+Policy = Literal["fixed", "uniform_slot", "randomised_tradeoff"]
+
+_SALT = "feedback"
+
+
+class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One ranking as shown: its first K places.
+
+    ``item_ids``, ``scores`` and ``propensities`` (K,) are in the order shown. A propensity is the
+    exact probability that the policy puts this item at this place, over its draws and given the
+    request. ``tradeoff`` is the one applied. ``slot`` is the place, from 0, of the item that was
+    drawn uniformly from the pool; None where there is none.
+    """
+
+    request_id: str
+    time_ms: int  # Unix time
+    user_id: str
+    model: str  # name@version
+    tradeoff: float
+    arm: str | None = None
+    policy: Policy = "fixed"
+    pool: Literal["candidates", "catalogue"]
+    pool_size: int
+    seed: int | None = None
+    slot: int | None = None
+    degraded: tuple[str, ...] = ()
+    item_ids: list[str]
+    scores: list[float]
+    propensities: list[float]
+
+
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that a user did with an item that a ranking showed.
+
+    Equal events count once: the same request, item, kind and time.
+    """
+
+    request_id: Id
+    item_id: Id
+    kind: Annotated[str, Meta(pattern=KINDS)]
+    value: Annotated[float, Meta(ge=-1e9, le=1e9)] = 1.0
+    time_ms: int  # Unix time
+    user_id: Id | None = None
+
+
+_decision_decoder = msgspec.json.Decoder(Decision)
+_event_decoder = msgspec.json.Decoder(Event)
+_encoder = msgspec.json.Encoder()
+
+
+def encode(record: Decision | Event) -> bytes:
+    """Return the JSON of a stream's entry."""
+    return _encoder.encode(record)
+
+
+def decode_decision(record: bytes) -> Decision:
+    """Return a decision; raises msgspec.DecodeError for anything else."""
+    return _decision_decoder.decode(record)
+
+
+def decode_event(record: bytes) -> Event:
+    """Return an event; raises msgspec.DecodeError for anything else."""
+    return _event_decoder.decode(record)
+
+
+def shard_of(request_id: str, shards: int) -> int:
+    """Return the shard of a decision and of its events."""
+    return int(unit_hash(_SALT, request_id) * shards)
+
+
+def decisions_key(namespace: str, shard: int = 0) -> str:
+    """Return the stream of decisions of a shard; a cluster has shards on different nodes."""
+    return f"{_tag(namespace, shard)}:decisions"
+
+
+def events_key(namespace: str, shard: int = 0) -> str:
+    """Return the stream of events of a shard."""
+    return f"{_tag(namespace, shard)}:events"
+
+
+def history_key(namespace: str, user_id: str) -> str:
+    """Return the key of the items that a user engaged with since the last training.
+
+    No space begins with an underscore: the key is not taken for a record's.
+    """
+    return f"{namespace}:_history:{user_id}"
+
+
+def _tag(namespace: str, shard: int) -> str:
+    return f"{{{namespace}:{shard}}}" if shard else f"{{{namespace}}}"
