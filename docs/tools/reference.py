@@ -24,7 +24,8 @@ from service.contract.manifest import Manifest
 from service.settings import Settings, describe
 from service.telemetry import Telemetry
 from training.cli.app import app
-from training.config import MODELS, Config, load_config
+from training.config import Config, load_config
+from training.configs import MODELS
 from training.fitting.tuning import search_space
 
 OUT = Path(__file__).parents[1] / "reference"
@@ -47,23 +48,32 @@ appears as `NAME_bucket`, `NAME_sum` and `NAME_count`.
 CLI = """\
 # Commands
 
-`python -m training COMMAND` works offline, `python -m service` serves. Both print their options
-with `--help`. A training command exits with 0 when it is done, with 2 after a mistake that its
-message names, and with 1 when it was interrupted.
+[`paretorank`](../command.md) runs them all: `paretorank serve` and `paretorank keys` are
+`python -m service`, any other command is `python -m training COMMAND`. Each prints its options with
+`--help`. A training command exits with 0 when it is done, with 2 after a mistake that its message
+names, and with 130 when it was interrupted.
 """
 SERVICE = """
-## service
+## serve
 
 Serve rankings over HTTP, with the [settings](settings.md) of the environment.
+
+    paretorank serve [options]
+
+Also `python -m service`.
 
 | option | description |
 | --- | --- |
 | `--check DIR` | Verify an artifact as the service would, and exit. |
 
-## service keys
+## keys
 
 Make, list and remove [API keys](../access.md#keys): `add NAME`, `list` and `remove NAME`. They exit
 with 2 after a mistake that their message names.
+
+    paretorank keys add|list|remove [options]
+
+Also `python -m service keys`.
 
 | option | description |
 | --- | --- |
@@ -124,7 +134,7 @@ def cli() -> str:
     for name, command in commands.commands.items():
         arguments = "".join(f" {p.name.upper()}" for p in command.params if _is_argument(p))
         text += f"\n## {name}\n\n{inspect.cleandoc(command.help)}\n\n"
-        text += f"    python -m training {name}{arguments} [options]\n\n"
+        text += f"    paretorank {name}{arguments} [options]\n\n"
         text += table("option, default, description", [_parameter(p) for p in command.params])
     return text + SERVICE
 

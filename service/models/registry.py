@@ -7,8 +7,9 @@ import logging
 import time
 from dataclasses import dataclass
 
+from service.contract import CHAMPION
 from service.contract.artifact import ArtifactError
-from service.contract.repository import CHAMPION, Repository
+from service.contract.repository import Repository
 from service.errors import ModelNotFoundError, NotReadyError, RankError, StoreError
 from service.models.alias_reader import AliasReader
 from service.models.loaded_model import LoadedModel

@@ -8,19 +8,19 @@ from typing import Annotated
 import typer
 
 from training.cli.options import Out
-from training.data.convert import CONVERTERS
+from training.data.convert import CONVERTERS, converter
 from training.errors import ConfigError
 
 
 def prepare(
-    dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(sorted(CONVERTERS))}.")],
+    dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(CONVERTERS)}.")],
     source: Annotated[Path, typer.Option(help="Folder with the owners' files.")],
     out: Out,
 ) -> None:
     """Convert a public dataset from its owners' files to a dataset folder."""
     if dataset not in CONVERTERS:
-        raise ConfigError(f"{dataset!r} is not one of {', '.join(sorted(CONVERTERS))}")
+        raise ConfigError(f"{dataset!r} is not one of {', '.join(CONVERTERS)}")
     if not source.is_dir():
         raise ConfigError(f"--source {source}: is no folder; name the one with the owners' files")
-    CONVERTERS[dataset](source, out)
+    converter(dataset)(source, out)
     typer.echo(f"wrote {out}")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.contract.artifact import ArtifactError, open_artifact
-from service.contract.manifest import Spaces
-from service.contract.repository import CHAMPION, Repository
+from service.contract import CHAMPION
 from training.cli.options import (
     BUILD,
     REDIS_URL,
@@ -23,11 +21,12 @@ from training.cli.options import (
     open_newest,
 )
 from training.cli.promote import move_alias
-from training.data.dataset import open_dataset
-from training.release.parts import item_codings
-from training.release.publish import BATCH, Published
-from training.release.publish import publish as publish_records
-from training.release.safeguards import check_anchors
+from training.release import BATCH
+
+if TYPE_CHECKING:
+    from service.contract.manifest import Spaces
+    from service.contract.repository import Repository
+    from training.release.publish import Published
 
 
 def publish(
@@ -58,6 +57,12 @@ def publish(
     The items of --data become the catalogue; others leave it. A bare name is its newest version.
     Run the same command again to resume an interrupted publication.
     """
+    from service.contract.repository import Repository
+    from training.data.dataset import open_dataset
+    from training.release.parts import item_codings
+    from training.release.publish import publish as publish_records
+    from training.release.safeguards import check_anchors
+
     repository = Repository(models)
     name = reference.partition("@")[0]
     repository.check_alias(name, alias)
@@ -92,6 +97,8 @@ def publish(
 
 def _spaces(repository: Repository, name: str, alias: str) -> Spaces | None:
     """Return the spaces of the version that an alias names, None if none can be read."""
+    from service.contract.artifact import ArtifactError, open_artifact
+
     version = repository.aliases(name).get(alias)
     with contextlib.suppress(ArtifactError):
         if version is not None:

@@ -19,6 +19,7 @@ from service.contract.manifest import Spaces
 from service.contract.records import encode, mask_bits
 from training.data.dataset import Dataset
 from training.errors import PublishError
+from training.release import BATCH
 from training.release.lease import lease
 from training.release.parts import ITEMS, USERS
 from training.release.safeguards import (
@@ -29,7 +30,6 @@ from training.release.safeguards import (
 )
 from training.release.store import Client, open_store
 
-BATCH = 1000
 # Entries of a change stream, of up to BATCH ids each. A service that missed one re-reads all items.
 _STREAM_LENGTH = 10_000
 

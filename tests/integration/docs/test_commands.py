@@ -14,6 +14,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
+from paretorank import SERVICE
 from tests.integration.docs.pages import DOCS, PAGES, PROGRAMS, ROOT, Command, blocks, commands
 from training.cli.app import app
 from training.config import load_config
@@ -76,6 +77,10 @@ RUN_BY = {
     "torchrun --nnodes 2 --node-rank 0 --master-addr HOST --master-port 29500 --nproc-per-node 2 "
     "-m training train --model cp2rec --data data/shop": "test_two_machines.py",
     "python -m training prepare-log --config prepare.toml --out data/feed": "test_prepare_log.py",
+    "pip install '.[training]'": "test_command.py",
+    "paretorank --version": "test_command.py",
+    "paretorank --help": "test_command.py",
+    "paretorank --install-completion": "test_command.py",
     "pip install '.[spark]'": "make test-spark",
     "spark-submit --master yarn training/data/raw_log/on_spark.py prepare.toml "
     "--out s3a://bucket/feed": "test_spark.py",
@@ -190,6 +195,8 @@ def test_names_and_options_of_commands_exist(command: Command) -> None:
         _check_make(words[1:])
     elif words[:3] == ["python", "-m", "training"]:
         _check_training(words[3:], command)
+    elif words[0] == "paretorank" and not words[1].startswith("-") and words[1] not in SERVICE:
+        _check_training(words[1:], command)
     elif words[:2] == ["docker", "compose"]:
         _check_compose(words[2:])
     for word in words:

@@ -19,7 +19,7 @@ from service.errors import RankError
 from service.ranking.messages import Degraded
 from tests.conftest import World
 from tests.integration.docs.pages import DOCS, ROOT
-from training.config import MODELS
+from training.configs import MODELS
 from training.data.convert import CONVERTERS
 from training.data.impressions import EXPOSURES, SPLITS, Impressions
 from training.data.raw_log.specification import RawLog
@@ -138,7 +138,7 @@ def test_every_metric_of_clicks_alone_is_documented() -> None:
 def test_every_command_is_shown_on_a_page() -> None:
     page = (DOCS / "reference" / "cli.md").read_text()
     for name in re.findall(r"^## ([\w-]+)$", page, re.MULTILINE):
-        pattern = re.compile(rf"python -m (training {name}|service)\b|make {name}\b")
+        pattern = re.compile(rf"(python -m training|paretorank) {name}\b|make {name}\b")
         pages = [path for path in DOCS.glob("*.md") if pattern.search(path.read_text())]
         assert pages, f"no page shows {name}"
 

@@ -59,9 +59,7 @@ def test_every_command_and_option_is_described() -> None:
             assert parameter.help, f"{name} {shown} has no help"
 
 
-@pytest.mark.parametrize(
-    ("heading", "arguments"), [("service", ()), ("service keys", ("keys", "add"))]
-)
+@pytest.mark.parametrize(("heading", "arguments"), [("serve", ()), ("keys", ("keys", "add"))])
 def test_every_option_of_the_service_is_described(
     heading: str,
     arguments: tuple[str, ...],
