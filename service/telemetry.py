@@ -18,7 +18,7 @@ _AGREEMENT_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _LAG_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 300.0)
 
 STAGES = ("user", "catalog", "score", "select")
-OPERATIONS = ("users", "items", "titles", "catalog", "changes", "ping", "verdicts")
+OPERATIONS = ("users", "items", "titles", "catalog", "changes", "ping", "verdicts", "histories")
 SHED = ("rankings", "scans", "inferences", "users", "items")
 STATUSES = (200, 401, 403, 404, 408, 413, 422, 429, 499, 500, 503)
 
@@ -150,8 +150,8 @@ class Telemetry:
     def _store(self) -> None:
         seconds = self._histogram(
             "rank_store_seconds",
-            "Time of one read of the store, failed reads included. A read of the change streams "
-            "waits up to a second for a change.",
+            "Time of one read or write of the store, failed ones included. A read of the change "
+            "streams waits up to a second for a change.",
             "operation",
             buckets=_STAGE_BUCKETS,
         )

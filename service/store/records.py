@@ -205,6 +205,16 @@ class RedisStore:
         with self._reading("verdicts", judged=False):
             await self._redis.hset(self._verdicts_key, alias, verdict)
 
+    async def run(self, operation: str, commands: Sequence[Sequence[str | int]]) -> list[Any]:
+        """Return the answers of commands that write, sent at once; raises StoreError."""
+        self._breaker.check()
+        with self._reading(operation, judged=False):
+            pipeline = self._redis.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            answers: list[Any] = await pipeline.execute()
+            return answers
+
     async def _mget_users(self, names: Sequence[str]) -> list[bytes | None]:
         """Read on an idle connection: taking one from the pool costs as much as the read.
 
