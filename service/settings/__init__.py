@@ -13,6 +13,7 @@ from service.settings.access import Access
 from service.settings.admission import Admission
 from service.settings.explorer import Explorer
 from service.settings.histories import Histories
+from service.settings.feedback import Feedback
 from service.settings.logging import Logging
 from service.settings.network import Network
 from service.settings.open_inference import OpenInference
@@ -27,6 +28,7 @@ GROUPS = (
     Admission,
     Serving,
     Rollout,
+    Feedback,
     Store,
     Histories,
     OpenInference,
@@ -41,6 +43,7 @@ class Settings(
     Admission,
     Serving,
     Rollout,
+    Feedback,
     Store,
     Histories,
     OpenInference,
@@ -64,6 +67,7 @@ class Settings(
             raise ValueError("RANK_ADMIN_PORT: should differ from RANK_PORT")
         if self.admin_access == "open" and self.admin_port is None:
             raise ValueError("RANK_ADMIN_ACCESS: open needs RANK_ADMIN_PORT")
+        self.check_exploration()
         return self
 
 
