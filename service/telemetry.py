@@ -86,9 +86,9 @@ class Telemetry:
             "rank_shed_total",
             "Requests turned away by a full queue. rankings: any rankings, answered with 503. "
             "scans: full scans, answered with 503. inferences: runs of raw models, answered with "
-            "503. events: requests with events, answered with 503. users: reads of user records; these rankings are made without the record. items: "
-            "reads of items that are not in memory; these rankings are made without those not "
-            "read.",
+            "503. events: requests with events, answered with 503. users: reads of user records; "
+            "these rankings are made without the record. items: reads of items that are not in "
+            "memory; these rankings are made without those not read.",
             "queue",
         )
         self.shed = {queue: shed.labels(queue) for queue in SHED}

@@ -194,8 +194,9 @@ def propensities(
         + (place == rank - 1) * higher * (places - from_higher)
         + (place == rank) * (lower * (places - from_lower) + higher * from_higher)
     )
-    share: NDArray[np.float64] = slot_share * outcomes / (pool_size * places)
-    return share + (1 - slot_share) * (place == rank)
+    chances: NDArray[np.float64] = slot_share * outcomes / (pool_size * places)
+    chances += (1 - slot_share) * (place == rank)
+    return chances
 
 
 @functools.lru_cache(1024)

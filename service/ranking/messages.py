@@ -154,9 +154,9 @@ class RankResponse(Struct, kw_only=True, omit_defaults=True):
         ),
     ]
     timing_ms: Annotated[Timing, Meta(description="The time of each stage.")]
-    explored: Annotated[
-        Explored | None, Meta(description="Only if the ranking was explored.")
-    ] = None
+    explored: Annotated[Explored | None, Meta(description="Only if the ranking was explored.")] = (
+        None
+    )
 
 
 def request_schema() -> dict[str, Any]:

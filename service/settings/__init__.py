@@ -12,8 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.settings.access import Access
 from service.settings.admission import Admission
 from service.settings.explorer import Explorer
-from service.settings.histories import Histories
 from service.settings.feedback import Feedback
+from service.settings.histories import Histories
 from service.settings.logging import Logging
 from service.settings.network import Network
 from service.settings.open_inference import OpenInference

@@ -68,7 +68,7 @@ class Feedback(BaseModel):
         default=0.0,
         ge=0,
         le=1,
-        description="Share of the decisions with a uniform slot: an item drawn from the whole pool.",
+        description="Share of the decisions that get a uniform slot.",
     )
     explore_places: int = Field(
         default=10, ge=1, le=1000, description="First places of which one may be the uniform slot."
