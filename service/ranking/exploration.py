@@ -80,30 +80,38 @@ class Draw(Struct):
             return best
         count = min(self.logged, len(best))
         places = min(self.places, len(best))
-        rows, ranks = best, list(range(count))
-        if self.item is not None:
+        slots = (self.pool_size, places, self.slot_share)
+        rows = best
+        if self.item is None:
+            self.propensities = _unmoved(count, *slots)
+        else:
             self.slot = slot = int(self.place * places)
             self.rank = rank = int(self.item * self.pool_size)
             self.displaced = int(best[slot])
             row = int(best[rank]) if rank < len(best) else row_at(logits, item_ids, rank)
             rows = np.array(_moved(best.tolist(), rank, slot, row), np.int64)
-            ranks = _moved(list(range(len(best))), rank, slot, rank)[:count]
-        slots = (self.pool_size, places, self.slot_share)
+            ranks = _moved(list(range(len(best))), rank, slot, rank)
+            self.propensities = propensities(ranks[:count], *slots)
         if len(self.mixture) > 1:
-            shown = rows[:count].tolist()
-            chances = np.zeros(count)
-            for tradeoff, probability in self.mixture:
-                if tradeoff != self.tradeoff:
-                    order = _ranks(logits_at(tradeoff), item_ids, shown, self.pool_size)
-                else:
-                    order = ranks
-                chances += probability * propensities(order, *slots)
-            self.propensities = chances.tolist()
-        elif self.slot is not None:
-            self.propensities = propensities(ranks, *slots).tolist()
-        else:
-            self.propensities = _unmoved(count, *slots)
+            self.propensities = self._mixed(rows[:count].tolist(), item_ids, logits_at, slots)
         return rows
+
+    def _mixed(
+        self,
+        shown: list[int],
+        item_ids: Sequence[str],
+        logits_at: Callable[[float], Array],
+        slots: tuple[int, int, float],
+    ) -> list[float]:
+        """Return the propensities (L,) of the rows ``shown`` (L,) over all tradeoffs."""
+        mixed = [0.0] * len(shown)
+        for tradeoff, probability in self.mixture:
+            chances = self.propensities or []
+            if tradeoff != self.tradeoff:
+                ranks = _ranks(logits_at(tradeoff), item_ids, shown, self.pool_size)
+                chances = propensities(ranks, *slots)
+            mixed = [sum_ + probability * p for sum_, p in zip(mixed, chances, strict=True)]
+        return mixed
 
 
 class Exploration:
@@ -170,7 +178,7 @@ def draws_of(seed: int) -> tuple[float, float, float, float, float]:
 
 def propensities(
     ranks: Sequence[int], pool_size: int, places: int, slot_share: float
-) -> NDArray[np.float64]:
+) -> list[float]:
     """Return P(the item stands at its place) for the items at the places 0, 1, ... (L,).
 
     ``ranks`` (L,), from 0, are theirs in the ranking before a uniform slot. With probability
@@ -185,25 +193,28 @@ def propensities(
 
     and the propensity is s times that share, plus (1 - s) [j = a].
     """
-    rank, place = np.array(ranks, np.int64), np.arange(len(ranks))
-    lower, higher = pool_size - 1 - rank, rank  # how many items
-    from_lower, from_higher = np.minimum(rank + 1, places), np.minimum(rank, places)
-    outcomes = (
-        (place < places)
-        + (place == rank + 1) * lower * from_lower
-        + (place == rank - 1) * higher * (places - from_higher)
-        + (place == rank) * (lower * (places - from_lower) + higher * from_higher)
-    )
-    chances: NDArray[np.float64] = slot_share * outcomes / (pool_size * places)
-    chances += (1 - slot_share) * (place == rank)
+    chances = []  # in Python: the steps of NumPy cost more than these few places
+    unit = slot_share / (pool_size * places)
+    for place, rank in enumerate(ranks):
+        outcomes, stays = int(place < places), 0.0
+        if -2 < place - rank < 2:
+            lower, higher = pool_size - 1 - rank, rank  # how many items
+            from_lower, from_higher = min(rank + 1, places), min(rank, places)
+            if place == rank:
+                outcomes += lower * (places - from_lower) + higher * from_higher
+                stays = 1 - slot_share
+            elif place > rank:
+                outcomes += lower * from_lower
+            else:
+                outcomes += higher * (places - from_higher)
+        chances.append(unit * outcomes + stays)
     return chances
 
 
 @functools.lru_cache(1024)
 def _unmoved(count: int, pool_size: int, places: int, slot_share: float) -> list[float]:
     """Return the propensities (L,) of a ranking whose slot was not drawn: its places are ranks."""
-    unmoved: list[float] = propensities(range(count), pool_size, places, slot_share).tolist()
-    return unmoved
+    return propensities(range(count), pool_size, places, slot_share)
 
 
 @functools.lru_cache(64)
