@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from service.ranking.exploration import Draw, Exploration, draws_of, propensities, seed_of
@@ -30,28 +31,21 @@ def show(draw: Draw, logits_at: Callable[[float], Array], top: int) -> list[int]
 
 
 def outcomes(
-    exploration: Exploration, default: float, pool: int, places: int
+    slot_share: float, tradeoff_share: float, pool: int, places: int, draw: Draw
 ) -> Iterator[tuple[float, Draw]]:
-    """Yield every draw that the policy can make, with its probability."""
-    some = exploration.draw("r", None, default)
-    for tradeoff, probability in some.mixture:
-        base = {
-            "tradeoff": tradeoff,
-            "mixture": some.mixture,
-            "seed": some.seed,
-            "places": some.places,
-        }
-        base |= {"slot_share": some.slot_share, "logged": some.logged}
-        if some.slot_share < 1:
-            yield probability * (1 - some.slot_share), Draw(**base)  # type: ignore[arg-type]
-        if some.slot_share:
-            for item, place in itertools.product(range(pool), range(places)):
-                draws = {"item": (item + 0.5) / pool, "place": (place + 0.5) / places}
-                chance = probability * some.slot_share / (pool * places)
-                yield chance, Draw(**base, **draws)  # type: ignore[arg-type]
+    """Yield every draw that the policy of ``draw`` can make at default 0.5, with its probability."""
+    for tradeoff, probability in GRID:
+        chance = tradeoff_share * probability + (1 - tradeoff_share) * (tradeoff == 0.5)
+        if slot_share < 1 and chance:
+            yield chance * (1 - slot_share), replace(draw, tradeoff=tradeoff, item=None)
+        for item, place in itertools.product(range(pool), range(places)):
+            if slot_share and chance:
+                drawn = {"item": (item + 0.5) / pool, "place": (place + 0.5) / places}
+                both = replace(draw, tradeoff=tradeoff, **drawn)
+                yield chance * slot_share / (pool * places), both
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60, database=None)
 @given(
     seed=st.integers(0, 1000),
     held=st.integers(1, 6),
@@ -86,7 +80,8 @@ def test_propensities_are_those_of_all_outcomes(
     k = min(places, top, held)
     expected = Counter[tuple[int, int]]()
     shown = []
-    for chance, draw in outcomes(exploration, 0.5, held, k):
+    some = exploration.draw("r", None, 0.5)
+    for chance, draw in outcomes(slot_share, tradeoff_share, held, k, some):
         rows = show(draw, tables.__getitem__, top)
         assert len(set(rows)) == len(rows) == min(top, held)
         for place, row in enumerate(rows):
