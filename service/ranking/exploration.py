@@ -108,7 +108,7 @@ class Draw(Struct):
         for tradeoff, probability in self.mixture:
             chances = self.propensities or []
             if tradeoff != self.tradeoff:
-                ranks = _ranks(logits_at(tradeoff), item_ids, shown, self.pool_size)
+                ranks = _ranks(logits_at(tradeoff), item_ids, shown)
                 chances = propensities(ranks, *slots)
             mixed = [sum_ + probability * p for sum_, p in zip(mixed, chances, strict=True)]
         return mixed
@@ -119,7 +119,7 @@ class Exploration:
 
     ``slot_share`` of the rankings get a uniform slot among their first ``places``.
     ``tradeoff_share`` of those whose request names no tradeoff are made at one of ``grid``. A
-    decision holds the first ``logged`` places.
+    decision holds the first ``logged`` places, not fewer than ``places``.
     """
 
     def __init__(
@@ -226,12 +226,12 @@ def _mixture(grid: Mixture, share: float, default: float) -> Mixture:
     return tuple(weights.items())
 
 
-def _ranks(logits: Array, item_ids: Sequence[str], rows: list[int], pool_size: int) -> list[int]:
+def _ranks(logits: Array, item_ids: Sequence[str], rows: list[int]) -> list[int]:
     """Return the ranks (L,), from 0, of ``rows`` (L,) by ``logits`` (N,), as far as they matter.
 
-    The first L places are reached from the first L + 1 ranks alone.
+    No item comes to the first L places from below, except by the uniform slot, which is one of them.
     """
-    first = top_k(logits, item_ids, min(len(rows) + 1, pool_size)).tolist()
+    first = top_k(logits, item_ids, len(rows)).tolist()
     ranks = dict(zip(first, range(len(first)), strict=True))
     return [ranks.get(row, _ELSEWHERE) for row in rows]
 

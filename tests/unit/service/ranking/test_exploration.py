@@ -33,7 +33,7 @@ def show(draw: Draw, logits_at: Callable[[float], Array], top: int) -> list[int]
 def outcomes(
     slot_share: float, tradeoff_share: float, pool: int, places: int, draw: Draw
 ) -> Iterator[tuple[float, Draw]]:
-    """Yield every draw that the policy of ``draw`` can make at default 0.5, with its probability."""
+    """Yield every draw that the policy of ``draw`` can make, with its probability."""
     for tradeoff, probability in GRID:
         chance = tradeoff_share * probability + (1 - tradeoff_share) * (tradeoff == 0.5)
         if slot_share < 1 and chance:
