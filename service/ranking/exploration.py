@@ -229,7 +229,7 @@ def _mixture(grid: Mixture, share: float, default: float) -> Mixture:
 def _ranks(logits: Array, item_ids: Sequence[str], rows: list[int]) -> list[int]:
     """Return the ranks (L,), from 0, of ``rows`` (L,) by ``logits`` (N,), as far as they matter.
 
-    No item comes to the first L places from below, except by the uniform slot, which is one of them.
+    An item from below comes to the first L places in one way: as the item of the uniform slot.
     """
     first = top_k(logits, item_ids, len(rows)).tolist()
     ranks = dict(zip(first, range(len(first)), strict=True))
