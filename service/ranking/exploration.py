@@ -80,38 +80,25 @@ class Draw(Struct):
             return best
         count = min(self.logged, len(best))
         places = min(self.places, len(best))
-        slots = (self.pool_size, places, self.slot_share)
-        rows = best
-        if self.item is None:
-            self.propensities = _unmoved(count, *slots)
-        else:
+        rows, ranks = best, list(range(count))
+        if self.item is not None:
             self.slot = slot = int(self.place * places)
             self.rank = rank = int(self.item * self.pool_size)
             self.displaced = int(best[slot])
             row = int(best[rank]) if rank < len(best) else row_at(logits, item_ids, rank)
             rows = np.array(_moved(best.tolist(), rank, slot, row), np.int64)
-            ranks = _moved(list(range(len(best))), rank, slot, rank)
-            self.propensities = propensities(ranks[:count], *slots)
-        if len(self.mixture) > 1:
-            self.propensities = self._mixed(rows[:count].tolist(), item_ids, logits_at, slots)
+            ranks = _moved(list(range(len(best))), rank, slot, rank)[:count]
+        slots = (self.pool_size, places, self.slot_share)
+        if self.slot is None and len(self.mixture) == 1:
+            self.propensities = _unmoved(count, *slots)
+            return rows
+        shown = rows[:count].tolist()
+        orders = [
+            (chance, ranks if w == self.tradeoff else _ranks(logits_at(w), item_ids, shown))
+            for w, chance in self.mixture
+        ]
+        self.propensities = propensities(orders, *slots)
         return rows
-
-    def _mixed(
-        self,
-        shown: list[int],
-        item_ids: Sequence[str],
-        logits_at: Callable[[float], Array],
-        slots: tuple[int, int, float],
-    ) -> list[float]:
-        """Return the propensities (L,) of the rows ``shown`` (L,) over all tradeoffs."""
-        mixed = [0.0] * len(shown)
-        for tradeoff, probability in self.mixture:
-            chances = self.propensities or []
-            if tradeoff != self.tradeoff:
-                ranks = _ranks(logits_at(tradeoff), item_ids, shown)
-                chances = propensities(ranks, *slots)
-            mixed = [sum_ + probability * p for sum_, p in zip(mixed, chances, strict=True)]
-        return mixed
 
 
 class Exploration:
@@ -177,44 +164,44 @@ def draws_of(seed: int) -> tuple[float, float, float, float, float]:
 
 
 def propensities(
-    ranks: Sequence[int], pool_size: int, places: int, slot_share: float
+    orders: Sequence[tuple[float, Sequence[int]]], pool_size: int, places: int, slot_share: float
 ) -> list[float]:
     """Return P(the item stands at its place) for the items at the places 0, 1, ... (L,).
 
-    ``ranks`` (L,), from 0, are theirs in the ranking before a uniform slot. With probability
-    ``slot_share`` = s, one of the N items and one of the first k places are drawn uniformly, and
-    the item is moved there; k = ``places``, which is at most the places shown. The drawn item
-    stands at its place; an item of rank a goes one place down if a lower item is moved to its
-    place or above, one place up if a higher item is moved to its place or below, and else stays.
-    So of the N k outcomes, the item stands at place j in
+    ``orders`` are the rankings that may be drawn, before a uniform slot: the probability of each,
+    and the items' ranks (L,) in it, from 0. With probability ``slot_share`` = s, one of the N items
+    and one of the first k places are drawn uniformly, and the item is moved there; k = ``places``,
+    which is at most the places shown. The drawn item stands at its place; an item of rank a goes
+    one place down if a lower item is moved to its place or above, one place up if a higher item is
+    moved to its place or below, and else stays. So of the N k outcomes, it stands at place j in
 
         [j < k] + [j = a + 1] (N - 1 - a) min(a + 1, k) + [j = a - 1] a (k - min(a, k))
         + [j = a] ((N - 1 - a) (k - min(a + 1, k)) + a min(a, k))
 
-    and the propensity is s times that share, plus (1 - s) [j = a].
+    and the propensity is s times that share, plus (1 - s) [j = a], in the mean of ``orders``.
     """
-    chances = []  # in Python: the steps of NumPy cost more than these few places
     unit = slot_share / (pool_size * places)
-    for place, rank in enumerate(ranks):
-        outcomes, stays = int(place < places), 0.0
-        if -2 < place - rank < 2:
-            lower, higher = pool_size - 1 - rank, rank  # how many items
-            from_lower, from_higher = min(rank + 1, places), min(rank, places)
-            if place == rank:
-                outcomes += lower * (places - from_lower) + higher * from_higher
-                stays = 1 - slot_share
-            elif place > rank:
-                outcomes += lower * from_lower
-            else:
-                outcomes += higher * (places - from_higher)
-        chances.append(unit * outcomes + stays)
+    count = len(orders[0][1])
+    chances = [unit] * min(places, count) + [0.0] * (count - places)
+    for probability, ranks in orders:
+        for place, rank in enumerate(ranks):
+            step = place - rank
+            if not step:
+                lower, higher = pool_size - 1 - rank, rank  # how many items
+                ways = lower * (places - min(rank + 1, places)) + higher * min(rank, places)
+                chances[place] += probability * (unit * ways + 1 - slot_share)
+            elif step == 1:
+                ways = (pool_size - 1 - rank) * min(rank + 1, places)
+                chances[place] += probability * unit * ways
+            elif step == -1:
+                chances[place] += probability * unit * rank * (places - min(rank, places))
     return chances
 
 
 @functools.lru_cache(1024)
 def _unmoved(count: int, pool_size: int, places: int, slot_share: float) -> list[float]:
     """Return the propensities (L,) of a ranking whose slot was not drawn: its places are ranks."""
-    return propensities(range(count), pool_size, places, slot_share)
+    return propensities([(1.0, range(count))], pool_size, places, slot_share)
 
 
 @functools.lru_cache(64)

@@ -35,7 +35,7 @@ def test_propensities_in_a_large_pool_are_the_shares_of_draws() -> None:
         kept = np.where(ranks < wanted, wanted - 1, wanted)
         moved = np.where(ranks == wanted, chosen, kept + (chosen <= kept))
         share_there = np.where(slots, moved == place, wanted == place).mean()
-        (*_, exact) = propensities([-9] * place + [wanted], pool, places, share)
+        (*_, exact) = propensities([(1.0, [-9] * place + [wanted])], pool, places, share)
         assert share_there == pytest.approx(exact, abs=4 * np.sqrt(0.25 / count))
 
 
@@ -43,7 +43,7 @@ def test_each_place_holds_an_item_and_each_item_a_place() -> None:
     pool, places, share = 7, 4, 0.35
     table = np.array(
         [
-            [propensities([-9] * j + [a], pool, places, share)[j] for j in range(pool)]
+            [propensities([(1.0, [-9] * j + [a])], pool, places, share)[j] for j in range(pool)]
             for a in range(pool)
         ]
     )
