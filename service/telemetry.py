@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from service.contract.feedback import Policy
 from service.contract.front_metrics import monitored
 
 _REQUEST_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
@@ -18,8 +19,11 @@ _AGREEMENT_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _LAG_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 300.0)
 
 STAGES = ("user", "catalog", "score", "select")
-OPERATIONS = ("users", "items", "titles", "catalog", "changes", "ping", "verdicts")
-SHED = ("rankings", "scans", "inferences", "users", "items")
+OPERATIONS = (
+    "users", "items", "titles", "catalog", "changes", "ping", "verdicts", "histories", "decisions",
+    "events",
+)  # fmt: skip
+SHED = ("rankings", "scans", "inferences", "events", "users", "items")
 STATUSES = (200, 401, 403, 404, 408, 413, 422, 429, 499, 500, 503)
 
 
@@ -56,6 +60,7 @@ class Telemetry:
         self._models()
         self._rollouts()
         self._exposure()
+        self._feedback()
 
     def _requests(self) -> None:
         self.requests = self._histogram(
@@ -81,9 +86,9 @@ class Telemetry:
             "rank_shed_total",
             "Requests turned away by a full queue. rankings: any rankings, answered with 503. "
             "scans: full scans, answered with 503. inferences: runs of raw models, answered with "
-            "503. users: reads of user records; these rankings are made without the record. items: "
-            "reads of items that are not in memory; these rankings are made without those not "
-            "read.",
+            "503. events: requests with events, answered with 503. users: reads of user records; "
+            "these rankings are made without the record. items: reads of items that are not in "
+            "memory; these rankings are made without those not read.",
             "queue",
         )
         self.shed = {queue: shed.labels(queue) for queue in SHED}
@@ -150,8 +155,8 @@ class Telemetry:
     def _store(self) -> None:
         seconds = self._histogram(
             "rank_store_seconds",
-            "Time of one read of the store, failed reads included. A read of the change streams "
-            "waits up to a second for a change.",
+            "Time of one read or write of the store, failed ones included. A read of the change "
+            "streams waits up to a second for a change.",
             "operation",
             buckets=_STAGE_BUCKETS,
         )
@@ -369,6 +374,40 @@ class Telemetry:
             "offline, for rankings of the whole catalogue. Above 0.25 is a large shift.",
             *labels,
         )
+
+    def _feedback(self) -> None:
+        decisions = self._counter(
+            "rank_decisions_total",
+            "Rankings that are logged as decisions, by policy: fixed, uniform_slot, "
+            "randomised_tradeoff, or both.",
+            "policy",
+        )
+        self.decisions = {policy: decisions.labels(policy) for policy in get_args(Policy)}
+        self.decisions_written = self._counter(
+            "rank_decisions_written_total", "Decisions that the store has taken."
+        )
+        dropped = self._counter(
+            "rank_decisions_dropped_total",
+            "Decisions that were not written, by cause. full: they came faster than they could be "
+            "written. store: the store did not answer, or refused them.",
+            "cause",
+        )
+        self.decisions_dropped = {cause: dropped.labels(cause) for cause in ("full", "store")}
+        scores = self._counter(
+            "rank_slot_scores_total",
+            "Sum of the scores of the items at uniform slots, by item: drawn, or displaced, which "
+            "stood there before. Their difference, divided by the decisions with a uniform slot, "
+            "is what one costs in score.",
+            "item",
+        )
+        self.slot_scores = scores.labels("drawn"), scores.labels("displaced")
+        events = self._counter(
+            "rank_events_total",
+            "Events received, by result. accepted: they are in the stream. refused: they are not "
+            "valid.",
+            "result",
+        )
+        self.events = {result: events.labels(result) for result in ("accepted", "refused")}
 
     def request(self, route: str, status: int) -> Histogram:
         """Return ``requests`` of a route and a status; labels are resolved once."""

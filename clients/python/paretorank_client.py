@@ -16,10 +16,13 @@ import random
 import time
 import uuid
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, NotRequired, Self, TypedDict, Unpack, cast
 
 import httpx
 
+_MOST_EVENTS = 1000  # of one request
 _FIRST_PAUSE_S = 0.05  # most, before the first retry after a failed connection
 _SHARE_OF_SERVICE = 0.8  # of the time that is left; the rest is for the way of the answer
 
@@ -38,6 +41,7 @@ class RankOptions(TypedDict, total=False):
     exclude: Sequence[str]
     explain: bool
     titles: bool
+    explore: bool
     request_id: str | None
     deadline_ms: float | None
 
@@ -69,6 +73,13 @@ class RankedItem(TypedDict):
     link: NotRequired[str | None]
 
 
+class Explored(TypedDict):
+    """What was drawn at random in a ranking; ``rank`` is that of an item drawn from the pool."""
+
+    policy: Literal["uniform_slot", "randomised_tradeoff", "both"]
+    rank: NotRequired[int]
+
+
 class Ranking(TypedDict):
     """A ranking, best item first. ``degraded`` names the reasons why it lacks something."""
 
@@ -78,8 +89,29 @@ class Ranking(TypedDict):
     items: list[RankedItem]
     degraded: list[str]
     timing_ms: dict[str, float]
+    explored: NotRequired[Explored]
 
 
+class Event(TypedDict):
+    """What a user did with a shown item; ``time`` is RFC 3339, by default the time of the call."""
+
+    request_id: str
+    item_id: str
+    kind: str
+    value: NotRequired[float]
+    time: NotRequired[str]
+    user_id: NotRequired[str]
+
+
+class EventError(TypedDict):
+    """An event that was not accepted, by its index in the list."""
+
+    index: int
+    field: str | None
+    message: str
+
+
+@dataclass(eq=False)
 class RankError(Exception):
     """The service did not answer with what was asked for.
 
@@ -89,23 +121,15 @@ class RankError(Exception):
     ``retry_after_s`` it may be tried again. The service's log has ``request_id``.
     """
 
-    def __init__(
-        self,
-        code: str,
-        message: str,
-        request_id: str,
-        *,
-        status: int | None = None,
-        field: str | None = None,
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(f"{code}: {message} (request {request_id})")
-        self.code = code
-        self.message = message
-        self.request_id = request_id
-        self.status = status
-        self.field = field
-        self.retry_after_s = retry_after_s
+    code: str
+    message: str
+    request_id: str
+    status: int | None = None
+    field: str | None = None
+    retry_after_s: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message} (request {self.request_id})"
 
 
 _Result = httpx.Response | httpx.TransportError | None
@@ -149,9 +173,21 @@ class _Calls:
                 body[name] = list(body[name])
         return self._steps("POST", "/rank", within_s, request_id, body)
 
-    def _get(self, path: str) -> _Steps:
-        """Return the steps of a read."""
-        return self._steps("GET", path, self._timeout_s, uuid.uuid4().hex)
+    def _models(self) -> _Steps:
+        """Return the steps of reading the models."""
+        answer = yield from self._steps("GET", "/models", self._timeout_s, uuid.uuid4().hex)
+        return answer["models"]
+
+    def _events(self, events: Sequence[Event]) -> _Steps:
+        """Return the steps of sending events, in batches that a retry does not count twice."""
+        now, refused = datetime.now(UTC).isoformat(), []
+        for start in range(0, len(events), _MOST_EVENTS):
+            batch = [{"time": now, **event} for event in events[start : start + _MOST_EVENTS]]
+            answer = yield from self._steps(
+                "POST", "/events", self._timeout_s, uuid.uuid4().hex, batch
+            )
+            refused += [{**error, "index": start + error["index"]} for error in answer["errors"]]
+        return refused
 
     def _steps(
         self,
@@ -159,7 +195,7 @@ class _Calls:
         path: str,
         within_s: float,
         request_id: str,
-        body: dict[str, Any] | None = None,
+        body: Any = None,
     ) -> _Steps:
         """Yield a request for each try and the seconds to pause between two; return the JSON.
 
@@ -169,7 +205,7 @@ class _Calls:
         headers = {**self._headers, "X-Request-ID": request_id}
         for tries_left in range(self._retries, -1, -1):
             left_s = max(end_s - time.monotonic(), 0.001)
-            if body is not None and body.get("deadline_ms") is not None:
+            if isinstance(body, dict) and body.get("deadline_ms") is not None:
                 body["deadline_ms"] = 1000 * _SHARE_OF_SERVICE * left_s
             answer = yield self._http.build_request(
                 method, self._base_url + path, headers=headers, json=body, timeout=left_s
@@ -208,14 +244,8 @@ def _error(answer: _Result, request_id: str) -> RankError:
         code, message, field = error["code"], error["message"], error["field"]
     except (ValueError, KeyError, TypeError):
         code, message, field = "no_answer", f"HTTP {answer.status_code}", None
-    return RankError(
-        code,
-        message,
-        answer.headers.get("X-Request-ID", request_id),
-        status=answer.status_code,
-        field=field,
-        retry_after_s=retry_after_s,
-    )
+    request_id = answer.headers.get("X-Request-ID", request_id)
+    return RankError(code, message, request_id, answer.status_code, field, retry_after_s)
 
 
 class Client(_Calls):
@@ -239,24 +269,26 @@ class Client(_Calls):
 
     def models(self) -> list[dict[str, Any]]:
         """Return the loaded models and their fronts; raises RankError."""
-        return cast(list[dict[str, Any]], self._run(self._get("/models"))["models"])
+        return cast(list[dict[str, Any]], self._run(self._models()))
+
+    def events(self, events: Sequence[Event]) -> list[EventError]:
+        """Send what users did; return those refused. Raises RankError: then send all again."""
+        return cast(list[EventError], self._run(self._events(events)))
 
     def _run(self, steps: _Steps) -> Any:
         """Send and wait as ``steps`` say, and return their result."""
         result: _Result = None
         while True:
             try:
-                step = steps.send(result)
+                step, result = steps.send(result), None
+                if isinstance(step, float):
+                    time.sleep(step)
+                else:
+                    result = self._http.send(step)
             except StopIteration as end:
                 return end.value
-            if isinstance(step, float):
-                time.sleep(step)
-                result = None
-            else:
-                try:
-                    result = self._http.send(step)
-                except httpx.TransportError as error:
-                    result = error
+            except httpx.TransportError as error:
+                result = error
 
 
 class AsyncClient(_Calls):
@@ -280,21 +312,23 @@ class AsyncClient(_Calls):
 
     async def models(self) -> list[dict[str, Any]]:
         """Return the loaded models and their fronts; raises RankError."""
-        return cast(list[dict[str, Any]], (await self._run(self._get("/models")))["models"])
+        return cast(list[dict[str, Any]], await self._run(self._models()))
+
+    async def events(self, events: Sequence[Event]) -> list[EventError]:
+        """Send what users did; return those refused. Raises RankError: then send all again."""
+        return cast(list[EventError], await self._run(self._events(events)))
 
     async def _run(self, steps: _Steps) -> Any:
         """Send and wait as ``steps`` say, and return their result."""
         result: _Result = None
         while True:
             try:
-                step = steps.send(result)
+                step, result = steps.send(result), None
+                if isinstance(step, float):
+                    await asyncio.sleep(step)
+                else:
+                    result = await self._http.send(step)
             except StopIteration as end:
                 return end.value
-            if isinstance(step, float):
-                await asyncio.sleep(step)
-                result = None
-            else:
-                try:
-                    result = await self._http.send(step)
-                except httpx.TransportError as error:
-                    result = error
+            except httpx.TransportError as error:
+                result = error

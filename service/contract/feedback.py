@@ -21,7 +21,8 @@ KINDS = r"^[a-z][a-z0-9_]{0,31}$"
 VIEW, CLICK = "view", "click"  # the kinds that everything knows; others are the product's own
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
-Policy = Literal["fixed", "uniform_slot", "randomised_tradeoff"]
+# How a decision was drawn; "both": a uniform slot in a ranking at a randomised tradeoff.
+Policy = Literal["fixed", "uniform_slot", "randomised_tradeoff", "both"]
 
 _SALT = "feedback"
 
@@ -99,6 +100,11 @@ def decisions_key(namespace: str, shard: int = 0) -> str:
 def events_key(namespace: str, shard: int = 0) -> str:
     """Return the stream of events of a shard."""
     return f"{_tag(namespace, shard)}:events"
+
+
+def writer_key(stream: str, writer: str) -> str:
+    """Return the key of the last batch that ``writer`` has put into ``stream``, in its slot."""
+    return f"{stream}:writer:{writer}"
 
 
 def history_key(namespace: str, user_id: str) -> str:

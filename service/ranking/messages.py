@@ -78,6 +78,10 @@ class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         bool,
         Meta(description="Add each item's title, and the addresses of its picture and its page."),
     ] = False
+    explore: Annotated[
+        bool,
+        Meta(description="false: the ranking is not explored, whatever the service's settings."),
+    ] = True
     request_id: Annotated[
         Id | None, Meta(description="Returned with the ranking. Omitted: the service makes one.")
     ] = None
@@ -97,12 +101,30 @@ class Timing(TypedDict):
     catalog: Annotated[float, Meta(description="Looking up the item states.", examples=[0.1])]
     score: Annotated[float, Meta(description="Running the ranker.", examples=[0.1])]
     select: Annotated[
-        float, Meta(description="Ordering the items and building the answer.", examples=[0.1])
+        float,
+        Meta(description="Ordering the items, exploring, and building the answer.", examples=[0.1]),
     ]
     total: Annotated[float, Meta(description="The sum of all stages.", examples=[0.5])]
 
 
-class RankResponse(Struct, kw_only=True):
+class Explored(Struct, omit_defaults=True):
+    """What was drawn at random in a ranking."""
+
+    policy: Annotated[
+        Literal["uniform_slot", "randomised_tradeoff", "both"],
+        Meta(
+            description="uniform_slot: one item was drawn uniformly from the pool. "
+            "randomised_tradeoff: `tradeoff` was drawn.",
+            examples=["uniform_slot"],
+        ),
+    ]
+    rank: Annotated[
+        int | None,
+        Meta(description="The rank of the item of the uniform slot.", examples=[4]),
+    ] = None
+
+
+class RankResponse(Struct, kw_only=True, omit_defaults=True):
     """A ranking. Ties are ordered by item id: the same inputs give the same answer."""
 
     request_id: Annotated[
@@ -132,6 +154,9 @@ class RankResponse(Struct, kw_only=True):
         ),
     ]
     timing_ms: Annotated[Timing, Meta(description="The time of each stage.")]
+    explored: Annotated[Explored | None, Meta(description="Only if the ranking was explored.")] = (
+        None
+    )
 
 
 def request_schema() -> dict[str, Any]:

@@ -23,6 +23,7 @@ from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry
 from service.models.scorer import RUN_ROWS
 from service.ranking.answer import rank_pool
+from service.ranking.decisions import Decisions, repeatable
 from service.ranking.full_scan import FullScanQueue
 from service.ranking.items import Columns, ItemColumns, add_titles, as_rows
 from service.ranking.messages import Degraded, RankRequest, RankResponse
@@ -50,12 +51,14 @@ class Ranker:
         telemetry: Telemetry,
         full_scans: FullScanQueue,
         offer: Offer | None = None,
+        decisions: Decisions | None = None,
     ) -> None:
         self._registry = registry
         self._store = store
         self._telemetry = telemetry
         self._full_scans = full_scans
         self._offer = offer
+        self._decisions = decisions
         self._degraded = {reason: telemetry.degraded.labels(reason) for reason in Degraded}
 
     async def rank(
@@ -63,12 +66,17 @@ class Ranker:
     ) -> RankResponse:
         """Return the answer to ``request``; ``counted``: whether it is traffic.
 
+        Traffic alone is explored and logged.
+
         Raises RankError where no model can serve it, and ClientLeftError if the ``caller`` leaves
         before the items are scored.
         """
         clock = Clock(request.deadline_ms, self._store.limit, caller.arrived_s)
         model = self._registry.route(request.model, request.user_id)
-        ranking = ranking_of(model, request, clock)
+        decisions = self._decisions if counted else None
+        default = model.manifest.default_tradeoff
+        draw = None if decisions is None else decisions.draw(request, request_id, default)
+        ranking = ranking_of(model, request, clock, draw)
         tradeoff = ranking.tradeoff
         try:
             columns, reasons = await self.order(ranking, caller)
@@ -89,15 +97,21 @@ class Ranker:
             model.health.add(columns["scores"], reasons)
         clock.lap("select")
         timing_ms = clock.finish(self._telemetry)
+        degraded, explored = sorted(reasons), None
+        if decisions is not None and draw is not None:
+            explored = decisions.add(draw, ranking, request_id, columns, degraded)
         if counted and self._registry.trials and self._offer is not None:
+            if draw is not None:
+                request, columns = repeatable(draw, request, columns)
             self._offer(request, request_id, model, columns, reasons, timing_ms["score"])
         return RankResponse(
             request_id=request_id,
             model=model.label,
             tradeoff=tradeoff,
             items=items,
-            degraded=sorted(reasons),
+            degraded=degraded,
             timing_ms=timing_ms,
+            explored=explored,
         )
 
     async def order(self, ranking: Ranking, caller: Caller) -> tuple[Columns, Reasons]:

@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.settings.access import Access
 from service.settings.admission import Admission
 from service.settings.explorer import Explorer
+from service.settings.feedback import Feedback
+from service.settings.histories import Histories
 from service.settings.logging import Logging
 from service.settings.network import Network
 from service.settings.open_inference import OpenInference
@@ -20,7 +22,19 @@ from service.settings.serving import Serving
 from service.settings.store import Store
 
 PREFIX = "RANK_"
-GROUPS = (Network, Access, Admission, Serving, Rollout, Store, OpenInference, Explorer, Logging)
+GROUPS = (
+    Network,
+    Access,
+    Admission,
+    Serving,
+    Rollout,
+    Feedback,
+    Store,
+    Histories,
+    OpenInference,
+    Explorer,
+    Logging,
+)
 
 
 class Settings(
@@ -29,7 +43,9 @@ class Settings(
     Admission,
     Serving,
     Rollout,
+    Feedback,
     Store,
+    Histories,
     OpenInference,
     Explorer,
     Logging,
@@ -51,6 +67,7 @@ class Settings(
             raise ValueError("RANK_ADMIN_PORT: should differ from RANK_PORT")
         if self.admin_access == "open" and self.admin_port is None:
             raise ValueError("RANK_ADMIN_ACCESS: open needs RANK_ADMIN_PORT")
+        self.check_exploration()
         return self
 
 

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import RedisCluster
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.contract.keys import Keys, verdicts_key
-from service.contract.store_errors import mend
-from service.errors import StoreError, StoreOverloadedError, StoreTimeoutError
+from service.errors import StoreOverloadedError
 from service.settings import Settings
 from service.store.breaker import Breaker
 from service.store.connections import CLOSED, close, connect
+from service.store.failures import store_error
 from service.store.limit import Limit
 from service.store.shared_reads import SharedReads
 from service.tasks import finish
@@ -205,6 +204,16 @@ class RedisStore:
         with self._reading("verdicts", judged=False):
             await self._redis.hset(self._verdicts_key, alias, verdict)
 
+    async def run(self, operation: str, commands: Sequence[Sequence[str | int]]) -> list[Any]:
+        """Return the answers of commands that write, sent at once; raises StoreError."""
+        self._breaker.check()
+        with self._reading(operation, judged=False):
+            pipeline = self._redis.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            answers: list[Any] = await pipeline.execute()
+            return answers
+
     async def _mget_users(self, names: Sequence[str]) -> list[bytes | None]:
         """Read on an idle connection: taking one from the pool costs as much as the read.
 
@@ -245,24 +254,18 @@ class RedisStore:
 
     @contextlib.contextmanager
     def _reading(self, operation: str, *, judged: bool = True) -> Iterator[None]:
-        """Time one read and map all exceptions, for redis-py passes on more than its own.
+        """Time one read and map all exceptions.
 
-        If a connection closes at the wrong moment, it even raises AttributeError. The breaker hears
-        of it if ``judged``: a user of Redis without the right to a command that rankings do without
-        must not open it.
+        The breaker hears of them if ``judged``: a user of Redis without the right to a command that
+        rankings do without must not open it.
         """
         start_s = time.perf_counter()
         try:
             yield
-        except (TimeoutError, RedisTimeoutError) as error:
-            if judged:
-                self._breaker.failed()
-            raise StoreTimeoutError("the store did not answer in time") from error
         except Exception as error:
             if judged:
                 self._breaker.failed()
-            reason = mend(error) or type(error).__name__
-            raise StoreError(f"the store is not available: {reason}") from error
+            raise store_error(error) from error
         else:
             if judged:
                 self._breaker.succeeded()
