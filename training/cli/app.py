@@ -13,6 +13,7 @@ import typer
 from service.contract.artifact import ArtifactError
 from training.cli.candidate import candidate
 from training.cli.check import check
+from training.cli.collect import collect
 from training.cli.compare import compare
 from training.cli.demo import demo
 from training.cli.evaluate import evaluate
@@ -47,6 +48,7 @@ for command in (
     promote,
     rollback,
     prune,
+    collect,
     demo,
 ):
     app.command()(command)

@@ -31,7 +31,7 @@ from training.release.store import Client, open_store
 
 BATCH = 1000
 # Entries of a change stream, of up to BATCH ids each. A service that missed one re-reads all items.
-_STREAM_LENGTH = 10_000
+STREAM_LENGTH = 10_000
 
 Floats = NDArray[np.float32]
 
@@ -237,7 +237,7 @@ class _Publisher:
         self._announce(pipeline, self._keys.item_changes, ids)
 
     def _announce(self, pipeline: redis.client.Pipeline, stream: str, ids: Sequence[str]) -> None:
-        pipeline.xadd(stream, {"ids": "\n".join(ids)}, maxlen=_STREAM_LENGTH, approximate=True)
+        pipeline.xadd(stream, {"ids": "\n".join(ids)}, maxlen=STREAM_LENGTH, approximate=True)
 
 
 def item_values(artifact: Artifact, dataset: Dataset) -> tuple[Floats, NDArray[np.uint64]]:
