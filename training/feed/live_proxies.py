@@ -7,29 +7,23 @@ only if it is still the one that was read. Announced records are read again.
 from __future__ import annotations
 
 import contextlib
-import logging
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import redis
 from redis.exceptions import LockError
 
-from service.contract.artifact import ArtifactError, open_artifact
 from service.contract.feedback import counting_key
 from service.contract.keys import Keys
-from service.contract.manifest import Spaces
 from service.contract.records import decode, encode
-from service.contract.repository import Repository
 from training.feed.counts import LiveCounts
 from training.feed.log_files import LogFolder
 from training.feed.new_events import NewEvents
 from training.feed.specification import Feed
-from training.release.publish import STREAM_LENGTH
-from training.release.store import Client
+from training.feed.targets import Target
+from training.release.store import STREAM_LENGTH, Client
 
 _LEASE_S = 15.0
 _BATCH = 1000
@@ -38,28 +32,17 @@ _REPLACE = (  # a transaction that watches every key would take as many round tr
     "redis.call('SET', KEYS[1], ARGV[2]) return 1"
 )
 
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a model's proxies are, and their names in the order of a record's values."""
-
-    spaces: Spaces
-    names: tuple[str, ...]
-
 
 class LiveProxies:
     """Keeps counted proxies up to date; of several workers one at a time does."""
 
     def __init__(
-        self, feed: Feed, files: LogFolder, repository: Repository, namespace: str
+        self, feed: Feed, files: LogFolder, targets: Callable[[], list[Target]], namespace: str
     ) -> None:
-        self._feed, self._files, self._repository = feed, files, repository
+        self._feed, self._files, self._served = feed, files, targets
         self._namespace = namespace
         self._token = uuid.uuid4().hex
         self._leads = False
-        self._targets: dict[Path, Target | None] = {}  # by the folder of a version
         self._writers: dict[str, _SpaceWriter] = {}
         self._begin()
 
@@ -112,32 +95,6 @@ class LiveProxies:
         lock = client.lock(counting_key(self._namespace), timeout=_LEASE_S, blocking=False)
         lock.local.token = self._token.encode()
         return lock
-
-    def _served(self) -> list[Target]:
-        """Return one target for each space of proxies that an alias leads to."""
-        targets = {}
-        for name in self._repository.folders():
-            for version in set(self._repository.aliases(name).values()):
-                target = self._target(self._repository.path(name, version))
-                if target is not None:
-                    targets[target.spaces.proxies] = target
-        return list(targets.values())
-
-    def _target(self, path: Path) -> Target | None:
-        """Return where the proxies of a version are, None if the feed counts none of them."""
-        if path not in self._targets:
-            try:
-                manifest = open_artifact(path).manifest
-            except ArtifactError as error:
-                log.warning("its proxies are not counted: %s", error)
-                return None
-            names = tuple(proxy.name for proxy in manifest.proxies)
-            counted = {proxy.name for proxy in self._feed.proxies}
-            target = Target(manifest.spaces, names) if counted & set(names) else None
-            self._targets[path] = target
-            found = ", ".join(sorted(counted & set(names))) or "none"
-            log.info("%s/%s: counted proxies: %s", path.parent.name, path.name, found)
-        return self._targets[path]
 
 
 class _SpaceWriter:

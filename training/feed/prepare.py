@@ -42,10 +42,10 @@ class Prepared:
     def __str__(self) -> str:
         """Return a sentence for people."""
         return (
-            f"{self.impressions:,} impressions, {self.clicks:,} clicks and {self.uniform:,} "
-            f"uniform ones among them, of {self.decisions:,} decisions; left out were {self.repeated:,} "
-            f"decisions whose request had one before, {self.degraded:,} degraded ones, and "
-            f"{self.unknown:,} rows of items that --items lacks"
+            f"{self.impressions:,} impressions of {self.decisions:,} decisions, with "
+            f"{self.clicks:,} clicks, {self.uniform:,} of uniform exposure; left out were "
+            f"{self.repeated:,} decisions whose request had one before, {self.degraded:,} degraded "
+            f"ones, and {self.unknown:,} rows of items that --items lacks"
         )
 
 

@@ -90,7 +90,9 @@ class Stream:
     def _oldest(self, group: dict[str, Any]) -> EntryId | None:
         """Return the first entry that a group has not acknowledged, None if there is none."""
         if group["pending"]:
-            return parse_id(self._client.xpending(self.key, group["name"])["min"])
+            pending = self._client.xpending(self.key, group["name"])["min"]
+            if pending is not None:  # else acknowledged since
+                return parse_id(pending)
         after = b"(" + group["last-delivered-id"]
         entries = self._client.xrange(self.key, min=after, count=1)
         return parse_id(entries[0][0]) if entries else None

@@ -18,6 +18,7 @@ from training.feed.live_proxies import LiveProxies
 from training.feed.log_files import LogFolder
 from training.feed.metrics import Metrics
 from training.feed.specification import Feed
+from training.feed.targets import Targets
 from training.release.store import Client, connect, open_store, parse_url, problem_of
 
 _REPORT_S = 60.0
@@ -118,4 +119,5 @@ class Worker:
     def _proxies(self) -> LiveProxies | None:
         if self.feed is None or not self.feed.proxies or self.repository is None:
             return None
-        return LiveProxies(self.feed, self.files, self.repository, self.namespace)
+        targets = Targets(self.repository, self.feed)
+        return LiveProxies(self.feed, self.files, targets, self.namespace)

@@ -27,12 +27,9 @@ from training.release.safeguards import (
     check_modalities_and_proxies,
     check_trained,
 )
-from training.release.store import Client, open_store
+from training.release.store import STREAM_LENGTH, Client, open_store
 
 BATCH = 1000
-# Entries of a change stream, of up to BATCH ids each. A service that missed one re-reads all items.
-STREAM_LENGTH = 10_000
-
 Floats = NDArray[np.float32]
 
 
