@@ -12,11 +12,14 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.docs: list[tuple[str, str, tuple[str, ...], str]] = []  # name, kind, labels, text
 
         def counter(name: str, text: str, *labels: str) -> Counter:
+            self.docs.append((f"rank_collect_{name}", "counter", labels, text))
             return Counter(f"rank_collect_{name}", text, labels, registry=self.registry)
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
+            self.docs.append((f"rank_collect_{name}", "gauge", labels, text))
             return Gauge(f"rank_collect_{name}", text, labels, registry=self.registry)
 
         self.records = counter("records", "Records that files hold.", "stream")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -36,6 +37,10 @@ def _running(worker: Worker) -> Iterator[None]:
         assert not thread.is_alive()
 
 
+def _holds(log: FeedLog, requests: list[str]) -> bool:
+    return log.requests("events") == requests
+
+
 def test_a_store_that_restarts_is_waited_for(tmp_path: Path) -> None:
     port = free_port()
     server = command(tmp_path, port, "--appendonly", "yes", "--appendfsync", "always")
@@ -47,11 +52,11 @@ def test_a_store_that_restarts_is_waited_for(tmp_path: Path) -> None:
     )
     log.folder.mkdir()
     with _running(worker):  # before there is a store
-        for number in range(2):
+        for number, requests in enumerate((["r0"], ["r0", "r1"])):
             with child(server):
                 until(lambda: answers(client))
                 log.put(decision(f"r{number}"), event(f"r{number}"), arrived_ms=NOW_MS + number)
-                until(lambda number=number: len(log.requests("events")) == number + 1)
+                until(partial(_holds, log, requests))
         text = httpx.get(f"http://{metrics[0]}:{metrics[1]}/metrics").text
     client.close()
     assert log.requests("decisions") == ["r0", "r1"]
