@@ -54,7 +54,8 @@ def prepare(
             raise ConfigError("prepare feed: give --logs and --items, and no --source")
         period = parse_time("--since", since), parse_time("--until", until)
         described = Feed() if feed is None else read_feed(feed)
-        typer.echo(prepare_feed(described, logs, items, out, period))
+        prepared = prepare_feed(described, logs, items, out, period)
+        typer.echo(f"wrote {out}: {prepared}")
         return
     if dataset not in CONVERTERS:
         raise ConfigError(f"{dataset!r} is not one of {', '.join(sorted({*CONVERTERS, FEED}))}")

@@ -145,7 +145,7 @@ class _SpaceWriter:
             return 0
         pipeline = client.pipeline(transaction=False)
         for row, record in zip(rows, encode(values[rows]), strict=True):
-            pipeline.eval(_REPLACE, 1, keys[row], before[row], record)
+            pipeline.execute_command("EVAL", _REPLACE, 1, keys[row], before[row], record)
         replies = pipeline.execute()
         done = [item_ids[row] for row, reply in zip(rows, replies, strict=True) if reply]
         self.changed |= {item_ids[row] for row in rows} - set(done)

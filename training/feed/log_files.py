@@ -143,14 +143,20 @@ class LogFolder:
     def pinned(self, files: Iterable[LogFile]) -> Iterator[list[Path]]:
         """Yield paths of ``files`` that stay although files are compacted meanwhile.
 
-        They are links in a hidden folder of the log. Raises FileNotFoundError if one is gone.
+        They are links in a hidden folder of the log, and the files themselves in a log that cannot
+        be written or linked. Raises FileNotFoundError if one is gone.
         """
-        with staged_folder(self.root, ".pinned-") as folder:
-            paths = []
-            for number, file in enumerate(files):
-                link = folder / f"{number}{parquet.SUFFIX}"
-                os.link(file.path, link)
-                paths.append(link)
+        files = list(files)
+        with contextlib.ExitStack() as stack:
+            try:
+                folder = stack.enter_context(staged_folder(self.root, ".pinned-"))
+                paths = [folder / f"{number}{parquet.SUFFIX}" for number in range(len(files))]
+                for file, path in zip(files, paths, strict=True):
+                    os.link(file.path, path)
+            except FileNotFoundError:
+                raise
+            except OSError:
+                paths = [file.path for file in files]
             yield paths
 
     def mark_rewritten(self) -> None:

@@ -49,7 +49,8 @@ class Live:
     def publish(self, records: dict[str, list[float]]) -> None:
         """Write records and announce them, as other programs do."""
         packed = encode(np.array(list(records.values()), np.float32))
-        self.log.client.mset(dict(zip(self.keys.proxies(list(records)), packed, strict=True)))
+        for key, record in zip(self.keys.proxies(list(records)), packed, strict=True):
+            self.log.client.set(key, record)
         self.log.client.xadd(self.keys.proxy_changes, {"ids": "\n".join(records)})
 
     def step(self, now_ms: int) -> int:
@@ -58,7 +59,7 @@ class Live:
 
     def values(self) -> dict[str, list[float]]:
         """Return the stored proxies: plays_1h, age, clicks_5m."""
-        stored = self.log.client.mget(self.keys.proxies(ITEMS))
+        stored = [self.log.client.get(key) for key in self.keys.proxies(ITEMS)]
         return dict(zip(ITEMS, decode(stored, 3, allow_nan=True).values.tolist(), strict=True))
 
     def announced(self) -> list[set[str]]:
