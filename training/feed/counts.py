@@ -26,46 +26,77 @@ def countable(feed: Feed, events: pl.LazyFrame, kinds: Collection[str]) -> pl.La
     )
 
 
-def add_counts(feed: Feed, rows: pl.LazyFrame, events: pl.LazyFrame) -> pl.LazyFrame:
-    """Add the proxies as of each row's ``time_ms``; ``rows`` also has ``item_id``.
+def count_buckets(feed: Feed, events: pl.LazyFrame) -> pl.DataFrame:
+    """Return the total of events of each kind and item up to and including each bucket.
 
-    Costs one sort of the distinct pairs of item and bucket, whatever the windows.
+    The columns are kind, item_id, bucket and total, sorted by bucket.
     """
-    if not feed.proxies:
-        return rows
-    bucket = pl.col("time_ms") // feed.bucket
-    asked = rows.select("item_id", bucket=bucket).unique().sort("bucket").collect().lazy()
-    buckets = (
+    arrived = pl.col("arrived_ms")
+    return (
         countable(feed, events, feed.counted)
         .group_by(EVENT)
-        .agg(pl.col("arrived_ms").min())
-        .group_by("kind", "item_id", bucket=pl.col("arrived_ms") // feed.bucket)
+        .agg(arrived.min())
+        .group_by("kind", "item_id", bucket=arrived // feed.bucket)
         .agg(events=pl.len().cast(pl.Int64))
         .sort("bucket")
         .with_columns(total=pl.col("events").cum_sum().over("kind", "item_id"))
-        .collect()
+        .drop("events")
+        .collect(engine="streaming")
     )
-    table = asked
+
+
+def add_counts(feed: Feed, rows: pl.DataFrame, buckets: pl.DataFrame) -> pl.DataFrame:
+    """Add the proxies as of each row's ``time_ms``; ``rows`` also has ``item_id``.
+
+    Costs one search for each distinct pair of item and bucket and each end of a window.
+    """
+    if not feed.proxies:
+        return rows
+    rows = rows.with_columns(bucket=pl.col("time_ms") // feed.bucket)
+    asked = rows.select("item_id", "bucket").unique().sort("bucket")
+    counts = []
     for proxy in feed.proxies:
-        totals = buckets.lazy().filter(kind=proxy.count).select("item_id", "bucket", "total")
-        first = pl.col("bucket") - proxy.window // feed.bucket
-        until, before = pl.col("bucket") - 1, first - 1
-        ends = [
+        totals = buckets.filter(kind=proxy.count).select("item_id", "bucket", "total")
+        last = pl.col("bucket") - 1
+        until, before = (
             asked.with_columns(at=at)
             .join_asof(
                 totals, left_on="at", right_on="bucket", by="item_id", check_sortedness=False
-            )
-            .select(pl.col("total").fill_null(0))
-            for at in (until, before)
-        ]
-        counts = pl.concat([ends[0], ends[1].rename({"total": "earlier"})], how="horizontal")
-        count = counts.select((pl.col("total") - pl.col("earlier")).alias(proxy.name))
-        table = pl.concat([table, count], how="horizontal")
-    return (
-        rows.with_columns(bucket=bucket)
-        .join(table, on=["item_id", "bucket"], how="left", maintain_order="left")
-        .drop("bucket")
+            )["total"]
+            .fill_null(0)
+            for at in (last, last - proxy.window // feed.bucket)
+        )
+        counts.append((until - before).alias(proxy.name))
+    table = asked.with_columns(counts)
+    joined = rows.join(table, on=["item_id", "bucket"], how="left", maintain_order="left")
+    return joined.drop("bucket")
+
+
+def without_own(feed: Feed, rows: pl.DataFrame, events: pl.LazyFrame) -> pl.DataFrame:
+    """Take from the proxies of each row what is its own outcome.
+
+    A row's own events arrive after its decision, unless the clock of the store is late.
+    """
+    pair = ["request_id", "item_id"]
+    own = (
+        countable(feed, events, feed.counted)
+        .group_by(EVENT)
+        .agg(pl.col("arrived_ms").min() // feed.bucket)
+        .join(rows.lazy().select(*pair, bucket=pl.col("time_ms") // feed.bucket), on=pair)
+        .with_columns(age=pl.col("bucket") - pl.col("arrived_ms"))
+        .filter(pl.col("age") > 0)
+        .collect(engine="streaming")
     )
+    for proxy in feed.proxies if len(own) else ():
+        counted = own.filter(
+            pl.col("age") <= proxy.window // feed.bucket, pl.col("kind") == proxy.count
+        )
+        rows = (
+            rows.join(counted.group_by(pair).agg(own=pl.len()), on=pair, how="left")
+            .with_columns(pl.col(proxy.name) - pl.col("own").fill_null(0).cast(pl.Int64))
+            .drop("own")
+        )
+    return rows
 
 
 class LiveCounts:
@@ -87,12 +118,13 @@ class LiveCounts:
         counted = events.group_by(
             "kind", "item_id", bucket=pl.col("arrived_ms") // self._feed.bucket
         ).agg(events=pl.len().cast(pl.Int64))
-        for (kind, bucket), part in counted.group_by("kind", "bucket"):
+        for part in counted.partition_by("kind", "bucket"):
+            kind, bucket = part["kind"][0], part["bucket"][0]
             rows = self._rows_of(part["item_id"].to_list())
             numbers = part["events"].to_numpy()
-            self._events[str(kind)][int(str(bucket))].append((rows, numbers))
+            self._events[kind][bucket].append((rows, numbers))
             for column, proxy in enumerate(self._feed.proxies):
-                if proxy.count == kind and int(str(bucket)) in self._window(column):
+                if proxy.count == kind and bucket in self._window(column):
                     self._change(column, rows, numbers)
 
     def advance(self, bucket: int) -> None:

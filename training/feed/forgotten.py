@@ -34,12 +34,11 @@ def finish_forgetting(client: Client, namespace: str, until_ms: int) -> None:
     client.zremrangebyscore(forgotten_key(namespace), "-inf", until_ms)
 
 
-def without(rows: pl.DataFrame, forgotten: Forgotten, grace_ms: int = GRACE_MS) -> pl.DataFrame:
+def without(rows: pl.DataFrame, forgotten: Forgotten) -> pl.DataFrame:
     """Return ``rows`` without those of forgotten users that arrived until they left."""
     if not forgotten or "user_id" not in rows.columns:
         return rows
-    left = pl.col("user_id").replace_strict(forgotten, default=None, return_dtype=pl.Int64)
-    return rows.filter((pl.col("arrived_ms") > left + grace_ms).fill_null(True))
+    return rows.filter(~_of_users(forgotten))
 
 
 def rewrite(log: LogFolder, forgotten: Forgotten) -> int:
@@ -53,9 +52,8 @@ def rewrite(log: LogFolder, forgotten: Forgotten) -> int:
         with log.shard(shard):
             requests = set[str]()
             for file in _of(log, DECISIONS, shard):
-                mine = parquet.scan(file.path).select("arrived_ms", "request_id", "user_id")
-                rows = mine.filter(pl.col("user_id").is_in(list(forgotten))).collect()
-                requests |= set(rows["request_id"]) - set(without(rows, forgotten)["request_id"])
+                gone = parquet.scan(file.path).filter(_of_users(forgotten)).select("request_id")
+                requests |= set(gone.collect()["request_id"])
             for file in _of(log, EVENTS, shard):
                 removed += _replace(file, forgotten, requests)
             for file in _of(log, DECISIONS, shard):
@@ -74,16 +72,23 @@ def _of(log: LogFolder, table: str, shard: int) -> list[LogFile]:
 
 def _replace(file: LogFile, forgotten: Forgotten, requests: set[str]) -> int:
     """Write a file again without the rows of forgotten users, if it has any."""
-    rows = parquet.read(file.path)
-    if "record" in rows.columns:  # no record, but it may name the user
+    table = parquet.scan(file.path)
+    if "record" in table.collect_schema():  # no record, but it may name the user
+        names = [text(user) for user in forgotten for text in (json.dumps, _plain)]
         texts = pl.col("record").cast(pl.String, strict=False).fill_null("")
-        names = [write(user) for user in forgotten for write in (json.dumps, _plain)]
-        kept = rows.filter(~texts.str.contains_any(names))
+        gone = texts.str.contains_any(names)
     else:
-        kept = without(rows, forgotten).filter(~pl.col("request_id").is_in(list(requests)))
-    if len(kept) < len(rows):
-        write_atomically(file.path, packed(kept))
-    return len(rows) - len(kept)
+        gone = _of_users(forgotten) | pl.col("request_id").is_in(list(requests))
+    removed = int(table.select(gone.sum()).collect().item())
+    if removed:
+        write_atomically(file.path, packed(parquet.read(file.path).filter(~gone)))
+    return removed
+
+
+def _of_users(forgotten: Forgotten) -> pl.Expr:
+    """Return whether a row is of a forgotten user and arrived until the user left."""
+    left = pl.col("user_id").replace_strict(forgotten, default=None, return_dtype=pl.Int64)
+    return (pl.col("arrived_ms") <= left + GRACE_MS).fill_null(False)
 
 
 def _plain(user_id: str) -> str:

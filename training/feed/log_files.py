@@ -28,6 +28,7 @@ from training.data import parquet
 
 DECISIONS, EVENTS, REJECTED = "decisions", "events", "rejected"
 FAN_IN = 16  # files of one level that become one of the next
+_LARGE_BYTES = 2**27  # what is not compacted any more: a compaction is in memory
 HOUR_MS = 3_600_000
 _NAME = re.compile(r"(\d\d)_(\d+)-(\d+)_(\d+)-(\d+)_(\d+)\.parquet")
 _MARK = ".rewritten"
@@ -53,6 +54,12 @@ class LogFile:
             return None
         shard, *ids, level = map(int, match.groups())
         return cls(path, shard, (ids[0], ids[1]), (ids[2], ids[3]), level)
+
+    @property
+    def hour_ms(self) -> int:
+        """The Unix milliseconds at which the hour of its partition begins."""
+        date, hour = self.path.parts[-3], self.path.parts[-2]
+        return _unix_ms(f"{date[5:]}T{hour[5:]}") or 0
 
     def replaces(self, other: LogFile) -> bool:
         """Return whether this file holds the entries of ``other``."""
@@ -95,8 +102,10 @@ class LogFolder:
         """
         time = "time_ms" if "time_ms" in rows.columns else "arrived_ms"
         written = []
-        for (hour,), part in rows.group_by(pl.col(time) // HOUR_MS, maintain_order=True):
-            folder = self._partition(table, int(str(hour)) * HOUR_MS)
+        rows = rows.with_columns(hour_ms=pl.col(time) // HOUR_MS * HOUR_MS)
+        for part in rows.partition_by("hour_ms", maintain_order=True):
+            folder = self._partition(table, part["hour_ms"][0])
+            part = part.drop("hour_ms")
             files = _files(folder, shard)
             if again and files:
                 part = _without(part, _current(files))
@@ -200,7 +209,8 @@ def compact(folder: Path, shard: int) -> int:
     removed = _remove([file for file in files if file not in present])
     for level, group in itertools.groupby(present, key=lambda file: file.level):
         small = list(group)
-        if len(small) >= FAN_IN:
+        size = sum(file.path.stat().st_size for file in small)
+        if len(small) >= FAN_IN and size <= _LARGE_BYTES:
             path = _path(folder, shard, small[0].first, small[-1].last, level + 1)
             write_atomically(path, packed(pl.concat([parquet.read(file.path) for file in small])))
             removed += _remove(small)

@@ -28,6 +28,7 @@ class Targets:
     def __init__(self, repository: Repository, feed: Feed) -> None:
         self._repository = repository
         self._counted = {proxy.name for proxy in feed.proxies}
+        self._warned = False
         self._known: dict[Path, Target | None] = {}  # by the folder of a version
 
     def __call__(self) -> list[Target]:
@@ -38,6 +39,9 @@ class Targets:
                 target = self._of(self._repository.path(name, version))
                 if target is not None:
                     targets[target.spaces.proxies] = target
+        if not targets and not self._warned:
+            log.warning("no model that an alias names has a proxy of feed.toml: none is counted")
+        self._warned = not targets
         return list(targets.values())
 
     def _of(self, path: Path) -> Target | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import redis
@@ -13,6 +14,7 @@ from prometheus_client import start_http_server
 from redis.exceptions import NoPermissionError, RedisClusterException
 
 from service.contract.repository import Repository
+from training.errors import ConfigError
 from training.feed.collector import Collector, unix_ms
 from training.feed.live_proxies import LiveProxies
 from training.feed.log_files import LogFolder
@@ -64,12 +66,15 @@ class Worker:
     def run(self, stop: threading.Event) -> None:
         """Collect until ``stop`` is set; a store or disk that fails is tried again.
 
-        Raises PublishError if the store refuses the credentials.
+        Raises PublishError if the store refuses the credentials, and ConfigError if the port of
+        the metrics is taken.
         """
         metrics = Metrics()
-        if self.metrics_address is not None:
-            host, port = self.metrics_address
-            start_http_server(port, host, metrics.registry)
+        with _served(metrics, self.metrics_address):
+            self._persist(metrics, stop)
+
+    def _persist(self, metrics: Metrics, stop: threading.Event) -> None:
+        """Begin anew after each failure, at longer and longer intervals."""
         proxies = self._proxies()
         failures = 0
 
@@ -121,3 +126,23 @@ class Worker:
             return None
         targets = Targets(self.repository, self.feed)
         return LiveProxies(self.feed, self.files, targets, self.namespace)
+
+
+@contextlib.contextmanager
+def _served(metrics: Metrics, address: tuple[str, int] | None) -> Iterator[None]:
+    """Serve the metrics for the length of a block."""
+    if address is None:
+        yield
+        return
+    host, port = address
+    try:
+        server, thread = start_http_server(port, host, metrics.registry)
+    except OSError as error:
+        problem = f"{error.strerror}; name another port or --metrics-host"
+        raise ConfigError(f"--metrics-port {port}: {problem}") from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -14,7 +14,7 @@ from service.contract.keys import Keys
 from service.contract.manifest import Spaces
 from service.contract.records import decode, encode
 from tests.integration.training.feed.feed_log import HOUR_MS, NOW_MS, FeedLog, event
-from training.feed.counts import add_counts
+from training.feed.counts import add_counts, count_buckets
 from training.feed.live_proxies import LiveProxies
 from training.feed.log_files import FAN_IN
 from training.feed.specification import CountedProxy, Feed
@@ -115,7 +115,7 @@ def test_live_values_are_the_prepared_ones(live: Live) -> None:
     assert any(file.level for file in live.log.files.current("events"))
     table = pl.DataFrame(rows, ["item_id", "time_ms", "clicks", "plays"], orient="row")
     files = [file.path for file in live.log.files.current("events")]
-    prepared = add_counts(FEED, table.lazy(), pl.scan_parquet(files)).collect()
+    prepared = add_counts(FEED, table, count_buckets(FEED, pl.scan_parquet(files)))
     assert prepared["clicks_5m"].to_list() == table["clicks"].to_list()
     assert prepared["plays_1h"].to_list() == table["plays"].to_list()
     assert table["clicks"].n_unique() > 4

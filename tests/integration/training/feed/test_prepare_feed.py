@@ -140,6 +140,14 @@ def test_proxies_are_as_of_each_row_and_never_its_own_outcome(
     assert table["clicks_2m"].to_list() == [0, 0, 0, 0]  # a day later
 
 
+def test_an_event_that_arrives_too_late_does_not_count(feed_log: FeedLog, items: Path) -> None:
+    feed_log.put(decision("r1"))
+    for item, late_ms in (("a", 24 * HOUR_MS), ("b", 24 * HOUR_MS + 1)):
+        feed_log.put(event("r1", item), arrived_ms=NOW_MS + late_ms)
+    rows, _ = _prepare(feed_log, items)
+    assert rows["label"].to_list() == [1, 0, 0]
+
+
 def test_rows_that_may_still_be_clicked_wait(feed_log: FeedLog, items: Path) -> None:
     feed_log.put(decision("r1"), arrived_ms=NOW_MS)
     feed_log.put(decision("r2", NOW_MS + 20 * MINUTE_MS), arrived_ms=NOW_MS + 40 * MINUTE_MS)
