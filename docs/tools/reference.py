@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from service.telemetry import Telemetry
 from training.cli.app import app
 from training.config import Config, load_config
 from training.configs import MODELS
+from training.feed.metrics import Metrics
 from training.fitting.tuning import search_space
 
 OUT = Path(__file__).parents[1] / "reference"
@@ -43,6 +44,13 @@ METRICS = """\
 Each replica counts for itself at `GET /metrics`. Label values are bounded: routes, loaded models,
 tenths of the tradeoff and fixed lists. A counter appears under its name, `NAME_total`; a histogram
 appears as `NAME_bucket`, `NAME_sum` and `NAME_count`.
+
+"""
+WORKER = """
+## The worker
+
+Each worker of [`collect`](../collecting.md) counts for itself, at `GET /metrics` of
+`--metrics-port`.
 
 """
 CLI = """\
@@ -119,12 +127,17 @@ def settings() -> str:
 
 
 def metrics() -> str:
-    """Return the page of the service's metrics, in the order of ``telemetry.py``."""
-    rows = []
-    for metric in Telemetry().docs:
-        name, kind, labels, text = dataclasses.astuple(metric)
-        rows.append((f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), cell(text)))
-    return METRICS + table("metric, kind, labels, description", rows)
+    """Return the page of all metrics, in the order of their modules."""
+    text = METRICS + _metrics(dataclasses.astuple(metric) for metric in Telemetry().docs)
+    return text + WORKER + _metrics(Metrics().docs)
+
+
+def _metrics(docs: Iterable[tuple[Any, ...]]) -> str:
+    rows = [
+        (f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), cell(text))
+        for name, kind, labels, text in docs
+    ]
+    return table("metric, kind, labels, description", rows)
 
 
 def cli() -> str:

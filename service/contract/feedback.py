@@ -115,5 +115,18 @@ def history_key(namespace: str, user_id: str) -> str:
     return f"{namespace}:_history:{user_id}"
 
 
+def forgotten_key(namespace: str) -> str:
+    """Return the sorted set of users to remove from the files: id -> Unix time in milliseconds.
+
+    What a user did until then is forgotten. ``collect`` removes an id once the files lack the user.
+    """
+    return f"{{{namespace}}}:forgotten"
+
+
+def counting_key(namespace: str) -> str:
+    """Return the key that is held by the worker that writes the counted proxies."""
+    return f"{{{namespace}}}:counting"
+
+
 def _tag(namespace: str, shard: int) -> str:
     return f"{{{namespace}:{shard}}}" if shard else f"{{{namespace}}}"

@@ -10,6 +10,7 @@ import typer
 
 from training.cli.candidate import candidate
 from training.cli.check import check
+from training.cli.collect import collect
 from training.cli.compare import compare
 from training.cli.demo import demo
 from training.cli.evaluate import evaluate
@@ -38,6 +39,7 @@ COMMANDS = (
     promote,
     rollback,
     prune,
+    collect,
     demo,
 )
 

@@ -28,10 +28,7 @@ from training.release.safeguards import (
     check_modalities_and_proxies,
     check_trained,
 )
-from training.release.store import Client, open_store
-
-# Entries of a change stream, of up to BATCH ids each. A service that missed one re-reads all items.
-_STREAM_LENGTH = 10_000
+from training.release.store import STREAM_LENGTH, Client, open_store
 
 Floats = NDArray[np.float32]
 
@@ -237,7 +234,7 @@ class _Publisher:
         self._announce(pipeline, self._keys.item_changes, ids)
 
     def _announce(self, pipeline: redis.client.Pipeline, stream: str, ids: Sequence[str]) -> None:
-        pipeline.xadd(stream, {"ids": "\n".join(ids)}, maxlen=_STREAM_LENGTH, approximate=True)
+        pipeline.xadd(stream, {"ids": "\n".join(ids)}, maxlen=STREAM_LENGTH, approximate=True)
 
 
 def item_values(artifact: Artifact, dataset: Dataset) -> tuple[Floats, NDArray[np.uint64]]:

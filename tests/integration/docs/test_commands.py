@@ -84,6 +84,10 @@ RUN_BY = {
     "pip install '.[spark]'": "make test-spark",
     "spark-submit --master yarn training/data/raw_log/on_spark.py prepare.toml "
     "--out s3a://bucket/feed": "test_spark.py",
+    "python -m training collect --logs log --feed feed.toml": "feed/test_worker.py",
+    "python -m training prepare feed --logs log --items data/shop --feed feed.toml "
+    "--out data/feed": "test_prepare_feed.py",
+    "python -m training train --model cp2rec --data data/feed": "test_prepare_feed.py",
     "python -m training train --model cp2rec --data data/shop --set train.epochs=8 "
     "--set net.dim=16": "training/test_config.py",
     "python -m training train --model cp2rec --data data/shop --from cp2rec": (
@@ -131,6 +135,7 @@ RUN_BY = {
     "docker compose up --wait": "test_stack.py",
     "docker compose --profile load up load": "test_stack.py",
     "docker compose --profile train run train": "test_stack.py",
+    "docker compose --profile collect up collect": "test_compose.py",
 }
 # Commands of a cluster: their files are checked without one.
 CLUSTER = {
