@@ -14,6 +14,7 @@ from training.cli.compare import compare
 from training.cli.demo import demo
 from training.cli.evaluate import evaluate
 from training.cli.look import look
+from training.cli.loop import loop
 from training.cli.prepare import prepare
 from training.cli.prepare_log import prepare_log
 from training.cli.promote import promote
@@ -39,6 +40,7 @@ COMMANDS = (
     rollback,
     prune,
     demo,
+    loop,
 )
 
 app = typer.Typer(

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from service.contract.feedback import Event
+from service.contract.feedback import CLICK
 from training.errors import TrainingError
 
 _TIMEOUT_S = 30.0
@@ -19,12 +19,25 @@ class _Items(Struct):
     item_ids: list[str]
 
 
+class Explored(Struct):
+    """What was drawn at random in a ranking."""
+
+    policy: str
+
+
 class Answer(Struct):
-    """What a ranking showed: its id, the tradeoff applied, and the items from the top."""
+    """What a ranking showed: its id, model, tradeoff, and the items from the top."""
 
     request_id: str
+    model: str
     tradeoff: float
     items: _Items
+    explored: Explored | None = None
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether one item was drawn uniformly."""
+        return self.explored is not None and self.explored.policy != "randomised_tradeoff"
 
 
 _decoder = msgspec.json.Decoder(Answer)
@@ -58,9 +71,10 @@ class Feed:
             body["tradeoff"] = tradeoff
         return _decoder.decode(self._send("POST", "/rank", body))
 
-    def report(self, events: Sequence[Event]) -> None:
-        """Report what a user did."""
-        self._send("POST", "/events", {"events": events})
+    def report(self, request_id: str, user_id: str, clicked: Sequence[str]) -> None:
+        """Report the items of a ranking that the user clicked."""
+        event = {"request_id": request_id, "user_id": user_id, "kind": CLICK}
+        self._send("POST", "/events", [{**event, "item_id": item_id} for item_id in clicked])
 
     def put_items(self, items: Sequence[dict[str, Any]]) -> None:
         """Add items to the feed, or replace them."""

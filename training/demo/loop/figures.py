@@ -47,7 +47,8 @@ class Day(_Frozen):
 
     exposure_gini: of the items that have arrived. tail_share: of places, by clicks so far.
     new_share: of places, items in their first days. liking: true probability that the user likes
-    an item shown; liking_explored: in rankings with a uniform slot, None without any.
+    an item shown; slot_cost: how much less it is with a uniform slot than without, None where there
+    are not both.
     """
 
     day: int
@@ -58,8 +59,17 @@ class Day(_Frozen):
     new_share: float
     clicks: float
     liking: float
-    liking_explored: float | None
+    slot_cost: float | None
     unbiased: tuple[UnbiasedAuc, ...] = ()
+
+    def __str__(self) -> str:
+        """Return a line for people."""
+        agree = sum(point.agrees for point in self.unbiased)
+        return (
+            f"day {self.day}: {self.rankings_per_s:.0f} rankings/s, Gini {self.exposure_gini:.3f}, "
+            f"tail {self.tail_share:.3f}, liked {self.liking:.4f}, {self.clicks:.2f} clicks, "
+            f"unbiased AUC as in truth at {agree} of {len(self.unbiased)} tradeoffs"
+        )
 
 
 @dataclass
@@ -126,6 +136,13 @@ class Shown:
     explored: list[bool] = field(default_factory=list)
     clicks: int = 0
 
+    def add(self, items: Rows, liking: float, *, explored: bool, clicks: int) -> None:
+        """Add a ranking; ``liking`` is the mean over its items."""
+        self.items.append(items)
+        self.liking.append(liking)
+        self.explored.append(explored)
+        self.clicks += clicks
+
     def day(self, crowd: Crowd, number: int, before: Rows, seconds: float) -> Day:
         """Return the figures of day ``number``; ``before`` (I,) are the clicks as it began."""
         places = np.concatenate(self.items)
@@ -143,7 +160,7 @@ class Shown:
             new_share=float(((crowd.arrival > 0) & (age < _NEW_DAYS))[places].mean()),
             clicks=self.clicks / len(self.items),
             liking=float(liking.mean()),
-            liking_explored=float(liking[explored].mean()) if explored.any() else None,
+            slot_cost=_difference(liking[~explored], liking[explored]),
         )
 
 
@@ -163,6 +180,10 @@ def user_id(user: int) -> str:
 def item_id(item: int) -> str:
     """Return the id of an item of the world."""
     return f"i{item:04d}"
+
+
+def _difference(left: Floats, right: Floats) -> float | None:
+    return float(left.mean() - right.mean()) if len(left) and len(right) else None
 
 
 def _auc_se(value: float, label: Floats) -> float:
