@@ -59,8 +59,9 @@ class Place:
 
     def collect(self) -> None:
         """Collect what the streams hold, and bring live proxies up to date."""
-        files, repository = LogFolder(self.root / "logs"), self.repository
-        Worker(self.url, NAMESPACE, files, feed=DEFINITION, repository=repository).drain()
+        logs, repository = self.root / "logs", self.repository
+        logs.mkdir(parents=True, exist_ok=True)
+        Worker(self.url, NAMESPACE, LogFolder(logs), feed=DEFINITION, repository=repository).drain()
 
     def prepare(self, crowd: Crowd, day: int) -> Dataset:
         """Return the dataset of all rows until now; its items are those that have arrived."""
