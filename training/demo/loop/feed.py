@@ -71,6 +71,11 @@ class Feed:
             body["tradeoff"] = tradeoff
         return _decoder.decode(self._send("POST", "/rank", body))
 
+    def serving(self) -> str:
+        """Return the version that ranks."""
+        body = {"user_id": "nobody", "top_k": 1, "format": "columns", "explore": False}
+        return _decoder.decode(self._send("POST", "/rank", body)).model
+
     def report(self, request_id: str, user_id: str, clicked: Sequence[str]) -> None:
         """Report the items of a ranking that the user clicked."""
         event = {"request_id": request_id, "user_id": user_id, "kind": CLICK}

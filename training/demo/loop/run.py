@@ -110,9 +110,8 @@ def _run(folder: Path, options: Options, arm: Arm, seed: int) -> tuple[Day, ...]
                 RANK_EXPLORE_TRADEOFF_SHARE="1",  # of requests that name no tradeoff
                 RANK_EXPLORE_TRADEOFFS=GRID,
             ),
-            contextlib.closing(Feed(HOST, port)) as feed,
         ):
-            days = _days(place, feed, crowd, rng, options, arm, artifact)
+            days = _days(place, port, crowd, rng, options, arm, artifact)
     shutil.rmtree(place.root)
     return days
 
@@ -142,7 +141,7 @@ def _first_feed(root: Path, crowd: Crowd, rng: np.random.Generator, url: str) ->
 
 def _days(
     place: Place,
-    feed: Feed,
+    port: int,
     crowd: Crowd,
     rng: np.random.Generator,
     options: Options,
@@ -152,10 +151,13 @@ def _days(
     truth, days = Truth(), list[Day]()
     for number in range(1, options.days + 1):
         crowd.begin_day(number)
-        _add_arriving(feed, crowd, number)
-        before, begun = crowd.clicks.copy(), time.monotonic()
-        shown = _visits(feed, crowd, rng, arm, number, truth)
-        day = shown.day(crowd, number, before, time.monotonic() - begun)
+        before = crowd.clicks.copy()
+        with contextlib.closing(Feed(HOST, port)) as feed:  # no training waits with it
+            _add_arriving(feed, crowd, number)
+            begun = time.monotonic()
+            shown = _visits(feed, crowd, rng, arm, number, truth)
+            seconds = time.monotonic() - begun
+        day = shown.day(crowd, number, before, seconds)
         place.collect()
         dataset = place.prepare(crowd, number)
         artifact, fitted = place.train(dataset, artifact)
@@ -166,7 +168,7 @@ def _days(
         if refused:
             log.warning("day %d: the gate refuses %s: %s", number, artifact.label, refused[0])
         else:
-            _wait_for(feed, artifact.label)
+            _wait_for(port, artifact.label)
         log.info("%s: %s", arm.name, days[-1])
     return tuple(days)
 
@@ -203,10 +205,11 @@ def _item(row: dict[str, Any], modalities: Iterable[str]) -> dict[str, Any]:
     return {"item_id": row["item_id"], "title": row["title"], "vectors": vectors}
 
 
-def _wait_for(feed: Feed, label: str) -> None:
+def _wait_for(port: int, label: str) -> None:
     """Wait until the service ranks by a version; raises TrainingError if it does not."""
     end = time.monotonic() + _SWAP_S
-    while feed.rank("nobody", 1, [], 1.0).model != label:
-        if time.monotonic() > end:
-            raise TrainingError(f"the service does not follow to {label}; look at its log")
-        time.sleep(0.1)
+    with contextlib.closing(Feed(HOST, port)) as feed:
+        while feed.serving() != label:
+            if time.monotonic() > end:
+                raise TrainingError(f"the service does not follow to {label}; look at its log")
+            time.sleep(0.1)
