@@ -40,7 +40,17 @@ class Answer(Struct):
         return self.explored is not None and self.explored.policy != "randomised_tradeoff"
 
 
+class _Model(Struct):
+    version: int
+    default: bool
+
+
+class _Models(Struct):
+    models: list[_Model]
+
+
 _decoder = msgspec.json.Decoder(Answer)
+_models_decoder = msgspec.json.Decoder(_Models)
 _encoder = msgspec.json.Encoder()
 
 
@@ -71,10 +81,10 @@ class Feed:
             body["tradeoff"] = tradeoff
         return _decoder.decode(self._send("POST", "/rank", body))
 
-    def serving(self) -> str:
-        """Return the version that ranks."""
-        body = {"user_id": "nobody", "top_k": 1, "format": "columns", "explore": False}
-        return _decoder.decode(self._send("POST", "/rank", body)).model
+    def serving(self) -> int | None:
+        """Return the version that ranks requests that name no model."""
+        models = _models_decoder.decode(self._send("GET", "/models")).models
+        return next((model.version for model in models if model.default), None)
 
     def report(self, request_id: str, user_id: str, clicked: Sequence[str]) -> None:
         """Report the items of a ranking that the user clicked."""
@@ -85,10 +95,10 @@ class Feed:
         """Add items to the feed, or replace them."""
         self._send("PUT", "/items", {"items": items})
 
-    def _send(self, method: str, path: str, body: Any) -> bytes:
+    def _send(self, method: str, path: str, body: Any = None) -> bytes:
         """Return the body of an answer; raises TrainingError for one of status 300 or more."""
         headers = {"content-type": "application/json"}
-        self._connection.request(method, path, _encoder.encode(body), headers)
+        self._connection.request(method, path, _encoder.encode(body) if body else None, headers)
         response = self._connection.getresponse()
         answer = response.read()
         if response.status >= http.HTTPStatus.MULTIPLE_CHOICES:

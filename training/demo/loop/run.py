@@ -168,7 +168,7 @@ def _days(
         if refused:
             log.warning("day %d: the gate refuses %s: %s", number, artifact.label, refused[0])
         else:
-            _wait_for(port, artifact.label)
+            _wait_for(port, artifact)
         log.info("%s: %s", arm.name, days[-1])
     return tuple(days)
 
@@ -205,11 +205,13 @@ def _item(row: dict[str, Any], modalities: Iterable[str]) -> dict[str, Any]:
     return {"item_id": row["item_id"], "title": row["title"], "vectors": vectors}
 
 
-def _wait_for(port: int, label: str) -> None:
+def _wait_for(port: int, artifact: Artifact) -> None:
     """Wait until the service ranks by a version; raises TrainingError if it does not."""
     end = time.monotonic() + _SWAP_S
     with contextlib.closing(Feed(HOST, port)) as feed:
-        while feed.serving() != label:
+        while feed.serving() != artifact.version:
             if time.monotonic() > end:
-                raise TrainingError(f"the service does not follow to {label}; look at its log")
+                raise TrainingError(
+                    f"the service does not follow to {artifact.label}; look at its log"
+                )
             time.sleep(0.1)
