@@ -15,6 +15,7 @@ from training.cli.compare import compare
 from training.cli.demo import demo
 from training.cli.evaluate import evaluate
 from training.cli.look import look
+from training.cli.loop import loop
 from training.cli.prepare import prepare
 from training.cli.prepare_log import prepare_log
 from training.cli.promote import promote
@@ -41,6 +42,7 @@ COMMANDS = (
     prune,
     collect,
     demo,
+    loop,
 )
 
 app = typer.Typer(
