@@ -165,7 +165,7 @@ def _scan(
 def _last_arrival(decisions: list[_Pinned], events: list[_Pinned]) -> int:
     scans = [_scan(DECISIONS, decisions), _scan(EVENTS, events)]
     arrived = [scan.select(pl.col("arrived_ms").max()).collect().item() for scan in scans]
-    return max(last for last in arrived if last is not None)
+    return int(max(last for last in arrived if last is not None))
 
 
 def _rows(

@@ -76,8 +76,9 @@ class Crowd:
     def click_probability(self, user: int, items: Rows, places: Rows) -> NDArray[np.float64]:
         """Return the probability (N,) of a click on ``items`` (N,) shown at ``places`` (N,)."""
         bias = self.conformity[user] * (self._popularity[items] - CONFORMITY_CENTRE)
-        examination: NDArray[np.float64] = (places + 1.0) ** -EXAMINATION_DECAY
-        return examination * _sigmoid(self._truth(user, items) + bias)
+        examination = (places + 1.0) ** -EXAMINATION_DECAY
+        clicked: NDArray[np.float64] = examination * _sigmoid(self._truth(user, items) + bias)
+        return clicked
 
     def visit(self, rng: np.random.Generator, user: int, items: Rows) -> Flags:
         """Show ``items`` (K,) to the user from the top; return which ones are clicked (K,)."""

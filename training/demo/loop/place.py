@@ -13,7 +13,8 @@ import polars as pl
 
 from service.contract.artifact import Artifact, open_artifact
 from service.contract.feedback import CLICK
-from service.contract.repository import CHAMPION, Repository
+from service.contract import CHAMPION
+from service.contract.repository import Repository
 from training.arrays import Flags, Rows
 from training.config import load_config
 from training.data import parquet

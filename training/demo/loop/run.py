@@ -181,14 +181,16 @@ def _visits(
     users = rng.permutation(len(crowd.seen)).tolist()
     for user in tqdm(users, desc=f"{arm.name}, day {day}", unit=" visits", leave=False):
         truth.draw(crowd, rng, user, day, _SLOT_PLACES)
-        seen = [item_id(item) for item in np.flatnonzero(crowd.seen[user])]
+        seen = [item_id(item) for item in np.flatnonzero(crowd.seen[user]).tolist()]
         answer = feed.rank(user_id(user), PLACES, seen, arm.tradeoff)
         items = np.array([int(name[1:]) for name in answer.items.item_ids])
         liking = float(crowd.liking(user, items).mean())
         clicked = items[crowd.visit(rng, user, items)]
         shown.add(items, liking, explored=answer.has_slot, clicks=len(clicked))
         if len(clicked):
-            feed.report(answer.request_id, user_id(user), [item_id(item) for item in clicked])
+            feed.report(
+                answer.request_id, user_id(user), [item_id(item) for item in clicked.tolist()]
+            )
     return shown
 
 
