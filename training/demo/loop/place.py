@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from service.contract import CHAMPION
 from service.contract.artifact import Artifact, open_artifact
 from service.contract.feedback import CLICK
-from service.contract import CHAMPION
 from service.contract.repository import Repository
 from training.arrays import Flags, Rows
 from training.config import load_config
