@@ -139,12 +139,16 @@ class Telemetry:
         self.stage = {stage: stages.labels(stage) for stage in STAGES}
         self.cold_users = self._counter(
             "rank_cold_users_total",
-            "Rankings without the user's record, by the source of the user vector: the request's "
-            "history, or the average user.",
+            "Rankings without the user's record, by the source of the user vector: history (the "
+            "request's and the stored one), or the average user.",
             "source",
         )
         for source in ("history", "average"):
             self.cold_users.labels(source)
+        self.moved_users = self._counter(
+            "rank_moved_users_total",
+            "Rankings whose user vector a stored history moved since the model's training.",
+        )
         self.missing_items = self._counter(
             "rank_missing_items_total", "Candidates without a record."
         )
@@ -176,10 +180,10 @@ class Telemetry:
         )
         self.corrupt_records = self._counter(
             "rank_corrupt_records_total",
-            "Corrupt records read from the store, by record: user, item or proxy.",
+            "Corrupt records read from the store, by record: user, history, item or proxy.",
             "record",
         )
-        for record in ("user", "item", "proxy"):
+        for record in ("user", "history", "item", "proxy"):
             self.corrupt_records.labels(record)
 
     def _catalog(self) -> None:

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal, TypedDict
 import msgspec
 from msgspec import Meta, Struct
 
+from service.contract.histories import MAX_HISTORY
 from service.contract.keys import MAX_ID_CHARS
 from service.ranking.items import ItemColumns, RankedItem
 
 MAX_CANDIDATES = 5000
-MAX_HISTORY = 500
 MAX_TOP_K = 1000
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
@@ -45,9 +45,17 @@ class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         list[Id],
         Meta(
             max_length=MAX_HISTORY,
-            description="Items that the user engaged with; used if the user has no record.",
+            description="Items that the user engaged with; used if the user has no record, with "
+            "those that the store has.",
         ),
     ] = []
+    profiling: Annotated[
+        bool,
+        Meta(
+            description="false: rank for the average user. Nothing that the store has of the user "
+            "is read, and `user_id` and `history` are not used, logged or kept."
+        ),
+    ] = True
     candidates: Annotated[
         Annotated[list[Id], Meta(min_length=1, max_length=MAX_CANDIDATES)] | None,
         Meta(description="Items to rank. Omitted: the whole catalogue. Repeats count once."),
@@ -92,6 +100,11 @@ class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
             "wait for the store. Then it goes on from memory."
         ),
     ] = None
+
+    def __post_init__(self) -> None:
+        if not self.profiling:  # nobody can use by mistake what is not there
+            msgspec.structs.force_setattr(self, "user_id", "")
+            msgspec.structs.force_setattr(self, "history", [])
 
 
 class Timing(TypedDict):
@@ -144,8 +157,8 @@ class RankResponse(Struct, kw_only=True, omit_defaults=True):
             description="Empty unless the ranking is degraded. unknown_user: no "
             "record and no usable history, ranked for an average user. store_unavailable: Redis "
             "did not answer, ranked from memory, or titles are missing. "
-            "deadline: `deadline_ms` ran out before Redis "
-            "answered. corrupt_record: the user's record was refused. overloaded: too many "
+            "deadline: `deadline_ms` ran out before Redis answered. corrupt_record: the user's "
+            "record or stored history was refused. overloaded: too many "
             "reads wait for Redis, or the request names too many items that are not in memory, "
             "ranked without the records that were not read. partial_catalog: the catalogue does "
             "not fit in memory, ranked the items that do. lost_items: Redis has lost records of "
