@@ -31,6 +31,8 @@ def _possible_name(name: str) -> str:
 
 
 GraphName = Literal["item_encoder", "user_encoder", "ranker", "history_encoder", "user_update"]
+NEEDED: tuple[GraphName, ...] = ("item_encoder", "user_encoder", "ranker")
+MOVING: tuple[GraphName, ...] = ("history_encoder", "user_update")  # both, or known users stay
 
 SchemaVersion = Annotated[int, AfterValidator(_known_version)]
 FileName = Annotated[str, AfterValidator(_possible_name)]
@@ -70,6 +72,13 @@ class Graph(Frozen):
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+
+
+def _complete(graphs: dict[GraphName, Graph]) -> dict[GraphName, Graph]:
+    needed = {*NEEDED, *MOVING} if graphs.keys() & set(MOVING) else {*NEEDED}
+    if missing := sorted(needed - graphs.keys()):
+        raise ValueError(f"{missing[0]} is missing")
+    return graphs
 
 
 class Spaces(Frozen):
@@ -121,7 +130,7 @@ class Manifest(Frozen):
     dataset: DatasetInfo
     modalities: tuple[Modality, ...] = Field(min_length=1, max_length=MAX_MODALITIES)
     proxies: tuple[Proxy, ...]
-    graphs: dict[GraphName, Graph] = Field(
+    graphs: Annotated[dict[GraphName, Graph], AfterValidator(_complete)] = Field(
         description="Without `history_encoder` and `user_update`, known users do not move between "
         "trainings."
     )
@@ -154,10 +163,10 @@ class Manifest(Frozen):
         try:
             state, user = self.state_dim, self.user_dim
             trace, record = self.trace_dim, self.record_dim
-        except (IndexError, KeyError, ValueError):
-            raise ValueError(
-                "graphs: one is missing, or an encoder has no output of shape (rows, size)"
-            ) from None
+        except (IndexError, ValueError):
+            raise ValueError("graphs: an encoder has no output of shape (rows, size)") from None
+        if record < user:
+            raise ValueError("graphs.user_update: a record is shorter than a user vector")
         signatures = graph_signatures(
             embedding=self.embedding_dim,
             modalities=len(self.modalities),
@@ -193,7 +202,7 @@ class Manifest(Frozen):
     @property
     def moves_users(self) -> bool:
         """Whether engagements after the training move known users."""
-        return "history_encoder" in self.graphs or "user_update" in self.graphs
+        return MOVING[0] in self.graphs
 
     @property
     def trace_dim(self) -> int:
@@ -203,12 +212,11 @@ class Manifest(Frozen):
     @property
     def record_dim(self) -> int:
         """Length V >= U of a user's record: the user vector, then what an update of it needs."""
-        if not self.moves_users:
-            return self.user_dim
-        record = int(self.graphs["user_update"].inputs[0].shape[1])
-        if record < self.user_dim:
-            raise ValueError("a record does not begin with a user vector")
-        return record
+        return (
+            int(self.graphs["user_update"].inputs[0].shape[1])
+            if self.moves_users
+            else self.user_dim
+        )
 
     @property
     def learned_mask(self) -> int:

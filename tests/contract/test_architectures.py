@@ -148,12 +148,10 @@ def test_a_known_user_moves_as_rows_of_the_training_would_move_it(
         assert records.shape == vectors.shape
         return
     embedding, mask, _ = logged_rows.inputs(net)
-    more = {
-        "user": torch.cat([tables.user, torch.full_like(engaged, MOVED)]),
-        "item": torch.cat([tables.item, engaged]),
-        "label": torch.cat([tables.label, torch.ones(len(items))]),
-    }
-    net.read_content(replace(tables, **more))
+    user = torch.cat([tables.user, torch.full_like(engaged, MOVED)])
+    item = torch.cat([tables.item, engaged])
+    label = torch.cat([tables.label, torch.ones(len(items))])
+    net.read_content(replace(tables, user=user, item=item, label=label))
 
     trace = moves.history_encoder(embedding, mask)[engaged]
     moved = moves.user_update(records[MOVED : MOVED + 1], trace)[0]
