@@ -35,6 +35,7 @@ class RankOptions(TypedDict, total=False):
 
     candidates: Sequence[str] | None
     history: Sequence[str]
+    profiling: bool
     tradeoff: float | None
     top_k: int
     model: str | None

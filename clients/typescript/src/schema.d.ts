@@ -1002,7 +1002,7 @@ export interface components {
             /** @description At most `top_k` items, best first, in the request's `format`. */
             items: components["schemas"]["RankedItem"][] | components["schemas"]["ItemColumns"];
             /**
-             * @description Empty unless the ranking is degraded. unknown_user: no record and no usable history, ranked for an average user. store_unavailable: Redis did not answer, ranked from memory, or titles are missing. deadline: `deadline_ms` ran out before Redis answered. corrupt_record: the user's record was refused. overloaded: too many reads wait for Redis, or the request names too many items that are not in memory, ranked without the records that were not read. partial_catalog: the catalogue does not fit in memory, ranked the items that do. lost_items: Redis has lost records of these items, ranked with the states in memory.
+             * @description Empty unless the ranking is degraded. unknown_user: no record and no usable history, ranked for an average user. store_unavailable: Redis did not answer, ranked from memory, or titles are missing. deadline: `deadline_ms` ran out before Redis answered. corrupt_record: the user's record or stored history was refused. overloaded: too many reads wait for Redis, or the request names too many items that are not in memory, ranked without the records that were not read. partial_catalog: the catalogue does not fit in memory, ranked the items that do. lost_items: Redis has lost records of these items, ranked with the states in memory.
              * @example []
              */
             degraded: components["schemas"]["Degraded"][];
@@ -1472,10 +1472,15 @@ export interface operations {
                     /** @description The user to rank for. An unknown user is no error. */
                     user_id: string;
                     /**
-                     * @description Items that the user engaged with; used if the user has no record.
+                     * @description Items that the user engaged with; used if the user has no record, with those that the store has.
                      * @default []
                      */
                     history?: string[];
+                    /**
+                     * @description false: rank for the average user. Nothing that the store has of the user is read, and `user_id` and `history` are not used, logged or kept.
+                     * @default true
+                     */
+                    profiling?: boolean;
                     /** @description Items to rank. Omitted: the whole catalogue. Repeats count once. */
                     candidates?: string[] | null;
                     /** @description 0 = debiased: what the user would like under uniform exposure. 1 = logged: what gets clicked under the logged exposure. Omitted: the model's default. */
