@@ -48,9 +48,10 @@ class UserUpdate(nn.Module):
     def forward(self, record: Tensor, trace: Tensor) -> Tensor:
         """Return the vector after clicks of items with traces (L, 2d)."""
         d, U = self.dim, self.user_dim
-        vector, shrinkage, means = record[:, :U], record[:, U : U + 2], record[:, U + 2 :]
+        vector, shrinkage, means = record.split([U, 2, 2 * d], dim=1)
         count = torch.ones_like(trace[:, :1]).sum(0, keepdim=True)  # (1, 1)
         added = trace.sum(0, keepdim=True) - count * means  # (1, 2d)
-        steps = (shrinkage / (1.0 + count * shrinkage)).view(2, 1)
-        moved = (steps * added.view(2, d)).sum(0, keepdim=True)  # (1, d)
-        return vector + F.pad(moved, (0, U - d))
+        steps = shrinkage / (1.0 + count * shrinkage)  # (1, 2)
+        moved = steps @ added.view(2, d)  # (1, d)
+        moved_vector: Tensor = vector + F.pad(moved, (0, U - d))
+        return moved_vector
