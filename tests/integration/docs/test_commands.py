@@ -42,6 +42,7 @@ RUN_HERE = (
 RUN_BY = {
     "make setup": "make test",
     "make demo": "test_demo.py",
+    "make loop": "e2e/test_loop.py",
     "make check": ".ci/run",
     "make test": ".ci/run",
     "make docs": "test_site.py",
@@ -88,6 +89,9 @@ RUN_BY = {
     "python -m training prepare feed --logs log --items data/shop --feed feed.toml "
     "--out data/feed": "test_prepare_feed.py",
     "python -m training train --model cp2rec --data data/feed": "test_prepare_feed.py",
+    "python -m training train --model cp2rec --data data/feed --from cp2rec@champion": (
+        "e2e/test_loop.py"
+    ),
     "python -m training train --model cp2rec --data data/shop --set train.epochs=8 "
     "--set net.dim=16": "training/test_config.py",
     "python -m training train --model cp2rec --data data/shop --from cp2rec": (
