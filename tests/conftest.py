@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -50,6 +53,16 @@ class World:
     artifact: Artifact
     fitted: FittedNet
     repository: Repository
+
+
+@pytest.fixture(autouse=True, scope="session")
+def short_collections() -> Iterator[None]:
+    """Collect young garbage alone after a model is loaded: PyTorch's objects take half a second."""
+    collector = SimpleNamespace(
+        collect=lambda: gc.collect(1), freeze=gc.freeze, unfreeze=gc.unfreeze
+    )
+    with mock.patch("service.models.loader.gc", collector):
+        yield
 
 
 @pytest.fixture
