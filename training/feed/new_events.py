@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from training.data import parquet
 from training.feed.counts import COLUMNS, EVENT, countable
-from training.feed.log_files import EVENTS, EntryId, LogFile, LogFolder, current
+from training.feed.log_files import EVENTS, EntryId, LogFolder, current
 from training.feed.specification import Feed
 
 
@@ -18,7 +18,7 @@ class NewEvents:
     """Reads each distinct event of the counted kinds once, whichever worker wrote it.
 
     Equal events have the same time, so copies are looked for within a partition alone. A partition
-    keeps 64-bit hashes of its events.
+    keeps 64-bit hashes of its events. They also tell what a compacted file has that is new.
     """
 
     def __init__(self, log: LogFolder, feed: Feed) -> None:
@@ -41,8 +41,11 @@ class NewEvents:
             for file in current(folder)
             if file.last > self._read.get((folder, file.shard), (-1, 0))
         ]
+        if not new:
+            return pl.DataFrame()
+        table = parquet.scan(*(file.path for file in new))
         try:
-            rows = pl.concat([self._rows(folder, file) for file in new]) if new else pl.DataFrame()
+            rows = countable(self._feed, table, self._feed.counted).select(COLUMNS).collect()
         except FileNotFoundError:  # compacted meanwhile: the next call reads it
             return pl.DataFrame()
         for file in new:
@@ -55,11 +58,3 @@ class NewEvents:
         fresh = ~np.isin(hashes, known)
         self._hashes[folder] = np.union1d(known, hashes)
         return rows.filter(fresh)
-
-    def _rows(self, folder: Path, file: LogFile) -> pl.DataFrame:
-        rows = countable(self._feed, parquet.scan(file.path), self._feed.counted)
-        last = self._read.get((folder, file.shard))
-        if last is not None and file.first <= last:  # it replaces files that were read
-            millis, sequence = pl.col("arrived_ms"), pl.col("sequence")
-            rows = rows.filter((millis > last[0]) | ((millis == last[0]) & (sequence > last[1])))
-        return rows.select(COLUMNS).collect()

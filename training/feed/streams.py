@@ -124,8 +124,9 @@ def _dropped(group: dict[str, Any], info: dict[str, Any]) -> int:
     """Return how many entries vanished unread: the store counts all that it ever added or gave."""
     read, added = group.get("entries-read"), info.get("entries-added")  # from Redis 7 on
     first = info["first-entry"]
-    if read is None or added is None or first is None:
-        return 0
-    if parse_id(first[0]) <= parse_id(group["last-delivered-id"]):
+    delivered = parse_id(group["last-delivered-id"])
+    if read is None or added is None or first is None or parse_id(first[0]) <= delivered:
         return 0  # what is left begins with entries that were read
+    if parse_id(info["max-deleted-entry-id"]) >= delivered:
+        return 0  # entries were deleted one by one: a user's
     return max(0, int(added - read - info["length"]))

@@ -250,6 +250,25 @@ def test_entries_that_a_full_stream_dropped_are_counted(feed_log: FeedLog) -> No
     assert len(feed_log.requests("decisions")) == 4
 
 
+def test_entries_that_were_deleted_are_not_counted_as_dropped(feed_log: FeedLog) -> None:
+    key = decisions_key(feed_log.namespace)
+    feed_log.put(decision("r0"))
+    feed_log.collect()
+    feed_log.put(*(decision(f"r{number}") for number in range(1, 5)))
+    ids = [entry_id for entry_id, _ in feed_log.client.xrange(key)]
+    feed_log.client.xdel(key, ids[0], ids[2])
+    feed_log.collect()
+    assert feed_log.requests("decisions") == ["r0", "r2", "r4"]
+    assert feed_log.metric("dropped_total") == 0
+    feed_log.put(*(decision(f"r{number}") for number in range(5, 8)))
+    read = feed_log.client.xreadgroup(GROUP, "collect", {key: ">"}, count=1)[0][1]
+    feed_log.client.xdel(key, read[0][0])
+    feed_log.collect()
+    assert feed_log.requests("decisions") == ["r0", "r2", "r4", "r6", "r7"]
+    assert feed_log.client.xpending(key, GROUP)["pending"] == 0
+    assert feed_log.metric("dropped_total") == 1  # read, and gone before a file held it
+
+
 def test_workers_share_the_shards(feed_log: FeedLog, redis_url: str) -> None:
     feed_log.shards = 4
     numbers = range(400)

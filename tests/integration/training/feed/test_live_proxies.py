@@ -163,6 +163,20 @@ def test_only_one_worker_writes_and_another_takes_over(live: Live) -> None:
     live.worker.release(live.log.client)
     assert other.step(live.log.client, NOW_MS) == 1
     assert live.step(NOW_MS) == 0
+    live.publish({"b": [0, 1, 3]})
+    other.release(live.log.client)
+    live.log.client.delete(live.keys.proxy_changes)  # as if many changes came in between
+    assert live.step(NOW_MS) == 1
+
+
+def test_an_event_that_is_collected_after_its_bucket_counts_at_once(live: Live) -> None:
+    start = NOW_MS // MINUTE_MS * MINUTE_MS
+    live.step(start + 2 * MINUTE_MS)
+    live.log.put(event("r1", "a", start), arrived_ms=start)
+    assert live.step(start + 2 * MINUTE_MS + 1000) == 1
+    assert live.values()["a"] == [0, 7, 1]
+    live.step(start + 6 * MINUTE_MS)
+    assert live.values()["a"] == [0, 7, 0]
 
 
 def test_an_event_of_an_item_that_nobody_published_writes_nothing(live: Live) -> None:
