@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service import tracing
 from service.access.admission import Admission
 from service.access.guard import Guard
-from service.api import open_inference, operations, rank
+from service.api import items, open_inference, operations, rank, users
 from service.api.docs import add_docs, add_keys
 from service.api.explorer import routes as explorer
 from service.api.loop_lag import observe_loop_lag
@@ -26,6 +26,7 @@ from service.api.messages import CONNECTION_ERRORS, error_body
 from service.api.middleware import RequestMiddleware
 from service.api.reports import Reports
 from service.errors import FrameworkError, RankError, RouteNotFoundError
+from service.live.changes import LiveChanges
 from service.models.registry import Registry
 from service.ranking.full_scan import FullScanQueue
 from service.ranking.ranker import Ranker
@@ -33,6 +34,7 @@ from service.ranking.shadow import Shadow
 from service.ranking.turns import TurnQueue
 from service.settings import Settings
 from service.settings.network import entries
+from service.store.live import LiveStore
 from service.store.records import RedisStore
 from service.tasks import end
 from service.telemetry import Telemetry
@@ -55,6 +57,8 @@ def create_app(settings: Settings) -> FastAPI:
         store = RedisStore(settings, telemetry)
         registry = Registry(settings, store, telemetry)
         app.state.store, app.state.registry = store, registry
+        live_store = LiveStore(settings, telemetry)
+        app.state.live_changes = LiveChanges(settings, registry, live_store, telemetry)
         scans = FullScanQueue(settings.scan_queue)
         repeating = Ranker(registry, store, Telemetry(), scans)  # in metrics that nobody reads
         shadow = Shadow(registry, repeating, store.limit, telemetry, settings.shadow_queue)
@@ -72,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
             await end([watching, following, timing, repeats], _STOP_S)
             await registry.close()
             await guard.close()
+            await live_store.close()
             await store.close()
             if reports.tracer is not None:
                 reports.tracer.close()
@@ -110,6 +115,12 @@ def create_app(settings: Settings) -> FastAPI:
             message="too many inferences wait: try again",
         )
         app.include_router(open_inference.router)
+    if settings.live_changes:
+        app.state.live_turns = TurnQueue(
+            settings.live_queue, queue="live", message="too many live changes wait: try again"
+        )
+        app.include_router(items.router)
+        app.include_router(users.router)
     if settings.explorer:
         app.include_router(explorer.router)
     add_docs(app)
@@ -126,6 +137,7 @@ class _Application(FastAPI):
         self._root_path = settings.root_path
         self._needs_keys = settings.access == "keys"
         self._has_open_inference = settings.open_inference
+        self._has_live_changes = settings.live_changes
         self._serve: ASGIApp = rank.FastPath(super().__call__, middleware, settings.root_path)
         if origins := entries(settings.cors_origins):
             self._serve = CORSMiddleware(
@@ -151,6 +163,8 @@ class _Application(FastAPI):
         rank.add_schemas(document)
         if self._has_open_inference:
             open_inference.add_schemas(document)
+        if self._has_live_changes:
+            items.add_schemas(document)
         if self._needs_keys:
             add_keys(document)
         return document

@@ -24,6 +24,7 @@ from service.settings import Settings
 from service.telemetry import Telemetry
 
 OPEN_INFERENCE = "/v2"
+ITEMS, PROXIES, USERS = "/items", "/items/proxies", "/users"  # of live changes
 EXPLORER_START = "/explorer/start"
 EXPLORER_RANK = "/explorer/rank"
 # The explorer page, the same in every installation. It has no secret: its reader types the key.
@@ -44,6 +45,8 @@ SCOPES: dict[str, Scope] = {
     "/metrics": "admin",
     "/docs": "admin",
     "/openapi.json": "admin",
+    ITEMS: "admin",
+    PROXIES: "admin",
     OPEN_INFERENCE: "rank",
     EXPLORER_START: "admin",
     EXPLORER_RANK: "admin",  # and rank, on the admin port
@@ -51,7 +54,7 @@ SCOPES: dict[str, Scope] = {
 }
 DOCS_ASSETS = "/docs-assets"
 # Every path under these.
-BELOW: dict[str, Scope] = {DOCS_ASSETS: "admin", OPEN_INFERENCE: "rank"}
+BELOW: dict[str, Scope] = {DOCS_ASSETS: "admin", OPEN_INFERENCE: "rank", USERS: "admin"}
 
 _LOG_EVERY_S = 60.0
 _BEARER = b"bearer "

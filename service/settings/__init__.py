@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.settings.access import Access
 from service.settings.admission import Admission
 from service.settings.explorer import Explorer
+from service.settings.live import Live
 from service.settings.logging import Logging
 from service.settings.network import Network
 from service.settings.open_inference import OpenInference
@@ -20,7 +21,18 @@ from service.settings.serving import Serving
 from service.settings.store import Store
 
 PREFIX = "RANK_"
-GROUPS = (Network, Access, Admission, Serving, Rollout, Store, OpenInference, Explorer, Logging)
+GROUPS = (
+    Network,
+    Access,
+    Admission,
+    Serving,
+    Rollout,
+    Store,
+    OpenInference,
+    Explorer,
+    Live,
+    Logging,
+)
 
 
 class Settings(
@@ -32,6 +44,7 @@ class Settings(
     Store,
     OpenInference,
     Explorer,
+    Live,
     Logging,
     BaseSettings,
 ):

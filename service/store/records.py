@@ -1,4 +1,4 @@
-"""Reads of records and change streams; redis-py's exceptions are mapped in one place."""
+"""Reads of records and change streams."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import RedisCluster
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.contract.keys import Keys, verdicts_key
-from service.contract.store_errors import mend
-from service.errors import StoreError, StoreOverloadedError, StoreTimeoutError
+from service.contract.live_changes import announced
+from service.errors import StoreOverloadedError
 from service.settings import Settings
 from service.store.breaker import Breaker
 from service.store.connections import CLOSED, close, connect
+from service.store.failures import store_error
 from service.store.limit import Limit
 from service.store.shared_reads import SharedReads
 from service.tasks import finish
@@ -187,9 +187,7 @@ class RedisStore:
             for entry_id, fields in entries.get(stream, ()):
                 next_position[index] = entry_id.decode()
                 announced_ms.append(_number(next_position[index])[0])
-                joined = fields.get(b"ids", b"").decode(errors="replace")
-                item_ids.update(dict.fromkeys(joined.split("\n")))
-        item_ids.pop("", None)
+                item_ids.update(dict.fromkeys(announced(fields)))
         oldest_ms = min(announced_ms, default=None)
         items, proxies = next_position
         return Changes(tuple(item_ids), (items, proxies), gap, oldest_ms)
@@ -245,24 +243,18 @@ class RedisStore:
 
     @contextlib.contextmanager
     def _reading(self, operation: str, *, judged: bool = True) -> Iterator[None]:
-        """Time one read and map all exceptions, for redis-py passes on more than its own.
+        """Time one read and map all exceptions.
 
-        If a connection closes at the wrong moment, it even raises AttributeError. The breaker hears
-        of it if ``judged``: a user of Redis without the right to a command that rankings do without
-        must not open it.
+        The breaker hears of it if ``judged``: a user of Redis without the right to a command that
+        rankings do without must not open it.
         """
         start_s = time.perf_counter()
         try:
             yield
-        except (TimeoutError, RedisTimeoutError) as error:
-            if judged:
-                self._breaker.failed()
-            raise StoreTimeoutError("the store did not answer in time") from error
         except Exception as error:
             if judged:
                 self._breaker.failed()
-            reason = mend(error) or type(error).__name__
-            raise StoreError(f"the store is not available: {reason}") from error
+            raise store_error(error) from error
         else:
             if judged:
                 self._breaker.succeeded()

@@ -1,0 +1,45 @@
+"""``DELETE /users/{user_id}``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Path, Request, Response
+
+from service.access.guard import USERS
+from service.api.items import ERRORS, changed, content_of
+from service.contract.keys import MAX_ID_CHARS
+from service.live.changes import LiveChanges
+
+PATH = USERS + "/{user_id}"
+
+router = APIRouter(tags=["live changes"])
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "It is deleted.", "content": content_of("UserDeleted")},
+    **ERRORS,
+}
+UserId = Annotated[str, Path(description="The user.", max_length=MAX_ID_CHARS, examples=["u0007"])]
+
+
+# An id may contain slashes.
+@router.delete(
+    USERS + "/{user_id:path}",
+    summary="Delete a user",
+    response_class=Response,
+    responses=_RESPONSES,
+)
+async def delete_user(request: Request, user_id: str) -> Response:
+    """Delete what the store holds of a user: records, history, decisions and events.
+
+    An unknown user is no error. Publications leave the user out from now on.
+    """
+    state = request.scope["state"]
+    state["route"] = PATH
+    changes: LiveChanges = request.app.state.live_changes
+
+    async def delete(_: bytes, request_id: str) -> msgspec.Struct:
+        return await changes.delete_user(user_id, request_id)
+
+    return await changed(request, delete)
