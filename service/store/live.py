@@ -23,7 +23,7 @@ from service.telemetry import Telemetry
 
 _ANSWER_S = 5.0  # longer than of a read: a thousand large records take their time
 _CONNECTIONS = 4
-_TRIES = 8
+_TRIES = 6
 _PAUSE_S = 0.02  # most, before the second try
 
 

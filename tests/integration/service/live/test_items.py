@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -241,19 +240,3 @@ def test_while_a_publication_runs_nothing_is_written(feed: Feed) -> None:
         assert answer.json()["error"]["code"] == "publishing"
         assert "publish of ann" in answer.json()["error"]["message"]
     assert feed.deployment.redis.get(keys.items(["good"])[0]) is None
-
-
-def test_changes_at_once_lose_nothing(feed: Feed) -> None:
-    """Two replicas change different proxies of one item again and again."""
-    names = [proxy.name for proxy in feed.world.artifact.manifest.proxies][:2]
-    target = feed.world.dataset.item_ids[7]
-
-    def move(service: Running, name: str) -> None:
-        for value in range(20):
-            body = {"items": [{"item_id": target, "proxies": {name: value}}]}
-            response = service.client.patch("/items/proxies", json=body)
-            assert response.status_code == 200, response.text
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(move, (feed.first, feed.second), names))
-    assert feed.proxies(target)[:2] == [19.0, 19.0]
