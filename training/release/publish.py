@@ -19,6 +19,7 @@ from service.contract.live_changes import announce, list_items
 from service.contract.manifest import Spaces
 from service.contract.records import encode, mask_bits
 from training.data.dataset import Dataset
+from training.data.items import Items
 from training.errors import PublishError
 from training.release.lease import lease
 from training.release.parts import ITEMS, USERS
@@ -257,7 +258,7 @@ class _Publisher:
         list_items(pipeline, self._keys, ids)
 
 
-def item_values(artifact: Artifact, dataset: Dataset) -> tuple[Floats, NDArray[np.uint64]]:
+def item_values(artifact: Artifact, dataset: Items) -> tuple[Floats, NDArray[np.uint64]]:
     """Return embeddings (I, D + D_learned) and mask bits (I,): content, then learned features."""
     named = pl.col("item_id").is_in(dataset.item_ids)
     learned_table = pl.scan_parquet(artifact.path / ITEMS, glob=False).filter(named).collect()

@@ -10,6 +10,7 @@ from redis.exceptions import NoPermissionError
 
 from service.contract.artifact import Artifact
 from training.data.dataset import Dataset
+from training.data.items import Items
 from training.errors import PublishError, TrainingError
 from training.evaluation.anchors.outcome import shortfall
 from training.release.parts import ITEMS, item_codings
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def check_modalities_and_proxies(
-    artifact: Artifact, dataset: Dataset, error: type[TrainingError] = PublishError
+    artifact: Artifact, dataset: Items, error: type[TrainingError] = PublishError
 ) -> None:
     """Raise ``error`` unless the dataset has the modalities and proxies of the model.
 
