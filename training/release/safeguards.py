@@ -37,17 +37,21 @@ def check_modalities_and_proxies(
     modalities = [(m.name, m.dim) for m in dataset.modalities]
     if expected != modalities:
         raise error(
-            f"{artifact.label} was trained on modalities {expected}, --data has {modalities}"
+            f"{artifact.label} was trained on modalities {expected}, {dataset.path} has "
+            f"{modalities}"
         )
     codings = item_codings(artifact)
     if dataset.item_codings != codings:
         names = [coding.name for coding in codings]
         raise error(
-            f"{artifact.label} was trained on item attributes {names}, --data has other ones"
+            f"{artifact.label} was trained on item attributes {names}, {dataset.path} has "
+            "other ones"
         )
     if manifest.proxies != dataset.proxy_fields:
         names = [proxy.name for proxy in manifest.proxies]
-        raise error(f"{artifact.label} was trained on proxies {names}, --data has other proxies")
+        raise error(
+            f"{artifact.label} was trained on proxies {names}, {dataset.path} has other proxies"
+        )
 
 
 def check_trained(artifact: Artifact, dataset: Dataset) -> None:
@@ -73,12 +77,16 @@ def check_anchors(artifact: Artifact) -> None:
         raise PublishError(f"{artifact.label}: {problem}; to publish it all the same, add --force")
 
 
-def check_leaving(catalogue: str, items: int, leaving: int) -> None:
+def check_leaving(
+    catalogue: str,
+    items: int,
+    leaving: int,
+    problem: str = "are not in --data: is it complete?",
+) -> None:
     """Raise PublishError if half or more of the ``items`` of a catalogue would leave it."""
     if items and leaving >= MOST_LEAVING * items:
         raise PublishError(
-            f"{leaving} of the {items} items of {catalogue} are not in --data: is it complete? "
-            "To remove them, add --force"
+            f"{leaving} of the {items} items of {catalogue} {problem} To remove them, add --force"
         )
 
 
