@@ -15,8 +15,9 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Literal, NotRequired, Self, TypedDict, Unpack, cast
+from urllib.parse import quote
 
 import httpx
 
@@ -80,6 +81,39 @@ class Ranking(TypedDict):
     timing_ms: dict[str, float]
 
 
+class PutItem(TypedDict):
+    """An item for ``put_items``: ``vectors`` by modality, ``proxies`` by name, None for unknown.
+
+    Proxies that are left out stay as they are; all else that is left out is gone.
+    """
+
+    item_id: str
+    title: NotRequired[str | None]
+    picture: NotRequired[str | None]
+    link: NotRequired[str | None]
+    vectors: NotRequired[Mapping[str, Sequence[float]]]
+    proxies: NotRequired[Mapping[str, float | str | None]]
+
+
+class ItemsChanged(TypedDict):
+    """What a change of items did; ``unknown`` are items that no catalogue lists."""
+
+    request_id: str
+    models: list[str]
+    changed: int
+    unknown: list[str]
+
+
+class UserDeleted(TypedDict):
+    """What the store held of a deleted user."""
+
+    request_id: str
+    records: int
+    histories: int
+    decisions: int
+    events: int
+
+
 class RankError(Exception):
     """The service did not answer with what was asked for.
 
@@ -109,6 +143,7 @@ class RankError(Exception):
 
 
 _Result = httpx.Response | httpx.TransportError | None
+_Proxies = Mapping[str, Mapping[str, float | str | None]]  # values by item and by proxy
 _Steps = Generator[httpx.Request | float, _Result, Any]
 
 
@@ -152,6 +187,28 @@ class _Calls:
     def _get(self, path: str) -> _Steps:
         """Return the steps of a read."""
         return self._steps("GET", path, self._timeout_s, uuid.uuid4().hex)
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> _Steps:
+        """Return the steps of a change, which may be repeated."""
+        return self._steps(method, path, self._timeout_s, uuid.uuid4().hex, body)
+
+    def _put_items(self, items: Sequence[PutItem]) -> _Steps:
+        vectors = [{n: list(v) for n, v in item.get("vectors", {}).items()} for item in items]
+        bodies = [
+            {**item, "vectors": of_item, "proxies": dict(item.get("proxies", {}))}
+            for item, of_item in zip(items, vectors, strict=True)
+        ]
+        return self._send("PUT", "/items", {"items": bodies})
+
+    def _delete_items(self, item_ids: Sequence[str]) -> _Steps:
+        return self._send("DELETE", "/items", {"item_ids": list(item_ids)})
+
+    def _patch_proxies(self, proxies: _Proxies) -> _Steps:
+        items = [{"item_id": i, "proxies": dict(values)} for i, values in proxies.items()]
+        return self._send("PATCH", "/items/proxies", {"items": items})
+
+    def _delete_user(self, user_id: str) -> _Steps:
+        return self._send("DELETE", f"/users/{quote(user_id, safe='')}")
 
     def _steps(
         self,
@@ -241,6 +298,22 @@ class Client(_Calls):
         """Return the loaded models and their fronts; raises RankError."""
         return cast(list[dict[str, Any]], self._run(self._get("/models"))["models"])
 
+    def put_items(self, items: Sequence[PutItem]) -> ItemsChanged:
+        """Put up to 1,000 items; raises RankError."""
+        return cast(ItemsChanged, self._run(self._put_items(items)))
+
+    def delete_items(self, item_ids: Sequence[str]) -> ItemsChanged:
+        """Remove up to 1,000 items from the catalogues; raises RankError."""
+        return cast(ItemsChanged, self._run(self._delete_items(item_ids)))
+
+    def patch_proxies(self, proxies: _Proxies) -> ItemsChanged:
+        """Set proxies of up to 1,000 items, by item and by name; raises RankError."""
+        return cast(ItemsChanged, self._run(self._patch_proxies(proxies)))
+
+    def delete_user(self, user_id: str) -> UserDeleted:
+        """Delete what the store holds of a user; raises RankError."""
+        return cast(UserDeleted, self._run(self._delete_user(user_id)))
+
     def _run(self, steps: _Steps) -> Any:
         """Send and wait as ``steps`` say, and return their result."""
         result: _Result = None
@@ -281,6 +354,22 @@ class AsyncClient(_Calls):
     async def models(self) -> list[dict[str, Any]]:
         """Return the loaded models and their fronts; raises RankError."""
         return cast(list[dict[str, Any]], (await self._run(self._get("/models")))["models"])
+
+    async def put_items(self, items: Sequence[PutItem]) -> ItemsChanged:
+        """Put up to 1,000 items; raises RankError."""
+        return cast(ItemsChanged, await self._run(self._put_items(items)))
+
+    async def delete_items(self, item_ids: Sequence[str]) -> ItemsChanged:
+        """Remove up to 1,000 items from the catalogues; raises RankError."""
+        return cast(ItemsChanged, await self._run(self._delete_items(item_ids)))
+
+    async def patch_proxies(self, proxies: _Proxies) -> ItemsChanged:
+        """Set proxies of up to 1,000 items, by item and by name; raises RankError."""
+        return cast(ItemsChanged, await self._run(self._patch_proxies(proxies)))
+
+    async def delete_user(self, user_id: str) -> UserDeleted:
+        """Delete what the store holds of a user; raises RankError."""
+        return cast(UserDeleted, await self._run(self._delete_user(user_id)))
 
     async def _run(self, steps: _Steps) -> Any:
         """Send and wait as ``steps`` say, and return their result."""

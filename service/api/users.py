@@ -20,7 +20,14 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "It is deleted.", "content": content_of("UserDeleted")},
     **ERRORS,
 }
-UserId = Annotated[str, Path(description="The user.", max_length=MAX_ID_CHARS, examples=["u0007"])]
+UserId = Annotated[
+    str,
+    Path(
+        description="The user.",
+        examples=["u0007"],
+        json_schema_extra={"minLength": 1, "maxLength": MAX_ID_CHARS},  # checked further down
+    ),
+]
 
 
 # An id may contain slashes.
@@ -30,7 +37,7 @@ UserId = Annotated[str, Path(description="The user.", max_length=MAX_ID_CHARS, e
     response_class=Response,
     responses=_RESPONSES,
 )
-async def delete_user(request: Request, user_id: str) -> Response:
+async def delete_user(request: Request, user_id: UserId) -> Response:
     """Delete what the store holds of a user: records, history, decisions and events.
 
     An unknown user is no error. Publications leave the user out from now on.

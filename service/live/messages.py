@@ -26,21 +26,16 @@ ItemId = Annotated[
         examples=["i0999"],
     ),
 ]
-_Address = Annotated[str, Meta(pattern=f"^{ADDRESS.pattern}$")]
+_Address = Annotated[
+    str, Meta(extra_json_schema={"pattern": f"^({ADDRESS.pattern})?$"}, examples=["/p/7.jpg"])
+]
 # By name: each value is decoded alone, so that an error can name it.
 _Vectors = Annotated[
     dict[str, Raw],
     Meta(
         description="The item's vector of each modality, by name. A model ranks the item without "
         "those that are left out.",
-        extra_json_schema={
-            "additionalProperties": {
-                "type": "array",
-                "items": {"type": "number", "minimum": -MAX_VALUE, "maximum": MAX_VALUE},
-                "minItems": 1,
-            },
-            "examples": [{"content": [0.12, -0.4]}],
-        },
+        examples=[{"content": [0.12, -0.4]}],
     ),
 ]
 _Proxies = Annotated[
@@ -48,12 +43,14 @@ _Proxies = Annotated[
     Meta(
         description="Values of proxies by name: a number, or a category's name; null: unknown. "
         "Those that are left out stay as they are.",
-        extra_json_schema={
-            "additionalProperties": {"type": ["number", "string", "null"]},
-            "examples": [{"clicks_7d": 12}],
-        },
+        examples=[{"clicks_7d": 12}],
     ),
 ]
+_NUMBER = {"type": "number", "minimum": -MAX_VALUE, "maximum": MAX_VALUE}
+_SCHEMAS = {  # of the values that are decoded alone
+    "vectors": {"type": "array", "items": _NUMBER, "minItems": 1},
+    "proxies": {"type": ["number", "string", "null"]},
+}
 
 
 class PutItem(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -156,7 +153,14 @@ _INDEX = re.compile(r"\[(\d+)\]")
 
 def put_items(body: bytes) -> list[PutItem]:
     """Return the items of ``PUT /items``; raises InvalidRequestError."""
-    return _distinct(_items(body, _put))
+    items = _distinct(_items(body, _put))
+    for number, item in enumerate(items):
+        for name in ("picture", "link"):
+            address = getattr(item, name)
+            if address and not ADDRESS.fullmatch(address):
+                reason = "is no address: write https://... or a path that begins with /"
+                raise refusal(f"items.{number}.{name}", f"{address!r} {reason}")
+    return items
 
 
 def moved_proxies(body: bytes) -> list[MoveProxies]:
@@ -192,6 +196,10 @@ def schemas(ref_template: str) -> dict[str, Any]:
         UserDeleted,
     ]
     _, found = msgspec.json.schema_components(types, ref_template=ref_template)
+    for schema in found.values():
+        for name, of_values in _SCHEMAS.items():
+            if name in schema["properties"]:
+                schema["properties"][name]["additionalProperties"] = of_values
     return found
 
 

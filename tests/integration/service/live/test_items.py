@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
+from clients.python.paretorank_client import Client, RankError
 from service.contract.records import decode
 from tests.conftest import World
 from tests.integration.conftest import Deployment, Running, deploy, until
@@ -170,6 +171,7 @@ BAD = {
     "items.1.item_id": {"item_id": "good"},
     "items.1.title": {"item_id": "b", "title": "x" * 501},
     "items.1.picture": {"item_id": "b", "picture": "javascript:alert(1)"},
+    "items.1.link": {"item_id": "b", "link": "https://shop.example/7\n"},
     "items.1.colour": {"item_id": "b", "colour": "red"},
     "items.1.vectors.sound": {"item_id": "b", "vectors": {"sound": [1.0]}},
     "items.1.proxies.likes": {"item_id": "b", "proxies": {"likes": 1}},
@@ -240,3 +242,17 @@ def test_while_a_publication_runs_nothing_is_written(feed: Feed) -> None:
         assert answer.json()["error"]["code"] == "publishing"
         assert "publish of ann" in answer.json()["error"]["message"]
     assert feed.deployment.redis.get(keys.items(["good"])[0]) is None
+
+
+def test_the_python_client_does_the_same(feed: Feed) -> None:
+    proxy = feed.world.artifact.manifest.proxies[0].name
+    with Client(str(feed.second.client.base_url)) as client:
+        item: Any = feed.item("by-client", title="By client", proxies={proxy: 2})
+        assert client.put_items([item])["changed"] == 1
+        feed.seen("by-client", status="cold", title="By client")
+        assert client.patch_proxies({"by-client": {proxy: 3.0}})["unknown"] == []
+        assert feed.proxies("by-client")[0] == 3.0
+        assert client.delete_items(["by-client", "never"])["unknown"] == ["never"]
+        assert client.delete_user(feed.world.dataset.user_ids[9])["records"] == 1
+        with pytest.raises(RankError, match=r"items\.0\.vectors\.sound: no loaded model has it"):
+            client.put_items([{"item_id": "i", "vectors": {"sound": [1.0]}}])
