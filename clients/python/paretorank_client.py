@@ -82,7 +82,7 @@ class Ranking(TypedDict):
 
 
 class PutItem(TypedDict):
-    """An item for ``put_items``: ``vectors`` by modality, ``proxies`` by name, None for unknown.
+    """An item for ``put_items``: ``vectors`` by modality; ``attributes``, ``proxies`` by name.
 
     Proxies that are left out stay as they are; all else that is left out is gone.
     """
@@ -92,6 +92,7 @@ class PutItem(TypedDict):
     picture: NotRequired[str | None]
     link: NotRequired[str | None]
     vectors: NotRequired[Mapping[str, Sequence[float]]]
+    attributes: NotRequired[Mapping[str, float | str | None]]
     proxies: NotRequired[Mapping[str, float | str | None]]
 
 
@@ -193,10 +194,9 @@ class _Calls:
         return self._steps(method, path, self._timeout_s, uuid.uuid4().hex, body)
 
     def _put_items(self, items: Sequence[PutItem]) -> _Steps:
-        vectors = [{n: list(v) for n, v in item.get("vectors", {}).items()} for item in items]
         bodies = [
-            {**item, "vectors": of_item, "proxies": dict(item.get("proxies", {}))}
-            for item, of_item in zip(items, vectors, strict=True)
+            {**item, "vectors": {n: list(v) for n, v in item.get("vectors", {}).items()}}
+            for item in items
         ]
         return self._send("PUT", "/items", {"items": bodies})
 

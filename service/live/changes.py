@@ -122,7 +122,9 @@ class LiveChanges:
         models = [model for model, _ in self._registry.models()]
         if not models:
             raise NotReadyError("no model is loaded whose records could be changed: try again")
-        return [Target(model.label, model.keys, model.manifest) for model in models]
+        return [
+            Target(model.label, model.keys, model.manifest, model.item_codings) for model in models
+        ]
 
     def _all_keys(self) -> list[Keys]:
         """Return the keys of all versions on disk: a rollback may bring each of them back."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from service.contract.attributes import ATTRIBUTES
 from service.contract.keys import MAX_ID_CHARS
 from service.contract.records import MAX_VALUE
 from service.contract.titles import ADDRESS, MAX_TITLE_CHARS
@@ -46,9 +47,18 @@ _Proxies = Annotated[
         examples=[{"clicks_7d": 12}],
     ),
 ]
+_Attributes = Annotated[
+    dict[str, Raw],
+    Meta(
+        description="Values of item attributes by column, for models that have them: a number or a "
+        "text; null: unknown, as one that is left out. They become the modality `attributes`.",
+        examples=[{"genre": "drama", "length_s": 42}],
+    ),
+]
 _NUMBER = {"type": "number", "minimum": -MAX_VALUE, "maximum": MAX_VALUE}
 _SCHEMAS = {  # of the values that are decoded alone
     "vectors": {"type": "array", "items": _NUMBER, "minItems": 1},
+    "attributes": {"type": ["number", "string", "null"]},
     "proxies": {"type": ["number", "string", "null"]},
 }
 
@@ -69,6 +79,7 @@ class PutItem(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         _Address | None, Meta(description="Address of its page: https://..., or a path from /.")
     ] = None
     vectors: _Vectors = {}
+    attributes: _Attributes = {}
     proxies: _Proxies = {}
 
 
@@ -155,6 +166,8 @@ def put_items(body: bytes) -> list[PutItem]:
     """Return the items of ``PUT /items``; raises InvalidRequestError."""
     items = _distinct(_items(body, _put))
     for number, item in enumerate(items):
+        if item.attributes and ATTRIBUTES in item.vectors:
+            raise refusal(f"items.{number}.attributes", "stand in vectors too: leave one out")
         for name in ("picture", "link"):
             address = getattr(item, name)
             if address and not ADDRESS.fullmatch(address):
@@ -180,8 +193,8 @@ def vector(raw: Raw, place: str) -> list[float]:
     return _decoded(_vector, raw, place)
 
 
-def proxy_value(raw: Raw, place: str) -> float | str | None:
-    """Return the value of a proxy; raises InvalidRequestError naming the ``place``."""
+def scalar(raw: Raw, place: str) -> float | str | None:
+    """Return the value of a proxy or an attribute; raises InvalidRequestError."""
     value: float | str | None = _decoded(_value, raw, place)
     return value
 

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
+from msgspec import Raw
 from numpy.typing import NDArray
 
 from service.contract import titles
+from service.contract.attributes import ATTRIBUTES, Coding
 from service.contract.keys import Keys
 from service.contract.live_changes import LiveChange
 from service.contract.manifest import Manifest, Proxy
 from service.contract.records import MAX_VALUE, decode, encode, mask_bits, mask_matrix
 from service.contract.titles import ItemTitle
-from service.live.messages import MoveProxies, PutItem, proxy_value, refusal, vector
+from service.live.messages import MoveProxies, PutItem, refusal, scalar, vector
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -31,6 +33,7 @@ class Target:
     label: str
     keys: Keys
     manifest: Manifest
+    codings: tuple[Coding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,8 @@ def put_of(target: Target, items: Sequence[PutItem]) -> Put:
     for index, columns in _blocks(manifest, learned=False):
         name = manifest.modalities[index].name
         dim = columns.stop - columns.start
+        if name == ATTRIBUTES and target.codings:
+            values[:, columns], present[:, index] = _attributes(target, items)
         for row, item in enumerate(items):
             if (raw := item.vectors.get(name)) is not None:
                 place = f"items.{row}.vectors.{name}"
@@ -147,23 +152,21 @@ def moved_of(target: Target, items: Sequence[PutItem | MoveProxies]) -> Moved:
         for number, row in enumerate(rows):
             if (raw := items[row].proxies.get(proxy.name)) is not None:
                 place = f"items.{row}.proxies.{proxy.name}"
-                values[number, index] = _proxy(proxy_value(raw, place), proxy, target, place)
+                values[number, index] = _proxy(scalar(raw, place), proxy, target, place)
                 given[number, index] = True
     return Moved([items[row].item_id for row in rows], values, given)
 
 
 def check_names(targets: Sequence[Target], items: Sequence[PutItem | MoveProxies]) -> None:
-    """Raise InvalidRequestError for a modality or a proxy that no target has."""
+    """Raise InvalidRequestError for a modality, an attribute or a proxy that no target has."""
     manifests = [target.manifest for target in targets]
     modalities = {m.name for manifest in manifests for m in manifest.modalities if not m.learned}
     proxies = {proxy.name for manifest in manifests for proxy in manifest.proxies}
+    attributes = {coding.name for target in targets for coding in target.codings}
+    all_known = (("vectors", modalities), ("attributes", attributes), ("proxies", proxies))
     for row, item in enumerate(items):
-        vectors: Mapping[str, object] = item.vectors if isinstance(item, PutItem) else {}
-        for kind, known, names in (
-            ("vectors", modalities, vectors),
-            ("proxies", proxies, item.proxies),
-        ):
-            for name in names:
+        for kind, known in all_known:
+            for name in getattr(item, kind, ()):
                 if name not in known:
                     listed = ", ".join(sorted(known)) or "none"
                     reason = f"no loaded model has it; there are {listed}"
@@ -189,6 +192,37 @@ def _vector(numbers: list[float], dim: int, target: Target, place: str) -> Float
         reason = f"{numbers[at]:g} is beyond {MAX_VALUE:g}: scale the vectors"
         raise refusal(f"{place}.{at}", reason)
     return values.astype(np.float32)
+
+
+def _attributes(target: Target, items: Sequence[PutItem]) -> tuple[Floats, Flags]:
+    """Return the modality of item attributes (N, dim), and which items (N,) have any value."""
+    known = np.zeros(len(items), np.bool_)
+    blocks = []
+    for coding in target.codings:
+        given = [_attribute(item.attributes, row, coding, target) for row, item in enumerate(items)]
+        has = np.array([value is not None for value in given])
+        if coding.numeric:
+            numbers = np.array([np.nan if value is None else value for value in given], np.float64)
+            blocks.append(coding.standardised(numbers)[:, None])
+        else:
+            codes, others = coding.codes(), len(coding.categories)
+            blocks.append(coding.one_hot(np.array([codes.get(str(v), others) for v in given]), has))
+        known |= has
+    return np.concatenate(blocks, axis=1).astype(np.float32), known
+
+
+def _attribute(
+    attributes: Mapping[str, Raw], row: int, coding: Coding, target: Target
+) -> float | str | None:
+    """Return an attribute's value, None if it is unknown."""
+    if (raw := attributes.get(coding.name)) is None:
+        return None
+    place = f"items.{row}.attributes.{coding.name}"
+    value = scalar(raw, place)
+    if value is not None and isinstance(value, str) == coding.numeric:
+        kind = "a number" if coding.numeric else "a text"
+        raise refusal(place, f"{target.label} needs {kind} or null")
+    return value
 
 
 def _proxy(value: float | str | None, proxy: Proxy, target: Target, place: str) -> float:

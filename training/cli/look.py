@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from service.contract.artifact import open_artifact
+from service.contract.attributes import item_codings
 from service.contract.repository import Repository
 from training.cli.options import BUILD, Build, Data, Models, Scratch
 from training.data.dataset import open_dataset
 from training.demo.look import look_at, rankings_table
 from training.errors import ConfigError
-from training.release.parts import item_codings
 
 
 def look(

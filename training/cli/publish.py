@@ -9,6 +9,7 @@ from typing import Annotated, TypedDict, cast
 import typer
 
 from service.contract.artifact import ArtifactError, open_artifact
+from service.contract.attributes import item_codings
 from service.contract.manifest import Spaces
 from service.contract.repository import CHAMPION, Repository
 from training.cli.options import (
@@ -26,7 +27,6 @@ from training.data.dataset import open_dataset
 from training.data.items import open_items
 from training.errors import PublishError
 from training.release.live import add_items, read_item_ids, remove_items
-from training.release.parts import item_codings
 from training.release.publish import BATCH, Published
 from training.release.publish import publish as publish_records
 from training.release.safeguards import check_anchors

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import polars as pl
 
+from service.contract.attributes import Coding
 from service.contract.files import locked
-from training.data.attributes import Coding, learn_codings, user_values
+from training.data.attributes import learn_codings, user_values
 from training.data.columns import Floats, refuse_rounded
 from training.data.file_facts import FileFacts
 from training.data.impressions import SPLITS, Impressions, known_columns

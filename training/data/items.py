@@ -7,11 +7,12 @@ from pathlib import Path
 
 import polars as pl
 
+from service.contract.attributes import Coding
 from service.contract.keys import MAX_ID_CHARS
 from service.contract.manifest import Modality, Proxy
 from service.contract.titles import ItemTitle
 from training.arrays import Flags
-from training.data.attributes import Coding, item_modality, learn_codings
+from training.data.attributes import item_modality, learn_codings
 from training.data.columns import (
     Floats,
     id_column,

@@ -9,11 +9,12 @@ import redis
 from redis.exceptions import NoPermissionError
 
 from service.contract.artifact import Artifact
+from service.contract.attributes import item_codings
 from training.data.dataset import Dataset
 from training.data.items import Items
 from training.errors import PublishError, TrainingError
 from training.evaluation.anchors.outcome import shortfall
-from training.release.parts import ITEMS, item_codings
+from training.release.parts import ITEMS
 from training.release.store import Client
 
 # A feed renews its items, so many may be new. If fewer than a tenth of the items are trained ones,

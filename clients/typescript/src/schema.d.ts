@@ -1461,6 +1461,17 @@ export interface components {
                 [key: string]: number[];
             };
             /**
+             * @description Values of item attributes by column, for models that have them: a number or a text; null: unknown, as one that is left out. They become the modality `attributes`.
+             * @default {}
+             * @example {
+             *       "genre": "drama",
+             *       "length_s": 42
+             *     }
+             */
+            attributes?: {
+                [key: string]: number | string | null;
+            };
+            /**
              * @description Values of proxies by name: a number, or a category's name; null: unknown. Those that are left out stay as they are.
              * @default {}
              * @example {

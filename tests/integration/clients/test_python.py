@@ -231,7 +231,7 @@ def test_the_async_client_changes_items() -> None:
     sent = [
         (r.method, r.url.raw_path, r.content and json.loads(r.content)) for r in script.requests
     ]
-    item = {"item_id": "i", "vectors": {"image": [0.5, 1]}, "proxies": {}}
+    item = {"item_id": "i", "vectors": {"image": [0.5, 1]}}
     assert sent == [
         ("PUT", b"/items", {"items": [item]}),
         ("PATCH", b"/items/proxies", {"items": [{"item_id": "i", "proxies": {"clicks_7d": 3.0}}]}),
