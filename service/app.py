@@ -11,8 +11,10 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import tracing
@@ -175,5 +177,16 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
     answer: RankError = FrameworkError(error.status_code, error.detail)
     if error.status_code == 404:
         answer = RouteNotFoundError(f"{request.url.path}: no such route")
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and (methods := _methods(request)):
+        headers["Allow"] = ", ".join(methods)  # the framework names those of one route alone
     body = error_body(answer, request.scope["state"])
-    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+    return JSONResponse(body, status_code=error.status_code, headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods that the path of a request has, in order."""
+    routers = (rank.router, operations.router, items.router, users.router, open_inference.router)
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in matching for method in route.methods or ()})

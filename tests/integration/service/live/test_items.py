@@ -256,3 +256,8 @@ def test_the_python_client_does_the_same(feed: Feed) -> None:
         assert client.delete_user(feed.world.dataset.user_ids[9])["records"] == 1
         with pytest.raises(RankError, match=r"items\.0\.vectors\.sound: no loaded model has it"):
             client.put_items([{"item_id": "i", "vectors": {"sound": [1.0]}}])
+
+
+def test_a_wrong_method_names_all_that_the_path_has(feed: Feed) -> None:
+    response = feed.first.client.post("/items", json={})
+    assert (response.status_code, response.headers["Allow"]) == (405, "DELETE, PUT")
