@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -261,3 +264,25 @@ def test_the_python_client_does_the_same(feed: Feed) -> None:
 def test_a_wrong_method_names_all_that_the_path_has(feed: Feed) -> None:
     response = feed.first.client.post("/items", json={})
     assert (response.status_code, response.headers["Allow"]) == (405, "DELETE, PUT")
+
+
+PAGE = Path(__file__).parents[4] / "docs" / "live-items.md"
+_EXAMPLE = re.compile(
+    r"^```sh\n(curl .*?)^```\n(?:\n```json\n(.*?)^```$)?", re.MULTILINE | re.DOTALL
+)
+
+
+def test_the_examples_of_the_page_are_answered_as_shown(feed: Feed) -> None:
+    examples = _EXAMPLE.findall(PAGE.read_text())
+    assert len(examples) == 4
+    url = feed.first.client.base_url
+    for command, shown in examples:
+        line = command.replace("127.0.0.1:8000", f"{url.host}:{url.port}")
+        done = subprocess.run(["bash", "-ec", line], capture_output=True, text=True, check=True)
+        answer = json.loads(done.stdout)
+        assert "error" not in answer, answer
+        if shown:
+            example = json.loads(shown)
+            assert list(example) == list(answer)
+            changeable = {"request_id", "models"}
+            assert all(answer[key] == example[key] for key in answer.keys() - changeable)
