@@ -118,9 +118,13 @@ def create_app(settings: Settings) -> FastAPI:
         )
         app.include_router(open_inference.router)
     if settings.live_changes:
-        app.state.live_turns = TurnQueue(
-            settings.live_queue, queue="live", message="too many live changes wait: try again"
+        queue = functools.partial(
+            TurnQueue,
+            settings.live_queue,
+            queue="live",
+            message="too many live changes wait: try again",
         )
+        app.state.live_turns, app.state.deletion_turns = queue(), queue()
         app.include_router(items.router)
         app.include_router(users.router)
     if settings.explorer:

@@ -24,7 +24,7 @@ from service.settings import Settings
 from service.telemetry import Telemetry
 
 OPEN_INFERENCE = "/v2"
-ITEMS, PROXIES, USERS = "/items", "/items/proxies", "/users"  # of live changes
+ITEMS, PROXIES, USERS = CHANGES = "/items", "/items/proxies", "/users"  # of live changes
 EXPLORER_START = "/explorer/start"
 EXPLORER_RANK = "/explorer/rank"
 # The explorer page, the same in every installation. It has no secret: its reader types the key.
@@ -68,7 +68,8 @@ class Guard:
     """Admits requests before their body is read.
 
     With keys, a route without an entry in ``FREE``, ``SCOPES`` or ``BELOW`` does not exist. With an
-    admin port, the scope ``admin`` is needed and served there, all else on the other port.
+    admin port, the scope ``admin`` is needed and served there, all else on the other port. An open
+    admin port needs no key to read; a live change needs one.
     """
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
@@ -126,7 +127,7 @@ class Guard:
             is_admin_port = scope["server"][1] == self._admin_port
             if is_admin_port != (needed == "admin"):
                 raise RouteNotFoundError(f"{path}: no such route on this port")
-            if is_admin_port and self._admin_open:
+            if is_admin_port and self._admin_open and route not in CHANGES:
                 return []
         if self._keyring is None or path in PAGE_FILES:
             return []

@@ -12,6 +12,7 @@ from service.access.guard import ITEMS, PROXIES
 from service.api.messages import ErrorResponse
 from service.live import messages
 from service.live.changes import LiveChanges
+from service.ranking.turns import TurnQueue
 
 _SCHEMA_REF = "#/components/schemas/{name}"
 
@@ -73,11 +74,13 @@ async def move_proxies(request: Request) -> Response:
 
 
 async def changed(
-    request: Request, change: Callable[[bytes, str], Awaitable[msgspec.Struct]]
+    request: Request,
+    change: Callable[[bytes, str], Awaitable[msgspec.Struct]],
+    turns: TurnQueue | None = None,
 ) -> Response:
     """Answer with what ``change`` returns for the body and the request's id, once it has a turn."""
     body = await request.body()
-    async with request.app.state.live_turns.turn():
+    async with (turns or request.app.state.live_turns).turn():
         answer = await change(body, request.scope["state"]["request_id"])
     return Response(_encoder.encode(answer), media_type="application/json")
 

@@ -11,6 +11,7 @@ from service.access.guard import USERS
 from service.api.items import ERRORS, changed, content_of
 from service.contract.keys import MAX_ID_CHARS
 from service.live.changes import LiveChanges
+from service.ranking.turns import TurnQueue
 
 PATH = USERS + "/{user_id}"
 
@@ -49,4 +50,5 @@ async def delete_user(request: Request, user_id: UserId) -> Response:
     async def delete(_: bytes, request_id: str) -> msgspec.Struct:
         return await changes.delete_user(user_id, request_id)
 
-    return await changed(request, delete)
+    turns: TurnQueue = request.app.state.deletion_turns  # it may take seconds: puts go on
+    return await changed(request, delete, turns)

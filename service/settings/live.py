@@ -16,5 +16,6 @@ class Live(BaseModel):
         default=16,
         ge=0,
         le=4096,
-        description="Most live changes that may wait at once; one runs at a time.",
+        description="Most changes of items, and most deletions of users, that may wait at once; "
+        "one of each runs at a time.",
     )
