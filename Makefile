@@ -12,7 +12,8 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup redis demo loop serve test fuzz check format lint types imports unit lock clean \
-	bench bench-training bench-overload bench-gpu chaos test-spark images sbom audit test-stack docs \
+	bench bench-training bench-overload bench-live bench-gpu chaos test-spark images sbom audit \
+	test-stack docs \
 	reference openapi test-clients explorer chromium test-browser bench-explorer screenshots
 
 # Environments of the servers that `make bench` measures, by tests/bench/requirements.
@@ -152,6 +153,9 @@ bench-training: setup build/bench/recbole-venv/.done build/bench/fuxictr-venv/.d
 
 bench-overload: setup redis ## Measure the service at and beyond its capacity; BENCH= more options
 	$(BIN)/python -m tests.bench.overload $(BENCH)
+
+bench-live: setup redis ## Measure how soon a live item is ranked; BENCH= more options
+	$(BIN)/python -m tests.bench.live_items $(BENCH)
 
 bench-gpu: setup build/bench/fuxictr-venv/.done ## Compare training on a GPU with FuxiCTR and a plain PyTorch loop; BENCH= more options
 	$(BIN)/python -m tests.bench.gpu $(BENCH)

@@ -11,14 +11,16 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import tracing
 from service.access.admission import Admission
 from service.access.guard import Guard
-from service.api import events, open_inference, operations, rank
+from service.api import events, items, open_inference, operations, rank, users
 from service.api.docs import add_docs, add_keys
 from service.api.explorer import routes as explorer
 from service.api.loop_lag import observe_loop_lag
@@ -28,6 +30,7 @@ from service.api.reports import Reports
 from service.errors import FrameworkError, RankError, RouteNotFoundError
 from service.exposure.decision_log import DecisionLog
 from service.exposure.event_log import EventLog
+from service.live.changes import LiveChanges
 from service.models.registry import Registry
 from service.ranking.decisions import Decisions
 from service.ranking.full_scan import FullScanQueue
@@ -38,6 +41,7 @@ from service.settings import Settings
 from service.settings.network import entries
 from service.store.feedback import FeedbackStreams
 from service.store.histories import Histories
+from service.store.live import LiveStore
 from service.store.records import RedisStore
 from service.tasks import end
 from service.telemetry import Telemetry
@@ -60,6 +64,8 @@ def create_app(settings: Settings) -> FastAPI:
         store = RedisStore(settings, telemetry)
         registry = Registry(settings, store, telemetry)
         app.state.store, app.state.registry = store, registry
+        live_store = LiveStore(settings, telemetry)
+        app.state.live_changes = LiveChanges(settings, registry, live_store, telemetry)
         scans = FullScanQueue(settings.scan_queue)
         repeating = Ranker(registry, store, Telemetry(), scans)  # in metrics that nobody reads
         shadow = Shadow(registry, repeating, store.limit, telemetry, settings.shadow_queue)
@@ -84,6 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
             await streams.close()
             await registry.close()
             await guard.close()
+            await live_store.close()
             await store.close()
             if reports.tracer is not None:
                 reports.tracer.close()
@@ -124,6 +131,16 @@ def create_app(settings: Settings) -> FastAPI:
             message="too many inferences wait: try again",
         )
         app.include_router(open_inference.router)
+    if settings.live_changes:
+        queue = functools.partial(
+            TurnQueue,
+            settings.live_queue,
+            queue="live",
+            message="too many live changes wait: try again",
+        )
+        app.state.live_turns, app.state.deletion_turns = queue(), queue()
+        app.include_router(items.router)
+        app.include_router(users.router)
     if settings.explorer:
         app.include_router(explorer.router)
     add_docs(app)
@@ -140,6 +157,7 @@ class _Application(FastAPI):
         self._root_path = settings.root_path
         self._needs_keys = settings.access == "keys"
         self._has_open_inference = settings.open_inference
+        self._has_live_changes = settings.live_changes
         self._serve: ASGIApp = rank.FastPath(super().__call__, middleware, settings.root_path)
         if origins := entries(settings.cors_origins):
             self._serve = CORSMiddleware(
@@ -166,6 +184,8 @@ class _Application(FastAPI):
         events.add_schemas(document)
         if self._has_open_inference:
             open_inference.add_schemas(document)
+        if self._has_live_changes:
+            items.add_schemas(document)
         if self._needs_keys:
             add_keys(document)
         return document
@@ -176,5 +196,16 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
     answer: RankError = FrameworkError(error.status_code, error.detail)
     if error.status_code == 404:
         answer = RouteNotFoundError(f"{request.url.path}: no such route")
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and (methods := _methods(request)):
+        headers["Allow"] = ", ".join(methods)  # the framework names those of one route alone
     body = error_body(answer, request.scope["state"])
-    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+    return JSONResponse(body, status_code=error.status_code, headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods that the path of a request has, in order."""
+    routers = (rank.router, operations.router, items.router, users.router, open_inference.router)
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in matching for method in route.methods or ()})

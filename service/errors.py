@@ -225,6 +225,13 @@ class StoreOverloadedError(StoreError):
     """Too much waits for Redis, or one request asks for too much at once."""
 
 
+class PublishingError(RankError):
+    """Another program publishes or removes the records that the request changes."""
+
+    status = 503
+    code = "publishing"
+
+
 class KeysError(Exception):
     """The API keys cannot be read or changed; the message names the place and the mend."""
 

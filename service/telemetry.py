@@ -21,9 +21,10 @@ _LAG_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 300.
 STAGES = ("user", "catalog", "score", "select")
 OPERATIONS = (
     "users", "items", "titles", "catalog", "changes", "ping", "verdicts", "histories", "decisions",
-    "events",
+    "events", "live", "erase",
 )  # fmt: skip
-SHED = ("rankings", "scans", "inferences", "events", "users", "items")
+SHED = ("rankings", "scans", "inferences", "events", "users", "items", "live")
+LIVE = ("items", "removed", "proxies", "users")
 STATUSES = (200, 401, 403, 404, 408, 413, 422, 429, 499, 500, 503)
 
 
@@ -61,6 +62,7 @@ class Telemetry:
         self._rollouts()
         self._exposure()
         self._feedback()
+        self._live()
 
     def _requests(self) -> None:
         self.requests = self._histogram(
@@ -86,9 +88,10 @@ class Telemetry:
             "rank_shed_total",
             "Requests turned away by a full queue. rankings: any rankings, answered with 503. "
             "scans: full scans, answered with 503. inferences: runs of raw models, answered with "
-            "503. events: requests with events, answered with 503. users: reads of user records; "
-            "these rankings are made without the record. items: reads of items that are not in "
-            "memory; these rankings are made without those not read.",
+            "503. events: requests with events, answered with 503. live: live changes, answered "
+            "with 503. users: reads of user records; these rankings are made without the record. "
+            "items: reads of items that are not in memory; these rankings are made without those "
+            "not read.",
             "queue",
         )
         self.shed = {queue: shed.labels(queue) for queue in SHED}
@@ -160,7 +163,8 @@ class Telemetry:
         seconds = self._histogram(
             "rank_store_seconds",
             "Time of one read or write of the store, failed ones included. A read of the change "
-            "streams waits up to a second for a change.",
+            "streams waits up to a second for a change. live: a live change of items, with its "
+            "reads and tries. erase: the deletion of a user.",
             "operation",
             buckets=_STAGE_BUCKETS,
         )
@@ -233,6 +237,20 @@ class Telemetry:
             "rank_catalog_followers",
             "Tasks that follow the changes of a catalogue: one a loaded model, and for a moment "
             "one of each dropped model.",
+        )
+
+    def _live(self) -> None:
+        changes = self._counter(
+            "rank_live_changes_total",
+            "Live changes that this replica wrote, by kind. items: items put. removed: items "
+            "removed. proxies: items whose proxies were changed, those of put items included. "
+            "users: users deleted.",
+            "kind",
+        )
+        self.live_changes = {kind: changes.labels(kind) for kind in LIVE}
+        self.live_conflicts = self._counter(
+            "rank_live_conflicts_total",
+            "Live changes that were tried again because others changed the same records.",
         )
 
     def _models(self) -> None:

@@ -15,10 +15,11 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, NotRequired, Self, TypedDict, Unpack, cast
+from urllib.parse import quote
 
 import httpx
 
@@ -112,6 +113,40 @@ class EventError(TypedDict):
     message: str
 
 
+class PutItem(TypedDict):
+    """An item for ``put_items``: ``vectors`` by modality; ``attributes``, ``proxies`` by name.
+
+    Proxies that are left out stay as they are; all else that is left out is gone.
+    """
+
+    item_id: str
+    title: NotRequired[str | None]
+    picture: NotRequired[str | None]
+    link: NotRequired[str | None]
+    vectors: NotRequired[Mapping[str, Sequence[float]]]
+    attributes: NotRequired[Mapping[str, float | str | None]]
+    proxies: NotRequired[Mapping[str, float | str | None]]
+
+
+class ItemsChanged(TypedDict):
+    """What a change of items did; ``unknown`` are items that no catalogue lists."""
+
+    request_id: str
+    models: list[str]
+    changed: int
+    unknown: list[str]
+
+
+class UserDeleted(TypedDict):
+    """What the store held of a deleted user."""
+
+    request_id: str
+    records: int
+    histories: int
+    decisions: int
+    events: int
+
+
 @dataclass(eq=False)
 class RankError(Exception):
     """The service did not answer with what was asked for.
@@ -134,6 +169,7 @@ class RankError(Exception):
 
 
 _Result = httpx.Response | httpx.TransportError | None
+_Proxies = Mapping[str, Mapping[str, float | str | None]]  # values by item and by proxy
 _Steps = Generator[httpx.Request | float, _Result, Any]
 
 
@@ -189,6 +225,27 @@ class _Calls:
             )
             refused += [{**error, "index": start + error["index"]} for error in answer["errors"]]
         return refused
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> _Steps:
+        """Return the steps of a change, which may be repeated."""
+        return self._steps(method, path, self._timeout_s, uuid.uuid4().hex, body)
+
+    def _put_items(self, items: Sequence[PutItem]) -> _Steps:
+        bodies = [
+            {**item, "vectors": {n: list(v) for n, v in item.get("vectors", {}).items()}}
+            for item in items
+        ]
+        return self._send("PUT", "/items", {"items": bodies})
+
+    def _delete_items(self, item_ids: Sequence[str]) -> _Steps:
+        return self._send("DELETE", "/items", {"item_ids": list(item_ids)})
+
+    def _patch_proxies(self, proxies: _Proxies) -> _Steps:
+        items = [{"item_id": i, "proxies": dict(values)} for i, values in proxies.items()]
+        return self._send("PATCH", "/items/proxies", {"items": items})
+
+    def _delete_user(self, user_id: str) -> _Steps:
+        return self._send("DELETE", f"/users/{quote(user_id, safe='')}")
 
     def _steps(
         self,
@@ -276,6 +333,22 @@ class Client(_Calls):
         """Send what users did; return those refused. Raises RankError: then send all again."""
         return cast(list[EventError], self._run(self._events(events)))
 
+    def put_items(self, items: Sequence[PutItem]) -> ItemsChanged:
+        """Put up to 1,000 items; raises RankError."""
+        return cast(ItemsChanged, self._run(self._put_items(items)))
+
+    def delete_items(self, item_ids: Sequence[str]) -> ItemsChanged:
+        """Remove up to 1,000 items from the catalogues; raises RankError."""
+        return cast(ItemsChanged, self._run(self._delete_items(item_ids)))
+
+    def patch_proxies(self, proxies: _Proxies) -> ItemsChanged:
+        """Set proxies of up to 1,000 items, by item and by name; raises RankError."""
+        return cast(ItemsChanged, self._run(self._patch_proxies(proxies)))
+
+    def delete_user(self, user_id: str) -> UserDeleted:
+        """Delete what the store holds of a user; raises RankError."""
+        return cast(UserDeleted, self._run(self._delete_user(user_id)))
+
     def _run(self, steps: _Steps) -> Any:
         """Send and wait as ``steps`` say, and return their result."""
         result: _Result = None
@@ -318,6 +391,22 @@ class AsyncClient(_Calls):
     async def events(self, events: Sequence[Event]) -> list[EventError]:
         """Send what users did; return those refused. Raises RankError: then send all again."""
         return cast(list[EventError], await self._run(self._events(events)))
+
+    async def put_items(self, items: Sequence[PutItem]) -> ItemsChanged:
+        """Put up to 1,000 items; raises RankError."""
+        return cast(ItemsChanged, await self._run(self._put_items(items)))
+
+    async def delete_items(self, item_ids: Sequence[str]) -> ItemsChanged:
+        """Remove up to 1,000 items from the catalogues; raises RankError."""
+        return cast(ItemsChanged, await self._run(self._delete_items(item_ids)))
+
+    async def patch_proxies(self, proxies: _Proxies) -> ItemsChanged:
+        """Set proxies of up to 1,000 items, by item and by name; raises RankError."""
+        return cast(ItemsChanged, await self._run(self._patch_proxies(proxies)))
+
+    async def delete_user(self, user_id: str) -> UserDeleted:
+        """Delete what the store holds of a user; raises RankError."""
+        return cast(UserDeleted, await self._run(self._delete_user(user_id)))
 
     async def _run(self, steps: _Steps) -> Any:
         """Send and wait as ``steps`` say, and return their result."""

@@ -24,6 +24,7 @@ from service.settings import Settings
 from service.telemetry import Telemetry
 
 OPEN_INFERENCE = "/v2"
+ITEMS, PROXIES, USERS = CHANGES = "/items", "/items/proxies", "/users"  # of live changes
 EXPLORER_START = "/explorer/start"
 EXPLORER_RANK = "/explorer/rank"
 # The explorer page, the same in every installation. It has no secret: its reader types the key.
@@ -45,6 +46,8 @@ SCOPES: dict[str, Scope] = {
     "/metrics": "admin",
     "/docs": "admin",
     "/openapi.json": "admin",
+    ITEMS: "admin",
+    PROXIES: "admin",
     OPEN_INFERENCE: "rank",
     EXPLORER_START: "admin",
     EXPLORER_RANK: "admin",  # and rank, on the admin port
@@ -52,7 +55,7 @@ SCOPES: dict[str, Scope] = {
 }
 DOCS_ASSETS = "/docs-assets"
 # Every path under these.
-BELOW: dict[str, Scope] = {DOCS_ASSETS: "admin", OPEN_INFERENCE: "rank"}
+BELOW: dict[str, Scope] = {DOCS_ASSETS: "admin", OPEN_INFERENCE: "rank", USERS: "admin"}
 
 _LOG_EVERY_S = 60.0
 _BEARER = b"bearer "
@@ -66,7 +69,8 @@ class Guard:
     """Admits requests before their body is read.
 
     With keys, a route without an entry in ``FREE``, ``SCOPES`` or ``BELOW`` does not exist. With an
-    admin port, the scope ``admin`` is needed and served there, all else on the other port.
+    admin port, the scope ``admin`` is needed and served there, all else on the other port. An open
+    admin port needs no key to read; a live change needs one.
     """
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
@@ -124,7 +128,7 @@ class Guard:
             is_admin_port = scope["server"][1] == self._admin_port
             if is_admin_port != (needed == "admin"):
                 raise RouteNotFoundError(f"{path}: no such route on this port")
-            if is_admin_port and self._admin_open:
+            if is_admin_port and self._admin_open and route not in CHANGES:
                 return []
         if self._keyring is None or path in PAGE_FILES:
             return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from service.contract.manifest import Spaces
 MAX_ID_CHARS = 128
 NAMESPACE = r"^[A-Za-z0-9_.-]{1,64}$"  # no colon and no brace: they separate the parts of a key
 _SPACE = rb"[a-z0-9][a-z0-9_-]{0,63}"
-_SHARED = rb"catalog|published|changes|proxy-changes|publishing"
+_SHARED = rb"catalog|published|changes|proxy-changes|publishing|live|deleted"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,20 @@ class Keys:
     def publishing(self, space: str) -> str:
         """Return the key that is held while a program writes or removes records of ``space``."""
         return f"{{{self.namespace}}}:{space}:publishing"
+
+    def live(self, space: str) -> str:
+        """Return the set of items whose records in ``space`` are not those last published."""
+        return f"{{{self.namespace}}}:{space}:live"
+
+    @property
+    def deleted_users(self) -> str:
+        """The set of ``user_mark`` of deleted users, whom no publication writes again."""
+        return f"{{{self.namespace}}}:{self.spaces.users}:deleted"
+
+
+def user_mark(user_id: str) -> str:
+    """Return what the set of deleted users holds in place of an id."""
+    return hashlib.sha256(user_id.encode()).hexdigest()
 
 
 def verdicts_key(namespace: str) -> str:

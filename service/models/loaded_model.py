@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.catalog.catalog import Catalog
+from service.contract.attributes import Coding, item_codings
 from service.contract.keys import Keys
 from service.contract.manifest import Manifest
 from service.exposure.monitor import ExposureMonitor
@@ -63,3 +64,8 @@ class LoadedModel:
     def version(self) -> int:
         """The artifact's version."""
         return self.scorer.artifact.version
+
+    @functools.cached_property
+    def item_codings(self) -> tuple[Coding, ...]:
+        """How the model's item attributes became numbers; empty without any."""
+        return item_codings(self.scorer.artifact)

@@ -14,6 +14,7 @@ from service.settings.admission import Admission
 from service.settings.explorer import Explorer
 from service.settings.feedback import Feedback
 from service.settings.histories import Histories
+from service.settings.live import Live
 from service.settings.logging import Logging
 from service.settings.network import Network
 from service.settings.open_inference import OpenInference
@@ -33,6 +34,7 @@ GROUPS = (
     Histories,
     OpenInference,
     Explorer,
+    Live,
     Logging,
 )
 
@@ -48,6 +50,7 @@ class Settings(
     Histories,
     OpenInference,
     Explorer,
+    Live,
     Logging,
     BaseSettings,
 ):

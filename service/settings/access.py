@@ -39,5 +39,5 @@ class Access(BaseModel):
         default="keys",
         pattern="^(keys|open)$",
         description="keys: the admin port needs a key with the scope admin. open: anybody who "
-        "reaches the admin port may call.",
+        "reaches the admin port may call all of it but live changes.",
     )

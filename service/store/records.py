@@ -1,4 +1,4 @@
-"""Reads of records and change streams; redis-py's exceptions are mapped in one place."""
+"""Reads of records and change streams."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from redis.asyncio import RedisCluster
 
 from service.contract.feedback import history_key
 from service.contract.keys import Keys, verdicts_key
+from service.contract.live_changes import announced
 from service.errors import StoreOverloadedError
 from service.settings import Settings
 from service.store.breaker import Breaker
@@ -196,9 +197,7 @@ class RedisStore:
             for entry_id, fields in entries.get(stream, ()):
                 next_position[index] = entry_id.decode()
                 announced_ms.append(_number(next_position[index])[0])
-                joined = fields.get(b"ids", b"").decode(errors="replace")
-                item_ids.update(dict.fromkeys(joined.split("\n")))
-        item_ids.pop("", None)
+                item_ids.update(dict.fromkeys(announced(fields)))
         oldest_ms = min(announced_ms, default=None)
         items, proxies = next_position
         return Changes(tuple(item_ids), (items, proxies), gap, oldest_ms)

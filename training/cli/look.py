@@ -26,10 +26,10 @@ def look(
     It reads the artifact and the dataset alone: neither Redis nor a service is needed.
     """
     from service.contract.artifact import open_artifact
+    from service.contract.attributes import item_codings
     from service.contract.repository import Repository
     from training.data.dataset import open_dataset
     from training.demo.look import look_at, rankings_table
-    from training.release.parts import item_codings
 
     weights = _tradeoffs(tradeoffs)
     artifact = open_artifact(Repository(models).resolve(reference))

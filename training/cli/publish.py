@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 
 import typer
 
@@ -13,7 +13,6 @@ from training.cli.options import (
     BUILD,
     REDIS_URL,
     Build,
-    Data,
     Models,
     Namespace,
     RedisUrl,
@@ -21,6 +20,7 @@ from training.cli.options import (
     open_newest,
 )
 from training.cli.promote import move_alias
+from training.errors import PublishError
 from training.release import BATCH
 
 if TYPE_CHECKING:
@@ -29,9 +29,27 @@ if TYPE_CHECKING:
     from training.release.publish import Published
 
 
+class _Store(TypedDict):
+    url: str
+    namespace: str
+    batch: int
+
+
 def publish(
     reference: Annotated[str, typer.Argument(help="name, name@version or name@alias.")],
-    data: Data,
+    data: Annotated[Path | None, typer.Option(help="Dataset folder.")] = None,
+    add: Annotated[
+        Path | None,
+        typer.Option(help="Dataset folder whose items are written, new ones too; others stay."),
+    ] = None,
+    update: Annotated[
+        Path | None,
+        typer.Option(help="Dataset folder whose items are written if the catalogue has them."),
+    ] = None,
+    remove: Annotated[
+        Path | None,
+        typer.Option(help="Text file of the ids of items to remove, one a line; others stay."),
+    ] = None,
     models: Models = Path("models"),
     redis: RedisUrl = REDIS_URL,
     namespace: Namespace = "rank",
@@ -56,14 +74,38 @@ def publish(
 
     The items of --data become the catalogue; others leave it. A bare name is its newest version.
     Run the same command again to resume an interrupted publication.
+
+    --add, --update and --remove change some items of a published version, and move no alias.
     """
+    from service.contract.attributes import item_codings
     from service.contract.repository import Repository
     from training.data.dataset import open_dataset
-    from training.release.parts import item_codings
+    from training.data.items import open_items
+    from training.release.live import add_items, read_item_ids, remove_items
     from training.release.publish import publish as publish_records
     from training.release.safeguards import check_anchors
 
+    sources = {"--data": data, "--add": add, "--update": update, "--remove": remove}
+    named = " and ".join(option for option, path in sources.items() if path is not None)
+    if named not in sources:
+        raise PublishError(f"name one of {', '.join(sources)}, not {named or 'none'}")
     repository = Repository(models)
+    if data is None:
+        artifact = open_newest(repository, reference)
+        store: _Store = {"url": redis, "namespace": namespace, "batch": batch}
+        if (folder := add or update) is not None:
+            items = open_items(folder, item_codings(artifact))
+            changed = add_items(
+                artifact, items, only_listed=add is None, allow_eviction=allow_eviction, **store
+            )
+        else:
+            item_ids = read_item_ids(cast(Path, remove))
+            changed = remove_items(artifact, item_ids, force=force, **store)
+        typer.echo(
+            f"{artifact.label}: {changed.changed} items {'removed' if remove else 'written'}, "
+            f"{changed.left} left out; the catalogue has {changed.listed}"
+        )
+        return
     name = reference.partition("@")[0]
     repository.check_alias(name, alias)
     artifact = open_newest(repository, reference)

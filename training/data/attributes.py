@@ -7,43 +7,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
+from service.contract.attributes import ATTRIBUTES, Coding
 from service.contract.manifest import Modality
 from training.arrays import Flags
 from training.data.columns import Floats, column, number, refuse, texts
-from training.data.schema import ATTRIBUTES
 from training.errors import DatasetError
 
 MAX_CATEGORIES = 64  # of one column; rarer ones share a column, "other"
-_MOST_DEVIATIONS = 10.0  # of a numeric item attribute: one far value must not flood a score
 _TEXT = (pl.String, pl.Categorical, pl.Enum)
-
-
-class Coding(BaseModel):
-    """How a column becomes numbers, learned from the dataset that a model is trained on.
-
-    A numeric column is one number; ``mean`` and ``deviation`` standardise it. A categorical one has
-    a number for each of ``categories`` and, if there are more than those, one for all others.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    mean: float = 0.0
-    deviation: float = Field(default=1.0, gt=0)
-    categories: tuple[str, ...] = ()
-    other: bool = False
-
-    @property
-    def numeric(self) -> bool:
-        """Whether the column holds numbers."""
-        return not self.categories
-
-    @property
-    def dim(self) -> int:
-        """The numbers that a value becomes."""
-        return 1 if self.numeric else len(self.categories) + self.other
 
 
 def learn_codings(table: pl.DataFrame, path: Path, names: tuple[str, ...]) -> tuple[Coding, ...]:
@@ -96,8 +68,7 @@ def item_modality(
         block = _encode(table, path, coding)
         if coding.numeric:
             known |= ~np.isnan(block[:, 0])
-            scaled = (block - coding.mean) / coding.deviation
-            block = np.nan_to_num(np.clip(scaled, -_MOST_DEVIATIONS, _MOST_DEVIATIONS))
+            block = coding.standardised(block)
         else:
             known |= table[coding.name].is_not_null().to_numpy()
         blocks.append(block)
@@ -111,13 +82,11 @@ def _encode(table: pl.DataFrame, path: Path, coding: Coding) -> NDArray[np.float
         return number(table, path, coding.name, finite=False)[:, None]
     values = texts(table, path, coding.name)
     codes = values.replace_strict(
-        {category: code for code, category in enumerate(coding.categories)},
+        coding.codes(),
         default=len(coding.categories),
         return_dtype=pl.Int64,
     ).to_numpy()
-    one_hot = (codes[:, None] == np.arange(coding.dim)).astype(np.float64)
-    one_hot[values.is_null().to_numpy()] = 0.0
-    return np.asarray(one_hot)
+    return coding.one_hot(codes, values.is_not_null().to_numpy())
 
 
 def _joined(blocks: list[NDArray[np.float64]], rows: int) -> Floats:

@@ -12,23 +12,13 @@ from pathlib import Path
 
 import polars as pl
 
+from service.contract.attributes import Coding
 from service.contract.files import locked
-from service.contract.keys import MAX_ID_CHARS
-from service.contract.manifest import Modality, Proxy
-from service.contract.titles import ItemTitle
-from training.arrays import Flags
-from training.data.attributes import Coding, item_modality, learn_codings, user_values
-from training.data.columns import (
-    Floats,
-    id_column,
-    numeric_proxies,
-    proxy_values,
-    refuse,
-    refuse_rounded,
-)
-from training.data.embeddings import find_pieces, read_modalities
+from training.data.attributes import learn_codings, user_values
+from training.data.columns import Floats, refuse_rounded
 from training.data.file_facts import FileFacts
 from training.data.impressions import SPLITS, Impressions, known_columns
+from training.data.items import Items, read_ids, read_items
 from training.data.log import Log, open_log
 from training.data.log_rows import read_impressions
 from training.data.parts import Table, read_table
@@ -37,8 +27,6 @@ from training.data.plausibility import warn_of_implausible
 from training.data.row_files import INDEX
 from training.data.schema import DESCRIPTION, Description, read_description
 from training.data.storage import MEMORY, Storage
-from training.data.titles import read_titles
-from training.errors import DatasetError
 
 __all__ = ["SPLITS", "Dataset", "Impressions", "open_dataset"]
 
@@ -47,46 +35,25 @@ _FACTS = "files.json"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Dataset:
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Items):
     """A validated dataset folder: tables in memory, arrays over impressions in ``storage``.
 
-    embedding (I, D) float32, all modalities in order, zeros where absent; modality_mask (I, M). The
-    item attributes are the last modality; item_codings and user_codings say how attributes became
-    numbers. proxies (I, P) current values, NaN where unknown; user_attributes (U, A) float32;
-    fingerprint SHA-256 over the files. shown: what people see of the items (I,).
+    user_codings say how user attributes became numbers: user_attributes (U, A) float32. fingerprint
+    SHA-256 over the files.
     """
 
-    path: Path
-    description: Description
     fingerprint: str
     user_ids: list[str]
-    item_ids: list[str]
-    shown: list[ItemTitle]
-    modalities: tuple[Modality, ...]
-    embedding: Floats
-    modality_mask: Flags
-    proxies: Floats
     user_attributes: Floats
     impressions: Impressions
     storage: Storage = MEMORY
-    item_codings: tuple[Coding, ...] = ()
     user_codings: tuple[Coding, ...] = ()
     unread: tuple[str, ...] = ()  # "file: column" that the description does not name
-
-    @property
-    def titles(self) -> list[str]:
-        """The titles of the items (I,)."""
-        return [item.title for item in self.shown]
 
     def with_proxies(self, proxies: Floats) -> Dataset:
         """Return the dataset with other impression proxies (R, P)."""
         return replace(self, impressions=replace(self.impressions, proxies=proxies))
-
-    @property
-    def proxy_fields(self) -> tuple[Proxy, ...]:
-        """The proxies in the order of the columns of ``proxies``."""
-        return self.description.proxies
 
 
 def open_dataset(
@@ -149,78 +116,39 @@ def _opened(
     kept: Path | None,
 ) -> Dataset:
     item_codings, user_codings = codings
-    users = read_table(folder / description.users, description, facts)
-    items = read_table(folder / description.items, description, facts)
     storage = Storage(scratch)
-    with users.placed(), items.placed():
-        user_ids = _ids(users, "user_id")
-        item_ids = _ids(items, "item_id")
-        proxies = proxy_values(items.rows, items.path, description, required=True)
-        numeric = numeric_proxies(description, items.rows.columns)
-        refuse_rounded(items.rows, items.path, numeric)
+    users = read_table(folder / description.users, description, facts)
+    with users.placed():
+        user_ids = read_ids(users, "user_id")
         if tuple(coding.name for coding in user_codings) != description.user_attributes:
             user_codings = learn_codings(users.rows, users.path, description.user_attributes)
         attributes = user_values(users.rows, users.path, user_codings)
         numeric = [coding.name for coding in user_codings if coding.numeric]
         refuse_rounded(users.rows, users.path, numeric)
-        if tuple(coding.name for coding in item_codings) != description.item_attributes:
-            item_codings = learn_codings(items.rows, items.path, description.item_attributes)
-        modality = item_modality(items.rows, items.path, item_codings) if item_codings else None
-        shown = read_titles(items.rows, items.path, description, item_ids)
-    pieces = find_pieces(folder, description)
-    vectors = [file for found in pieces.values() for piece in found for file in piece.files]
-    for file in vectors:
-        facts.digest(file)
-    ids = item_ids.to_list()
-    modalities, embedding, mask = read_modalities(pieces, description, ids, storage, modality)
+    items, table, vectors = read_items(folder, description, item_codings, facts, storage)
     impressions = open_log(folder / description.impressions, description, period, facts)
     logged = [segment.part.path for segment in impressions.segments]
     files = [folder / DESCRIPTION, *logged]
-    files += [part.path for table in (items, users) for part in table.parts]
+    files += [part.path for part in (*table.parts, *users.parts)]
     fingerprint = _fingerprint(folder, [*files, *vectors], period, facts)
     return Dataset(
-        path=folder,
-        description=description,
+        **vars(items),
         user_ids=user_ids.to_list(),
-        item_ids=ids,
-        shown=shown,
-        modalities=modalities,
-        embedding=embedding,
-        modality_mask=mask,
-        proxies=proxies,
         user_attributes=attributes,
         impressions=read_impressions(
             impressions,
             user_ids=user_ids,
-            item_ids=item_ids,
-            item_proxies=proxies,
+            item_ids=pl.Series(items.item_ids, dtype=pl.String),
+            item_proxies=items.proxies,
             storage=storage,
             facts=facts,
             cache=kept,
         ),
         fingerprint=fingerprint,
         storage=storage,
-        item_codings=item_codings,
         user_codings=user_codings,
-        unread=_unread(description, impressions, users, items),
+        unread=_unread(description, impressions, users, table),
     )
-
-
-def _ids(table: Table, name: str) -> pl.Series:
-    """Return the ids of a table as strings; raises DatasetError for a bad or repeated one."""
-    path = table.path
-    ids = id_column(table.rows, path, name)
-    if not len(ids):
-        raise DatasetError(path, "has no rows")
-    empty = ids.is_null() | (ids == "").fill_null(True)
-    refuse(empty.to_numpy(), path, name, "an id is empty")
-    long = ids.str.len_chars() > MAX_ID_CHARS
-    refuse(long.to_numpy(), path, name, f"an id has over {MAX_ID_CHARS} characters")
-    control = ids.str.contains(r"[\x00-\x1f\x7f]")
-    refuse(control.to_numpy(), path, name, "the id {value!r} has a control character", ids)
-    repeated = ~ids.is_first_distinct()
-    refuse(repeated.to_numpy(), path, name, "the id {value!r} occurs twice", ids)
-    return ids
 
 
 def _unread(

@@ -16,6 +16,7 @@ from pydantic import (
     field_validator,
 )
 
+from service.contract.attributes import ATTRIBUTES
 from service.contract.manifest import MAX_MODALITIES, Name, Proxy
 from training.errors import DatasetError
 from training.toml import parse
@@ -49,7 +50,6 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Names = Annotated[tuple[str, ...], AfterValidator(_distinct)]
-ATTRIBUTES = "attributes"  # the modality of item attributes
 
 
 class Description(_Frozen):

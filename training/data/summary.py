@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from service.contract.attributes import ATTRIBUTES
 from service.contract.manifest import Modality, Proxy
 from training.arrays import Floats
 from training.data.dataset import Dataset
 from training.data.plausibility import UNIX_TIME, implausible, sample_rows, sampled_auc
-from training.data.schema import ATTRIBUTES
 from training.data.split import Split
 from training.data.storage import spans
 

@@ -17,13 +17,14 @@ from redis.exceptions import LockError
 
 from service.contract.feedback import counting_key
 from service.contract.keys import Keys
+from service.contract.live_changes import STREAM_LENGTH
 from service.contract.records import decode, encode
 from training.feed.counts import LiveCounts
 from training.feed.log_files import LogFolder
 from training.feed.new_events import NewEvents
 from training.feed.specification import Feed
 from training.feed.targets import Target
-from training.release.store import STREAM_LENGTH, Client
+from training.release.store import Client
 
 _LEASE_S = 15.0
 _BATCH = 1000

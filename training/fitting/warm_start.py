@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from service.contract.attributes import Coding
 from training.arrays import Floats
-from training.data.attributes import Coding
 from training.data.dataset import Dataset
 from training.data.split import Split
 from training.errors import ConfigError

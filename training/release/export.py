@@ -23,6 +23,7 @@ from service.contract.artifact import (
     Artifact,
     BiasReference,
 )
+from service.contract.attributes import CODINGS, CODINGS_FILE
 from service.contract.files import sha256
 from service.contract.front import Front
 from service.contract.manifest import (
@@ -48,7 +49,7 @@ from training.fitting.provenance import commit
 from training.fitting.warm_start import TrainingState
 from training.nets.base import FrontNet
 from training.release.parity import make_golden, prove_parity, prove_service
-from training.release.parts import ATTRIBUTES, CODINGS, ITEMS, STATE, USERS, write_learned
+from training.release.parts import ITEMS, STATE, USERS, write_learned
 from training.release.state import write_state
 
 OPSET = 20
@@ -86,7 +87,7 @@ def export_artifact(
         prove_parity(folder, golden, config.parity_tolerance)
         write_learned(fitted, folder)
         if dataset.item_codings:
-            (folder / ATTRIBUTES).write_bytes(CODINGS.dump_json(dataset.item_codings, indent=2))
+            (folder / CODINGS_FILE).write_bytes(CODINGS.dump_json(dataset.item_codings, indent=2))
         reference.save(folder / BIAS_REFERENCE)
         (folder / "front.json").write_text(front.model_dump_json(indent=2))
         title = f"{name} on {front.dataset}"

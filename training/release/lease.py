@@ -16,6 +16,7 @@ from redis.exceptions import LockError
 from redis.lock import Lock
 
 from service.contract.keys import Keys
+from service.contract.live_changes import owner_of
 from training.errors import PublishError
 from training.release.store import Client
 
@@ -66,14 +67,7 @@ def lease(
 
 def holder(client: Client, keys: Keys, space: str) -> str | None:
     """Return who is changing ``space`` and since when, None if nobody is."""
-    value = client.get(keys.publishing(space))
-    if not isinstance(value, bytes):
-        return None
-    try:
-        owner = json.loads(value)
-        return f"{owner['owner']}, since {owner['since']}"
-    except (ValueError, TypeError, KeyError):
-        return "another program"
+    return owner_of(client.get(keys.publishing(space)))
 
 
 def _release(lock: Lock) -> None:

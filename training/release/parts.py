@@ -8,27 +8,14 @@ from pathlib import Path
 import onnxruntime as ort
 import polars as pl
 import torch
-from pydantic import TypeAdapter
 
-from service.contract.artifact import Artifact
 from training.arrays import Floats
 from training.data import parquet
-from training.data.attributes import Coding
 from training.fitting.fitted_net import FittedNet
 
 ITEMS = "items.parquet"
 USERS = "users.parquet"
 STATE = "training_state.npz"  # for a later training
-ATTRIBUTES = "attributes.json"  # how the item attributes became numbers
-
-CODINGS = TypeAdapter(tuple[Coding, ...])
-
-
-def item_codings(artifact: Artifact) -> tuple[Coding, ...]:
-    """Return how the model's item attributes became numbers; empty without any."""
-    if ATTRIBUTES not in artifact.manifest.files:
-        return ()
-    return CODINGS.validate_json((artifact.path / ATTRIBUTES).read_bytes())
 
 
 def open_graphs(folder: Path) -> dict[str, Callable[..., list[Floats]]]:

@@ -14,10 +14,12 @@ from tqdm import tqdm
 
 from service.contract import titles
 from service.contract.artifact import Artifact
-from service.contract.keys import Keys
+from service.contract.keys import Keys, user_mark
+from service.contract.live_changes import announce, list_items
 from service.contract.manifest import Spaces
 from service.contract.records import encode, mask_bits
 from training.data.dataset import Dataset
+from training.data.items import Items
 from training.errors import PublishError
 from training.release import BATCH
 from training.release.lease import lease
@@ -28,7 +30,7 @@ from training.release.safeguards import (
     check_modalities_and_proxies,
     check_trained,
 )
-from training.release.store import STREAM_LENGTH, Client, open_store
+from training.release.store import Client, open_store
 
 Floats = NDArray[np.float32]
 
@@ -59,8 +61,9 @@ def publish(
     """Write proxies, items and users of ``artifact``, and announce changed items to services.
 
     The catalogue becomes the items of ``dataset``, cold ones included; all other items leave it.
-    Users are those of the model's training. A batch that is already stored with equal content is
-    skipped, so an interrupted call can be repeated, and a repeated one writes nothing; ``fresh``
+    Users are those of the model's training, except those whom the service was asked to delete. A
+    batch that is already stored with equal content is skipped, so an interrupted call can be
+    repeated, and a repeated one writes nothing but what live changes have touched since; ``fresh``
     writes all batches again. Once the store holds every record, ``on_complete`` is called.
 
     One program at a time writes a space. Raises PublishError if another one does, if the store
@@ -114,6 +117,7 @@ class _Publisher:
         leaving: Sequence[bytes],
     ) -> Published:
         embedding, mask = values
+        users = self._remaining(users)
         user_ids = users["user_id"].to_list()
         vectors = users["vector"].to_numpy()
         keys, spaces, item_ids = self._keys, self._keys.spaces, dataset.item_ids
@@ -124,7 +128,7 @@ class _Publisher:
             item_ids,
             keys.proxies,
             lambda rows: encode(dataset.proxies[rows]),
-            lambda pipeline, ids: self._announce(pipeline, keys.proxy_changes, ids),
+            self._announce_proxies,
         )
         self._write(
             "titles",
@@ -152,6 +156,14 @@ class _Publisher:
             raise _lost("listed items", listed, len(item_ids))
         return Published(len(users), len(item_ids), self._written, len(leaving))
 
+    def _remaining(self, users: pl.DataFrame) -> pl.DataFrame:
+        """Return the users without those whom a live change has deleted."""
+        deleted = self._client.smembers(self._keys.deleted_users)
+        if not deleted:
+            return users
+        gone = [user_mark(user_id).encode() in deleted for user_id in users["user_id"]]
+        return users.filter(~pl.Series(gone, dtype=pl.Boolean))
+
     def leaving(self, item_ids: Sequence[str]) -> list[bytes]:
         """Return the members of the catalogue that are not among ``item_ids``."""
         current = {item_id.encode() for item_id in item_ids}
@@ -178,12 +190,13 @@ class _Publisher:
             self._renew()
             pipeline = self._client.pipeline(transaction=True)
             pipeline.srem(self._keys.catalog, *chunk)
+            pipeline.srem(self._keys.live(self._keys.spaces.items), *chunk)
             names = [*self._keys.items(ids), *self._keys.titles(ids)]
             if isinstance(self._client, redis.RedisCluster):
                 self._client.delete(*names)
             else:
                 pipeline.delete(*names)
-            self._announce(pipeline, self._keys.item_changes, ids)
+            announce(pipeline, self._keys.item_changes, ids)
             pipeline.execute()
 
     def _write(
@@ -193,7 +206,7 @@ class _Publisher:
         ids: list[str],
         keys: Callable[[Sequence[str]], list[str]],
         records: Callable[[slice], list[bytes]],
-        announce: Callable[[redis.client.Pipeline, Sequence[str]], None] | None = None,
+        tell: Callable[[redis.client.Pipeline, Sequence[str]], None] | None = None,
     ) -> None:
         """Write the records of ``ids`` in batches.
 
@@ -208,7 +221,7 @@ class _Publisher:
                 names = keys(chunk)
                 packed = records(rows)
                 mark = f"{kind}:{start}"
-                if not self._holds(marks, mark, names, packed):
+                if not self._holds(space, mark, chunk, names, packed):
                     self._renew()
                     pipeline = self._client.pipeline(transaction=True)
                     batch = dict(zip(names, packed, strict=True))
@@ -216,30 +229,38 @@ class _Publisher:
                         self._client.mset_nonatomic(batch)
                     else:
                         pipeline.mset(batch)
-                    if announce:
-                        announce(pipeline, chunk)
+                    if tell:
+                        tell(pipeline, chunk)
                     pipeline.hset(marks, mark, _digest(names, packed))
                     pipeline.execute()
                     self._written += len(chunk)
                 bar.update(len(chunk))
 
-    def _holds(self, marks: str, mark: str, names: Sequence[str], packed: Sequence[bytes]) -> bool:
+    def _holds(
+        self, space: str, mark: str, ids: Sequence[str], names: Sequence[str], packed: list[bytes]
+    ) -> bool:
         """Return whether the store holds this batch with equal content."""
-        if self._fresh or self._client.hget(marks, mark) != _digest(names, packed).encode():
+        marked = self._client.hget(self._keys.published(space), mark)
+        if self._fresh or marked != _digest(names, packed).encode():
+            return False
+        if any(self._client.smismember(self._keys.live(space), list(ids))):
             return False
         return self._client.exists(*names) == len(names)
 
+    def _announce_proxies(self, pipeline: redis.client.Pipeline, ids: Sequence[str]) -> None:
+        pipeline.srem(self._keys.live(self._keys.spaces.proxies), *ids)
+        announce(pipeline, self._keys.proxy_changes, ids)
+
     def _list_items(self, pipeline: redis.client.Pipeline, ids: Sequence[str]) -> None:
-        pipeline.sadd(self._keys.catalog, *ids)
-        self._announce(pipeline, self._keys.item_changes, ids)
-
-    def _announce(self, pipeline: redis.client.Pipeline, stream: str, ids: Sequence[str]) -> None:
-        pipeline.xadd(stream, {"ids": "\n".join(ids)}, maxlen=STREAM_LENGTH, approximate=True)
+        """Titles are in, so that nothing is left of live changes."""
+        pipeline.srem(self._keys.live(self._keys.spaces.items), *ids)
+        list_items(pipeline, self._keys, ids)
 
 
-def item_values(artifact: Artifact, dataset: Dataset) -> tuple[Floats, NDArray[np.uint64]]:
+def item_values(artifact: Artifact, dataset: Items) -> tuple[Floats, NDArray[np.uint64]]:
     """Return embeddings (I, D + D_learned) and mask bits (I,): content, then learned features."""
-    learned_table = pl.read_parquet(artifact.path / ITEMS, glob=False)
+    named = pl.col("item_id").is_in(dataset.item_ids)
+    learned_table = pl.scan_parquet(artifact.path / ITEMS, glob=False).filter(named).collect()
     row_of = {item_id: row for row, item_id in enumerate(learned_table["item_id"])}
     rows = np.fromiter((row_of.get(i, -1) for i in dataset.item_ids), np.int64)
     warm = rows >= 0

@@ -9,10 +9,12 @@ import redis
 from redis.exceptions import NoPermissionError
 
 from service.contract.artifact import Artifact
+from service.contract.attributes import item_codings
 from training.data.dataset import Dataset
+from training.data.items import Items
 from training.errors import PublishError, TrainingError
 from training.evaluation.anchors.outcome import shortfall
-from training.release.parts import ITEMS, item_codings
+from training.release.parts import ITEMS
 from training.release.store import Client
 
 # A feed renews its items, so many may be new. If fewer than a tenth of the items are trained ones,
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def check_modalities_and_proxies(
-    artifact: Artifact, dataset: Dataset, error: type[TrainingError] = PublishError
+    artifact: Artifact, dataset: Items, error: type[TrainingError] = PublishError
 ) -> None:
     """Raise ``error`` unless the dataset has the modalities and proxies of the model.
 
@@ -36,17 +38,21 @@ def check_modalities_and_proxies(
     modalities = [(m.name, m.dim) for m in dataset.modalities]
     if expected != modalities:
         raise error(
-            f"{artifact.label} was trained on modalities {expected}, --data has {modalities}"
+            f"{artifact.label} was trained on modalities {expected}, {dataset.path} has "
+            f"{modalities}"
         )
     codings = item_codings(artifact)
     if dataset.item_codings != codings:
         names = [coding.name for coding in codings]
         raise error(
-            f"{artifact.label} was trained on item attributes {names}, --data has other ones"
+            f"{artifact.label} was trained on item attributes {names}, {dataset.path} has "
+            "other ones"
         )
     if manifest.proxies != dataset.proxy_fields:
         names = [proxy.name for proxy in manifest.proxies]
-        raise error(f"{artifact.label} was trained on proxies {names}, --data has other proxies")
+        raise error(
+            f"{artifact.label} was trained on proxies {names}, {dataset.path} has other proxies"
+        )
 
 
 def check_trained(artifact: Artifact, dataset: Dataset) -> None:
@@ -72,12 +78,16 @@ def check_anchors(artifact: Artifact) -> None:
         raise PublishError(f"{artifact.label}: {problem}; to publish it all the same, add --force")
 
 
-def check_leaving(catalogue: str, items: int, leaving: int) -> None:
+def check_leaving(
+    catalogue: str,
+    items: int,
+    leaving: int,
+    problem: str = "are not in --data: is it complete?",
+) -> None:
     """Raise PublishError if half or more of the ``items`` of a catalogue would leave it."""
     if items and leaving >= MOST_LEAVING * items:
         raise PublishError(
-            f"{leaving} of the {items} items of {catalogue} are not in --data: is it complete? "
-            "To remove them, add --force"
+            f"{leaving} of the {items} items of {catalogue} {problem} To remove them, add --force"
         )
 
 

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from service.contract.artifact import MANIFEST, Artifact, ArtifactError
+from service.contract.attributes import Coding, item_codings
 from service.contract.files import sha256
 from service.contract.manifest import Predecessor
 from training.config import Config, continued
-from training.data.attributes import Coding
 from training.data.dataset import Dataset
 from training.errors import ConfigError
 from training.fitting.row_adagrad import Past
 from training.fitting.warm_start import TrainingState, WarmStart
-from training.release.parts import ITEMS, STATE, USERS, item_codings
+from training.release.parts import ITEMS, STATE, USERS
 from training.release.safeguards import check_modalities_and_proxies
 
 # Prefixes of the names of arrays; what follows is the name of a weight.

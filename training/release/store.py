@@ -20,9 +20,6 @@ from service.contract.store_errors import mend
 from service.contract.store_url import StoreUrl, parse
 from training.errors import PublishError
 
-# Entries of a change stream, of up to a batch of ids each. A service that missed one re-reads all
-# items.
-STREAM_LENGTH = 10_000
 _TIMEOUT_S = 10.0
 
 Client = redis.Redis | redis.RedisCluster

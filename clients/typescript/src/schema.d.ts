@@ -311,6 +311,78 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/items": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Put items
+         * @description Write items for every loaded model: new ones join, others are replaced.
+         *
+         *     All items are written, or none. Rankings of every replica follow within a second. Needs a key with the scope `admin`.
+         */
+        put: operations["put_items_items_put"];
+        post?: never;
+        /**
+         * Remove items
+         * @description Remove items from the catalogue of every loaded model.
+         *
+         *     Rankings of every replica follow within a second. Needs a key with the scope `admin`.
+         */
+        delete: operations["remove_items_items_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/items/proxies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change proxies
+         * @description Set proxies of items; those that are left out stay as they are.
+         *
+         *     All are set, or none. Rankings of every replica follow within a second. Needs a key with the scope `admin`.
+         */
+        patch: operations["move_proxies_items_proxies_patch"];
+        trace?: never;
+    };
+    "/users/{user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete a user
+         * @description Delete what the store holds of a user: records, history, decisions and events.
+         *
+         *     An unknown user is no error. Publications leave the user out from now on. Needs a key with the scope `admin`.
+         */
+        delete: operations["delete_user_users__user_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1449,6 +1521,170 @@ export interface components {
              * @example 8
              */
             binary_data_size: number;
+        };
+        /**
+         * PutItemsRequest
+         * @description The items to put.
+         */
+        PutItemsRequest: {
+            /** @description Items, each once. */
+            items: components["schemas"]["PutItem"][];
+        };
+        /**
+         * PutItem
+         * @description An item as it will be, except for proxies that are left out.
+         */
+        PutItem: {
+            /**
+             * @description The item; an id without control characters.
+             * @example i0999
+             */
+            item_id: string;
+            /**
+             * @description What people see. Omitted: the id.
+             * @default null
+             * @example A red coat
+             */
+            title?: string | null;
+            /**
+             * @description Address of its picture: https://..., or a path from /.
+             * @default null
+             */
+            picture?: string | null;
+            /**
+             * @description Address of its page: https://..., or a path from /.
+             * @default null
+             */
+            link?: string | null;
+            /**
+             * @description The item's vector of each modality, by name. A model ranks the item without those that are left out.
+             * @default {}
+             * @example {
+             *       "content": [
+             *         0.12,
+             *         -0.4
+             *       ]
+             *     }
+             */
+            vectors?: {
+                [key: string]: number[];
+            };
+            /**
+             * @description Values of item attributes by column, for models that have them: a number or a text; null: unknown, as one that is left out. They become the modality `attributes`.
+             * @default {}
+             * @example {
+             *       "genre": "drama",
+             *       "length_s": 42
+             *     }
+             */
+            attributes?: {
+                [key: string]: number | string | null;
+            };
+            /**
+             * @description Values of proxies by name: a number, or a category's name; null: unknown. Those that are left out stay as they are.
+             * @default {}
+             * @example {
+             *       "clicks_7d": 12
+             *     }
+             */
+            proxies?: {
+                [key: string]: number | string | null;
+            };
+        };
+        /**
+         * MoveProxiesRequest
+         * @description The proxies to change.
+         */
+        MoveProxiesRequest: {
+            /** @description Items, each once. */
+            items: components["schemas"]["MoveProxies"][];
+        };
+        /**
+         * MoveProxies
+         * @description New values of an item's proxies.
+         */
+        MoveProxies: {
+            /**
+             * @description The item; an id without control characters.
+             * @example i0999
+             */
+            item_id: string;
+            /**
+             * @description Values of proxies by name: a number, or a category's name; null: unknown. Those that are left out stay as they are.
+             * @example {
+             *       "clicks_7d": 12
+             *     }
+             */
+            proxies: {
+                [key: string]: number | string | null;
+            };
+        };
+        /**
+         * RemoveItemsRequest
+         * @description The items to remove.
+         */
+        RemoveItemsRequest: {
+            /** @description Items, each once. */
+            item_ids: string[];
+        };
+        /**
+         * ItemsChanged
+         * @description A live change that every replica follows.
+         */
+        ItemsChanged: {
+            /**
+             * @description The request's id.
+             * @example b7e2
+             */
+            request_id: string;
+            /**
+             * @description The versions whose records were changed.
+             * @example [
+             *       "cp2rec@1"
+             *     ]
+             */
+            models: string[];
+            /**
+             * @description Items put, changed or removed.
+             * @example 1
+             */
+            changed: number;
+            /**
+             * @description Items that no catalogue lists: for them, nothing was done.
+             * @example []
+             */
+            unknown: string[];
+        };
+        /**
+         * UserDeleted
+         * @description What the store held of a user, now deleted.
+         */
+        UserDeleted: {
+            /**
+             * @description The request's id.
+             * @example b7e2
+             */
+            request_id: string;
+            /**
+             * @description User records, one a model's space.
+             * @example 1
+             */
+            records: number;
+            /**
+             * @description Stored histories: 0 or 1.
+             * @example 1
+             */
+            histories: number;
+            /**
+             * @description Decisions that waited in streams.
+             * @example 3
+             */
+            decisions: number;
+            /**
+             * @description Events that waited in streams.
+             * @example 5
+             */
+            events: number;
         };
     };
     responses: never;
@@ -2865,6 +3101,425 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["InferenceErrorResponse"];
+                };
+            };
+        };
+    };
+    put_items_items_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PutItemsRequest"];
+            };
+        };
+        responses: {
+            /** @description It is written. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ItemsChanged"];
+                };
+            };
+            /** @description The bytes are no HTTP request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key is missing, unknown or expired. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The request did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The body is too long. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description A field is not valid; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key has used up its rate. `Retry-After` is the time to wait, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The headers are too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `publishing`: another program publishes these records. `overloaded`: too many changes wait. `store_unavailable`, `not_ready`: no store or no model. `Retry-After` is the time to wait, in seconds. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    remove_items_items_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RemoveItemsRequest"];
+            };
+        };
+        responses: {
+            /** @description It is written. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ItemsChanged"];
+                };
+            };
+            /** @description The bytes are no HTTP request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key is missing, unknown or expired. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The request did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The body is too long. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description A field is not valid; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key has used up its rate. `Retry-After` is the time to wait, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The headers are too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `publishing`: another program publishes these records. `overloaded`: too many changes wait. `store_unavailable`, `not_ready`: no store or no model. `Retry-After` is the time to wait, in seconds. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    move_proxies_items_proxies_patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MoveProxiesRequest"];
+            };
+        };
+        responses: {
+            /** @description It is written. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ItemsChanged"];
+                };
+            };
+            /** @description The bytes are no HTTP request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key is missing, unknown or expired. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The request did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The body is too long. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description A field is not valid; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key has used up its rate. `Retry-After` is the time to wait, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The headers are too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `publishing`: another program publishes these records. `overloaded`: too many changes wait. `store_unavailable`, `not_ready`: no store or no model. `Retry-After` is the time to wait, in seconds. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    delete_user_users__user_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user. */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is deleted. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserDeleted"];
+                };
+            };
+            /** @description The bytes are no HTTP request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key is missing, unknown or expired. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The request did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The body is too long. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description A field is not valid; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key has used up its rate. `Retry-After` is the time to wait, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The headers are too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `publishing`: another program publishes these records. `overloaded`: too many changes wait. `store_unavailable`, `not_ready`: no store or no model. `Retry-After` is the time to wait, in seconds. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
                 };
             };
         };

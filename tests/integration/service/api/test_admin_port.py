@@ -32,6 +32,8 @@ def test_operators_have_a_port_of_their_own(tmp_path: Path) -> None:
         for route in ADMIN:
             assert public.ask(get(route)).status == 404, route
             assert admin.ask(get(route)).status == 200, route
+        assert public.ask(get("/users/u")).status == 404
+        assert admin.ask(get("/users/u")).status == 401  # a change needs a key on an open port
         assert public.ask(get("/livez")).status == admin.ask(get("/livez")).status == 200
         assert public.ask(post()).status == 401
         # No model serves: the request went through.

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from service.contract.artifact import Artifact, ArtifactError, open_artifact
+from service.contract.attributes import Coding
 from service.contract.files import sha256
 from service.contract.repository import Repository
 from tests.conftest import SHORT, World
 from training.cli.app import main
 from training.config import Config, load_config
-from training.data.attributes import Coding
 from training.errors import ConfigError
 from training.fitting.batches import training_tables
 from training.fitting.runs import RunStore

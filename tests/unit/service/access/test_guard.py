@@ -56,6 +56,8 @@ def test_without_a_keys_file_the_error_names_both_mends() -> None:
         ("/below/metrics", 1, False),
         ("/below/metrics", 2, True),
         ("/metrics", 2, True),
+        ("/items/proxies", 1, False),
+        ("/users/a/b", 2, True),
         ("/", 1, False),
         ("/", 2, True),
         ("/explorer/explorer.js", 1, False),

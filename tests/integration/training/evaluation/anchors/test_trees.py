@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from service.contract.attributes import Coding
 from tests.anchor_logs import auc_of, draw, task_of
-from training.data.attributes import Coding
 from training.evaluation.anchors.averages import item_and_user
 from training.evaluation.anchors.trees import boosted_trees, is_installed
 

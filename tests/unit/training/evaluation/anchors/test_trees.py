@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from sklearn.decomposition import PCA
 
+from service.contract.attributes import Coding
 from tests.datasets import MakeDataset
-from training.data.attributes import Coding
 from training.evaluation.anchors.trees import content_columns, principal_components
 
 
