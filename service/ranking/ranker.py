@@ -67,7 +67,7 @@ class Ranker:
     ) -> RankResponse:
         """Return the answer to ``request``; ``counted``: whether it is traffic.
 
-        Traffic alone is explored and logged.
+        Traffic alone is explored and logged, and of it only what is profiled.
 
         Raises RankError where no model can serve it, and ClientLeftError if the ``caller`` leaves
         before the items are scored.
@@ -75,7 +75,7 @@ class Ranker:
         clock = Clock(request.deadline_ms, self._store.limit, caller.arrived_s)
         user_id = request.user_id if request.profiling else None
         model = self._registry.route(request.model, user_id)
-        decisions = self._decisions if counted else None
+        decisions = self._decisions if counted and request.profiling else None
         default = model.manifest.default_tradeoff
         draw = None if decisions is None else decisions.draw(request, request_id, default)
         ranking = ranking_of(model, request, clock, draw)

@@ -124,4 +124,5 @@ class _Version:
 
 def _users(artifact: Artifact) -> tuple[list[str], NDArray[np.float32]]:
     table = pl.read_parquet(artifact.path / USERS, glob=False)
-    return table["user_id"].to_list(), table["vector"].to_numpy()
+    vectors = table["vector"].to_numpy()[:, : artifact.manifest.user_dim]
+    return table["user_id"].to_list(), np.ascontiguousarray(vectors)

@@ -61,7 +61,8 @@ class Served:
 def served(
     world: World, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    deployment = deploy(world, redis_url, tmp_path_factory.mktemp("moving") / "models")
+    models = tmp_path_factory.mktemp("moving") / "models"
+    deployment = deploy(world, redis_url, models, decisions=1.0)
     with deployment.serve() as service:
         yield Served(service, deployment, world)
 
@@ -114,14 +115,27 @@ def test_an_unknown_user_is_known_after_the_first_click(served: Served) -> None:
     assert answer["items"] == expected["items"]
 
 
+def test_a_click_changes_the_next_ranking_of_its_user_alone(served: Served) -> None:
+    data, client = served.world.dataset, served.service.client
+    user_id, other = data.user_ids[10:12]
+    before, others = served.order(user_id), served.order(other)
+    event = {"request_id": "r", "item_id": data.item_ids[2], "user_id": user_id}
+    assert client.post("/events", json=[{**event, "kind": "view"}]).status_code == 202
+    assert served.order(user_id) == before  # a view is no engagement
+    assert client.post("/events", json=[{**event, "kind": "click"}]).status_code == 202
+    assert served.order(user_id) != before
+    assert served.order(other) == others
+
+
 def test_without_profiling_a_ranking_is_the_average_users(served: Served) -> None:
     data, service = served.world.dataset, served.service
     user_id = data.user_ids[6]
     served.engage(user_id, data.item_ids[4])
     body = {"user_id": user_id, "history": [data.item_ids[1]], "top_k": 1000}
-    reads = service.metric('rank_store_seconds_count{operation="users"}')
+    counts = 'rank_store_seconds_count{operation="users"}', 'rank_decisions_total{policy="fixed"}'
+    before = [service.metric(count) for count in counts]
     answer = service.rank(**body, profiling=False)
-    assert service.metric('rank_store_seconds_count{operation="users"}') == reads
+    assert [service.metric(count) for count in counts] == before
     assert answer["degraded"] == []
     assert answer["items"] == service.rank(user_id="stranger", top_k=1000)["items"]
     assert answer["items"] != service.rank(**body)["items"]
