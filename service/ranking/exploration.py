@@ -13,7 +13,7 @@ import functools
 import hashlib
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -53,10 +53,7 @@ class Draw(Struct):
     pool_size: int = 0
     slot: int | None = None  # the place, from 0, of the item of the uniform slot
     rank: int = 0  # from 0, of that item before it was moved
-    slot_scores: tuple[float, float] = (
-        0.0,
-        0.0,
-    )  # of the item of the slot, and of the displaced one
+    slot_scores: tuple[float, float] = (0.0, 0.0)  # of the drawn and the displaced item
     propensities: list[float] | None = None  # of the logged places; None: all are 1
 
     @property
@@ -94,14 +91,14 @@ class Draw(Struct):
             ranks = _moved(list(range(len(best))), rank, slot, rank)
             self.propensities = propensities(ranks[:count], *slots)
         if len(self.mixture) > 1:
-            shown = rows[:count].tolist()
-            orders = iter(logits[1:])
-            self.propensities = _mean(
-                (chance, self.propensities)
-                if tradeoff == self.tradeoff
-                else (chance, propensities(_ranks(next(orders), item_ids, shown), *slots))
-                for tradeoff, chance in self.mixture
-            )
+            shown, orders = rows[:count].tolist(), iter(logits[1:])
+            served, mean = self.propensities, [0.0] * count
+            for tradeoff, weight in self.mixture:
+                chances = served
+                if tradeoff != self.tradeoff:
+                    chances = propensities(_ranks(next(orders), item_ids, shown), *slots)
+                mean = [so_far + weight * p for so_far, p in zip(mean, chances, strict=True)]
+            self.propensities = mean
         return rows
 
 
@@ -224,12 +221,6 @@ def _ranks(logits: Array, item_ids: Sequence[str], rows: list[int]) -> list[int]
     first = top_k(logits, item_ids, len(rows)).tolist()
     ranks = dict(zip(first, range(len(first)), strict=True))
     return [ranks.get(row, _ELSEWHERE) for row in rows]
-
-
-def _mean(weighted: Iterable[tuple[float, list[float]]]) -> list[float]:
-    """Return the mean (L,) of lists (L,) by their weights, which sum to 1."""
-    products = [[weight * value for value in values] for weight, values in weighted]
-    return list(map(sum, zip(*products, strict=True)))
 
 
 def _moved(values: list[int], rank: int, slot: int, value: int) -> list[int]:

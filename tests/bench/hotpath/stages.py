@@ -65,9 +65,9 @@ def stages(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
     caption = (
         "CPU microseconds of each stage, alone and warm: the minimum of many rounds. `logits` and "
         "`best` are parts of `rank`. `slots`: `rank` with uniform slots in a share of 0.05; "
-        "`tradeoffs`: with randomised tradeoffs in a share of 0.1, on a grid of three; `both`: with "
-        "both. `ids`: X-Request-ID and traceparent, taken and returned. `report`: the log's line "
-        "of a ranking. `decision`: a decision of 20 places, made and written. Not measured: "
+        "`tradeoffs`: with randomised tradeoffs in a share of 0.1, on a grid of three; `both`: "
+        "with both. `ids`: X-Request-ID and traceparent, taken and returned. `report`: the log's "
+        "line of a ranking. `decision`: a decision of 20 places, made and written. Not measured: "
         "reading the user, HTTP and metrics."
     )
     return Table("stages", caption, rows)
