@@ -22,23 +22,23 @@ def rank_pool(ranking: Ranking, user: Array, pool: Pool) -> Columns:
 
     Missing items stand behind all others, by id.
     """
-    request, scorer = ranking.request, ranking.model.scorer
+    request, scorer, draw = ranking.request, ranking.model.scorer, ranking.draw
     tradeoffs = (ranking.tradeoff, *_ENDS) if request.explain else (ranking.tradeoff,)
-    logits = _logits(scorer, user, pool, tradeoffs)
+    others = () if draw is None else draw.others
+    logits = _logits(scorer, user, pool, tradeoffs + others)
     ranking.clock.lap("score")
     count = pool.count
     best = top_k(logits[0], pool.item_ids, min(request.top_k, count))
     missing = sorted(pool.missing)[: request.top_k - len(best)]
+    if draw is not None:
+        draw.pool_size, unexplored = count, best
+        at_all = logits if len(tradeoffs) == 1 else logits[[0, *range(len(tradeoffs), len(logits))]]
+        best = draw.show(best, at_all, pool.item_ids)
     calibration = scorer.artifact.manifest.calibration
-    if (draw := ranking.draw) is not None:
-        draw.pool_size = count
-        best = draw.show(
-            best, logits[0], pool.item_ids, lambda other: _logits(scorer, user, pool, (other,))[0]
-        )
-    scores = calibrated_score(calibration, logits[:, best])
+    scores = calibrated_score(calibration, logits[: len(tradeoffs), best])
     if draw is not None and draw.slot is not None:
-        before = calibrated_score(calibration, logits[0, draw.displaced])
-        draw.slot_scores = float(scores[0, draw.slot]), float(before)
+        displaced = calibrated_score(calibration, logits[0, unexplored[draw.slot]])
+        draw.slot_scores = float(scores[0, draw.slot]), float(displaced)
     ranked, *ends = (
         RankedPool(pool, best, missing, logits[t], scores[t]) for t in range(len(tradeoffs))
     )

@@ -13,7 +13,7 @@ import functools
 import hashlib
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -53,8 +53,7 @@ class Draw(Struct):
     pool_size: int = 0
     slot: int | None = None  # the place, from 0, of the item of the uniform slot
     rank: int = 0  # from 0, of that item before it was moved
-    displaced: int = 0  # the row of the item that stood at the slot before
-    slot_scores: tuple[float, float] = (0.0, 0.0)  # of the item of the slot, and the one before
+    slot_scores: tuple[float, float] = (0.0, 0.0)  # of the drawn and the displaced item
     propensities: list[float] | None = None  # of the logged places; None: all are 1
 
     @property
@@ -64,40 +63,42 @@ class Draw(Struct):
             return "randomised_tradeoff" if self.randomised else "fixed"
         return "both" if self.randomised else "uniform_slot"
 
-    def show(
-        self,
-        best: Rows,
-        logits: Array,
-        item_ids: Sequence[str],
-        logits_at: Callable[[float], Array],
-    ) -> Rows:
+    @property
+    def others(self) -> tuple[float, ...]:
+        """The tradeoffs that were not drawn: propensities need the logits at these, too."""
+        if len(self.mixture) == 1:
+            return ()
+        return tuple(tradeoff for tradeoff, _ in self.mixture if tradeoff != self.tradeoff)
+
+    def show(self, best: Rows, logits: Array, item_ids: Sequence[str]) -> Rows:
         """Return the rows (K,) that the ranking shows instead of its ``best`` (K,).
 
-        ``logits`` (N,) are those at the tradeoff, -inf where the pool holds no item; ``logits_at``
-        returns them at another. ``pool_size`` has to be set.
+        ``logits`` (T, N) are those at the tradeoff, then at the ``others``; -inf where the pool
+        holds no item. ``pool_size`` has to be set.
         """
         if self.seed is None or not len(best):
             return best
         count = min(self.logged, len(best))
-        places = min(self.places, len(best))
-        rows, ranks = best, list(range(count))
-        if self.item is not None:
-            self.slot = slot = int(self.place * places)
-            self.rank = rank = int(self.item * self.pool_size)
-            self.displaced = int(best[slot])
-            row = int(best[rank]) if rank < len(best) else row_at(logits, item_ids, rank)
-            rows = np.array(_moved(best.tolist(), rank, slot, row), np.int64)
-            ranks = _moved(list(range(len(best))), rank, slot, rank)[:count]
-        slots = (self.pool_size, places, self.slot_share)
-        if self.slot is None and len(self.mixture) == 1:
+        slots = (self.pool_size, min(self.places, len(best)), self.slot_share)
+        rows = best
+        if self.item is None:
             self.propensities = _unmoved(count, *slots)
-            return rows
-        shown = rows[:count].tolist()
-        orders = [
-            (chance, ranks if w == self.tradeoff else _ranks(logits_at(w), item_ids, shown))
-            for w, chance in self.mixture
-        ]
-        self.propensities = propensities(orders, *slots)
+        else:
+            self.slot = slot = int(self.place * slots[1])
+            self.rank = rank = int(self.item * self.pool_size)
+            row = int(best[rank]) if rank < len(best) else row_at(logits[0], item_ids, rank)
+            rows = np.array(_moved(best.tolist(), rank, slot, row), np.int64)
+            ranks = _moved(list(range(len(best))), rank, slot, rank)
+            self.propensities = propensities(ranks[:count], *slots)
+        if len(self.mixture) > 1:
+            shown, orders = rows[:count].tolist(), iter(logits[1:])
+            served, mean = self.propensities, [0.0] * count
+            for tradeoff, weight in self.mixture:
+                chances = served
+                if tradeoff != self.tradeoff:
+                    chances = propensities(_ranks(next(orders), item_ids, shown), *slots)
+                mean = [so_far + weight * p for so_far, p in zip(mean, chances, strict=True)]
+            self.propensities = mean
         return rows
 
 
@@ -164,44 +165,43 @@ def draws_of(seed: int) -> tuple[float, float, float, float, float]:
 
 
 def propensities(
-    orders: Sequence[tuple[float, Sequence[int]]], pool_size: int, places: int, slot_share: float
+    ranks: Sequence[int], pool_size: int, places: int, slot_share: float
 ) -> list[float]:
     """Return P(the item stands at its place) for the items at the places 0, 1, ... (L,).
 
-    ``orders`` are the rankings that may be drawn, before a uniform slot: the probability of each,
-    and the items' ranks (L,) in it, from 0. With probability ``slot_share`` = s, one of the N items
-    and one of the first k places are drawn uniformly, and the item is moved there; k = ``places``,
-    which is at most the places shown. The drawn item stands at its place; an item of rank a goes
-    one place down if a lower item is moved to its place or above, one place up if a higher item is
-    moved to its place or below, and else stays. So of the N k outcomes, it stands at place j in
+    ``ranks`` (L,), from 0, are theirs in the ranking before a uniform slot. With probability
+    ``slot_share`` = s, one of the N items and one of the first k places are drawn uniformly, and
+    the item is moved there; k = ``places``, which is at most the places shown. The drawn item
+    stands at its place; an item of rank a goes one place down if a lower item is moved to its
+    place or above, one place up if a higher item is moved to its place or below, and else stays.
+    So of the N k outcomes, the item stands at place j in
 
         [j < k] + [j = a + 1] (N - 1 - a) min(a + 1, k) + [j = a - 1] a (k - min(a, k))
         + [j = a] ((N - 1 - a) (k - min(a + 1, k)) + a min(a, k))
 
-    and the propensity is s times that share, plus (1 - s) [j = a], in the mean of ``orders``.
+    and the propensity is s times that share, plus (1 - s) [j = a].
     """
     unit = slot_share / (pool_size * places)
-    count = len(orders[0][1])
-    chances = [unit] * min(places, count) + [0.0] * (count - places)
-    for probability, ranks in orders:
-        for place, rank in enumerate(ranks):
-            step = place - rank
-            if not step:
-                lower, higher = pool_size - 1 - rank, rank  # how many items
-                ways = lower * (places - min(rank + 1, places)) + higher * min(rank, places)
-                chances[place] += probability * (unit * ways + 1 - slot_share)
-            elif step == 1:
-                ways = (pool_size - 1 - rank) * min(rank + 1, places)
-                chances[place] += probability * unit * ways
-            elif step == -1:
-                chances[place] += probability * unit * rank * (places - min(rank, places))
+    chances = [unit] * min(places, len(ranks)) + [0.0] * (len(ranks) - places)
+    for place, rank in enumerate(ranks):  # in Python: NumPy's steps cost more than few places
+        if not -2 < place - rank < 2:
+            continue
+        lower, higher = pool_size - 1 - rank, rank  # how many items
+        from_lower, from_higher = min(rank + 1, places), min(rank, places)
+        if place > rank:
+            chances[place] += unit * lower * from_lower
+        elif place < rank:
+            chances[place] += unit * higher * (places - from_higher)
+        else:
+            ways = lower * (places - from_lower) + higher * from_higher
+            chances[place] += unit * ways + 1 - slot_share
     return chances
 
 
 @functools.lru_cache(1024)
 def _unmoved(count: int, pool_size: int, places: int, slot_share: float) -> list[float]:
     """Return the propensities (L,) of a ranking whose slot was not drawn: its places are ranks."""
-    return propensities([(1.0, range(count))], pool_size, places, slot_share)
+    return propensities(range(count), pool_size, places, slot_share)
 
 
 @functools.lru_cache(64)

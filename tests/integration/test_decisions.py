@@ -135,11 +135,11 @@ def test_a_decision_is_replayed_from_the_log(
         else:
             assert decision.slot is None
         assert decision.item_ids == shown[:8]
-        orders = [
-            (chance, [rankings[w].index(item_id) for item_id in decision.item_ids])
-            for w, chance in draw.mixture
-        ]
-        exact = propensities(orders, decision.pool_size, k, 0.5)
+        exact = [0.0] * len(decision.item_ids)
+        for w, chance in draw.mixture:
+            ranks = [rankings[w].index(item_id) for item_id in decision.item_ids]
+            for place, p in enumerate(propensities(ranks, decision.pool_size, k, 0.5)):
+                exact[place] += chance * p
         assert decision.propensities == pytest.approx(exact)
 
 

@@ -24,9 +24,10 @@ from service.models.loaded_model import LoadedModel
 from service.models.scorer import Scorer
 from service.ranking.answer import rank_pool
 from service.ranking.decisions import Decisions
+from service.ranking.exploration import Exploration
 from service.ranking.items import Columns, RankedItem, as_rows
 from service.ranking.messages import RankRequest, RankResponse
-from service.ranking.request import Clock, Ranking
+from service.ranking.request import Clock, Ranking, ranking_of
 from service.ranking.top_k import top_k
 from service.settings import Settings
 from service.store.feedback import FeedbackStreams
@@ -39,6 +40,7 @@ from tests.bench.hotpath.report import Cell, Table
 
 _SIZES = (100, 500, 1000)
 _BODIES, _ROUNDS = 50, 40
+_GRID = ((0.0, 0.2), (0.5, 0.3), (1.0, 0.5))
 _REQUEST_ID = "f75c363a63ce4f2db53d2c1edfdf4d1a"
 _HEADERS = [
     (b"host", b"127.0.0.1"),
@@ -62,9 +64,11 @@ def stages(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
     ]
     caption = (
         "CPU microseconds of each stage, alone and warm: the minimum of many rounds. `logits` and "
-        "`best` are parts of `rank`. `ids`: X-Request-ID and traceparent, taken and returned. "
-        "`report`: the log's line of a ranking. `decision`: a decision of 20 places, made and "
-        "written. Not measured: reading the user, HTTP and metrics."
+        "`best` are parts of `rank`. `slots`: `rank` with uniform slots in a share of 0.05; "
+        "`tradeoffs`: with randomised tradeoffs in a share of 0.1, on a grid of three; `both`: "
+        "with both. `ids`: X-Request-ID and traceparent, taken and returned. `report`: the log's "
+        "line of a ranking. `decision`: a decision of 20 places, made and written. Not measured: "
+        "reading the user, HTTP and metrics."
     )
     return Table("stages", caption, rows)
 
@@ -78,6 +82,17 @@ def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int, url: str) -> dic
     model = Mock(spec=LoadedModel, scorer=scorer, label="bench@1")
     request = RankRequest(user_id="u", top_k=TOP_K)
     ranking = Ranking(model, request, 0.5, Clock(None, Limit(1.0)))
+    ids = [f"{_REQUEST_ID}{number}" for number in range(_BODIES)]
+
+    def explore(slot_share: float, tradeoff_share: float) -> float:
+        drawing = Exploration(slot_share, 10, tradeoff_share, _GRID, 20)
+
+        def rank(i: int) -> None:
+            draw = drawing.draw(ids[i], None, 0.5)
+            rank_pool(ranking_of(model, request, ranking.clock, draw), user, pools[i])
+
+        return _least_us(rank)
+
     logits = [scorer.score(user, pool.states, 0.5)[:n] for pool in pools]
     columns = [rank_pool(ranking, user, pool) for pool in pools]
     answers = list(map(as_rows, columns))
@@ -91,6 +106,9 @@ def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int, url: str) -> dic
         "logits": _least_us(lambda i: scorer.score(user, pools[i].states, 0.5)),
         "best": _least_us(lambda i: top_k(logits[i], candidates[i], TOP_K)),
         "rank": _least_us(lambda i: rank_pool(ranking, user, pools[i])),
+        "slots": explore(0.05, 0.0),
+        "tradeoffs": explore(0.0, 0.1),
+        "both": explore(0.05, 0.1),
         "lay out": _least_us(lambda i: as_rows(columns[i])),
         "answer": _least_us(lambda i: _encode(answers[i])),
         "ids": _least_us(lambda _: _ids()),

@@ -26,7 +26,8 @@ def show(draw: Draw, logits_at: Callable[[float], Array], top: int) -> list[int]
     draw.pool_size = int(np.isfinite(logits).sum())
     ids = [f"i{row:03}" for row in range(len(logits))]
     best = top_k(logits, ids, min(top, draw.pool_size))
-    rows: list[int] = draw.show(best, logits, ids, logits_at).tolist()
+    at_all = np.stack([logits_at(tradeoff) for tradeoff in (draw.tradeoff, *draw.others)])
+    rows: list[int] = draw.show(best, at_all, ids).tolist()
     return rows
 
 

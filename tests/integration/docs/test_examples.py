@@ -25,7 +25,13 @@ _REQUEST = re.compile(
 )
 REQUESTS = [
     pytest.param(*example, id=f"{page.stem}-{number}")
-    for page in (ROOT / "README.md", DOCS / "api.md", DOCS / "access.md", DOCS / "clients.md")
+    for page in (
+        ROOT / "README.md",
+        DOCS / "api.md",
+        DOCS / "access.md",
+        DOCS / "clients.md",
+        DOCS / "feedback.md",
+    )
     for number, example in enumerate(_REQUEST.findall(page.read_text()))
 ]
 PROGRAMS = blocks(DOCS / "clients.md", "python")
@@ -101,10 +107,9 @@ def test_the_typescript_example_is_well_typed() -> None:
 
 def _errors(kind: type[RankError] = RankError) -> Iterator[tuple[str, str]]:
     """Yield (status, code) of each error that is answered."""
-    if kind is not StoreError:  # rankings go on without the store
-        yield "other" if kind is FrameworkError else str(kind.status), kind.code
-        for narrower in kind.__subclasses__():
-            yield from _errors(narrower)
+    yield "other" if kind is FrameworkError else str(kind.status), kind.code
+    for narrower in kind.__subclasses__() if kind is not StoreError else ():  # all are answered so
+        yield from _errors(narrower)
 
 
 def test_the_table_of_errors_is_that_of_the_code() -> None:

@@ -22,7 +22,8 @@ def show(draw: Draw, logits_at: Callable[[float], Array], top: int) -> list[int]
     draw.pool_size = int(np.isfinite(logits).sum())
     ids = [f"i{row:03}" for row in range(len(logits))]
     best = top_k(logits, ids, min(top, draw.pool_size))
-    rows: list[int] = draw.show(best, logits, ids, logits_at).tolist()
+    at_all = np.stack([logits_at(tradeoff) for tradeoff in (draw.tradeoff, *draw.others)])
+    rows: list[int] = draw.show(best, at_all, ids).tolist()
     return rows
 
 
@@ -35,7 +36,7 @@ def test_propensities_in_a_large_pool_are_the_shares_of_draws() -> None:
         kept = np.where(ranks < wanted, wanted - 1, wanted)
         moved = np.where(ranks == wanted, chosen, kept + (chosen <= kept))
         share_there = np.where(slots, moved == place, wanted == place).mean()
-        (*_, exact) = propensities([(1.0, [-9] * place + [wanted])], pool, places, share)
+        (*_, exact) = propensities([-9] * place + [wanted], pool, places, share)
         assert share_there == pytest.approx(exact, abs=4 * np.sqrt(0.25 / count))
 
 
@@ -43,7 +44,7 @@ def test_each_place_holds_an_item_and_each_item_a_place() -> None:
     pool, places, share = 7, 4, 0.35
     table = np.array(
         [
-            [propensities([(1.0, [-9] * j + [a])], pool, places, share)[j] for j in range(pool)]
+            [propensities([-9] * j + [a], pool, places, share)[j] for j in range(pool)]
             for a in range(pool)
         ]
     )
