@@ -10,20 +10,16 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import polars as pl
-
 from service.contract.files import locked
-from service.contract.keys import MAX_ID_CHARS
 from service.contract.manifest import Modality, Proxy
 from service.contract.titles import ItemTitle
 from training.arrays import Flags
 from training.data.attributes import Coding, item_modality, learn_codings, user_values
 from training.data.columns import (
     Floats,
-    id_column,
+    checked_ids,
     numeric_proxies,
     proxy_values,
-    refuse,
     refuse_rounded,
 )
 from training.data.embeddings import find_pieces, read_modalities
@@ -38,7 +34,6 @@ from training.data.row_files import INDEX
 from training.data.schema import DESCRIPTION, Description, read_description
 from training.data.storage import MEMORY, Storage
 from training.data.titles import read_titles
-from training.errors import DatasetError
 
 __all__ = ["SPLITS", "Dataset", "Impressions", "open_dataset"]
 
@@ -153,8 +148,8 @@ def _opened(
     items = read_table(folder / description.items, description, facts)
     storage = Storage(scratch)
     with users.placed(), items.placed():
-        user_ids = _ids(users, "user_id")
-        item_ids = _ids(items, "item_id")
+        user_ids = checked_ids(users.rows, users.path, "user_id")
+        item_ids = checked_ids(items.rows, items.path, "item_id")
         proxies = proxy_values(items.rows, items.path, description, required=True)
         numeric = numeric_proxies(description, items.rows.columns)
         refuse_rounded(items.rows, items.path, numeric)
@@ -204,23 +199,6 @@ def _opened(
         user_codings=user_codings,
         unread=_unread(description, impressions, users, items),
     )
-
-
-def _ids(table: Table, name: str) -> pl.Series:
-    """Return the ids of a table as strings; raises DatasetError for a bad or repeated one."""
-    path = table.path
-    ids = id_column(table.rows, path, name)
-    if not len(ids):
-        raise DatasetError(path, "has no rows")
-    empty = ids.is_null() | (ids == "").fill_null(True)
-    refuse(empty.to_numpy(), path, name, "an id is empty")
-    long = ids.str.len_chars() > MAX_ID_CHARS
-    refuse(long.to_numpy(), path, name, f"an id has over {MAX_ID_CHARS} characters")
-    control = ids.str.contains(r"[\x00-\x1f\x7f]")
-    refuse(control.to_numpy(), path, name, "the id {value!r} has a control character", ids)
-    repeated = ~ids.is_first_distinct()
-    refuse(repeated.to_numpy(), path, name, "the id {value!r} occurs twice", ids)
-    return ids
 
 
 def _unread(

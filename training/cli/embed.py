@@ -1,0 +1,117 @@
+"""``embed``: pictures, texts or sounds as a modality of a dataset."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from service.contract.manifest import Name
+from training.errors import ConfigError
+from training.media.embed import Embedded
+from training.media.embed import embed as embed_media
+from training.media.encoder import Kind, media_packages
+from training.media.packaged import PACKAGED
+from training.media.registry import open_encoder
+from training.media.sources import Folder, Source, Texts, suffixes
+
+log = logging.getLogger(__name__)
+
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
+
+
+def embed(
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder to write into, such as a dataset's embeddings.")
+    ],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of pictures whose names are item ids.")
+    ] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="Table of texts: .csv, .tsv or .parquet.")
+    ] = None,
+    audio: Annotated[
+        Path | None, typer.Option(help="Folder of WAV files whose names are item ids.")
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help=f"{', '.join(PACKAGED)}; an ONNX file with its description beside it; "
+            "sentence-transformers:FOLDER; open_clip:ARCHITECTURE:FILE.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the modality; default: image, text or audio."),
+    ] = None,
+    id_column: Annotated[
+        str, typer.Option("--id", help="Column of --texts with the item ids.")
+    ] = "item_id",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            help="Column of --texts with the text; repeated ones are joined. Default: text, "
+            "else title.",
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Items encoded at once.")] = 32,
+    leave_out: Annotated[
+        bool, typer.Option("--leave-out", help="Leave out items that cannot be encoded.")
+    ] = False,
+) -> None:
+    """Encode the pictures, texts or sounds of items into embeddings for a dataset folder.
+
+    Run the same command again to resume an interrupted one, or after media have changed: only new
+    and changed ones are encoded.
+    """
+    kind, path = _media(images, texts, audio)
+    name = name or kind
+    try:
+        _NAME.validate_python(name)
+    except ValidationError as error:
+        problem = "write up to 64 lower-case letters, digits, - and _"
+        raise ConfigError(f"--name {name!r}: {problem}") from error
+    with media_packages():
+        source = _source(kind, path, id_column, columns or [])
+        opened = open_encoder(encoder, kind)
+    embedded = embed_media(source, opened, out, name, batch=batch, leave_out=leave_out)
+    for line in _summary(embedded, opened.label):
+        typer.echo(line)
+    typer.echo(f'\n[embeddings.{name}]  # for dataset.toml\nvalues = "{out.name}/{name}.npy"')
+
+
+def _media(images: Path | None, texts: Path | None, audio: Path | None) -> tuple[Kind, Path]:
+    """Return the kind of media and its place; raises ConfigError unless it is one."""
+    places: dict[Kind, Path | None] = {"image": images, "text": texts, "audio": audio}
+    given = [(kind, path) for kind, path in places.items() if path is not None]
+    if len(given) != 1:
+        raise ConfigError("name one of --images FOLDER, --texts FILE and --audio FOLDER")
+    return given[0]
+
+
+def _source(kind: Kind, path: Path, id_column: str, columns: list[str]) -> Source:
+    if kind == "text":
+        return Texts(path, id_column, columns)
+    if not path.is_dir():
+        raise ConfigError(f"{path}: is no folder; name the one that holds the files")
+    folder = Folder(path, suffixes(kind))
+    if folder.others:
+        others = f"{len(folder.others)} other files, such as {folder.others[0]}"
+        log.warning("%s: %s, are not read", path, others)
+    return folder
+
+
+def _summary(embedded: Embedded, label: str) -> list[str]:
+    """Return the lines on what was written."""
+    norms = embedded.norms
+    left_out = f", {embedded.left_out} left out" if embedded.left_out else ""
+    return [
+        f"{embedded.encoded} items encoded by {label}, {embedded.known} known before{left_out}",
+        f"{norms.vectors} vectors of {norms.dim} dimensions, of length {norms.least:.3g} to "
+        f"{norms.greatest:.3g}, {norms.mean:.3g} on average",
+        f"wrote {embedded.array} and {embedded.ids.name}",
+    ]

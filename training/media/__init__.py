@@ -1,0 +1,1 @@
+"""Encoders that turn pictures, texts and sounds into item embeddings."""
