@@ -15,7 +15,8 @@ from training.toml import parse
 
 SUFFIXES = (".toml", ".json")
 
-Channels = tuple[float, float, float]
+Mean = Annotated[float, Field(ge=-1e3, le=1e3)]
+Deviation = Annotated[float, Field(ge=1e-3, le=1e3)]
 FileName = Annotated[str, Field(pattern=r"^[^/\x00-\x1f\x7f]{1,255}$")]
 
 
@@ -40,8 +41,12 @@ class Picture(_Frozen):
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = Field(
         default="bicubic", description="How pixels are resampled."
     )
-    mean: Channels = Field(default=(0.485, 0.456, 0.406), description="Of red, green and blue.")
-    std: Channels = Field(default=(0.229, 0.224, 0.225), description="Of red, green and blue.")
+    mean: tuple[Mean, Mean, Mean] = Field(
+        default=(0.485, 0.456, 0.406), description="Of red, green and blue."
+    )
+    std: tuple[Deviation, Deviation, Deviation] = Field(
+        default=(0.229, 0.224, 0.225), description="Of red, green and blue."
+    )
     layout: Literal["NCHW", "NHWC"] = Field(
         default="NCHW", description="Order of the input's dimensions."
     )
@@ -50,8 +55,6 @@ class Picture(_Frozen):
     def _fits(self) -> Picture:
         if self.resize is not None and self.resize < self.size:
             raise ValueError(f"resize {self.resize} is below size {self.size}; raise it")
-        if not all(deviation > 0 for deviation in self.std):
-            raise ValueError("std must be above 0")
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -71,8 +72,7 @@ def embed(
     cannot be encoded, or if ``leave_out`` where no item can.
     """
     check_folder(out)
-    out.mkdir(parents=True, exist_ok=True)
-    with locked(out / f".{name}", _waiting):
+    with _folder(out), locked(out / f".{name}", _waiting):
         vectors, done = Vectors(out, name, encoder.key), _Progress()
         with (
             tqdm(total=len(source.item_ids), desc=f"embed {name}", unit=" items") as bar,
@@ -94,12 +94,24 @@ def embed(
         )
 
 
+@contextlib.contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """Make a folder; a block that fails leaves no empty one."""
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # it is not empty
+            path.rmdir()
+        raise
+
+
 def _batches(
     source: Source, vectors: Vectors, done: _Progress, size: int, bar: Any
 ) -> Iterator[list[_Item]]:
     """Yield the items whose vectors are not known yet."""
     items: list[_Item] = []
-    for index in range(len(source.item_ids)):
+    for index in source.order:
         content = source.content(index)
         value = digest(content)
         if value in vectors:

@@ -16,7 +16,7 @@ from training.media.encoder import INSTALL, Kind
 from training.media.onnx_encoder import OnnxEncoder
 
 MODEL, DESCRIPTION, TOKENIZER = "encoder.onnx", "encoder.toml", "tokenizer.json"
-_EXPORTER = Path(__file__).with_name("export.py")
+_EXPORTER = [Path(__file__).with_name(name) for name in ("bert.py", "export.py")]
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def open_packaged(name: str, kind: Kind) -> OnnxEncoder:
 
 def _key(packaged: Packaged) -> str:
     """Return what changes with the weights, the description and the exporter."""
-    parts = packaged.sha256, packaged.description.model_dump_json(), sha256(_EXPORTER)
+    parts = [packaged.sha256, packaged.description.model_dump_json(), *map(sha256, _EXPORTER)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

@@ -30,9 +30,13 @@ def suffixes(kind: Kind) -> frozenset[str]:
 
 
 class Source(Protocol):
-    """Items and their contents, in a fixed order."""
+    """Items and their contents.
+
+    order: The rows of the items in the order in which they are best encoded.
+    """
 
     item_ids: list[str]
+    order: Sequence[int]
 
     def content(self, index: int) -> bytes:
         """Return an item's content: a file's bytes, or a text in UTF-8."""
@@ -50,12 +54,13 @@ class Folder:
         Hidden files are ignored; ``others`` are the files with suffixes of another kind.
         """
         known = {suffix.lower() for suffix in suffixes}
-        entries = [path for path in folder.iterdir() if path.name[0] != "."]
+        entries = [path for path in folder.iterdir() if path.name[0] != "." and path.is_file()]
         self.others = sorted(path.name for path in entries if path.suffix.lower() not in known)
         self._files = sorted(
             (path for path in entries if path.suffix.lower() in known), key=lambda p: (p.stem, p)
         )
         self.item_ids = [path.stem for path in self._files]
+        self.order: Sequence[int] = range(len(self._files))
         if not self._files:
             raise DatasetError(folder, f"has no file *{', *'.join(sorted(known))}; add them")
         for before, path in zip([None, *self._files], self._files, strict=False):
@@ -99,6 +104,10 @@ class Texts:
         )
         self.item_ids: list[str] = ids.to_list()
         self._texts: list[str] = joined.to_series().to_list()
+        # A batch takes the time of its longest text.
+        self.order: Sequence[int] = sorted(
+            range(len(self._texts)), key=lambda row: len(self._texts[row]), reverse=True
+        )
 
     def content(self, index: int) -> bytes:
         """Return a text in UTF-8."""

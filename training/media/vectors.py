@@ -111,7 +111,8 @@ class Vectors:
                 is_late = chunk >= len(early)
                 values = np.empty((len(chunk), shape[1]), "<f4")
                 values[~is_late] = early[chunk[~is_late]]
-                values[is_late] = late[chunk[is_late] - len(early)]
+                if is_late.any():
+                    values[is_late] = late[chunk[is_late] - len(early)]
                 file.write(values.tobytes())
 
     def _made_of(self) -> str | None:
