@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
-from service.contract.manifest import Name
 from training.errors import ConfigError
-from training.media.embed import Embedded
-from training.media.embed import embed as embed_media
-from training.media.encoder import Kind, media_packages
-from training.media.packaged import PACKAGED
-from training.media.registry import open_encoder
-from training.media.sources import Folder, Source, Texts, suffixes
+from training.media import DEFAULTS, Kind
+
+if TYPE_CHECKING:
+    from training.media.embed import Embedded
+    from training.media.sources import Source
 
 log = logging.getLogger(__name__)
-
-_NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
 def embed(
@@ -39,7 +34,7 @@ def embed(
     encoder: Annotated[
         str | None,
         typer.Option(
-            help=f"{', '.join(PACKAGED)}; an ONNX file with its description beside it; "
+            help=f"{', '.join(DEFAULTS.values())}; an ONNX file with its description beside it; "
             "sentence-transformers:FOLDER; open_clip:ARCHITECTURE:FILE.",
         ),
     ] = None,
@@ -68,13 +63,13 @@ def embed(
     Run the same command again to resume an interrupted one, or after media have changed: only new
     and changed ones are encoded.
     """
+    from training.media.embed import embed as embed_media
+    from training.media.encoder import media_packages
+    from training.media.registry import open_encoder
+
     kind, path = _media(images, texts, audio)
     name = name or kind
-    try:
-        _NAME.validate_python(name)
-    except ValidationError as error:
-        problem = "write up to 64 lower-case letters, digits, - and _"
-        raise ConfigError(f"--name {name!r}: {problem}") from error
+    _check_name(name)
     with media_packages():
         source = _source(kind, path, id_column, columns or [])
         opened = open_encoder(encoder, kind)
@@ -93,7 +88,21 @@ def _media(images: Path | None, texts: Path | None, audio: Path | None) -> tuple
     return given[0]
 
 
+def _check_name(name: str) -> None:
+    from pydantic import TypeAdapter, ValidationError
+
+    from service.contract.manifest import Name
+
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        problem = "write up to 64 lower-case letters, digits, - and _"
+        raise ConfigError(f"--name {name!r}: {problem}") from error
+
+
 def _source(kind: Kind, path: Path, id_column: str, columns: list[str]) -> Source:
+    from training.media.sources import Folder, Texts, suffixes
+
     if kind == "text":
         return Texts(path, id_column, columns)
     if not path.is_dir():

@@ -10,7 +10,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import ConfigError
-from training.media.encoder import Kind
+from training.media import Kind
 from training.toml import parse
 
 SUFFIXES = (".toml", ".json")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from training.data.columns import Floats
 from training.errors import ConfigError, TrainingError
 
-Kind = Literal["image", "text", "audio"]
 INSTALL = "pip install 'paretorank[training,media]'"
 
 

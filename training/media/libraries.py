@@ -13,7 +13,7 @@ import numpy as np
 from service.contract.files import sha256
 from training.data.columns import Floats
 from training.errors import ConfigError
-from training.media.encoder import Kind
+from training.media import Kind
 
 
 class SentenceTransformer:

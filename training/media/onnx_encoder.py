@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from service.contract.files import sha256
 from training.data.columns import Floats
 from training.errors import ConfigError
+from training.media import Kind
 from training.media.description import EncoderFile, Sound, read_encoder_file
-from training.media.encoder import Kind
 
 Array = NDArray[Any]
 _DTYPES = {

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from service.contract.files import locked, sha256, staged_folder, sync
 from training.errors import ConfigError
+from training.media import Kind
 from training.media.description import EncoderFile, Picture, Text
-from training.media.encoder import INSTALL, Kind
+from training.media.encoder import INSTALL
 from training.media.onnx_encoder import OnnxEncoder
 
 MODEL, DESCRIPTION, TOKENIZER = "encoder.onnx", "encoder.toml", "tokenizer.json"

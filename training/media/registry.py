@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from training.errors import ConfigError
-from training.media.encoder import Encoder, Kind
+from training.media import DEFAULTS, Kind
+from training.media.encoder import Encoder
 from training.media.libraries import OpenClip, SentenceTransformer
 from training.media.onnx_encoder import OnnxEncoder
 from training.media.packaged import PACKAGED, open_packaged
-
-DEFAULTS: dict[Kind, str] = {packaged.description.kind: name for name, packaged in PACKAGED.items()}
 
 
 def open_encoder(name: str | None, kind: Kind) -> Encoder:

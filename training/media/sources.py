@@ -13,7 +13,7 @@ from service.contract.keys import MAX_ID_CHARS
 from training.data import parquet
 from training.data.columns import checked_ids, texts
 from training.errors import ConfigError, DatasetError
-from training.media.encoder import Kind
+from training.media import Kind
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}  # of columns, by suffix
 TEXT_COLUMNS = ("text", "title")  # the first that a table has, unless named

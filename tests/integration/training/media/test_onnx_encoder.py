@@ -23,7 +23,8 @@ from tests.integration.training.media.encoders import (
 )
 from training.data.columns import Floats
 from training.errors import ConfigError
-from training.media.encoder import Kind, MediumError
+from training.media import Kind
+from training.media.encoder import MediumError
 from training.media.registry import open_encoder
 
 NEAREST = {"size": 2, "interpolation": "nearest", "mean": [0.0] * 3, "std": [1.0] * 3}

