@@ -32,8 +32,8 @@ kickflips, a half-pipe run, grinding a rail, new griptape, ollies down stairs, c
 a soprano aria, the mezzo's death scene, La Scala, a tenor's high C, overtures, librettos
 """
 _FORMS = (
-    *("{} for beginners", "The secret of {}", "I tried {} for a week", "{} at midnight"),
-    *("My grandmother's take on {}", "{}, done slowly", "What nobody says about {}"),
+    *("{}", "{} for beginners", "{} at midnight", "{}, done slowly"),
+    *("{}: what nobody says", "{} in five minutes", "{} gone wrong"),
 )
 _BATCH = 32
 

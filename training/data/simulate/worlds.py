@@ -116,13 +116,16 @@ class TextContent:
 def text_world(rng: np.random.Generator, content: TextContent, users: int) -> World:
     """Generate tastes for themes of texts: a user likes what lies near two themes.
 
-    The items' latent factors are the leading components of their vectors, so that a model can
-    learn from these alone what a user likes.
+    The items' latent factors are the directions of their vectors in which the themes differ most,
+    so that a model can learn from the vectors alone what a user likes.
     """
-    latent = principal_components([content.vectors])[:, -LATENT_DIM:]
-    themes = range(content.themes.max() + 1)
-    centres = np.stack([latent[content.themes == theme].mean(axis=0) for theme in themes])
-    taste = _tastes(rng, centres / centres.std(), users)
+    themes = [content.themes == theme for theme in range(content.themes.max() + 1)]
+    centred = content.vectors - content.vectors.mean(axis=0)
+    directions = np.linalg.svd([centred[rows].mean(axis=0) for rows in themes])[2][:LATENT_DIM]
+    latent = centred @ directions.T
+    latent /= latent.std(axis=0)
+    centres = np.stack([latent[rows].mean(axis=0) for rows in themes])
+    taste = _tastes(rng, centres, users)
     user_factors, item_factors = _factors(taste, latent, rng.standard_normal(latent.shape))
     return World(
         name="texts-simulated",
