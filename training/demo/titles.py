@@ -38,22 +38,22 @@ _FORMS = (
 _BATCH = 32
 
 
-def text_content() -> TextContent:
-    """Make titles and encode them; raises ConfigError where the packaged encoder is missing."""
+def theme_titles() -> list[list[str]]:
+    """Return the titles of each theme."""
     themes = [line.split(", ") for line in _THEMES.strip().splitlines()]
-    pairs = [
-        (_title(form, subject), theme)
-        for theme, subjects in enumerate(themes)
-        for subject in subjects
-        for form in _FORMS
-    ]
-    titles = [title for title, _ in pairs]
+    return [[_title(form, subject) for subject in theme for form in _FORMS] for theme in themes]
+
+
+def text_content() -> TextContent:
+    """Encode the titles; raises ConfigError where the packaged text encoder is missing."""
+    themes = theme_titles()
+    titles = [title for theme in themes for title in theme]
     with media_packages():
         encoder = open_encoder(None, "text")
     inputs = [encoder.prepare(title.encode()) for title in titles]
     batches = [inputs[start : start + _BATCH] for start in range(0, len(inputs), _BATCH)]
     vectors = np.concatenate([encoder.encode(batch) for batch in batches])
-    return TextContent(titles, np.array([theme for _, theme in pairs]), vectors)
+    return TextContent(titles, np.repeat(np.arange(len(themes)), [*map(len, themes)]), vectors)
 
 
 def _title(form: str, subject: str) -> str:

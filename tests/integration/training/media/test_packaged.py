@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -40,21 +39,18 @@ EXPECTED = [
 PALACE, DAISY = 698, 985  # classes of ImageNet
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The user's cache, for this module."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("encoder_cache")
 
 
 @pytest.fixture(scope="module")
-def text_encoder() -> Encoder:
+def text_encoder(encoder_cache: Path) -> Encoder:
+    assert cache_folder().is_relative_to(encoder_cache)
     return open_encoder(None, "text")
 
 
 @pytest.fixture(scope="module")
-def image_encoder() -> Encoder:
+def image_encoder(encoder_cache: Path) -> Encoder:
+    assert cache_folder().is_relative_to(encoder_cache)
     return open_encoder(None, "image")
 
 
