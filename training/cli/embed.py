@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_NAMED = 3  # files that a warning names
+
 
 def embed(
     out: Annotated[
@@ -76,7 +78,17 @@ def embed(
     embedded = embed_media(source, opened, out, name, batch=batch, leave_out=leave_out)
     for line in _summary(embedded, opened.label):
         typer.echo(line)
-    typer.echo(f'\n[embeddings.{name}]  # for dataset.toml\nvalues = "{out.name}/{name}.npy"')
+    values = _within_dataset(embedded.array)
+    typer.echo(f'\n[embeddings.{name}]  # for dataset.toml\nvalues = "{values}"')
+
+
+def _within_dataset(array: Path) -> Path:
+    """Return an array's path within its dataset; without one, within the folder above its own."""
+    from training.data.schema import DESCRIPTION
+
+    path = array.absolute()
+    datasets = (folder for folder in path.parents if (folder / DESCRIPTION).is_file())
+    return path.relative_to(next(datasets, path.parent.parent))
 
 
 def _media(images: Path | None, texts: Path | None, audio: Path | None) -> tuple[Kind, Path]:
@@ -109,8 +121,9 @@ def _source(kind: Kind, path: Path, id_column: str, columns: list[str]) -> Sourc
         raise ConfigError(f"{path}: is no folder; name the one that holds the files")
     folder = Folder(path, suffixes(kind))
     if folder.others:
-        others = f"{len(folder.others)} other files, such as {folder.others[0]}"
-        log.warning("%s: %s, are not read", path, others)
+        names = ", ".join(folder.others[:_NAMED])
+        more = len(folder.others) - _NAMED
+        log.warning("%s: not read: %s%s", path, names, f" and {more} more" if more > 0 else "")
     return folder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ class OpenClip:
 
 
 def _library(name: str, package: str) -> Any:
+    os.environ["HF_HUB_OFFLINE"] = "1"  # neither library may fetch what the disk lacks
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -14,7 +14,12 @@ from training.media.description import Picture
 from training.media.encoder import MediumError
 
 Image.init()
-SUFFIXES = frozenset(Image.registered_extensions())
+# No programs, such as EPS, and only what this build of Pillow opens.
+_WANTED = {"PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"}
+FORMATS = sorted(_WANTED & Image.OPEN.keys())
+SUFFIXES = frozenset(
+    suffix for suffix, format_ in Image.registered_extensions().items() if format_ in FORMATS
+)
 _WHITE = (255, 255, 255, 255)
 
 
@@ -44,7 +49,7 @@ class PictureInput:
 def decode(content: bytes) -> Image.Image:
     """Return a picture in RGB, upright, on white where it is transparent; raises MediumError."""
     try:
-        with Image.open(io.BytesIO(content)) as file:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as file:
             image = ImageOps.exif_transpose(file)
             if image.has_transparency_data:
                 image = image.convert("RGBA")

@@ -58,6 +58,7 @@ class Vectors:
         self._journal = folder / f".{name}.{key[:16]}.journal"
         self._journals = sorted(p for p in folder.iterdir() if _is_journal(p, name))
         self._key = key
+        self._before = self._made_of()
         self._digests: list[bytes] = []  # of the array's rows, then of the journal's
         self._earlier = self._read_array()
         for value in self._read_journal()["digest"]:
@@ -90,7 +91,7 @@ class Vectors:
         """
         made_of = "\n".join([self._key, *(value.hex() for value in digests)])
         ids = ("\n".join(item_ids) + "\n").encode()
-        if self._made_of() != made_of or not self.ids.exists() or self.ids.read_bytes() != ids:
+        if self._before != made_of or not self.ids.exists() or self.ids.read_bytes() != ids:
             self.ids.unlink(missing_ok=True)
             self._write_array(digests)
             write_atomically(self.ids, ids)
@@ -125,13 +126,12 @@ class Vectors:
 
     def _read_array(self) -> Floats | None:
         """Note the digests of the array's rows and return it; None for another encoder's."""
-        made_of = self._made_of()
-        if made_of is None:
+        if self._before is None:
             if self.array.exists() and not self._journals:
                 problem = "was not written by this command; name another --name or move it away"
                 raise DatasetError(self.array, problem)
             return None
-        key, *digests = made_of.split("\n")
+        key, *digests = self._before.split("\n")
         if key != self._key:
             return None
         self._digests = [bytes.fromhex(value) for value in digests]

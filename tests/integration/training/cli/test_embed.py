@@ -38,6 +38,17 @@ def test_the_output_says_what_was_written_and_how_to_name_it(tmp_path: Path) -> 
     assert np.load(out / "cover.npy").shape == (2, 3)
 
 
+def test_the_output_names_the_path_within_the_dataset(place: Path) -> None:
+    (place / "images").mkdir()
+    (place / "images/a.png").write_bytes(png(picture(255, 0, 0)))
+    command = ["embed", "--images", "images", "--encoder", str(image_encoder(place))]
+
+    for out, values in (("data", "image.npy"), ("data/x/y", "x/y/image.npy")):
+        result = CliRunner().invoke(app, [*command, "--out", out, "--name", "image"])
+
+        assert result.stdout.splitlines()[-1] == f'values = "{values}"'
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

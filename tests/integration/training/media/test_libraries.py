@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 class FakeTransformer:
     def __init__(self, name: str, *, local_files_only: bool) -> None:
         assert local_files_only
+        assert os.environ["HF_HUB_OFFLINE"] == "1"
         self.name = name
 
     def encode(self, sentences: list[str], *, batch_size: int, **_: Any) -> Array:
@@ -40,6 +42,12 @@ class FakeClip:
     def encode_text(self, tokens: Tensor, *, normalize: bool) -> Tensor:
         assert normalize
         return tokens.half()
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take back what an encoder sets in the environment."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
 
 
 @pytest.fixture

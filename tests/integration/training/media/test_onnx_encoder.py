@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from training.data.columns import Floats
 from training.errors import ConfigError
 from training.media import Kind
 from training.media.encoder import MediumError
+from training.media.pictures import SUFFIXES
 from training.media.registry import open_encoder
 
 NEAREST = {"size": 2, "interpolation": "nearest", "mean": [0.0] * 3, "std": [1.0] * 3}
@@ -108,6 +110,23 @@ def test_a_picture_too_large_to_decode_is_refused(
 
     with pytest.raises(MediumError, match="is a broken picture"):
         prepared(tmp_path, picture(1, 2, 3))
+
+
+def test_a_picture_that_is_a_program_is_not_run(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    picture(1, 2, 3).save(content, "EPS")
+
+    assert ".eps" not in SUFFIXES
+    with pytest.raises(MediumError, match="is no picture that can be read"):
+        prepared(tmp_path, content.getvalue())
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "I;16", "P", "CMYK"])
+def test_pictures_of_every_mode_are_read(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "grey.tiff"
+    Image.new(mode, (4, 4)).save(path)
+
+    assert prepared(tmp_path, path.read_bytes()).shape == (2, 2, 3)
 
 
 def test_padding_does_not_change_a_text(tmp_path: Path) -> None:
