@@ -29,8 +29,9 @@ help: ## List the targets
 
 setup: $(VENV)/.done ## Make .venv with everything, from the lock
 
-demo: setup ## Simulate, train, serve and rank; PORT=... to choose, ONCE=1 to exit after the rankings
-	@$(BIN)/python -m training demo $(if $(PORT),--port $(PORT)) $(if $(ONCE),--once)
+demo: setup ## Simulate, train, serve and rank; PORT= to choose, ONCE=1 to exit after the rankings, TEXTS=1
+	@$(BIN)/python -m training demo $(if $(PORT),--port $(PORT)) $(if $(ONCE),--once) \
+		$(if $(TEXTS),--texts)
 
 loop: setup redis ## Serve simulated users for days, training on what they click; LOOP= more options
 	$(BIN)/python -m training loop $(LOOP)
@@ -183,17 +184,18 @@ lock: ## Resolve requirements*.lock anew
 		--generate-hashes --allow-unsafe --extra otel -c requirements-service.lock \
 		-o requirements-service-otel.lock pyproject.toml
 	build/lock/bin/pip-compile -q --strip-extras --no-emit-find-links --no-emit-index-url \
-		--allow-unsafe --extra training --extra otel --extra dev --extra docs -c requirements-service.lock \
-		-o requirements.lock pyproject.toml
+		--allow-unsafe --extra training --extra media --extra otel --extra dev --extra docs \
+		-c requirements-service.lock -o requirements.lock pyproject.toml
 	sed -i 's/^torch==2.13.0+cpu/torch==2.13.0/' requirements.lock
 
 clean: ## Remove environments and everything made
 	rm -rf $(VENV) $(SERVICE_VENV) build
 
-$(VENV)/.done: requirements.lock pyproject.toml
+$(VENV)/.done: requirements.lock requirements-media.lock pyproject.toml
 	@echo "setting up $(VENV): about a minute, most of it PyTorch"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-media.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 

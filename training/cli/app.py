@@ -13,6 +13,7 @@ from training.cli.check import check
 from training.cli.collect import collect
 from training.cli.compare import compare
 from training.cli.demo import demo
+from training.cli.embed import embed
 from training.cli.evaluate import evaluate
 from training.cli.look import look
 from training.cli.loop import loop
@@ -30,6 +31,7 @@ COMMANDS = (
     prepare,
     prepare_log,
     simulate,
+    embed,
     check,
     train,
     evaluate,

@@ -14,10 +14,13 @@ def demo(
         int | None, typer.Option(min=1, max=65535, help="Port; default: the first free from 8000.")
     ] = None,
     once: Annotated[bool, typer.Option(help="Exit after the rankings.")] = False,
+    texts: Annotated[
+        bool, typer.Option("--texts", help="Items are made-up titles, read by a text encoder.")
+    ] = False,
 ) -> None:
     """Simulate, train, publish, serve, and rank one user at three tradeoffs."""
     from training.demo.demo import run_demo
     from training.fitting.device import limit_threads
 
     limit_threads()
-    run_demo(build, port=port, once=once)
+    run_demo(build, port=port, once=once, texts=texts)

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from service.contract.keys import MAX_ID_CHARS
 from training.arrays import Flags
 from training.data.schema import DESCRIPTION, Description
 from training.errors import DatasetError
@@ -45,6 +46,22 @@ def id_column(table: pl.DataFrame, path: Path, name: str) -> pl.Series:
         problem = f"ids are strings or whole numbers, not {dtype}; cast them"
         raise DatasetError(path, problem, column=name)
     return ids.cast(pl.String)
+
+
+def checked_ids(table: pl.DataFrame, path: Path, name: str) -> pl.Series:
+    """Return the distinct ids of a table; raises DatasetError for a bad or repeated one."""
+    ids = id_column(table, path, name)
+    if not len(ids):
+        raise DatasetError(path, "has no rows")
+    empty = ids.is_null() | (ids == "").fill_null(True)
+    refuse(empty.to_numpy(), path, name, "an id is empty")
+    long = ids.str.len_chars() > MAX_ID_CHARS
+    refuse(long.to_numpy(), path, name, f"an id has over {MAX_ID_CHARS} characters")
+    control = ids.str.contains(r"[\x00-\x1f\x7f]")
+    refuse(control.to_numpy(), path, name, "the id {value!r} has a control character", ids)
+    repeated = ~ids.is_first_distinct()
+    refuse(repeated.to_numpy(), path, name, "the id {value!r} occurs twice", ids)
+    return ids
 
 
 def texts(table: pl.DataFrame, path: Path, name: str) -> pl.Series:

@@ -15,10 +15,10 @@ import polars as pl
 from service.contract.attributes import Coding
 from service.contract.files import locked
 from training.data.attributes import learn_codings, user_values
-from training.data.columns import Floats, refuse_rounded
+from training.data.columns import Floats, checked_ids, refuse_rounded
 from training.data.file_facts import FileFacts
 from training.data.impressions import SPLITS, Impressions, known_columns
-from training.data.items import Items, read_ids, read_items
+from training.data.items import Items, read_items
 from training.data.log import Log, open_log
 from training.data.log_rows import read_impressions
 from training.data.parts import Table, read_table
@@ -119,7 +119,7 @@ def _opened(
     storage = Storage(scratch)
     users = read_table(folder / description.users, description, facts)
     with users.placed():
-        user_ids = read_ids(users, "user_id")
+        user_ids = checked_ids(users.rows, users.path, "user_id")
         if tuple(coding.name for coding in user_codings) != description.user_attributes:
             user_codings = learn_codings(users.rows, users.path, description.user_attributes)
         attributes = user_values(users.rows, users.path, user_codings)

@@ -5,20 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
 from service.contract.attributes import Coding
-from service.contract.keys import MAX_ID_CHARS
 from service.contract.manifest import Modality, Proxy
 from service.contract.titles import ItemTitle
 from training.arrays import Flags
 from training.data.attributes import item_modality, learn_codings
 from training.data.columns import (
     Floats,
-    id_column,
     numeric_proxies,
     proxy_values,
-    refuse,
     refuse_rounded,
 )
 from training.data.embeddings import find_pieces, read_modalities
@@ -27,7 +22,6 @@ from training.data.parts import Table, read_table
 from training.data.schema import Description, read_description
 from training.data.storage import MEMORY, Storage
 from training.data.titles import read_titles
-from training.errors import DatasetError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +79,7 @@ def read_items(
     """
     table = read_table(folder / description.items, description, facts)
     with table.placed():
-        item_ids = read_ids(table, "item_id")
+        item_ids = checked_ids(table.rows, table.path, "item_id")
         proxies = proxy_values(table.rows, table.path, description, required=True)
         numeric = numeric_proxies(description, table.rows.columns)
         refuse_rounded(table.rows, table.path, numeric)
@@ -111,20 +105,3 @@ def read_items(
         item_codings=codings,
     )
     return items, table, vectors
-
-
-def read_ids(table: Table, name: str) -> pl.Series:
-    """Return the ids of a table as strings; raises DatasetError for a bad or repeated one."""
-    path = table.path
-    ids = id_column(table.rows, path, name)
-    if not len(ids):
-        raise DatasetError(path, "has no rows")
-    empty = ids.is_null() | (ids == "").fill_null(True)
-    refuse(empty.to_numpy(), path, name, "an id is empty")
-    long = ids.str.len_chars() > MAX_ID_CHARS
-    refuse(long.to_numpy(), path, name, f"an id has over {MAX_ID_CHARS} characters")
-    control = ids.str.contains(r"[\x00-\x1f\x7f]")
-    refuse(control.to_numpy(), path, name, "the id {value!r} has a control character", ids)
-    repeated = ~ids.is_first_distinct()
-    refuse(repeated.to_numpy(), path, name, "the id {value!r} occurs twice", ids)
-    return ids

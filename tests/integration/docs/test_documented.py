@@ -27,6 +27,7 @@ from training.data.schema import Description, Embedding
 from training.evaluation.baselines.full_ranking import RANKING_BASELINES
 from training.evaluation.baselines.reranking import BASELINES
 from training.feed.specification import Feed
+from training.media.description import EncoderFile
 from training.metrics.full_ranking import TAIL_RECALL, RankingTask, full_ranking_by_user
 from training.nets.registry import ARCHITECTURES
 
@@ -86,6 +87,7 @@ def _ablations() -> set[str]:
 LISTED = {
     "converters": ("datasets.md", set(CONVERTERS)),
     "keys of dataset.toml": ("datasets.md", set(Description.model_fields)),
+    "keys of an encoder's description": ("embeddings.md", set(_keys(EncoderFile))),
     "keys of prepare.toml": ("raw-log.md", set(_keys(RawLog)) - set(Embedding.model_fields)),
     "keys of feed.toml": ("collecting.md", set(_keys(Feed))),
     "columns of impressions": ("datasets.md", _columns()),

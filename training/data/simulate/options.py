@@ -9,10 +9,20 @@ from training.data.simulate.log import DAYS, SLATE
 from training.data.simulate.worlds import MAX_TASTE_DIM
 from training.errors import ConfigError
 
-WorldName = Literal["toy", "tiktok", "jester"]
-USERS: dict[WorldName, int] = {"toy": 625, "tiktok": 3_500, "jester": 7_200}  # by default
+WorldName = Literal["toy", "texts", "tiktok", "jester"]
+USERS: dict[WorldName, int] = {
+    "toy": 625,
+    "texts": 625,
+    "tiktok": 3_500,
+    "jester": 7_200,
+}  # by default
 # A feed shows no item twice: of 100 jokes it shows a user 40, so that it still has a choice.
-SLATES: dict[WorldName, int] = {"toy": SLATE, "tiktok": SLATE, "jester": 2}
+SLATES: dict[WorldName, int] = {
+    "toy": SLATE,
+    "texts": SLATE,
+    "tiktok": SLATE,
+    "jester": 2,
+}
 UNIFORM_SHARE = 5 / 28  # 200,000 uniform rows for TikTok's 1,120,000 logged ones
 MAX_POLICY_WEIGHT = 10
 

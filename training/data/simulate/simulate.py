@@ -1,4 +1,4 @@
-"""The simulator: a feed whose truth is known: generated, on TikTok's content, or Jester's ratings.
+"""The simulator: a feed whose truth is known: generated, on content, or on Jester's ratings.
 
 Popularity and freshness steer both exposure and clicks; ``policy_weight`` is the weight of the
 truth in exposure. A ranker that is accurate on the log therefore need not be accurate under
@@ -47,8 +47,10 @@ from training.data.simulate.options import Options, WorldName
 from training.data.simulate.report import oracle_aucs, plot_simulation
 from training.data.simulate.worlds import (
     TASTE_DIM,
+    TextContent,
     World,
     jester_world,
+    text_world,
     tiktok_world,
     toy_world,
 )
@@ -74,7 +76,7 @@ class _Log:
 def simulate(
     out: Path,
     *,
-    source: Path | None = None,
+    source: Path | TextContent | None = None,
     seed: int = 0,
     impressions: int | None = None,
     policy_weight: float = 0.8,
@@ -88,8 +90,8 @@ def simulate(
     Args:
         out: A folder that does not exist or is empty.
         source: The folder with ``tiktok.npz``, for its users, items and embeddings, or with the
-            owners' files of Jester, for its ratings and jokes; without it 800 generated items with
-            modalities ``image`` and ``audio``.
+            owners' files of Jester, for its ratings and jokes; or texts; without it 800 generated
+            items with modalities ``image`` and ``audio``.
         seed: Seed of every draw.
         impressions: Logged rows, rounded to whole users; by default 200,000; 1,120,000 for TikTok;
             288,000 for Jester, one user for each of its complete rows.
@@ -120,18 +122,22 @@ def simulate(
     logger.info("wrote %s", out)
 
 
-def _world_name(source: Path | None) -> WorldName:
+def _world_name(source: Path | TextContent | None) -> WorldName:
     if source is None:
         return "toy"
+    if isinstance(source, TextContent):
+        return "texts"
     for file, name in WORLDS.items():
         if (source / file).exists():
             return name
     raise DatasetError(source, f"must be a folder that holds {' or '.join(WORLDS)}")
 
 
-def _world(rng: np.random.Generator, source: Path | None, options: Options) -> World:
+def _world(rng: np.random.Generator, source: Path | TextContent | None, options: Options) -> World:
     if source is None:
         return toy_world(rng, options.users)
+    if isinstance(source, TextContent):
+        return text_world(rng, source, options.users)
     if options.world == "jester":
         return jester_world(rng, source, options.users)
     return tiktok_world(rng, source, options.users, options.taste_dim or TASTE_DIM)

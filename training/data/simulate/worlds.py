@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from training.data.columns import Floats
 from training.data.convert.jester import RATINGS, TEXTS, read_jester
@@ -31,6 +32,8 @@ TOY_MODALITIES = {"image": (slice(0, 8), 32), "audio": (slice(4, 12), 24)}
 MISSING_SHARE = 0.04
 
 MIN_POSITIVES, MIN_ITEMS = 2, 40
+
+Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,7 @@ def toy_world(rng: np.random.Generator, users: int) -> World:
     theme = np.repeat(np.arange(len(THEMES)), ITEMS_PER_THEME)
     centres = rng.standard_normal((len(THEMES), LATENT_DIM))
     latent = centres[theme] + 0.6 * rng.standard_normal((items, LATENT_DIM))
-    favourite = centres[rng.integers(len(THEMES), size=(users, 2))].mean(axis=1)
-    taste = favourite + 0.6 * rng.standard_normal((users, LATENT_DIM))
+    taste = _tastes(rng, centres, users)
     embeddings = {}
     lacking = rng.permutation(items)[: round(MISSING_SHARE * items) * len(TOY_MODALITIES)]
     for (name, (view, dim)), missing in zip(
@@ -101,6 +103,46 @@ def toy_world(rng: np.random.Generator, users: int) -> World:
         quality=_quality(rng, latent),
         embeddings=embeddings,
     )
+
+
+@dataclass(frozen=True)
+class TextContent:
+    """Titles of I items, their themes (I,) counted from 0, and their vectors (I, D)."""
+
+    titles: list[str]
+    themes: NDArray[np.int64]
+    vectors: Floats
+
+
+def text_world(rng: np.random.Generator, content: TextContent, users: int) -> World:
+    """Generate tastes for themes of texts: a user likes what lies near two themes.
+
+    The items' latent factors are the linear discriminants of the themes: the directions of the
+    vectors in which themes differ more than the texts of one theme do. So a model can learn from
+    the vectors alone what a user likes.
+    """
+    themes = range(content.themes.max() + 1)
+    analysis = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto", n_components=LATENT_DIM)
+    latent = analysis.fit(content.vectors, content.themes).transform(content.vectors)
+    latent /= latent.std(axis=0)
+    centres = np.stack([latent[content.themes == theme].mean(axis=0) for theme in themes])
+    taste = _tastes(rng, centres, users)
+    user_factors, item_factors = _factors(taste, latent, rng.standard_normal(latent.shape))
+    return World(
+        name="texts-simulated",
+        titles=content.titles,
+        user_factors=user_factors,
+        item_factors=item_factors,
+        quality=_quality(rng, latent),
+        embeddings={TEXT: (content.vectors, np.arange(len(content.titles)))},
+    )
+
+
+def _tastes(rng: np.random.Generator, centres: NDArray[np.floating], users: int) -> Array:
+    """Return tastes (U, D): the mean of two of the themes' centres (T, D), and a deviation."""
+    favourite = centres[rng.integers(len(centres), size=(users, 2))].mean(axis=1)
+    taste: Array = favourite + 0.6 * rng.standard_normal((users, LATENT_DIM))
+    return taste
 
 
 def tiktok_world(
