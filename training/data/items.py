@@ -12,6 +12,7 @@ from training.arrays import Flags
 from training.data.attributes import item_modality, learn_codings
 from training.data.columns import (
     Floats,
+    checked_ids,
     numeric_proxies,
     proxy_values,
     refuse_rounded,
