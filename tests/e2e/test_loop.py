@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from training.cli.app import app
 from training.demo.loop.run import ARMS, Options, Results, run_loop
 
-USERS, DAYS = 150, 2
-OPTIONS = Options(days=DAYS, users=USERS, slot_share=0.5)
+USERS, DAYS = 200, 2
+OPTIONS = Options(days=DAYS, users=USERS, slot_share=0.9)
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +31,12 @@ def test_every_user_is_ranked_every_day(results: Results) -> None:
 
 
 def test_the_front_is_measured_on_the_slots_of_the_feed(results: Results) -> None:
-    for day in results["w drawn"][0]:
-        assert len(day.unbiased) == 11
-        assert all(point.measured.se is not None for point in day.unbiased)
-        # Some 75 slots a day against 750 pairs a day.
-        assert all(0.02 < point.measured.se < 0.2 for point in day.unbiased if point.measured.se)
-        assert day.slot_cost is not None
+    last = results["w drawn"][0][-1]
+    assert len(last.unbiased) == 11
+    for point in last.unbiased:  # some 360 slots, an eighth of them clicked
+        assert point.measured.se is not None
+        assert 0.02 < point.measured.se < 0.12
+    assert last.slot_cost is not None
 
 
 def test_items_that_arrive_while_the_feed_runs_are_shown(results: Results) -> None:
@@ -44,7 +44,7 @@ def test_items_that_arrive_while_the_feed_runs_are_shown(results: Results) -> No
 
 
 def test_a_finished_arm_is_not_run_again_and_is_plotted(out: Path, results: Results) -> None:
-    options = f"--out {out} --days {DAYS} --users {USERS} --seeds 1 --slot-share 0.5 --arms drawn"
+    options = f"--out {out} --days {DAYS} --users {USERS} --seeds 1 --slot-share 0.9 --arms drawn"
     done = CliRunner().invoke(app, ["loop", *options.split()])
     assert done.exit_code == 0, done.output
     (days,) = results["w drawn"]
