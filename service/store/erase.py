@@ -17,7 +17,7 @@ from service.contract.feedback import (
     history_key,
 )
 from service.contract.keys import Keys, user_mark
-from service.store.live import LiveStore
+from service.store.live import LiveStore, mapped
 
 _CHUNK = 500  # entries of a stream that are read at once: a millisecond of the event loop
 
@@ -43,7 +43,7 @@ async def erase_user(
     stays deleted.
     """
     held = sorted({names.publishing(names.spaces.users) for names in keys})
-    with store.operation("erase"):
+    with store.timed("erase"), mapped():
         await store.check_free(held)
         for marks in {names.deleted_users for names in keys}:
             await store.redis.sadd(marks, user_mark(user_id))
