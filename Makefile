@@ -11,8 +11,9 @@ SEED ?= $(shell date +%s)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup redis demo serve test fuzz check format lint types imports unit lock clean \
-	bench bench-training bench-overload bench-live bench-gpu chaos test-spark images sbom audit test-stack docs \
+.PHONY: help setup redis demo loop serve test fuzz check format lint types imports unit lock clean \
+	bench bench-training bench-overload bench-live bench-gpu chaos test-spark images sbom audit \
+	test-stack docs \
 	reference openapi test-clients explorer chromium test-browser bench-explorer screenshots
 
 # Environments of the servers that `make bench` measures, by tests/bench/requirements.
@@ -30,6 +31,9 @@ setup: $(VENV)/.done ## Make .venv with everything, from the lock
 
 demo: setup ## Simulate, train, serve and rank; PORT=... to choose, ONCE=1 to exit after the rankings
 	@$(BIN)/python -m training demo $(if $(PORT),--port $(PORT)) $(if $(ONCE),--once)
+
+loop: setup redis ## Serve simulated users for days, training on what they click; LOOP= more options
+	$(BIN)/python -m training loop $(LOOP)
 
 serve: setup ## Serve the models in models/ to anybody on this machine; settings: .venv/bin/python -m service --help
 	@RANK_ACCESS=$${RANK_ACCESS:-open} $(BIN)/python -m service

@@ -12,6 +12,7 @@ import ipaddress
 import logging
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -28,10 +29,13 @@ from service.settings import PREFIX, Settings, describe
 _COLLECT_AT = 20_000  # objects allocated and not freed
 
 
-def main() -> int:
-    """Read the arguments and settings, then serve or check; returns the exit code."""
+def main(arguments: Sequence[str] | None = None, program: str = "python -m service") -> int:
+    """Read arguments and settings, then serve, check or manage keys; returns the exit code.
+
+    Without ``arguments`` it reads those of the process. ``program`` is its name in messages.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m service",
+        prog=program,
         description="Serve rankings over HTTP.",
         epilog=_settings_table(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -41,9 +45,9 @@ def main() -> int:
     )
     commands = parser.add_subparsers(dest="command", metavar="")
     key_commands.add_arguments(commands.add_parser("keys", help="make, list or remove API keys"))
-    arguments = parser.parse_args()
-    if arguments.check:
-        return check(arguments.check)
+    options = parser.parse_args(arguments)
+    if options.check:
+        return check(options.check)
     try:
         settings = Settings()
     except ValidationError as error:
@@ -53,8 +57,8 @@ def main() -> int:
                 message = f"{PREFIX}{str(problem['loc'][0]).upper()}: {message}"
             print(message, file=sys.stderr)  # noqa: T201  # for people
         return 2
-    if arguments.command == "keys":
-        return key_commands.run(arguments, settings.keys_file)
+    if options.command == "keys":
+        return key_commands.run(options, settings.keys_file)
     if tracing.wanted(settings.otel) and not tracing.is_installed():
         print(f"RANK_OTEL: {tracing.MEND}, or set RANK_OTEL=false", file=sys.stderr)  # noqa: T201  # for people
         return 2

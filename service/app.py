@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service import tracing
 from service.access.admission import Admission
 from service.access.guard import Guard
-from service.api import items, open_inference, operations, rank, users
+from service.api import events, items, open_inference, operations, rank, users
 from service.api.docs import add_docs, add_keys
 from service.api.explorer import routes as explorer
 from service.api.loop_lag import observe_loop_lag
@@ -28,14 +28,19 @@ from service.api.messages import CONNECTION_ERRORS, error_body
 from service.api.middleware import RequestMiddleware
 from service.api.reports import Reports
 from service.errors import FrameworkError, RankError, RouteNotFoundError
+from service.exposure.decision_log import DecisionLog
+from service.exposure.event_log import EventLog
 from service.live.changes import LiveChanges
 from service.models.registry import Registry
+from service.ranking.decisions import Decisions
 from service.ranking.full_scan import FullScanQueue
 from service.ranking.ranker import Ranker
 from service.ranking.shadow import Shadow
 from service.ranking.turns import TurnQueue
 from service.settings import Settings
 from service.settings.network import entries
+from service.store.feedback import FeedbackStreams
+from service.store.histories import Histories
 from service.store.live import LiveStore
 from service.store.records import RedisStore
 from service.tasks import end
@@ -65,17 +70,24 @@ def create_app(settings: Settings) -> FastAPI:
         repeating = Ranker(registry, store, Telemetry(), scans)  # in metrics that nobody reads
         shadow = Shadow(registry, repeating, store.limit, telemetry, settings.shadow_queue)
         app.state.shadow = shadow
-        app.state.ranker = Ranker(registry, store, telemetry, scans, shadow.offer)
+        streams = FeedbackStreams(settings, telemetry)
+        decision_log = DecisionLog(settings, streams, telemetry)
+        decisions = Decisions(settings, decision_log, telemetry) if settings.decisions else None
+        app.state.events = EventLog(settings, streams, Histories(store, settings), telemetry)
+        app.state.ranker = Ranker(registry, store, telemetry, scans, shadow.offer, decisions)
         watching = asyncio.create_task(registry.watch(), name="watch models")
         following = asyncio.create_task(guard.watch(), name="watch keys")
         if tracing.wanted(settings.otel):
             reports.tracer = tracing.Tracer(app.version)
         timing = asyncio.create_task(observe_loop_lag(telemetry.loop_lag), name="loop lag")
         repeats = asyncio.create_task(shadow.run(), name="shadow rankings")
+        writing = asyncio.create_task(decision_log.run(), name="decision log")
         try:
             yield
         finally:
-            await end([watching, following, timing, repeats], _STOP_S)
+            await end([watching, following, timing, repeats, writing], _STOP_S)
+            await decision_log.close(_STOP_S)
+            await streams.close()
             await registry.close()
             await guard.close()
             await live_store.close()
@@ -108,7 +120,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.admission = Admission(settings.rankings, settings.ranking_queue)
     app.add_middleware(middleware)
     app.exception_handler(HTTPException)(_http_error)
+    app.state.event_age_ms = int(settings.event_age_s * 1000)
     app.include_router(rank.router)
+    app.include_router(events.router)
     app.include_router(operations.router)
     if settings.open_inference:
         app.state.inferences = TurnQueue(
@@ -167,6 +181,7 @@ class _Application(FastAPI):
             return self.openapi_schema
         document = super().openapi()
         rank.add_schemas(document)
+        events.add_schemas(document)
         if self._has_open_inference:
             open_inference.add_schemas(document)
         if self._has_live_changes:

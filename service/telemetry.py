@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from service.contract.feedback import Policy
 from service.contract.front_metrics import monitored
 
 _REQUEST_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
@@ -18,8 +19,11 @@ _AGREEMENT_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _LAG_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 300.0)
 
 STAGES = ("user", "catalog", "score", "select")
-OPERATIONS = ("users", "items", "titles", "catalog", "changes", "ping", "verdicts", "live", "erase")
-SHED = ("rankings", "scans", "inferences", "users", "items", "live")
+OPERATIONS = (
+    "users", "items", "titles", "catalog", "changes", "ping", "verdicts", "histories", "decisions",
+    "events", "live", "erase",
+)  # fmt: skip
+SHED = ("rankings", "scans", "inferences", "events", "live", "users", "items")
 LIVE = ("items", "removed", "proxies", "users")
 STATUSES = (200, 401, 403, 404, 408, 413, 422, 429, 499, 500, 503)
 
@@ -57,6 +61,7 @@ class Telemetry:
         self._models()
         self._rollouts()
         self._exposure()
+        self._feedback()
         self._live()
 
     def _requests(self) -> None:
@@ -83,10 +88,10 @@ class Telemetry:
             "rank_shed_total",
             "Requests turned away by a full queue. rankings: any rankings, answered with 503. "
             "scans: full scans, answered with 503. inferences: runs of raw models, answered with "
-            "503. live: live changes, answered with 503. "
-            "users: reads of user records; these rankings are made without the record. items: "
-            "reads of items that are not in memory; these rankings are made without those not "
-            "read.",
+            "503. events: requests with events, answered with 503. live: live changes, answered "
+            "with 503. users: reads of user records; these rankings are made without the record. "
+            "items: reads of items that are not in memory; these rankings are made without those "
+            "not read.",
             "queue",
         )
         self.shed = {queue: shed.labels(queue) for queue in SHED}
@@ -137,12 +142,16 @@ class Telemetry:
         self.stage = {stage: stages.labels(stage) for stage in STAGES}
         self.cold_users = self._counter(
             "rank_cold_users_total",
-            "Rankings without the user's record, by the source of the user vector: the request's "
-            "history, or the average user.",
+            "Rankings without the user's record, by the source of the user vector: history (the "
+            "request's and the stored one), or the average user.",
             "source",
         )
         for source in ("history", "average"):
             self.cold_users.labels(source)
+        self.moved_users = self._counter(
+            "rank_moved_users_total",
+            "Rankings whose user vector a stored history moved since the model's training.",
+        )
         self.missing_items = self._counter(
             "rank_missing_items_total", "Candidates without a record."
         )
@@ -153,9 +162,9 @@ class Telemetry:
     def _store(self) -> None:
         seconds = self._histogram(
             "rank_store_seconds",
-            "Time of one read of the store, failed reads included. A read of the change streams "
-            "waits up to a second for a change. live: a live change of items, with its reads and "
-            "tries. erase: the deletion of a user.",
+            "Time of one read or write of the store, failed ones included. A read of the change "
+            "streams waits up to a second for a change. live: a live change of items, with its "
+            "reads and tries. erase: the deletion of a user.",
             "operation",
             buckets=_STAGE_BUCKETS,
         )
@@ -175,10 +184,10 @@ class Telemetry:
         )
         self.corrupt_records = self._counter(
             "rank_corrupt_records_total",
-            "Corrupt records read from the store, by record: user, item or proxy.",
+            "Corrupt records read from the store, by record: user, history, item or proxy.",
             "record",
         )
-        for record in ("user", "item", "proxy"):
+        for record in ("user", "history", "item", "proxy"):
             self.corrupt_records.labels(record)
 
     def _catalog(self) -> None:
@@ -387,6 +396,40 @@ class Telemetry:
             "offline, for rankings of the whole catalogue. Above 0.25 is a large shift.",
             *labels,
         )
+
+    def _feedback(self) -> None:
+        decisions = self._counter(
+            "rank_decisions_total",
+            "Rankings that are logged as decisions, by policy: fixed, uniform_slot, "
+            "randomised_tradeoff, or both.",
+            "policy",
+        )
+        self.decisions = {policy: decisions.labels(policy) for policy in get_args(Policy)}
+        self.decisions_written = self._counter(
+            "rank_decisions_written_total", "Decisions that the store has taken."
+        )
+        dropped = self._counter(
+            "rank_decisions_dropped_total",
+            "Decisions that were not written, by cause. full: they came faster than they could be "
+            "written. store: the store did not answer, or refused them.",
+            "cause",
+        )
+        self.decisions_dropped = {cause: dropped.labels(cause) for cause in ("full", "store")}
+        scores = self._counter(
+            "rank_slot_scores_total",
+            "Sum of the scores of the items at uniform slots, by item: drawn, or displaced, which "
+            "stood there before. Their difference, divided by the decisions with a uniform slot, "
+            "is what one costs in score.",
+            "item",
+        )
+        self.slot_scores = scores.labels("drawn"), scores.labels("displaced")
+        events = self._counter(
+            "rank_events_total",
+            "Events received, by result. accepted: they are in the stream. refused: they are not "
+            "valid.",
+            "result",
+        )
+        self.events = {result: events.labels(result) for result in ("accepted", "refused")}
 
     def request(self, route: str, status: int) -> Histogram:
         """Return ``requests`` of a route and a status; labels are resolved once."""

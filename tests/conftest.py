@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from service.contract.artifact import Artifact
 from service.contract.repository import Repository
 from tests.manifest_document import manifest_document
+from tests.sharing import shared
 from training.config import Config, load_config
 from training.data.dataset import Dataset, open_dataset
 from training.data.simulate.simulate import simulate
@@ -26,6 +31,8 @@ from training.pipeline import train
 
 os.environ["RANK_ACCESS"] = "open"  # tests of access name "keys"
 torch.set_num_threads(1)
+# Each export parses the sources of all operators anew: a second that is the same each time.
+ONNXRegistry.from_torchlib = staticmethod(functools.cache(ONNXRegistry.from_torchlib))  # type: ignore[method-assign]
 
 WORLD_COMMIT = "5" * 40  # that the code of the world's artifact was at, with changes
 
@@ -48,6 +55,16 @@ class World:
     repository: Repository
 
 
+@pytest.fixture(autouse=True, scope="session")
+def short_collections() -> Iterator[None]:
+    """Collect young garbage alone after a model is loaded: PyTorch's objects take half a second."""
+    collector = SimpleNamespace(
+        collect=lambda: gc.collect(1), freeze=gc.freeze, unfreeze=gc.unfreeze
+    )
+    with mock.patch("service.models.loader.gc", collector):
+        yield
+
+
 @pytest.fixture
 def document() -> dict[str, Any]:
     """A valid manifest as JSON, for a test to change."""
@@ -64,9 +81,12 @@ def redis_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def toy_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Simulate a small feed once."""
-    folder = tmp_path_factory.mktemp("toy") / "data"
-    simulate(folder, seed=7, impressions=20_000)
-    return open_dataset(folder)
+
+    def make(folder: Path) -> Dataset:
+        simulate(folder / "data", seed=7, impressions=20_000)
+        return open_dataset(folder / "data")
+
+    return shared(tmp_path_factory, "toy", make)
 
 
 SHORT = (
@@ -80,16 +100,23 @@ SHORT = (
 @pytest.fixture(scope="session")
 def world(toy_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> World:
     """Train and export a small model once; its repository must not be changed."""
-    folder = tmp_path_factory.mktemp("models")
-    config = load_config("cp2rec", overrides=SHORT)
-    repository = Repository(folder)
-    runs = RunStore(folder / ".runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PARETORANK_COMMIT", f"{WORLD_COMMIT}-dirty")
-        commit.cache_clear()
-        artifact, fitted = train(toy_dataset, config, repository, "toy", runs)
-        commit.cache_clear()
-    return World(toy_dataset, config, artifact, fitted, repository)
+
+    def make(folder: Path) -> World:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PARETORANK_COMMIT", f"{WORLD_COMMIT}-dirty")
+            commit.cache_clear()
+            made = trained_world(toy_dataset, load_config("cp2rec", overrides=SHORT), folder)
+            commit.cache_clear()
+        return made
+
+    return shared(tmp_path_factory, "world", make)
+
+
+def trained_world(dataset: Dataset, config: Config, folder: Path) -> World:
+    """Train and export a model ``toy`` in a repository at ``folder``."""
+    repository, runs = Repository(folder), RunStore(folder / ".runs")
+    artifact, fitted = train(dataset, config, repository, "toy", runs)
+    return World(dataset, config, artifact, fitted, repository)
 
 
 LEARNED_INTERACTIONS = {
@@ -109,12 +136,9 @@ def interaction_worlds(
     def trained(mode: str) -> World:
         model, *overrides = LEARNED_INTERACTIONS[mode]
         overrides += ["train.epochs=1", "front.bootstrap=20", "exposure.draws=2"]
-        folder = tmp_path_factory.mktemp("models")
         config = load_config(model, overrides=tuple(overrides))
-        repository = Repository(folder)
-        runs = RunStore(folder / ".runs")
-        artifact, fitted = train(toy_dataset, config, repository, "toy", runs)
-        return World(toy_dataset, config, artifact, fitted, repository)
+        make = functools.partial(trained_world, toy_dataset, config)
+        return shared(tmp_path_factory, f"interactions-{mode}", make)
 
     return trained
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from functools import reduce
-from importlib import resources
 from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from training.configs import MODELS, PACKAGED
 from training.errors import ConfigError
 from training.nets.base import NetOptions
 from training.nets.cp2rec.rivals import RivalOptions
@@ -151,21 +151,6 @@ def continued(config: Config) -> Config:
     return config.model_copy(update={"train": schedule})
 
 
-def _packaged() -> dict[str, dict[str, Any]]:
-    """Return the complete packaged configurations by name: those that name an architecture.
-
-    The others are partial: --config lays them over a complete one.
-    """
-    files = resources.files("training.configs").iterdir()
-    texts = {f.name[:-5]: f.read_text() for f in files if f.name.endswith(".toml")}
-    tables = {name: parse(texts[name]) for name in sorted(texts)}
-    return {name: table for name, table in tables.items() if "architecture" in table.get("net", {})}
-
-
-_PACKAGED = _packaged()
-MODELS = tuple(_PACKAGED)
-
-
 def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...] = ()) -> Config:
     """Return the packaged configuration ``model``, overridden by ``path``, then by ``overrides``.
 
@@ -174,7 +159,7 @@ def load_config(model: str, path: Path | None = None, overrides: tuple[str, ...]
     """
     if model not in MODELS:
         raise ConfigError(f"--model: {model!r} is not one of {', '.join(MODELS)}")
-    return _validated(_merged(_PACKAGED[model], _stated(path, overrides)))
+    return _validated(_merged(PACKAGED[model], _stated(path, overrides)))
 
 
 def stated_keys(path: Path | None, overrides: tuple[str, ...]) -> frozenset[str]:

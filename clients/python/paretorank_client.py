@@ -16,11 +16,14 @@ import random
 import time
 import uuid
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, NotRequired, Self, TypedDict, Unpack, cast
 from urllib.parse import quote
 
 import httpx
 
+_MOST_EVENTS = 1000  # of one request
 _FIRST_PAUSE_S = 0.05  # most, before the first retry after a failed connection
 _SHARE_OF_SERVICE = 0.8  # of the time that is left; the rest is for the way of the answer
 
@@ -33,12 +36,14 @@ class RankOptions(TypedDict, total=False):
 
     candidates: Sequence[str] | None
     history: Sequence[str]
+    profiling: bool
     tradeoff: float | None
     top_k: int
     model: str | None
     exclude: Sequence[str]
     explain: bool
     titles: bool
+    explore: bool
     request_id: str | None
     deadline_ms: float | None
 
@@ -70,6 +75,13 @@ class RankedItem(TypedDict):
     link: NotRequired[str | None]
 
 
+class Explored(TypedDict):
+    """What was drawn at random in a ranking; ``rank`` is that of an item drawn from the pool."""
+
+    policy: Literal["uniform_slot", "randomised_tradeoff", "both"]
+    rank: NotRequired[int]
+
+
 class Ranking(TypedDict):
     """A ranking, best item first. ``degraded`` names the reasons why it lacks something."""
 
@@ -79,6 +91,7 @@ class Ranking(TypedDict):
     items: list[RankedItem]
     degraded: list[str]
     timing_ms: dict[str, float]
+    explored: NotRequired[Explored]
 
 
 class PutItem(TypedDict):
@@ -115,6 +128,26 @@ class UserDeleted(TypedDict):
     events: int
 
 
+class Event(TypedDict):
+    """What a user did with a shown item; ``time`` is RFC 3339, by default the time of the call."""
+
+    request_id: str
+    item_id: str
+    kind: str
+    value: NotRequired[float]
+    time: NotRequired[str]
+    user_id: NotRequired[str]
+
+
+class EventError(TypedDict):
+    """An event that was not accepted, by its index in the list."""
+
+    index: int
+    field: str | None
+    message: str
+
+
+@dataclass(eq=False)
 class RankError(Exception):
     """The service did not answer with what was asked for.
 
@@ -124,23 +157,15 @@ class RankError(Exception):
     ``retry_after_s`` it may be tried again. The service's log has ``request_id``.
     """
 
-    def __init__(
-        self,
-        code: str,
-        message: str,
-        request_id: str,
-        *,
-        status: int | None = None,
-        field: str | None = None,
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(f"{code}: {message} (request {request_id})")
-        self.code = code
-        self.message = message
-        self.request_id = request_id
-        self.status = status
-        self.field = field
-        self.retry_after_s = retry_after_s
+    code: str
+    message: str
+    request_id: str
+    status: int | None = None
+    field: str | None = None
+    retry_after_s: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message} (request {self.request_id})"
 
 
 _Result = httpx.Response | httpx.TransportError | None
@@ -185,9 +210,21 @@ class _Calls:
                 body[name] = list(body[name])
         return self._steps("POST", "/rank", within_s, request_id, body)
 
-    def _get(self, path: str) -> _Steps:
-        """Return the steps of a read."""
-        return self._steps("GET", path, self._timeout_s, uuid.uuid4().hex)
+    def _models(self) -> _Steps:
+        """Return the steps of reading the models."""
+        answer = yield from self._steps("GET", "/models", self._timeout_s, uuid.uuid4().hex)
+        return answer["models"]
+
+    def _events(self, events: Sequence[Event]) -> _Steps:
+        """Return the steps of sending events, in batches that a retry does not count twice."""
+        now, refused = datetime.now(UTC).isoformat(), []
+        for start in range(0, len(events), _MOST_EVENTS):
+            batch = [{"time": now, **event} for event in events[start : start + _MOST_EVENTS]]
+            answer = yield from self._steps(
+                "POST", "/events", self._timeout_s, uuid.uuid4().hex, batch
+            )
+            refused += [{**error, "index": start + error["index"]} for error in answer["errors"]]
+        return refused
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> _Steps:
         """Return the steps of a change, which may be repeated."""
@@ -216,7 +253,7 @@ class _Calls:
         path: str,
         within_s: float,
         request_id: str,
-        body: dict[str, Any] | None = None,
+        body: Any = None,
     ) -> _Steps:
         """Yield a request for each try and the seconds to pause between two; return the JSON.
 
@@ -226,7 +263,7 @@ class _Calls:
         headers = {**self._headers, "X-Request-ID": request_id}
         for tries_left in range(self._retries, -1, -1):
             left_s = max(end_s - time.monotonic(), 0.001)
-            if body is not None and body.get("deadline_ms") is not None:
+            if isinstance(body, dict) and body.get("deadline_ms") is not None:
                 body["deadline_ms"] = 1000 * _SHARE_OF_SERVICE * left_s
             answer = yield self._http.build_request(
                 method, self._base_url + path, headers=headers, json=body, timeout=left_s
@@ -265,14 +302,8 @@ def _error(answer: _Result, request_id: str) -> RankError:
         code, message, field = error["code"], error["message"], error["field"]
     except (ValueError, KeyError, TypeError):
         code, message, field = "no_answer", f"HTTP {answer.status_code}", None
-    return RankError(
-        code,
-        message,
-        answer.headers.get("X-Request-ID", request_id),
-        status=answer.status_code,
-        field=field,
-        retry_after_s=retry_after_s,
-    )
+    request_id = answer.headers.get("X-Request-ID", request_id)
+    return RankError(code, message, request_id, answer.status_code, field, retry_after_s)
 
 
 class Client(_Calls):
@@ -296,7 +327,11 @@ class Client(_Calls):
 
     def models(self) -> list[dict[str, Any]]:
         """Return the loaded models and their fronts; raises RankError."""
-        return cast(list[dict[str, Any]], self._run(self._get("/models"))["models"])
+        return cast(list[dict[str, Any]], self._run(self._models()))
+
+    def events(self, events: Sequence[Event]) -> list[EventError]:
+        """Send what users did; return those refused. Raises RankError: then send all again."""
+        return cast(list[EventError], self._run(self._events(events)))
 
     def put_items(self, items: Sequence[PutItem]) -> ItemsChanged:
         """Put up to 1,000 items; raises RankError."""
@@ -319,17 +354,15 @@ class Client(_Calls):
         result: _Result = None
         while True:
             try:
-                step = steps.send(result)
+                step, result = steps.send(result), None
+                if isinstance(step, float):
+                    time.sleep(step)
+                else:
+                    result = self._http.send(step)
             except StopIteration as end:
                 return end.value
-            if isinstance(step, float):
-                time.sleep(step)
-                result = None
-            else:
-                try:
-                    result = self._http.send(step)
-                except httpx.TransportError as error:
-                    result = error
+            except httpx.TransportError as error:
+                result = error
 
 
 class AsyncClient(_Calls):
@@ -353,7 +386,11 @@ class AsyncClient(_Calls):
 
     async def models(self) -> list[dict[str, Any]]:
         """Return the loaded models and their fronts; raises RankError."""
-        return cast(list[dict[str, Any]], (await self._run(self._get("/models")))["models"])
+        return cast(list[dict[str, Any]], await self._run(self._models()))
+
+    async def events(self, events: Sequence[Event]) -> list[EventError]:
+        """Send what users did; return those refused. Raises RankError: then send all again."""
+        return cast(list[EventError], await self._run(self._events(events)))
 
     async def put_items(self, items: Sequence[PutItem]) -> ItemsChanged:
         """Put up to 1,000 items; raises RankError."""
@@ -376,14 +413,12 @@ class AsyncClient(_Calls):
         result: _Result = None
         while True:
             try:
-                step = steps.send(result)
+                step, result = steps.send(result), None
+                if isinstance(step, float):
+                    await asyncio.sleep(step)
+                else:
+                    result = await self._http.send(step)
             except StopIteration as end:
                 return end.value
-            if isinstance(step, float):
-                await asyncio.sleep(step)
-                result = None
-            else:
-                try:
-                    result = await self._http.send(step)
-                except httpx.TransportError as error:
-                    result = error
+            except httpx.TransportError as error:
+                result = error

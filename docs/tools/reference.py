@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,9 @@ from service.contract.manifest import Manifest
 from service.settings import Settings, describe
 from service.telemetry import Telemetry
 from training.cli.app import app
-from training.config import MODELS, Config, load_config
+from training.config import Config, load_config
+from training.configs import MODELS
+from training.feed.metrics import Metrics
 from training.fitting.tuning import search_space
 
 OUT = Path(__file__).parents[1] / "reference"
@@ -44,26 +46,42 @@ tenths of the tradeoff and fixed lists. A counter appears under its name, `NAME_
 appears as `NAME_bucket`, `NAME_sum` and `NAME_count`.
 
 """
+WORKER = """
+## The worker
+
+Each worker of [`collect`](../collecting.md) counts for itself, at `GET /metrics` of
+`--metrics-port`.
+
+"""
 CLI = """\
 # Commands
 
-`python -m training COMMAND` works offline, `python -m service` serves. Both print their options
-with `--help`. A training command exits with 0 when it is done, with 2 after a mistake that its
-message names, and with 1 when it was interrupted.
+[`paretorank`](../command.md) runs them all: `paretorank serve` and `paretorank keys` are
+`python -m service`, any other command is `python -m training COMMAND`. Each prints its options with
+`--help`. A training command exits with 0 when it is done, with 2 after a mistake that its message
+names, and with 130 when it was interrupted.
 """
 SERVICE = """
-## service
+## serve
 
 Serve rankings over HTTP, with the [settings](settings.md) of the environment.
+
+    paretorank serve [options]
+
+Also `python -m service`.
 
 | option | description |
 | --- | --- |
 | `--check DIR` | Verify an artifact as the service would, and exit. |
 
-## service keys
+## keys
 
 Make, list and remove [API keys](../access.md#keys): `add NAME`, `list` and `remove NAME`. They exit
 with 2 after a mistake that their message names.
+
+    paretorank keys add|list|remove [options]
+
+Also `python -m service keys`.
 
 | option | description |
 | --- | --- |
@@ -109,12 +127,17 @@ def settings() -> str:
 
 
 def metrics() -> str:
-    """Return the page of the service's metrics, in the order of ``telemetry.py``."""
-    rows = []
-    for metric in Telemetry().docs:
-        name, kind, labels, text = dataclasses.astuple(metric)
-        rows.append((f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), cell(text)))
-    return METRICS + table("metric, kind, labels, description", rows)
+    """Return the page of all metrics, in the order of their modules."""
+    text = METRICS + _metrics(dataclasses.astuple(metric) for metric in Telemetry().docs)
+    return text + WORKER + _metrics(Metrics().docs)
+
+
+def _metrics(docs: Iterable[tuple[Any, ...]]) -> str:
+    rows = [
+        (f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), cell(text))
+        for name, kind, labels, text in docs
+    ]
+    return table("metric, kind, labels, description", rows)
 
 
 def cli() -> str:
@@ -124,7 +147,7 @@ def cli() -> str:
     for name, command in commands.commands.items():
         arguments = "".join(f" {p.name.upper()}" for p in command.params if _is_argument(p))
         text += f"\n## {name}\n\n{inspect.cleandoc(command.help)}\n\n"
-        text += f"    python -m training {name}{arguments} [options]\n\n"
+        text += f"    paretorank {name}{arguments} [options]\n\n"
         text += table("option, default, description", [_parameter(p) for p in command.params])
     return text + SERVICE
 

@@ -41,6 +41,7 @@ FREE = frozenset(  # for load balancers, which have no key
 )
 SCOPES: dict[str, Scope] = {
     "/rank": "rank",
+    "/events": "feedback",
     "/models": "admin",
     "/metrics": "admin",
     "/docs": "admin",

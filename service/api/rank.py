@@ -130,10 +130,15 @@ def parse(body: bytes) -> RankRequest:
     try:
         return _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        reason, _, place = printable(str(error)).partition(" - at ")
-        match = _UNKNOWN_OR_MISSING.search(reason) or _PLACE.search(place)
-        field = _INDEX.sub(r".\1", match[1]) if match else "body"
-        raise InvalidRequestError(f"{field}: {reason}", field=field) from error
+        raise invalid(error) from error
+
+
+def invalid(error: Exception) -> InvalidRequestError:
+    """Return the decoder's error as one that names the field at fault."""
+    reason, _, place = printable(str(error)).partition(" - at ")
+    match = _UNKNOWN_OR_MISSING.search(reason) or _PLACE.search(place)
+    field = _INDEX.sub(r".\1", match[1]) if match else "body"
+    return InvalidRequestError(f"{field}: {reason}", field=field)
 
 
 async def _answer(scope: Scope, body: bytes) -> bytes:

@@ -132,7 +132,7 @@ class Reports:
         if ranked is not None:
             line.add_ranking(ranked)
             if self._users:
-                line.user_id = ranked.request.user_id
+                line.user_id = ranked.request.user_id or None  # empty without profiling
         if (error := state.get("error")) is not None:
             line.add_error(error)
         trace: TraceContext | None = state["trace"]

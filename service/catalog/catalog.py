@@ -50,6 +50,7 @@ class Catalog:
         chunk: int,
         max_bytes: int,
         read_queue: int,
+        traced: bool = False,
     ) -> None:
         self._store = store
         self._encoder = encoder
@@ -57,7 +58,10 @@ class Catalog:
         self._telemetry = telemetry
         self._chunk = chunk
         self._label = encoder.artifact.label
-        self._table = ItemTable(encoder.artifact.manifest.state_dim, max_bytes)
+        manifest = encoder.artifact.manifest
+        self._traced = traced and manifest.moves_users
+        trace_dim = manifest.trace_dim if self._traced else 0
+        self._table = ItemTable(manifest.state_dim, max_bytes, trace_dim)
         self._absent: set[str] = set()
         self._lost: set[str] = set()
         catalog = weakref.proxy(self)  # a cycle would keep a dropped model in memory
@@ -197,6 +201,10 @@ class Catalog:
         """Return the states (N, S) of ``rows``, none of them ``MISSING``."""
         return self._table.states(rows)
 
+    def traces(self, rows: Rows) -> NDArray[np.float32]:
+        """Return the traces (N, H) of ``rows``, none of them ``MISSING``."""
+        return self._table.traces(rows)
+
     def gather(self, item_ids: Sequence[str], rows: Rows) -> Pool:
         """Return a pool of the items of ``rows`` (N,); ``MISSING`` ones go to ``Pool.missing``."""
         return self._table.gather(item_ids, rows)
@@ -253,11 +261,11 @@ class Catalog:
         """Encode records and put the states in memory; drop items that were removed."""
         work = (self._encoder, self._telemetry, item_ids, *records)
         if len(item_ids) > BATCH_ITEMS:
-            encoded = await asyncio.to_thread(encode_items, *work)
+            encoded = await asyncio.to_thread(encode_items, *work, traced=self._traced)
         else:
-            encoded = encode_items(*work)
+            encoded = encode_items(*work, traced=self._traced)
         valid = [item_ids[n] for n in np.flatnonzero(encoded.valid).tolist()]
-        self._table.put(valid, encoded.states, encoded.cold)
+        self._table.put(valid, encoded.states, encoded.cold, encoded.traces)
         self._absent.difference_update(valid)
         self._lost.difference_update(valid)
         if len(valid) < len(item_ids):

@@ -47,13 +47,18 @@ class Pool:
 
 
 class ItemTable:
-    """Rows of item states. Beyond ``max_bytes`` the least recently used items are evicted."""
+    """Rows of item states and traces.
 
-    def __init__(self, state_dim: int, max_bytes: int) -> None:
-        self.max_items = max(1, max_bytes // (4 * state_dim + OVERHEAD_BYTES))
+    Beyond ``max_bytes`` the least recently used items are evicted. Traces are apart: no score reads
+    them. ``trace_dim`` is 0 where known users do not move.
+    """
+
+    def __init__(self, state_dim: int, max_bytes: int, trace_dim: int = 0) -> None:
+        self.max_items = max(1, max_bytes // (4 * (state_dim + trace_dim) + OVERHEAD_BYTES))
         self.evicts = False  # True once not all items fit
         self._index = IdIndex()
         self._states = np.zeros((0, state_dim), np.float32)
+        self._traces = np.zeros((0, trace_dim), np.float32)
         self._cold = np.zeros(0, np.bool_)
         self._held = np.zeros(0, np.bool_)
         self._used = np.zeros(0, np.int64)
@@ -69,7 +74,8 @@ class ItemTable:
     def nbytes(self) -> int:
         """Bytes in use, ids included. Rows that were never written do not count."""
         rows = len(self._index.ids)
-        return rows * (4 * self._states.shape[1] + 80) + self._index.nbytes
+        values = self._states.shape[1] + self._traces.shape[1]
+        return rows * (4 * values + 80) + self._index.nbytes
 
     def reserve(self, count: int) -> None:
         """Make room for ``count`` items and a quarter more; unwritten rows cost nothing."""
@@ -86,8 +92,13 @@ class ItemTable:
             self._used[rows[rows != MISSING]] = self._tick
         return rows
 
-    def put(self, item_ids: Sequence[str], states: Array, cold: Flags) -> Rows:
-        """Store states (N, S) of distinct ids; return their rows (N,), ``MISSING`` if refused."""
+    def put(
+        self, item_ids: Sequence[str], states: Array, cold: Flags, traces: Array | None = None
+    ) -> Rows:
+        """Store states (N, S) and traces (N, H) of distinct ids.
+
+        Return their rows (N,), ``MISSING`` if refused.
+        """
         if self._scans:  # a scan reads the old rows: changed items move to other rows
             self.drop(item_ids)
         new = int((self._index.rows(item_ids) == MISSING).sum())
@@ -98,6 +109,8 @@ class ItemTable:
         accepted = rows != MISSING
         target = rows[accepted]
         self._states[target], self._cold[target] = states[accepted], cold[accepted]
+        if traces is not None:
+            self._traces[target] = traces[accepted]
         self._held[target], self._fresh[target] = True, True
         self._used[target] = self._tick
         return rows
@@ -129,6 +142,10 @@ class ItemTable:
     def states(self, rows: Rows) -> Array:
         """Return copies of the states (N, S) of ``rows``, none of them ``MISSING``."""
         return self._states[rows]
+
+    def traces(self, rows: Rows) -> Array:
+        """Return copies of the traces (N, H) of ``rows``, none of them ``MISSING``."""
+        return self._traces[rows]
 
     def held_ids(self) -> list[str]:
         """Return the ids of all items."""
@@ -185,7 +202,7 @@ class ItemTable:
         if count <= len(self._states):
             return
         capacity = -(-max(count, len(self._states) * 5 // 4, 1024) // TILE_ROWS) * TILE_ROWS
-        for name in ("_states", "_cold", "_held", "_used", "_fresh"):
+        for name in ("_states", "_traces", "_cold", "_held", "_used", "_fresh"):
             old = getattr(self, name)
             new = np.zeros((capacity, *old.shape[1:]), old.dtype)
             new[: len(old)] = old

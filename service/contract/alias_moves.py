@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from service.contract import CHAMPION
 from service.contract.artifact import ArtifactError, open_artifact
-from service.contract.repository import CHAMPION, Repository
+from service.contract.repository import Repository
 from service.contract.rollout import (
     CANDIDATE,
     HISTORY,

@@ -14,10 +14,9 @@ from service.contract.files import sha256
 from service.contract.manifest import Manifest
 
 MANIFEST = "manifest.json"
-GRAPHS = ("item_encoder", "user_encoder", "ranker")
 GOLDEN = "golden.npz"
 BIAS_REFERENCE = "bias_reference.npz"  # optional
-REQUIRED = (*(f"{graph}.onnx" for graph in GRAPHS), GOLDEN, "front.json")
+REQUIRED = (GOLDEN, "front.json")
 
 Array = NDArray[np.float32]
 
@@ -37,7 +36,8 @@ class Golden:
 
     Shapes: embedding (N, D), modality_mask (N, M), proxies (N, P), user (1, U), tradeoffs (T,);
     the ranker's logits (T, N). ``history`` (L,) int64 are rows of the golden items; ``cold_user``
-    (1, U) is the user encoder's vector of that history.
+    (1, U) is the user encoder's vector of that history. Where known users move, ``record`` (1, V)
+    is a user's, and ``moved_user`` (1, U) the vector after engagements with that history.
     """
 
     embedding: Array
@@ -48,10 +48,13 @@ class Golden:
     logits: Array
     history: NDArray[np.int64]
     cold_user: Array
+    record: Array | None = None
+    moved_user: Array | None = None
 
     def save(self, path: Path) -> None:
         """Write the arrays to ``path`` as ``.npz`` without pickle."""
-        np.savez(path, **vars(self))
+        arrays = {name: array for name, array in vars(self).items() if array is not None}
+        np.savez(path, **arrays)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,10 @@ class Artifact:
 
     def golden(self) -> Golden:
         """Read the golden inputs; raises ArtifactError if the arrays are not the expected ones."""
-        return Golden(**_arrays(self.path / GOLDEN, {f.name for f in fields(Golden)}))
+        names = {f.name for f in fields(Golden)}
+        if not self.manifest.moves_users:
+            names -= {"record", "moved_user"}
+        return Golden(**_arrays(self.path / GOLDEN, names))
 
     def bias_reference(self) -> BiasReference | None:
         """Read the bias reference, None if there is none; raises ArtifactError if it is invalid."""
@@ -154,7 +160,8 @@ def open_artifact(path: Path) -> Artifact:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the document"
         raise ArtifactError(manifest_path, f"{field}: {first['msg']}") from error
-    for name in REQUIRED:
+    graphs = (f"{graph}.onnx" for graph in manifest.graphs)
+    for name in (*REQUIRED, *graphs):
         if name not in manifest.files:
             raise ArtifactError(manifest_path, f"files: {name} is not listed")
     for name, expected in manifest.files.items():

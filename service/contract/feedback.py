@@ -21,7 +21,8 @@ KINDS = r"^[a-z][a-z0-9_]{0,31}$"
 VIEW, CLICK = "view", "click"  # the kinds that everything knows; others are the product's own
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
-Policy = Literal["fixed", "uniform_slot", "randomised_tradeoff"]
+# How a decision was drawn; "both": a uniform slot in a ranking at a randomised tradeoff.
+Policy = Literal["fixed", "uniform_slot", "randomised_tradeoff", "both"]
 
 _SALT = "feedback"
 
@@ -101,12 +102,30 @@ def events_key(namespace: str, shard: int = 0) -> str:
     return f"{_tag(namespace, shard)}:events"
 
 
+def writer_key(stream: str, writer: str) -> str:
+    """Return the key of the last batch that ``writer`` has put into ``stream``, in its slot."""
+    return f"{stream}:writer:{writer}"
+
+
 def history_key(namespace: str, user_id: str) -> str:
     """Return the key of the items that a user engaged with since the last training.
 
     No space begins with an underscore: the key is not taken for a record's.
     """
     return f"{namespace}:_history:{user_id}"
+
+
+def forgotten_key(namespace: str) -> str:
+    """Return the sorted set of users to remove from the files: id -> Unix time in milliseconds.
+
+    What a user did until then is forgotten. ``collect`` removes an id once the files lack the user.
+    """
+    return f"{{{namespace}}}:forgotten"
+
+
+def counting_key(namespace: str) -> str:
+    """Return the key that is held by the worker that writes the counted proxies."""
+    return f"{{{namespace}}}:counting"
 
 
 def _tag(namespace: str, shard: int) -> str:

@@ -115,6 +115,16 @@ def locked(path: Path, waiting: Callable[[Path], None] | None = None) -> Iterato
 
 
 @contextlib.contextmanager
+def try_locked(path: Path) -> Iterator[bool]:
+    """Hold the lock of ``path`` as ``locked`` does; yield False at once if another one holds it."""
+    descriptor = _lock(path, wait=False)
+    try:
+        yield descriptor is not None
+    finally:
+        _release(path, descriptor)
+
+
+@contextlib.contextmanager
 def staged_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """Yield an empty folder in ``parent``, as an absolute path; it is removed unless renamed.
 

@@ -30,6 +30,10 @@ def _possible_name(name: str) -> str:
     return name
 
 
+GraphName = Literal["item_encoder", "user_encoder", "ranker", "history_encoder", "user_update"]
+NEEDED: tuple[GraphName, ...] = ("item_encoder", "user_encoder", "ranker")
+MOVING: tuple[GraphName, ...] = ("history_encoder", "user_update")  # both, or known users stay
+
 SchemaVersion = Annotated[int, AfterValidator(_known_version)]
 FileName = Annotated[str, AfterValidator(_possible_name)]
 
@@ -68,6 +72,13 @@ class Graph(Frozen):
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+
+
+def _complete(graphs: dict[GraphName, Graph]) -> dict[GraphName, Graph]:
+    needed = {*NEEDED, *MOVING} if graphs.keys() & set(MOVING) else {*NEEDED}
+    if missing := sorted(needed - graphs.keys()):
+        raise ValueError(f"{missing[0]} is missing")
+    return graphs
 
 
 class Spaces(Frozen):
@@ -119,7 +130,10 @@ class Manifest(Frozen):
     dataset: DatasetInfo
     modalities: tuple[Modality, ...] = Field(min_length=1, max_length=MAX_MODALITIES)
     proxies: tuple[Proxy, ...]
-    graphs: dict[Literal["item_encoder", "user_encoder", "ranker"], Graph] = Field(min_length=3)
+    graphs: Annotated[dict[GraphName, Graph], AfterValidator(_complete)] = Field(
+        description="Without `history_encoder` and `user_update`, known users do not move between "
+        "trainings."
+    )
     opset: int
     spaces: Spaces
     default_tradeoff: Unit
@@ -131,6 +145,11 @@ class Manifest(Frozen):
     )
     front: Front
     continued_from: Predecessor | None = None
+    trained_until: datetime | None = Field(
+        default=None,
+        description="Time of the last training row: what users engaged with later is not in their "
+        "records. null: the rows have no times; then that is `created`.",
+    )
     files: dict[FileName, Sha256]
     training_files: dict[FileName, Sha256] = Field(
         default={},
@@ -143,17 +162,22 @@ class Manifest(Frozen):
         """Refuse sizes that the graphs do not have: records would not fit them."""
         try:
             state, user = self.state_dim, self.user_dim
+            trace, record = self.trace_dim, self.record_dim
         except (IndexError, ValueError):
             raise ValueError("graphs: an encoder has no output of shape (rows, size)") from None
+        if record < user:
+            raise ValueError("graphs.user_update: a record is shorter than a user vector")
         signatures = graph_signatures(
             embedding=self.embedding_dim,
             modalities=len(self.modalities),
             proxies=len(self.proxies),
             state=state,
             user=user,
+            trace=trace,
+            record=record,
         )
         for name, expected in signatures.items():
-            if self.graphs[name] != expected:
+            if self.graphs.get(name) != expected:
                 raise ValueError(
                     f"graphs.{name}: inputs and outputs do not fit the modalities, the proxies "
                     "and the other graphs"
@@ -176,34 +200,75 @@ class Manifest(Frozen):
         return int(self.graphs["user_encoder"].outputs[0].shape[1])
 
     @property
+    def moves_users(self) -> bool:
+        """Whether engagements after the training move known users."""
+        return MOVING[0] in self.graphs
+
+    @property
+    def trace_dim(self) -> int:
+        """Length H of an item's trace, 0 if known users do not move."""
+        return int(self.graphs["history_encoder"].outputs[0].shape[1]) if self.moves_users else 0
+
+    @property
+    def record_dim(self) -> int:
+        """Length V >= U of a user's record: the user vector, then what an update of it needs."""
+        return (
+            int(self.graphs["user_update"].inputs[0].shape[1])
+            if self.moves_users
+            else self.user_dim
+        )
+
+    @property
     def learned_mask(self) -> int:
         """Mask bits of the modalities that the model learned by item id."""
         return sum(1 << i for i, modality in enumerate(self.modalities) if modality.learned)
 
 
 def graph_signatures(
-    *, embedding: int, modalities: int, proxies: int, state: int, user: int
-) -> dict[Literal["item_encoder", "user_encoder", "ranker"], Graph]:
-    """Return the signatures that the graphs of every artifact must have, for the given sizes."""
-    return {
+    *,
+    embedding: int,
+    modalities: int,
+    proxies: int,
+    state: int,
+    user: int,
+    trace: int = 0,
+    record: int = 0,
+) -> dict[GraphName, Graph]:
+    """Return the signatures that the graphs of every artifact must have, for the given sizes.
+
+    Without a ``trace``, known users do not move, and two graphs are missing.
+    """
+    content = (
+        Tensor(name="embedding", shape=("N", embedding)),
+        Tensor(name="modality_mask", shape=("N", modalities)),
+    )
+    vector = Tensor(name="user", shape=(1, user))
+    signatures: dict[GraphName, Graph] = {
         "item_encoder": Graph(
-            inputs=(
-                Tensor(name="embedding", shape=("N", embedding)),
-                Tensor(name="modality_mask", shape=("N", modalities)),
-                Tensor(name="proxies", shape=("N", proxies)),
-            ),
+            inputs=(*content, Tensor(name="proxies", shape=("N", proxies))),
             outputs=(Tensor(name="state", shape=("N", state)),),
         ),
         "user_encoder": Graph(
-            inputs=(Tensor(name="history", shape=("L", state)),),
-            outputs=(Tensor(name="user", shape=(1, user)),),
+            inputs=(Tensor(name="history", shape=("L", state)),), outputs=(vector,)
         ),
         "ranker": Graph(
             inputs=(
-                Tensor(name="user", shape=(1, user)),
+                vector,
                 Tensor(name="state", shape=("N", state)),
                 Tensor(name="tradeoff", shape=(1,)),
             ),
             outputs=(Tensor(name="logit", shape=("N",)),),
         ),
     }
+    if trace:
+        signatures["history_encoder"] = Graph(
+            inputs=content, outputs=(Tensor(name="trace", shape=("N", trace)),)
+        )
+        signatures["user_update"] = Graph(
+            inputs=(
+                Tensor(name="record", shape=(1, record)),
+                Tensor(name="trace", shape=("L", trace)),
+            ),
+            outputs=(vector,),
+        )
+    return signatures

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from service.contract import CHAMPION
 from service.contract.artifact import MANIFEST, Artifact, ArtifactError, open_artifact
 from service.contract.files import check_file, locked, staged_folder, sync, write_atomically
 from service.contract.manifest import Name
@@ -22,7 +23,6 @@ from service.contract.rollout import HISTORY, read_history, record_move
 
 ALIASES = "aliases.json"
 DEFAULT = "default.json"
-CHAMPION = "champion"
 
 _NAMES = "lower-case letters, digits, - and _, a letter or digit first, at most 64"
 _NAME = TypeAdapter(Name)

@@ -7,8 +7,9 @@ import logging
 from collections.abc import Callable, Container, Mapping
 from typing import TypeVar
 
+from service.contract import CHAMPION
 from service.contract.artifact import ArtifactError
-from service.contract.repository import CHAMPION, Repository
+from service.contract.repository import Repository
 from service.contract.rollout import Move, Rollout, read_history, read_rollout
 from service.telemetry import Telemetry
 

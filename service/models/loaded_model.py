@@ -44,6 +44,22 @@ class LoadedModel:
         """``name@version``."""
         return self.scorer.artifact.label
 
+    @functools.cached_property
+    def record_dim(self) -> int:
+        """The length V of a user record."""
+        return self.manifest.record_dim
+
+    @functools.cached_property
+    def user_dim(self) -> int:
+        """The length U of a user vector, with which a record begins."""
+        return self.manifest.user_dim
+
+    @functools.cached_property
+    def trained_until_ms(self) -> int:
+        """The Unix time until which the user records hold what users engaged with."""
+        until = self.manifest.trained_until or self.manifest.created
+        return int(until.timestamp() * 1000)
+
     @property
     def version(self) -> int:
         """The artifact's version."""

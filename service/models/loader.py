@@ -77,6 +77,7 @@ class Loader:
             chunk=self._settings.catalog_chunk,
             max_bytes=self._settings.catalog_max_bytes,
             read_queue=self._settings.item_queue,
+            traced=self._settings.user_histories,
         )
         await catalog.preload()
         if not len(catalog):

@@ -7,8 +7,9 @@ import logging
 import time
 from dataclasses import dataclass
 
+from service.contract import CHAMPION
 from service.contract.artifact import ArtifactError
-from service.contract.repository import CHAMPION, Repository
+from service.contract.repository import Repository
 from service.errors import ModelNotFoundError, NotReadyError, RankError, StoreError
 from service.models.alias_reader import AliasReader
 from service.models.loaded_model import LoadedModel
@@ -118,14 +119,14 @@ class Registry:
         """The candidate of each model that has traffic, by the model's name."""
         return self._rollouts.trials
 
-    def route(self, reference: str | None, user_id: str) -> LoadedModel:
-        """Return the model that ranks for a user.
+    def route(self, reference: str | None, user_id: str | None) -> LoadedModel:
+        """Return the model that ranks for a user; None: one who is not profiled.
 
         A reference that names neither version nor alias leads to a candidate for the users of its
         canary. Raises as ``resolve``.
         """
         model = self.resolve(reference)
-        if self._rollouts.trials and self._names_champion(reference):
+        if self._rollouts.trials and user_id is not None and self._names_champion(reference):
             trial = self._rollouts.trials.get(model.manifest.name)
             if trial is not None and trial.canary and trial.has_user(user_id):
                 self._telemetry.canary_rankings.labels(trial.model.label).inc()

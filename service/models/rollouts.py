@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from service.contract import CHAMPION
 from service.contract.assignment import unit_hash
-from service.contract.repository import CHAMPION
 from service.contract.rollout import CANDIDATE, Rollout, moved_at, stack
 from service.models.alias_reader import AliasReader
 from service.models.loaded_model import LoadedModel

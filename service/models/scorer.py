@@ -1,4 +1,4 @@
-"""The three graphs of an artifact as functions of arrays; the only file that knows onnxruntime."""
+"""The graphs of an artifact as functions of arrays; the only file that knows onnxruntime."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from service.catalog.item_table import TILE_ROWS
-from service.contract.artifact import GRAPHS, Artifact, ArtifactError
-from service.contract.manifest import Graph
+from service.contract.artifact import Artifact, ArtifactError
+from service.contract.manifest import GraphName
 from service.contract.measures import parity_error
 
 # Most rows of one run: the activations between two layers stay in the CPU cache.
@@ -25,7 +25,9 @@ class Scorer:
 
     def __init__(self, artifact: Artifact, *, threads: int = 1) -> None:
         self.artifact = artifact
-        self._sessions = {name: _session(artifact, name, threads) for name in GRAPHS}
+        self._sessions = {
+            name: _session(artifact, name, threads) for name in artifact.manifest.graphs
+        }
         self._outputs = {
             name: [output.name for output in session.get_outputs()]
             for name, session in self._sessions.items()
@@ -39,6 +41,16 @@ class Scorer:
     def encode_user(self, history: Array) -> Array:
         """Return the user vector (1, U) of item states (L, S); L = 0 gives the average user."""
         return self._run("user_encoder", {"history": history})
+
+    def encode_histories(self, embedding: Array, modality_mask: Array) -> Array:
+        """Return traces (N, H) of embedding (N, D), modality_mask (N, M)."""
+        return self._run(
+            "history_encoder", {"embedding": embedding, "modality_mask": modality_mask}
+        )
+
+    def update_user(self, record: Array, trace: Array) -> Array:
+        """Return the user vector (1, U) of a record (1, V) after engagements: traces (L, H)."""
+        return self._run("user_update", {"record": record, "trace": trace})
 
     def score(self, user: Array, state: Array, tradeoff: float) -> Array:
         """Return logits (N,) of a user (1, U) and states (N, S).
@@ -63,12 +75,19 @@ class Scorer:
             states = self.encode_items(golden.embedding, golden.modality_mask, golden.proxies)
             cold_user = self.encode_user(states[golden.history])
             logits = np.stack([self.score(golden.user, states, float(w)) for w in golden.tradeoffs])
+            moved_user = None
+            if golden.record is not None:
+                traces = self.encode_histories(golden.embedding, golden.modality_mask)
+                moved_user = self.update_user(golden.record, traces[golden.history])
         except Exception as error:
             raise ArtifactError(path, f"cannot be replayed: {error}") from error
         for name, actual, expected in (
             ("logits", logits, golden.logits),
             ("cold_user", cold_user, golden.cold_user),
+            ("moved_user", moved_user, golden.moved_user),
         ):
+            if actual is None or expected is None:  # known users do not move
+                continue
             if actual.shape != expected.shape:
                 raise ArtifactError(path, f"{name}: shape is {actual.shape}, not {expected.shape}")
             if not np.isfinite(actual).all():
@@ -80,7 +99,7 @@ class Scorer:
                     f"parity_tolerance of {tolerance:.0e}",
                 )
 
-    def _run(self, graph: str, feed: Mapping[str, Array]) -> Array:
+    def _run(self, graph: GraphName, feed: Mapping[str, Array]) -> Array:
         output: Array = self._sessions[graph].run(self._outputs[graph], feed)[0]
         return output
 
@@ -93,7 +112,7 @@ def _padded(state: Array) -> Array:
     return np.concatenate([state, np.zeros((padding, state.shape[1]), np.float32)])
 
 
-def _session(artifact: Artifact, name: str, threads: int) -> Any:
+def _session(artifact: Artifact, name: GraphName, threads: int) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -107,9 +126,9 @@ def _session(artifact: Artifact, name: str, threads: int) -> Any:
     return session
 
 
-def _check_signature(artifact: Artifact, name: str, session: Any) -> None:
+def _check_signature(artifact: Artifact, name: GraphName, session: Any) -> None:
     """Raise ArtifactError if a graph's inputs and outputs are not those of the manifest."""
-    signature: Graph = artifact.manifest.graphs[name]  # type: ignore[index]  # one of GRAPHS
+    signature = artifact.manifest.graphs[name]
     for kind, tensors, nodes in (
         ("inputs", signature.inputs, session.get_inputs()),
         ("outputs", signature.outputs, session.get_outputs()),

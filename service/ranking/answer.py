@@ -18,7 +18,7 @@ _ENDS = (0.0, 1.0)  # tradeoffs of debiased and logged
 
 
 def rank_pool(ranking: Ranking, user: Array, pool: Pool) -> Columns:
-    """Return the best of ``pool`` for a user vector (1, U), as columns.
+    """Return the best of ``pool`` for a user vector (1, U), as columns, once explored.
 
     Missing items stand behind all others, by id.
     """
@@ -26,9 +26,19 @@ def rank_pool(ranking: Ranking, user: Array, pool: Pool) -> Columns:
     tradeoffs = (ranking.tradeoff, *_ENDS) if request.explain else (ranking.tradeoff,)
     logits = _logits(scorer, user, pool, tradeoffs)
     ranking.clock.lap("score")
-    best = top_k(logits[0], pool.item_ids, min(request.top_k, pool.count))
+    count = pool.count
+    best = top_k(logits[0], pool.item_ids, min(request.top_k, count))
     missing = sorted(pool.missing)[: request.top_k - len(best)]
-    scores = calibrated_score(scorer.artifact.manifest.calibration, logits[:, best])
+    calibration = scorer.artifact.manifest.calibration
+    if (draw := ranking.draw) is not None:
+        draw.pool_size = count
+        best = draw.show(
+            best, logits[0], pool.item_ids, lambda other: _logits(scorer, user, pool, (other,))[0]
+        )
+    scores = calibrated_score(calibration, logits[:, best])
+    if draw is not None and draw.slot is not None:
+        before = calibrated_score(calibration, logits[0, draw.displaced])
+        draw.slot_scores = float(scores[0, draw.slot]), float(before)
     ranked, *ends = (
         RankedPool(pool, best, missing, logits[t], scores[t]) for t in range(len(tradeoffs))
     )

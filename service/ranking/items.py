@@ -102,7 +102,8 @@ class RankedItem(Struct, gc=False, omit_defaults=True):
     score: Annotated[
         float | None,
         Meta(
-            description="In (0, 1), descending; null for a missing item. The model's "
+            description="In (0, 1), descending but for an explored item; null for a missing item. "
+            "The model's "
             "`score_meaning`: at best a click probability at tradeoff 1 on logged traffic, a rank "
             "score elsewhere.",
             examples=[0.42],

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal, TypedDict
 import msgspec
 from msgspec import Meta, Struct
 
+from service.contract.histories import MAX_HISTORY
 from service.contract.keys import MAX_ID_CHARS
 from service.ranking.items import ItemColumns, RankedItem
 
 MAX_CANDIDATES = 5000
-MAX_HISTORY = 500
 MAX_TOP_K = 1000
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
@@ -45,9 +45,17 @@ class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         list[Id],
         Meta(
             max_length=MAX_HISTORY,
-            description="Items that the user engaged with; used if the user has no record.",
+            description="Items that the user engaged with; used if the user has no record, with "
+            "those that the store has.",
         ),
     ] = []
+    profiling: Annotated[
+        bool,
+        Meta(
+            description="false: rank for the average user. Nothing that the store has of the user "
+            "is read, and `user_id` and `history` are not used, logged or kept."
+        ),
+    ] = True
     candidates: Annotated[
         Annotated[list[Id], Meta(min_length=1, max_length=MAX_CANDIDATES)] | None,
         Meta(description="Items to rank. Omitted: the whole catalogue. Repeats count once."),
@@ -78,6 +86,10 @@ class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         bool,
         Meta(description="Add each item's title, and the addresses of its picture and its page."),
     ] = False
+    explore: Annotated[
+        bool,
+        Meta(description="false: the ranking is not explored, whatever the service's settings."),
+    ] = True
     request_id: Annotated[
         Id | None, Meta(description="Returned with the ranking. Omitted: the service makes one.")
     ] = None
@@ -89,6 +101,11 @@ class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         ),
     ] = None
 
+    def __post_init__(self) -> None:
+        if not self.profiling:  # nobody can use by mistake what is not there
+            msgspec.structs.force_setattr(self, "user_id", "")
+            msgspec.structs.force_setattr(self, "history", [])
+
 
 class Timing(TypedDict):
     """Milliseconds of each stage."""
@@ -97,12 +114,30 @@ class Timing(TypedDict):
     catalog: Annotated[float, Meta(description="Looking up the item states.", examples=[0.1])]
     score: Annotated[float, Meta(description="Running the ranker.", examples=[0.1])]
     select: Annotated[
-        float, Meta(description="Ordering the items and building the answer.", examples=[0.1])
+        float,
+        Meta(description="Ordering the items, exploring, and building the answer.", examples=[0.1]),
     ]
     total: Annotated[float, Meta(description="The sum of all stages.", examples=[0.5])]
 
 
-class RankResponse(Struct, kw_only=True):
+class Explored(Struct, omit_defaults=True):
+    """What was drawn at random in a ranking."""
+
+    policy: Annotated[
+        Literal["uniform_slot", "randomised_tradeoff", "both"],
+        Meta(
+            description="uniform_slot: one item was drawn uniformly from the pool. "
+            "randomised_tradeoff: `tradeoff` was drawn.",
+            examples=["uniform_slot"],
+        ),
+    ]
+    rank: Annotated[
+        int | None,
+        Meta(description="The rank of the item of the uniform slot.", examples=[4]),
+    ] = None
+
+
+class RankResponse(Struct, kw_only=True, omit_defaults=True):
     """A ranking. Ties are ordered by item id: the same inputs give the same answer."""
 
     request_id: Annotated[
@@ -122,8 +157,8 @@ class RankResponse(Struct, kw_only=True):
             description="Empty unless the ranking is degraded. unknown_user: no "
             "record and no usable history, ranked for an average user. store_unavailable: Redis "
             "did not answer, ranked from memory, or titles are missing. "
-            "deadline: `deadline_ms` ran out before Redis "
-            "answered. corrupt_record: the user's record was refused. overloaded: too many "
+            "deadline: `deadline_ms` ran out before Redis answered. corrupt_record: the user's "
+            "record or stored history was refused. overloaded: too many "
             "reads wait for Redis, or the request names too many items that are not in memory, "
             "ranked without the records that were not read. partial_catalog: the catalogue does "
             "not fit in memory, ranked the items that do. lost_items: Redis has lost records of "
@@ -132,6 +167,9 @@ class RankResponse(Struct, kw_only=True):
         ),
     ]
     timing_ms: Annotated[Timing, Meta(description="The time of each stage.")]
+    explored: Annotated[Explored | None, Meta(description="Only if the ranking was explored.")] = (
+        None
+    )
 
 
 def request_schema() -> dict[str, Any]:

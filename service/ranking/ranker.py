@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from service.catalog.id_index import MISSING, Rows
 from service.catalog.item_table import Pool
-from service.contract import titles
+from service.contract import histories, titles
+from service.contract.histories import Engagement
 from service.contract.records import decode_vector
 from service.errors import (
     ClientLeftError,
@@ -23,6 +24,7 @@ from service.models.loaded_model import LoadedModel
 from service.models.registry import Registry
 from service.models.scorer import RUN_ROWS
 from service.ranking.answer import rank_pool
+from service.ranking.decisions import Decisions, repeatable
 from service.ranking.full_scan import FullScanQueue
 from service.ranking.items import Columns, ItemColumns, add_titles, as_rows
 from service.ranking.messages import Degraded, RankRequest, RankResponse
@@ -50,12 +52,14 @@ class Ranker:
         telemetry: Telemetry,
         full_scans: FullScanQueue,
         offer: Offer | None = None,
+        decisions: Decisions | None = None,
     ) -> None:
         self._registry = registry
         self._store = store
         self._telemetry = telemetry
         self._full_scans = full_scans
         self._offer = offer
+        self._decisions = decisions
         self._degraded = {reason: telemetry.degraded.labels(reason) for reason in Degraded}
 
     async def rank(
@@ -63,12 +67,18 @@ class Ranker:
     ) -> RankResponse:
         """Return the answer to ``request``; ``counted``: whether it is traffic.
 
+        Traffic alone is explored and logged.
+
         Raises RankError where no model can serve it, and ClientLeftError if the ``caller`` leaves
         before the items are scored.
         """
         clock = Clock(request.deadline_ms, self._store.limit, caller.arrived_s)
-        model = self._registry.route(request.model, request.user_id)
-        ranking = ranking_of(model, request, clock)
+        user_id = request.user_id if request.profiling else None
+        model = self._registry.route(request.model, user_id)
+        decisions = self._decisions if counted else None
+        default = model.manifest.default_tradeoff
+        draw = None if decisions is None else decisions.draw(request, request_id, default)
+        ranking = ranking_of(model, request, clock, draw)
         tradeoff = ranking.tradeoff
         try:
             columns, reasons = await self.order(ranking, caller)
@@ -89,15 +99,21 @@ class Ranker:
             model.health.add(columns["scores"], reasons)
         clock.lap("select")
         timing_ms = clock.finish(self._telemetry)
+        degraded, explored = sorted(reasons), None
+        if decisions is not None and draw is not None:
+            explored = decisions.add(draw, ranking, request_id, columns, degraded)
         if counted and self._registry.trials and self._offer is not None:
+            if draw is not None:
+                request, columns = repeatable(draw, request, columns)
             self._offer(request, request_id, model, columns, reasons, timing_ms["score"])
         return RankResponse(
             request_id=request_id,
             model=model.label,
             tradeoff=tradeoff,
             items=items,
-            degraded=sorted(reasons),
+            degraded=degraded,
             timing_ms=timing_ms,
+            explored=explored,
         )
 
     async def order(self, ranking: Ranking, caller: Caller) -> tuple[Columns, Reasons]:
@@ -151,43 +167,78 @@ class Ranker:
     async def _user(self, ranking: Ranking, caller: Caller) -> tuple[NDArray[np.float32], Reasons]:
         """Return the user vector (1, U) once the ranking may go on.
 
-        It is that of the record, else that of the history, else the average.
+        It is that of the record, moved by later engagements, else that of the history, else the
+        average. Without profiling it is the average.
         """
-        vector, reasons = await self._user_record(ranking)
-        if vector is None:
-            vector, reasons = await self._cold_user(ranking, reasons)
+        vector, reasons = ranking.model.average_user, _NO_REASONS
+        if ranking.request.profiling:
+            vector, reasons = await self._stored_user(ranking)
         await caller.turn()
         ranking.clock.lap("user")
         return vector, reasons
 
-    async def _user_record(self, ranking: Ranking) -> tuple[NDArray[np.float32] | None, Reasons]:
-        """Return the user vector (1, U) of the record, or None and the reason.
+    async def _stored_user(self, ranking: Ranking) -> tuple[NDArray[np.float32], Reasons]:
+        """Return the user vector (1, U) of what the store has of the user.
 
         A user without a record in the store is unknown.
         """
         model, user_id = ranking.model, ranking.request.user_id
         try:
-            record = await self._store.user(model.keys, user_id, ranking.clock.limit())
+            record, history = await self._store.user(model.keys, user_id, ranking.clock.limit())
         except StoreError as error:
-            return None, frozenset([_reason(error)])
+            return await self._cold_user(ranking, [], frozenset([_reason(error)]))
+        engaged, reasons = self._engaged(history)
         if record is None:
-            return None, frozenset([Degraded.UNKNOWN_USER])
-        vector = decode_vector(record, model.manifest.user_dim)
-        if vector is not None:
-            return vector, _NO_REASONS
-        self._telemetry.corrupt_records.labels("user").inc()
-        return None, frozenset([Degraded.CORRUPT_RECORD])
+            return await self._cold_user(ranking, engaged, reasons | {Degraded.UNKNOWN_USER})
+        values = decode_vector(record, model.record_dim)
+        if values is None:
+            self._telemetry.corrupt_records.labels("user").inc()
+            return await self._cold_user(ranking, engaged, reasons | {Degraded.CORRUPT_RECORD})
+        if engaged and model.manifest.moves_users:
+            return await self._moved_user(ranking, values, engaged)
+        return values[:, : model.user_dim], reasons
+
+    def _engaged(self, history: bytes | None) -> tuple[list[Engagement], Reasons]:
+        """Return the engagements of a stored history."""
+        if history is None:
+            return [], _NO_REASONS
+        engaged = histories.decode(history)
+        if engaged is None:
+            self._telemetry.corrupt_records.labels("history").inc()
+            return [], frozenset([Degraded.CORRUPT_RECORD])
+        return engaged, _NO_REASONS
+
+    async def _moved_user(
+        self, ranking: Ranking, record: NDArray[np.float32], engaged: list[Engagement]
+    ) -> tuple[NDArray[np.float32], Reasons]:
+        """Return the user vector (1, U) of a record (1, V) after what was engaged with since.
+
+        What the training saw is in the record already.
+        """
+        model, reasons = ranking.model, _NO_REASONS
+        item_ids = [item_id for item_id, time_ms in engaged if time_ms > model.trained_until_ms]
+        if item_ids:
+            rows, reasons = await self._rows(ranking, item_ids)
+            rows = rows[rows != MISSING]
+            if len(rows):
+                self._telemetry.moved_users.inc()
+                vector = model.scorer.update_user(record, model.catalog.traces(rows))
+                if np.isfinite(vector).all():
+                    return vector, reasons
+        return record[:, : model.user_dim], reasons
 
     async def _cold_user(
-        self, ranking: Ranking, reasons: Reasons
+        self, ranking: Ranking, engaged: list[Engagement], reasons: Reasons
     ) -> tuple[NDArray[np.float32], Reasons]:
         """Return the user vector (1, U) of the history, or that of the average user.
 
-        ``reasons`` are those of the failed read of the record. A user with a usable history is not
-        unknown.
+        The history is the request's and the stored one. ``reasons`` are those of the missing
+        record. A user with a usable history is not unknown.
         """
-        model = ranking.model
-        rows, history_reasons = await self._rows(ranking, ranking.request.history)
+        model, item_ids = ranking.model, ranking.request.history
+        if engaged:
+            item_ids = list(dict.fromkeys([*item_ids, *(item_id for item_id, _ in engaged)]))
+        rows, history_reasons = await self._rows(ranking, item_ids)
         rows = rows[rows != MISSING]
         reasons |= history_reasons
         if not len(rows):

@@ -9,6 +9,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from service.models.loaded_model import LoadedModel
+from service.ranking.exploration import Draw
 from service.ranking.messages import RankRequest, Timing
 from service.store.limit import Limit
 from service.telemetry import Telemetry
@@ -69,16 +70,24 @@ class Clock:
 
 
 class Ranking(Struct, frozen=True):  # made for each request: a dataclass costs 1 us more
-    """One request with its model, its tradeoff in [0, 1] and its clock."""
+    """One request with its model, its tradeoff in [0, 1] and its clock.
+
+    ``draw`` is what exploration drew for it, None if it is not logged.
+    """
 
     model: LoadedModel
     request: RankRequest
     tradeoff: float
     clock: Clock
+    draw: Draw | None = None
 
 
-def ranking_of(model: LoadedModel, request: RankRequest, clock: Clock) -> Ranking:
+def ranking_of(
+    model: LoadedModel, request: RankRequest, clock: Clock, draw: Draw | None = None
+) -> Ranking:
     """Return the ranking of ``request`` by ``model``, at the model's default if it names none."""
+    if draw is not None:
+        return Ranking(model, request, draw.tradeoff, clock, draw)
     default = model.manifest.default_tradeoff
     tradeoff = default if request.tradeoff is None else request.tradeoff
     return Ranking(model, request, tradeoff, clock)

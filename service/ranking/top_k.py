@@ -34,6 +34,15 @@ def top_k(logits: Array, item_ids: Sequence[str], k: int) -> NDArray[np.int64]:
     return best if rows is None else rows[best]
 
 
+def row_at(logits: Array, item_ids: Sequence[str], rank: int) -> int:
+    """Return the row of the item of a rank, from 0, among all logits (N,), ties by item id."""
+    negated = -logits
+    logit = np.partition(negated, rank)[rank]
+    above = int((negated < logit).sum())
+    tied = np.flatnonzero(negated == logit).tolist()
+    return int(sorted(tied, key=lambda row: item_ids[row])[rank - above])
+
+
 def ranks_of(logits: Array, item_ids: Sequence[str], rows: NDArray[np.int64]) -> list[int]:
     """Return the rank of each of ``rows`` (K,), from 1, among all logits (N,), ties by item id."""
     ascending = np.sort(logits)

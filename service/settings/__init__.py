@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.settings.access import Access
 from service.settings.admission import Admission
 from service.settings.explorer import Explorer
+from service.settings.feedback import Feedback
+from service.settings.histories import Histories
 from service.settings.live import Live
 from service.settings.logging import Logging
 from service.settings.network import Network
@@ -27,7 +29,9 @@ GROUPS = (
     Admission,
     Serving,
     Rollout,
+    Feedback,
     Store,
+    Histories,
     OpenInference,
     Explorer,
     Live,
@@ -41,7 +45,9 @@ class Settings(
     Admission,
     Serving,
     Rollout,
+    Feedback,
     Store,
+    Histories,
     OpenInference,
     Explorer,
     Live,
@@ -64,6 +70,7 @@ class Settings(
             raise ValueError("RANK_ADMIN_PORT: should differ from RANK_PORT")
         if self.admin_access == "open" and self.admin_port is None:
             raise ValueError("RANK_ADMIN_ACCESS: open needs RANK_ADMIN_PORT")
+        self.check_exploration()
         return self
 
 

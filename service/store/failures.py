@@ -1,4 +1,4 @@
-"""The one place where redis-py's exceptions become the service's."""
+"""What redis-py raises, as errors of the service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.errors import StoreError, StoreTimeoutError
 
 
 def store_error(error: Exception) -> StoreError:
-    """Return the StoreError of any exception, for redis-py passes on more than its own.
+    """Return the error for any exception of a command, for redis-py passes on more than its own.
 
     If a connection closes at the wrong moment, it even raises AttributeError.
     """

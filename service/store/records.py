@@ -11,6 +11,7 @@ from typing import Any
 
 from redis.asyncio import RedisCluster
 
+from service.contract.feedback import history_key
 from service.contract.keys import Keys, verdicts_key
 from service.contract.live_changes import announced
 from service.errors import StoreOverloadedError
@@ -53,6 +54,7 @@ class RedisStore:
         self.limit = Limit(self.timeout_s)  # of a request without a deadline
         self._telemetry = telemetry
         self._breaker = Breaker(telemetry)
+        self._has_histories = settings.user_histories
         self._verdicts_key = verdicts_key(settings.namespace)
         url = settings.redis_url.get_secret_value()
         self._redis = connect(url, settings.store_connections, self.timeout_s, self.timeout_s)
@@ -85,8 +87,10 @@ class RedisStore:
         with self._reading("ping"):
             await self._redis.ping()
 
-    async def user(self, keys: Keys, user_id: str, limit: Limit) -> bytes | None:
-        """Return a user's record, None where there is none.
+    async def user(
+        self, keys: Keys, user_id: str, limit: Limit
+    ) -> tuple[bytes | None, bytes | None]:
+        """Return a user's record and stored history, None where there is none.
 
         ``limit`` is the longest wait, retries included. One command reads the users of all calls in
         one turn of the event loop.
@@ -94,8 +98,14 @@ class RedisStore:
         self._breaker.check()
         # The batch itself ends after ``self.timeout_s``, except in a cluster.
         batch_ends = not self._is_cluster and not limit.is_deadline
+        wait = None if batch_ends else limit
         try:
-            return await self._users.get(keys.user(user_id), None if batch_ends else limit)
+            if not self._has_histories:
+                (record,) = await self._users.get([keys.user(user_id)], wait)
+                return record, None
+            names = [keys.user(user_id), history_key(keys.namespace, user_id)]
+            record, history = await self._users.get(names, wait)
+            return record, history
         except StoreOverloadedError:
             self._telemetry.shed["users"].inc()
             raise
@@ -203,6 +213,16 @@ class RedisStore:
         with self._reading("verdicts", judged=False):
             await self._redis.hset(self._verdicts_key, alias, verdict)
 
+    async def run(self, operation: str, commands: Sequence[Sequence[str | int]]) -> list[Any]:
+        """Return the answers of commands that write, sent at once; raises StoreError."""
+        self._breaker.check()
+        with self._reading(operation, judged=False):
+            pipeline = self._redis.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            answers: list[Any] = await pipeline.execute()
+            return answers
+
     async def _mget_users(self, names: Sequence[str]) -> list[bytes | None]:
         """Read on an idle connection: taking one from the pool costs as much as the read.
 
@@ -245,7 +265,7 @@ class RedisStore:
     def _reading(self, operation: str, *, judged: bool = True) -> Iterator[None]:
         """Time one read and map all exceptions.
 
-        The breaker hears of it if ``judged``: a user of Redis without the right to a command that
+        The breaker hears of them if ``judged``: a user of Redis without the right to a command that
         rankings do without must not open it.
         """
         start_s = time.perf_counter()

@@ -9,14 +9,15 @@ from service.errors import StoreOverloadedError
 from service.store.limit import Limit
 from service.tasks import end
 
-Read = Callable[[Sequence[str]], Awaitable[Sequence[bytes | None]]]
+Records = Sequence[bytes | None]
+Read = Callable[[Sequence[str]], Awaitable[Records]]
 _CLOSE_S = 5.0
 
-_Waiter = tuple[str, "asyncio.Future[bytes | None]"]
+_Waiter = tuple[Sequence[str], "asyncio.Future[Records]"]
 
 
 class SharedReads:
-    """Joins single reads into batches; batches do not wait for each other.
+    """Joins reads of a few keys each into batches; batches do not wait for each other.
 
     At most ``limit`` reads are open. A read stays open until its batch is answered, even if the
     caller has left, so that no queue grows while the store stalls.
@@ -29,8 +30,8 @@ class SharedReads:
         self._waiting: list[_Waiter] = []
         self._batches: set[asyncio.Task[None]] = set()
 
-    async def get(self, key: str, wait: Limit | None) -> bytes | None:
-        """Return the record at ``key``, None where there is none.
+    async def get(self, keys: Sequence[str], wait: Limit | None) -> Records:
+        """Return the record at each of ``keys``, None where there is none.
 
         Raises the error of ``wait`` once that has passed (None: no limit of its own),
         StoreOverloadedError at once where ``limit`` reads are open, and the error of its batch.
@@ -42,8 +43,8 @@ class SharedReads:
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._begin)
-        answer: asyncio.Future[bytes | None] = loop.create_future()
-        self._waiting.append((key, answer))
+        answer: asyncio.Future[Records] = loop.create_future()
+        self._waiting.append((keys, answer))
         self._open += 1
         return await (answer if wait is None else wait.wait(answer, wait.error))
 
@@ -59,14 +60,16 @@ class SharedReads:
 
     async def _answer(self, waiters: list[_Waiter]) -> None:
         try:
-            records = await self._read([key for key, _ in waiters])
+            records = await self._read([key for keys, _ in waiters for key in keys])
         except Exception as error:  # an unknown one as well: nobody may be left to wait
             for _, answer in waiters:
                 if not answer.done():
                     answer.set_exception(error)
         else:
-            for (_, answer), record in zip(waiters, records, strict=True):
+            end = 0
+            for keys, answer in waiters:
+                begin, end = end, end + len(keys)
                 if not answer.done():
-                    answer.set_result(record)
+                    answer.set_result(records[begin:end])
         finally:
             self._open -= len(waiters)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.contract.architectures import VARIANTS, LoggedRows, Variant
+from tests.short_inference import short_inference
 from training.data.dataset import Dataset
+
+
+@pytest.fixture(autouse=True, scope="session")
+def environments_are_inferred_quickly() -> Iterator[None]:
+    """Conformance does not depend on good environments."""
+    with short_inference():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from training.nets.registry import build_net
 
 TRADEOFFS = (0.0, 0.3, 1.0)
 NEAR = 1e-5
+MOVED = 3  # a user
 
 
 def test_at_tradeoff_0_a_score_is_without_exposure(variant: Variant) -> None:
@@ -133,6 +134,32 @@ def test_an_empty_history_gives_one_average_user(variant: Variant) -> None:
     assert not torch.allclose(average, one_click)
     for tradeoff in TRADEOFFS:
         assert torch.isfinite(net.ranker(average, state, torch.tensor([tradeoff]))).all()
+
+
+@pytest.mark.parametrize("items", [(), (11,), (2, 7, 7, 40, 31)])
+@torch.no_grad()
+def test_a_known_user_moves_as_rows_of_the_training_would_move_it(
+    variant: Variant, logged_rows: LoggedRows, items: tuple[int, ...]
+) -> None:
+    net, tables, engaged = copy.deepcopy(variant.net), logged_rows.tables, torch.tensor(items).int()
+    moves, records, vectors = net.user_moves(), net.user_records(), net.user_vectors()
+    assert torch.equal(records[:, : vectors.shape[1]], vectors)
+    if moves is None:
+        assert records.shape == vectors.shape
+        return
+    embedding, mask, _ = logged_rows.inputs(net)
+    user = torch.cat([tables.user, torch.full_like(engaged, MOVED)])
+    item = torch.cat([tables.item, engaged])
+    label = torch.cat([tables.label, torch.ones(len(items))])
+    net.read_content(replace(tables, user=user, item=item, label=label))
+
+    trace = moves.history_encoder(embedding, mask)[engaged]
+    moved = moves.user_update(records[MOVED : MOVED + 1], trace)[0]
+
+    expected = net.user_vectors()
+    torch.testing.assert_close(moved, expected[MOVED], rtol=0, atol=NEAR)
+    assert (len(items) > 0) is bool((moved - vectors[MOVED]).abs().max() > 1e-3)
+    assert torch.equal(expected[:MOVED], vectors[:MOVED])
 
 
 def test_unknown_proxies_and_absent_modalities_give_finite_scores(

@@ -12,7 +12,8 @@ import torch
 from optuna.distributions import CategoricalDistribution
 
 from tests.contract.architectures import LoggedRows, Variant, config_of, scores, small
-from training.config import MODELS, Config, load_config, value_of, with_values
+from training.config import Config, load_config, value_of, with_values
+from training.configs import MODELS
 from training.data.dataset import Dataset
 from training.errors import ConfigError
 from training.fitting.runs import RunStore

@@ -1,4 +1,4 @@
-"""The three graphs of every registered architecture give torch's results, at every size."""
+"""The graphs of every registered architecture give torch's results, at every size."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TRADEOFFS = (0.0, 0.37, 1.0)
 
 
 class Graphs:
-    """A net and its three graphs, as the service would run them."""
+    """A net and its graphs, as the service would run them."""
 
     def __init__(self, net: FrontNet, rows: LoggedRows, folder: Path) -> None:
         self.net, self.rows = net, rows
-        self._inputs = {}
-        self._sessions = {}
+        self._inputs: dict[str, list[str]] = {}
+        self._sessions: dict[str, ort.InferenceSession] = {}
         for name, graph in export_graphs(net, rows.dataset, folder).items():
             path, providers = folder / f"{name}.onnx", ["CPUExecutionProvider"]
             self._sessions[name] = ort.InferenceSession(path, providers=providers)
@@ -80,6 +80,22 @@ def test_users_at_any_length_of_history(graphs: Graphs, length: int) -> None:
     history = graphs.rows.states(graphs.net)[:length]
 
     assert_same(graphs.run("user_encoder", history), graphs.net.user_encoder(history))
+
+
+@pytest.mark.parametrize("length", [0, 1, 5])
+@torch.inference_mode()
+def test_known_users_after_any_number_of_engagements(graphs: Graphs, length: int) -> None:
+    moves = graphs.net.user_moves()
+    if moves is None:
+        pytest.skip("known users do not move")
+    embedding, mask, _ = graphs.rows.inputs(graphs.net)
+    trace = moves.history_encoder(embedding, mask)[:length]
+    record = graphs.net.user_records()[4:5]
+
+    assert_same(graphs.run("history_encoder", embedding[:length], mask[:length]), trace)
+    moved = moves.user_update(record, trace)
+    assert_same(graphs.run("user_update", record, trace), moved)
+    assert torch.allclose(moved, graphs.net.user_vectors()[4:5]) is (length == 0)
 
 
 @torch.inference_mode()

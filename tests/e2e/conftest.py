@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
+from training.cli.app import app
 from training.data.writer import write_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +30,13 @@ def training(*arguments: str, cwd: Path, timeout_s: float = 240) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+def in_process(*arguments: str) -> str:
+    """Run a training command here, in the working folder, and return its output."""
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, (done.output[-4000:], done.exception)
     return done.stdout
 
 

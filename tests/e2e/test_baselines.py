@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,8 +45,10 @@ def test_plain_is_a_training_of_its_own(measure: Measure, world: World) -> None:
     assert measure("plain").logged[0].mean != pytest.approx(end.logged["auc"].mean, abs=1e-6)
 
 
-def test_single_trains_a_model_for_each_tradeoff(measure: Measure) -> None:
-    single = measure("single")
+def test_single_trains_a_model_for_each_tradeoff(world: World, tmp_path: Path) -> None:
+    train = world.config.train.model_copy(update={"epochs": 1, "evaluations": 1})
+    config = world.config.model_copy(update={"train": train})  # eleven trainings: short ones
+    single = measure_baseline("single", world.dataset, config, 1, RunStore(tmp_path))
     assert single.tradeoffs == pytest.approx(np.linspace(0, 1, 11))
     assert len({point.mean for point in single.logged}) == 11
 

@@ -12,7 +12,7 @@ import pytest
 
 from service.contract.front import Front
 from service.contract.repository import Repository
-from tests.e2e.conftest import ROOT, training
+from tests.e2e.conftest import ROOT, in_process, training
 from tests.integration.conftest import until
 from tests.torch_ranking import assert_same_ranking, torch_ranking
 from training.config import load_config
@@ -77,14 +77,17 @@ def test_the_whole_path_on_coat(tmp_path: Path, redis_url: str) -> None:
                 assert answer["degraded"] == []
 
 
-def test_evaluate_pools_seeds_and_does_none_twice(tmp_path: Path) -> None:
-    training("prepare", "coat", "--source", str(COAT), "--out", "coat", cwd=tmp_path)
+def test_evaluate_pools_seeds_and_does_none_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    in_process("prepare", "coat", "--source", str(COAT), "--out", "coat")
     options = ("--data", "coat", "--set", "train.epochs=1", "--set", "front.bootstrap=20")
-    training("evaluate", "quick", *options, "--seeds", "2", cwd=tmp_path)
+    in_process("evaluate", "quick", *options, "--seeds", "2")
     runs = tmp_path / "build" / "training"
     before = {path.name: path.stat().st_mtime_ns for path in runs.glob("*-front.json")}
     assert len(before) == 2
-    training("evaluate", "quick", *options, "--seeds", "3", cwd=tmp_path)
+    in_process("evaluate", "quick", *options, "--seeds", "3")
     after = {path.name: path.stat().st_mtime_ns for path in runs.glob("*-front.json")}
     assert len(after) == 3
     assert before.items() <= after.items()

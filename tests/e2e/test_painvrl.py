@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.e2e.conftest import training, write_clicks
+from tests.e2e.conftest import in_process, write_clicks
 from training.config import load_config
 from training.data.dataset import open_dataset
 from training.errors import ConfigError
@@ -36,20 +36,21 @@ def clicks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clicks(tmp_path_factory.mktemp("clicks") / "data", pairs, image)
 
 
-def test_clicks_alone_give_a_front_of_recall(clicks: Path, tmp_path: Path) -> None:
+def test_clicks_alone_give_a_front_of_recall(
+    clicks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     settings = (*TINY, "net.environments=time")  # inferring them takes a second a training
     overrides = [word for setting in settings for word in ("--set", setting)]
 
-    out = training(
+    out = in_process(
         *("train", "--model", "painvrl", "--data", str(clicks), "--models", "models"),
         *overrides,
-        cwd=tmp_path,
     )
-    table = training(
+    table = in_process(
         *("evaluate", "tiny", "--data", str(clicks), "--model", "painvrl", "--seeds", "2"),
         *("--mask", "--baselines", "popularity,unmasked-penalty,mask-only"),
         *overrides,
-        cwd=tmp_path,
     )
 
     artifact = tmp_path / "models" / "painvrl" / "1"

@@ -46,12 +46,25 @@ def test_importing_the_service_here_does_not_import_torch_either() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_service_alone_replays_an_artifact(world: World) -> None:
-    done = _run(ALONE, "-m", "service", "--check", str(world.artifact.path))
+@pytest.mark.parametrize("program", [("service",), ("paretorank", "serve")], ids=" ".join)
+def test_the_service_alone_replays_an_artifact(world: World, program: tuple[str, ...]) -> None:
+    done = _run(ALONE, "-m", *program, "--check", str(world.artifact.path))
     assert (done.returncode, done.stdout.strip()) == (
         0,
         "toy@1: all files and golden logits are valid",
     )
+
+
+def test_what_the_service_alone_lacks_is_named_with_its_mend() -> None:
+    mend = "need the packages of training: pip install 'paretorank[training]'\n"
+    listed = _run(ALONE, "-m", "paretorank", "--help")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert "  serve   Serve rankings over HTTP.\n" in listed.stdout
+    assert listed.stdout.endswith(mend)
+    for arguments in (("train", "--help"), ("--install-completion",)):
+        refused = _run(ALONE, "-m", "paretorank", *arguments)
+        start = f"error: paretorank {arguments[0]}: all commands but serve and keys "
+        assert (refused.returncode, refused.stderr) == (2, start + mend)
 
 
 def test_help_lists_every_setting_with_default_and_bounds() -> None:

@@ -13,33 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.data.simulate.simulate import simulate
+from tests.e2e.two_processes import SHORT, TRAIN_ONLY, unbroken_run
 
 ADDRESSES = ("10.213.7.1", "10.213.7.2")
-SETTINGS = (
-    "net.exposure_weight=1",
-    "train.epochs=1",
-    "train.evaluations=1",
-    "train.batch_slates=33",
-)
-PROGRAM = """
-import sys
-from pathlib import Path
-
-import torch
-
-from training.config import load_config
-from training.data.dataset import open_dataset
-from training.fitting.distributed import processes, rank, world_size
-from training.fitting.runs import RunStore
-from training.fitting.train_net import train_net
-
-with processes():
-    assert world_size() == 2
-    config = load_config("cp2rec", overrides=tuple(sys.argv[2:]))
-    fitted = train_net(open_dataset(Path(sys.argv[1])), config, RunStore(Path("build/training")))
-    torch.save(fitted.net.state_dict(), f"weights-{rank()}.pt")
-"""
 
 
 @dataclass(frozen=True)
@@ -109,12 +85,12 @@ def finish(*runs: subprocess.Popen[str]) -> None:
 
 
 def test_two_machines_learn_what_two_processes_of_one_do(
-    machines: list[Machine], tmp_path: Path
+    machines: list[Machine], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    simulate(tmp_path / "data", seed=3, impressions=3000)
+    one = unbroken_run(tmp_path_factory)
     program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    arguments = [str(program), str(tmp_path / "data"), *SETTINGS]
+    program.write_text(TRAIN_ONLY)
+    arguments = [str(program), str(one.small.path), " ".join(SHORT)]
     address = ["--master-addr", ADDRESSES[0], "--master-port", "29500"]
     finish(
         *(
@@ -128,13 +104,9 @@ def test_two_machines_learn_what_two_processes_of_one_do(
             for rank, machine in enumerate(machines)
         )
     )
-    one = tmp_path / "one"
-    one.mkdir()
-    local = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2"]
-    finish(torchrun(local, arguments, one, "lo", []))
 
     places = [machine.folder / f"weights-{rank}.pt" for rank, machine in enumerate(machines)]
-    places += [one / f"weights-{rank}.pt" for rank in range(2)]
+    places += [one.folder / f"weights-{rank}.pt" for rank in range(2)]
     first, *others = [torch.load(place) for place in places]
     assert len(first) > 10
     for weights in others:

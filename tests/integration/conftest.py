@@ -154,7 +154,8 @@ def running(settings: Settings) -> Iterator[Running]:
     try:
         assert server.up.wait(READY_S)
         host, port = listener.getsockname()
-        with httpx.Client(base_url=f"http://{host}:{port}", timeout=READY_S) as client:
+        address = f"http://{host}:{port}"  # without certificates, which take time to load
+        with httpx.Client(base_url=address, timeout=READY_S, verify=False) as client:
             yield Running(app, client, settings.models_dir)
     finally:
         server.should_exit = True

@@ -29,7 +29,7 @@ def test_clients_that_left_while_redis_was_read_are_not_scored(
     go_on = asyncio.Event()
     read = RedisStore.user
 
-    async def held(self: RedisStore, *arguments: Any) -> bytes | None:
+    async def held(self: RedisStore, *arguments: Any) -> tuple[bytes | None, bytes | None]:
         reading.append(asyncio.get_running_loop())
         await go_on.wait()
         return await read(self, *arguments)

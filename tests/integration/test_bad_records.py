@@ -20,7 +20,7 @@ def test_a_corrupt_user_record_is_refused(deployment: Deployment, world: World) 
 
 def test_a_user_record_of_absurd_numbers_is_refused(deployment: Deployment, world: World) -> None:
     user_id = world.dataset.user_ids[0]
-    (record,) = encode(np.full((1, world.artifact.manifest.user_dim), 3e38, np.float32))
+    (record,) = encode(np.full((1, world.artifact.manifest.record_dim), 3e38, np.float32))
     deployment.redis.set(deployment.keys.user(user_id), record)
     with deployment.serve() as service:
         answer = service.rank(user_id=user_id, top_k=3)

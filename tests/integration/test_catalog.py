@@ -24,7 +24,8 @@ from training.release.publish import publish
 @pytest.fixture
 def small(deployment: Deployment, world: World) -> Iterator[Running]:
     """Serve with memory for 300 of the 800 items."""
-    item_bytes = 4 * world.artifact.manifest.state_dim + OVERHEAD_BYTES
+    manifest = world.artifact.manifest
+    item_bytes = 4 * (manifest.state_dim + manifest.trace_dim) + OVERHEAD_BYTES
     settings = deployment.settings.model_copy(
         update={"catalog_max_bytes": 300 * item_bytes, "catalog_chunk": 100}
     )

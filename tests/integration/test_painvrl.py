@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from service.contract.repository import Repository
-from tests.conftest import World
+from tests.conftest import World, trained_world
 from tests.integration.conftest import deploy
+from tests.short_inference import short_inference
 from tests.torch_ranking import assert_same_ranking, torch_ranking
 from training.config import load_config
 from training.data.dataset import Dataset
-from training.fitting.runs import RunStore
-from training.pipeline import train
 
 TINY = ("net.mask_steps=3", "net.rounds=1", "train.epochs=2", "front.bootstrap=20")
 
@@ -22,11 +20,9 @@ TINY = ("net.mask_steps=3", "net.rounds=1", "train.epochs=2", "front.bootstrap=2
 def painvrl_world(
     request: pytest.FixtureRequest, toy_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> World:
-    folder = tmp_path_factory.mktemp("models")
     config = load_config(request.param, overrides=TINY)
-    repository = Repository(folder)
-    artifact, fitted = train(toy_dataset, config, repository, "toy", RunStore(folder / ".runs"))
-    return World(toy_dataset, config, artifact, fitted, repository)
+    with short_inference():
+        return trained_world(toy_dataset, config, tmp_path_factory.mktemp("models"))
 
 
 def test_the_service_ranks_as_torch_does(

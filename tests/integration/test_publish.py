@@ -35,9 +35,9 @@ def _again(deployment: Deployment, world: World, dataset: Dataset, **options: An
 def test_published_records_hold_the_learned_features(deployment: Deployment, world: World) -> None:
     user_id, item_ids = world.dataset.user_ids[2], world.dataset.item_ids[:50]
     raw: Any = deployment.redis.get(deployment.keys.user(user_id))
-    vector = decode([raw], world.artifact.manifest.user_dim).values
-    expected = world.fitted.net.user_vectors()[2:3].detach().numpy()
-    np.testing.assert_array_equal(vector, expected)
+    record = decode([raw], world.artifact.manifest.record_dim).values
+    expected = world.fitted.net.user_records()[2:3].detach().numpy()
+    np.testing.assert_array_equal(record, expected)
     records: Any = deployment.redis.mget(deployment.keys.items(item_ids))
     items = decode(records, world.artifact.manifest.embedding_dim)
     content = world.dataset.embedding.shape[1]

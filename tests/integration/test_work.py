@@ -93,7 +93,7 @@ def test_a_ranking_is_one_read_one_run_and_no_encoding(
     work: tuple[Running, Work], world: World
 ) -> None:
     service, counted = work
-    record_bytes = 24 + 4 * world.artifact.manifest.user_dim
+    record_bytes = 24 + 4 * world.artifact.manifest.record_dim
     for body in (
         {"candidates": world.dataset.item_ids[:500]},
         {"candidates": world.dataset.item_ids[:500], "format": "columns", "tradeoff": 0.1},
@@ -112,7 +112,7 @@ def test_requests_of_one_turn_share_one_read(work: tuple[Running, Work], world: 
     _, counted = work
     deployed = counted.deployment
 
-    async def ask() -> list[bytes | None]:
+    async def ask() -> list[tuple[bytes | None, bytes | None]]:
         store = RedisStore(deployed.settings, Telemetry())
         try:
             users = world.dataset.user_ids[:20]
@@ -121,7 +121,7 @@ def test_requests_of_one_turn_share_one_read(work: tuple[Running, Work], world: 
             await store.close()
 
     counted.reset()
-    assert all(asyncio.run(ask()))
+    assert all(record for record, _ in asyncio.run(ask()))
     assert counted.commands()["mget"] == 1
 
 

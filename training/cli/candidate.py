@@ -7,9 +7,6 @@ from typing import Annotated
 
 import typer
 
-from service.contract.alias_moves import set_candidate
-from service.contract.repository import Repository
-from service.contract.rollout import CANDIDATE, Limits, Rollout, read_rollout
 from training.cli.options import Models
 from training.errors import ConfigError
 
@@ -43,6 +40,10 @@ def candidate(
     Both shares are set at once. Limits that are not given stay as they are; they hold for the
     champions after it as well. Publish the version with --no-promote before.
     """
+    from service.contract.alias_moves import set_candidate
+    from service.contract.repository import Repository
+    from service.contract.rollout import CANDIDATE, Limits, Rollout, read_rollout
+
     repository = Repository(models)
     if "@" in reference if stop else "@" not in reference:
         wanted = "the name alone, with --stop" if stop else f"{reference}@1"

@@ -7,12 +7,6 @@ from typing import Annotated
 import typer
 
 from training.cli.options import BUILD, Build, Data, Model, Scratch, Since, Until, with_period
-from training.config import load_config
-from training.data.dataset import open_dataset
-from training.data.period import Period
-from training.data.split import split_rows
-from training.data.summary import summarise
-from training.evaluation.report.data_table import data_table
 
 
 def check(
@@ -28,6 +22,13 @@ def check(
 
     Rows are split by the shares of --model. What train would refuse is refused here.
     """
+    from training.config import load_config
+    from training.data.dataset import open_dataset
+    from training.data.period import Period
+    from training.data.split import split_rows
+    from training.data.summary import summarise
+    from training.evaluation.report.data_table import data_table
+
     config = load_config(model, overrides=with_period(None, since, until))
     dataset = open_dataset(data, scratch, period=Period(config.since, config.until), cache=build)
     shares = config.split

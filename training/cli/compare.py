@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
-from service.contract.files import check_file, write_atomically
 from training.errors import ConfigError
-from training.evaluation.report.compare import comparison_page, difference_table
-from training.evaluation.report.schema import Report
+
+if TYPE_CHECKING:
+    from training.evaluation.report.schema import Report
 
 _REPORT = "NAME.json that evaluate wrote."
 
@@ -22,6 +21,9 @@ def compare(
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("results/comparison.html"),
 ) -> None:
     """Write a page that compares two reports: both fronts, and differences by tradeoff."""
+    from service.contract.files import check_file, write_atomically
+    from training.evaluation.report.compare import comparison_page, difference_table
+
     a, b = _read(first), _read(second)
     if a.axis != b.axis:
         raise ConfigError(f"{first} measures {a.axis}, {second} {b.axis}: they do not compare")
@@ -33,6 +35,10 @@ def compare(
 
 
 def _read(path: Path) -> Report:
+    from pydantic import ValidationError
+
+    from training.evaluation.report.schema import Report
+
     try:
         return Report.model_validate_json(path.read_bytes())
     except OSError as error:

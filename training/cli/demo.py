@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from training.demo.demo import run_demo
-
 
 def demo(
     build: Annotated[Path, typer.Option(help="Folder of the demo.")] = Path("build/demo"),
@@ -18,4 +16,8 @@ def demo(
     once: Annotated[bool, typer.Option(help="Exit after the rankings.")] = False,
 ) -> None:
     """Simulate, train, publish, serve, and rank one user at three tradeoffs."""
+    from training.demo.demo import run_demo
+    from training.fitting.device import limit_threads
+
+    limit_threads()
     run_demo(build, port=port, once=once)

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from service.contract.files import check_folder
 from training.cli.options import (
     BUILD,
     Build,
@@ -23,25 +22,14 @@ from training.cli.options import (
     origin,
     with_period,
 )
-from training.config import load_config
-from training.data.dataset import open_dataset
-from training.data.period import Period
-from training.data.schema import read_description
 from training.errors import ConfigError
-from training.evaluation.baselines.full_ranking import RANKING_BASELINES
-from training.evaluation.baselines.reranking import BASELINES
-from training.evaluation.report.tables import report_tables
-from training.evaluation.report.write import check_report, write_report
-from training.evaluation.study import StudyOptions, run
-from training.fitting.device import on_device
-from training.fitting.distributed import launched
-from training.fitting.runs import RunStore
+from training.evaluation.baselines import BASELINE_NAMES, RANKING_BASELINE_NAMES
 
 log = logging.getLogger(__name__)
 
 _BASELINES_HELP = (
-    f"all, none, or some of: {','.join(BASELINES)}; on clicks alone: "
-    f"{','.join(RANKING_BASELINES)}, and the ablations of the architecture."
+    f"all, none, or some of: {','.join(BASELINE_NAMES)}; on clicks alone: "
+    f"{','.join(RANKING_BASELINE_NAMES)}, and the ablations of the architecture."
 )
 
 
@@ -76,6 +64,19 @@ def evaluate(
 
     Per seed, --probes trains a twin without purification and --cold one without some users.
     """
+    from service.contract.files import check_folder
+    from training.config import load_config
+    from training.data.dataset import open_dataset
+    from training.data.period import Period
+    from training.data.schema import read_description
+    from training.evaluation.report.tables import report_tables
+    from training.evaluation.report.write import check_report, write_report
+    from training.evaluation.study import StudyOptions, run
+    from training.fitting.device import limit_threads, on_device
+    from training.fitting.distributed import launched
+    from training.fitting.runs import RunStore
+
+    limit_threads()
     if launched():
         raise ConfigError("torchrun is for train; evaluate trains its seeds in one process")
     resolved = load_config(model, config, with_period(overrides, since, until))

@@ -7,12 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.contract.artifact import open_artifact
-from service.contract.attributes import item_codings
-from service.contract.repository import Repository
 from training.cli.options import BUILD, Build, Data, Models, Scratch
-from training.data.dataset import open_dataset
-from training.demo.look import look_at, rankings_table
 from training.errors import ConfigError
 
 
@@ -30,6 +25,12 @@ def look(
 
     It reads the artifact and the dataset alone: neither Redis nor a service is needed.
     """
+    from service.contract.artifact import open_artifact
+    from service.contract.attributes import item_codings
+    from service.contract.repository import Repository
+    from training.data.dataset import open_dataset
+    from training.demo.look import look_at, rankings_table
+
     weights = _tradeoffs(tradeoffs)
     artifact = open_artifact(Repository(models).resolve(reference))
     dataset = open_dataset(data, scratch, item_codings(artifact), cache=build)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import tomli_w
 import typer
 
-from service.contract.artifact import Artifact, open_artifact
-from service.contract.repository import Repository
-from training.config import MODELS, Config
-from training.evaluation.report.schema import Origin
-from training.fitting.device import DeviceName
-from training.fitting.provenance import commit
-from training.release.store import check_namespace, parse_url
+from training.configs import MODELS
+from training.fitting import DeviceName
+
+if TYPE_CHECKING:
+    from service.contract.artifact import Artifact
+    from service.contract.repository import Repository
+    from training.config import Config
+    from training.evaluation.report.schema import Origin
 
 REDIS_URL = "redis://127.0.0.1:6379/0"
 BUILD = Path("build/training")
@@ -33,6 +33,11 @@ def with_period(
 
 def origin(config: Config) -> Origin:
     """Return how this command's report comes about, for its page."""
+    import tomli_w
+
+    from training.evaluation.report.schema import Origin
+    from training.fitting.provenance import commit
+
     code = commit()
     source = None if code is None else f"{code.sha}{' with changes' if code.dirty else ''}"
     table = config.model_dump(mode="json", exclude_none=True)
@@ -44,11 +49,15 @@ def origin(config: Config) -> Origin:
 
 
 def _checked_url(url: str) -> str:
+    from training.release.store import parse_url
+
     parse_url(url)
     return url
 
 
 def _checked_namespace(namespace: str) -> str:
+    from training.release.store import check_namespace
+
     check_namespace(namespace)
     return namespace
 
@@ -58,6 +67,8 @@ def open_newest(repository: Repository, reference: str) -> Artifact:
 
     Raises ArtifactError if there is none or it is invalid.
     """
+    from service.contract.artifact import open_artifact
+
     if "@" not in reference and (versions := repository.versions(reference)):
         reference = f"{reference}@{versions[-1]}"
     return open_artifact(repository.resolve(reference))

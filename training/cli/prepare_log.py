@@ -8,9 +8,6 @@ from typing import Annotated
 import typer
 
 from training.cli.options import Out
-from training.data.raw_log.on_polars import PolarsEngine
-from training.data.raw_log.prepare import prepare_log as prepare
-from training.data.raw_log.specification import read_specification
 
 
 def prepare_log(
@@ -21,4 +18,8 @@ def prepare_log(
 
     A log that is too large for one machine: spark-submit training/data/raw_log/on_spark.py
     """
+    from training.data.raw_log.on_polars import PolarsEngine
+    from training.data.raw_log.prepare import prepare_log as prepare
+    from training.data.raw_log.specification import read_specification
+
     typer.echo(prepare(read_specification(config), str(out), PolarsEngine()))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.contract.artifact import ArtifactError, open_artifact
-from service.contract.repository import CHAMPION, Repository
+from service.contract import CHAMPION
 from training.cli.options import REDIS_URL, Models, Namespace, RedisUrl
 from training.errors import ConfigError, PublishError
-from training.release.gate import Demands, failed_checks
+
+if TYPE_CHECKING:
+    from service.contract.repository import Repository
 
 
 def promote(
@@ -51,6 +52,10 @@ def promote(
     Before the champion moves, the version has to pass a gate: golden inputs, anchors, size of the
     catalogue, agreement with the champion. `rollback` goes back, without a gate.
     """
+    from service.contract.artifact import open_artifact
+    from service.contract.repository import Repository
+    from training.release.gate import Demands, failed_checks
+
     repository = Repository(models)
     if "@" not in reference:
         raise ConfigError(f"{reference!r} names no version: write {reference}@1")
@@ -90,6 +95,8 @@ def move_alias(
 
 def _default_line(repository: Repository, name: str, alias: str) -> str:
     """Return a sentence on the model that serves requests that name none."""
+    from service.contract.artifact import ArtifactError
+
     kept = "" if alias == CHAMPION else f" --alias {alias}"
     move = f"python -m training promote {name}@{alias}{kept} --default"
     try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.contract.repository import Repository
 from training.cli.options import REDIS_URL, Models, Namespace, RedisUrl
-from training.release.prune import Unneeded, find_unneeded, remove_unneeded
+
+if TYPE_CHECKING:
+    from training.release.prune import Unneeded
 
 
 def prune(
@@ -26,6 +27,9 @@ def prune(
     Without --yes it only lists what would go. It touches no other namespace, and leaves alone what
     another program is publishing. An interrupted call can be repeated.
     """
+    from service.contract.repository import Repository
+    from training.release.prune import find_unneeded, remove_unneeded
+
     repository = Repository(models)
     unneeded = find_unneeded(redis, namespace, repository)
     for entry in unneeded:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Annotated, TypedDict, cast
+from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 
 import typer
 
-from service.contract.artifact import ArtifactError, open_artifact
-from service.contract.attributes import item_codings
-from service.contract.manifest import Spaces
-from service.contract.repository import CHAMPION, Repository
+from service.contract import CHAMPION
 from training.cli.options import (
     BUILD,
     REDIS_URL,
@@ -23,13 +20,13 @@ from training.cli.options import (
     open_newest,
 )
 from training.cli.promote import move_alias
-from training.data.dataset import open_dataset
-from training.data.items import open_items
 from training.errors import PublishError
-from training.release.live import add_items, read_item_ids, remove_items
-from training.release.publish import BATCH, Published
-from training.release.publish import publish as publish_records
-from training.release.safeguards import check_anchors
+from training.release import BATCH
+
+if TYPE_CHECKING:
+    from service.contract.manifest import Spaces
+    from service.contract.repository import Repository
+    from training.release.publish import Published
 
 
 class _Store(TypedDict):
@@ -80,6 +77,14 @@ def publish(
 
     --add, --update and --remove change some items of a published version, and move no alias.
     """
+    from service.contract.attributes import item_codings
+    from service.contract.repository import Repository
+    from training.data.dataset import open_dataset
+    from training.data.items import open_items
+    from training.release.live import add_items, read_item_ids, remove_items
+    from training.release.publish import publish as publish_records
+    from training.release.safeguards import check_anchors
+
     sources = {"--data": data, "--add": add, "--update": update, "--remove": remove}
     named = " and ".join(option for option, path in sources.items() if path is not None)
     if named not in sources:
@@ -134,6 +139,8 @@ def publish(
 
 def _spaces(repository: Repository, name: str, alias: str) -> Spaces | None:
     """Return the spaces of the version that an alias names, None if none can be read."""
+    from service.contract.artifact import ArtifactError, open_artifact
+
     version = repository.aliases(name).get(alias)
     with contextlib.suppress(ArtifactError):
         if version is not None:

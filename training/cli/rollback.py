@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.contract.alias_moves import former_version, roll_back
-from service.contract.repository import CHAMPION, Repository
+from service.contract import CHAMPION
 from training.cli.options import Models
 
 
@@ -21,6 +20,9 @@ def rollback(
 
     A second call goes back one version further. It reads the repository alone, and asks no gate.
     """
+    from service.contract.alias_moves import former_version, roll_back
+    from service.contract.repository import Repository
+
     repository = Repository(models)
     repository.resolve(name)  # names the models that there are
     left, version = roll_back(repository, name, alias)

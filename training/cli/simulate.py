@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from training.cli.options import Out
-from training.data.simulate.simulate import simulate as simulate_dataset
 
 
 def simulate(
@@ -33,6 +32,8 @@ def simulate(
     ] = None,
 ) -> None:
     """Simulate biased logs with known truth and a uniformly exposed test."""
+    from training.data.simulate.simulate import simulate as simulate_dataset
+
     simulate_dataset(
         out,
         source=source,

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.contract.files import check_folder
-from service.contract.repository import Repository
 from training.cli.options import (
     BUILD,
     Build,
@@ -26,20 +24,10 @@ from training.cli.options import (
     origin,
     with_period,
 )
-from training.config import Config, Tuning, load_config, stated_keys, value_of
-from training.data.dataset import open_dataset
-from training.data.period import Period
 from training.errors import ConfigError
-from training.evaluation.report.tables import front_table
-from training.fitting.device import on_device
-from training.fitting.distributed import is_first, processes
-from training.fitting.runs import RunStore
-from training.fitting.train_net import train_net
-from training.fitting.tuning import search_space
-from training.fitting.tuning import tune as tune_options
-from training.pipeline import train as train_model
-from training.release.export import PAGE
-from training.release.state import continue_from
+
+if TYPE_CHECKING:
+    from training.config import Config, Tuning
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +66,23 @@ def train(
     share every batch: torchrun --nproc-per-node 2 -m training train ... With --from, known users
     and items keep what a former training learned, and a short training goes on from there.
     """
+    from service.contract.files import check_folder
+    from service.contract.repository import Repository
+    from training.config import load_config, stated_keys
+    from training.data.dataset import open_dataset
+    from training.data.period import Period
+    from training.evaluation.report.tables import front_table
+    from training.fitting.device import limit_threads, on_device
+    from training.fitting.distributed import is_first, processes
+    from training.fitting.runs import RunStore
+    from training.fitting.train_net import train_net
+    from training.fitting.tuning import search_space
+    from training.fitting.tuning import tune as tune_options
+    from training.pipeline import train as train_model
+    from training.release.export import PAGE
+    from training.release.state import continue_from
+
+    limit_threads()
     seeded = () if seed is None else (f"seed={seed}",)
     stated = (*with_period(overrides, since, until), *seeded)
     resolved = untuned = load_config(model, config, stated)
@@ -127,6 +132,8 @@ def train(
 
 def _chosen(config: Config, untuned: Config, tuning: Tuning) -> str:
     """Return the line on a search: its gain, and the options that repeat its choice."""
+    from training.config import value_of
+
     values = {key: (value_of(config, key), value_of(untuned, key)) for key in tuning.searched}
     options = [f"--set {key}={new}" for key, (new, old) in values.items() if new != old]
     return (

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
+import http
 import json
 import logging
-import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -25,8 +22,9 @@ from service.contract.repository import Repository
 from training.config import load_config
 from training.data.dataset import Dataset, open_dataset
 from training.data.simulate.simulate import simulate
-from training.demo.local_redis import child, private_redis
+from training.demo.local_redis import private_redis
 from training.demo.look import Catalogue, Ranking, rankings_table
+from training.demo.service import HOST, ask, choose_port, serving
 from training.errors import TrainingError
 from training.evaluation.advice import share
 from training.fitting.runs import RunStore
@@ -38,10 +36,6 @@ POLICY_WEIGHT = 0.4
 TRADEOFFS = (0.0, 0.5, 1.0)
 TOP_K = 10
 USERS = 20  # of whom one is shown
-HOST = "127.0.0.1"
-FIRST_PORT = 8000
-_PORTS_TRIED = 100
-_READY_S = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +46,7 @@ def run_demo(build: Path, *, port: int | None, once: bool) -> None:
     Without ``port``, the service listens on the first free one from 8000 on. Raises TrainingError
     if ``port`` is taken or the service does not become ready.
     """
-    free_port = _choose_port(port)
+    free_port = choose_port(port)
     with served(build, free_port) as (service, artifact, dataset):
         _show(free_port, artifact, dataset)
         if not once:
@@ -71,18 +65,7 @@ def served(build: Path, port: int) -> Iterator[tuple[subprocess.Popen[bytes], Ar
         publish(artifact, dataset, url=url, namespace="rank")
         Repository(build / "models").promote(MODEL, artifact.version)
         log.info("[4/4] serving")
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("RANK_")}
-        environment = {
-            **inherited,
-            "RANK_ACCESS": "open",
-            "RANK_HOST": HOST,
-            "RANK_PORT": str(port),
-            "RANK_REDIS_URL": url,
-            "RANK_MODELS_DIR": str(build / "models"),
-            "RANK_LOG_LEVEL": "warning",
-        }
-        with child([sys.executable, "-m", "service"], environment, quiet=False) as service:
-            _wait_until_ready(port, service)
+        with serving(build / "models", url, port) as service:
             yield service, artifact, dataset
 
 
@@ -162,45 +145,12 @@ def _body(user_id: str, tradeoff: float) -> dict[str, Any]:
     return {"user_id": user_id, "tradeoff": tradeoff, "top_k": TOP_K}
 
 
-def _choose_port(port: int | None) -> int:
-    """Return ``port``, or the first free one from 8000 on; log it if it is not 8000."""
-    for candidate in [port] if port else range(FIRST_PORT, FIRST_PORT + _PORTS_TRIED):
-        with contextlib.suppress(OSError), socket.create_server((HOST, candidate)):
-            if not port and candidate != FIRST_PORT:
-                log.info("port %d is taken, serving on %d", FIRST_PORT, candidate)
-                log.info("name another with `make demo PORT=...`")
-            return candidate
-    raise TrainingError(f"port {port or FIRST_PORT} is taken; name another: make demo PORT=...")
-
-
-def _wait_until_ready(port: int, service: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _READY_S
-    answer = "no answer"
-    while service.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            status, answer = _request(port, "GET", "/readyz")
-            if status == http.HTTPStatus.OK:
-                return
-        time.sleep(0.05)
-    raise TrainingError(f"the service did not become ready: {answer}")
-
-
 def _post(port: int, body: dict[str, Any]) -> dict[str, Any]:
-    status, answer = _request(port, "POST", "/rank", json.dumps(body))
+    status, answer = ask(port, "POST", "/rank", json.dumps(body))
     if status != http.HTTPStatus.OK:
         raise TrainingError(f"POST /rank answered {status}: {answer}")
     ranking: dict[str, Any] = json.loads(answer)
     return ranking
-
-
-def _request(port: int, method: str, path: str, body: str | None = None) -> tuple[int, str]:
-    connection = http.client.HTTPConnection(HOST, port, timeout=10)
-    try:
-        connection.request(method, path, body, {"content-type": "application/json"})
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-    finally:
-        connection.close()
 
 
 @contextlib.contextmanager

@@ -109,7 +109,7 @@ def look_at(
     )
     users = pl.read_parquet(artifact.path / USERS, glob=False).filter(user_id=user_id)
     if len(users):
-        user = users["vector"].to_numpy()
+        user = users["vector"].to_numpy()[:, : artifact.manifest.user_dim]
     else:
         user = run["user_encoder"](None, {"history": state[clicked]})[0]
     ids, catalogue = np.array(dataset.item_ids), Catalogue.of(dataset)

@@ -10,9 +10,10 @@ from training.data.dataset import Dataset
 from training.data.split import positives_only, split_rows
 from training.data.summary import summarise
 from training.errors import ConfigError
+from training.evaluation.baselines import BASELINE_NAMES, RANKING_BASELINE_NAMES
 from training.evaluation.baselines.ablations import measure_ablation
-from training.evaluation.baselines.full_ranking import RANKING_BASELINES, measure_ranking_baseline
-from training.evaluation.baselines.reranking import BASELINES, has_tower, measure_baseline
+from training.evaluation.baselines.full_ranking import measure_ranking_baseline
+from training.evaluation.baselines.reranking import has_tower, measure_baseline
 from training.evaluation.mask import check_learns_mask, measure_mask
 from training.evaluation.measure import front_over_seeds, training_curves
 from training.evaluation.probes import measure_probes
@@ -82,8 +83,8 @@ def run(
 def known_baselines(config: Config, *, clicks_alone: bool) -> tuple[str, ...]:
     """Return the names of the baselines of a net, on clicks alone or with skips."""
     if clicks_alone:
-        return (*RANKING_BASELINES, *architecture(config.net).ablations)
-    return tuple(BASELINES)
+        return (*RANKING_BASELINE_NAMES, *architecture(config.net).ablations)
+    return BASELINE_NAMES
 
 
 def baseline_names(selection: str, allowed: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from training.errors import ConfigError
+from training.fitting import DeviceName
 from training.fitting.distributed import launched
-
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 _AVAILABLE: dict[str, Callable[[], bool]] = {
     "cuda": torch.cuda.is_available,
@@ -29,6 +27,15 @@ class _Chosen:
 def chosen() -> torch.device:
     """Return the device of this process; the CPU unless a command has chosen another."""
     return _Chosen.device
+
+
+def limit_threads() -> None:
+    """Compute on one thread, unless OMP_NUM_THREADS says otherwise.
+
+    The nets are small: more threads mostly wait for each other.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import hashlib
 import importlib.util
 import os
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -73,18 +72,20 @@ def _reachable(module: str) -> dict[str, Path]:
         if name in reached or not _is_module(name):
             continue
         reached[name] = _source(name)
-        pending += [name.rpartition(".")[0], *_imports(reached[name])]
+        pending += [name.rpartition(".")[0], *_imports(reached[name].read_bytes())]
     return reached
 
 
-def _imports(path: Path) -> Iterator[str]:
-    """Yield the dotted names that a file imports: modules, and names that may be modules."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+@functools.cache  # most modules of a command reach the same files
+def _imports(source: bytes) -> tuple[str, ...]:
+    """Return the dotted names that a source imports: modules, and names that may be modules."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(names)
 
 
 @functools.cache

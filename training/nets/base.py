@@ -140,6 +140,20 @@ class Ranker(nn.Module, ABC):
         return torch.stack([self(row, state, tradeoff) for row in user.split(1)])
 
 
+@dataclass(frozen=True)
+class UserMoves:
+    """How what known users engaged with after the training moves their vectors.
+
+    ``history_encoder(embedding (N, D + D_learned), modality_mask (N, M + 1))`` returns traces
+    (N, H) of items. ``user_update(record (1, V), trace (L, H))`` returns the user vector (1, U)
+    after engagements with items of these traces. It equals the vector that the net, its weights
+    unchanged, would have if its training rows held them as clicks.
+    """
+
+    history_encoder: nn.Module
+    user_update: nn.Module
+
+
 class FrontNet(nn.Module, ABC):
     """A network that ranks at every tradeoff.
 
@@ -213,6 +227,17 @@ class FrontNet(nn.Module, ABC):
     @abstractmethod
     def user_vectors(self, users: Tensor | None = None) -> Tensor:
         """Return the vectors (B, U) of ``users`` (B,), rows of the dataset's table, or of all."""
+
+    def user_moves(self) -> UserMoves | None:
+        """Return how engagements move known users; None if they stay until the next training."""
+        return None
+
+    def user_records(self, users: Tensor | None = None) -> Tensor:
+        """Return what the store has (B, V) of ``users`` (B,), rows of the table, or of all.
+
+        A record is the user's vector, then what ``user_moves`` needs.
+        """
+        return self.user_vectors(users)
 
 
 def with_learned(

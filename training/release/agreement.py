@@ -147,7 +147,8 @@ class _Version:
 def _users(artifact: Artifact) -> dict[str, Floats]:
     """Return the user vectors (U,) that training stored, by user id."""
     table = pl.read_parquet(artifact.path / USERS, glob=False)
-    return dict(zip(table["user_id"].to_list(), table["vector"].to_numpy(), strict=True))
+    vectors = table["vector"].to_numpy()[:, : artifact.manifest.user_dim]
+    return dict(zip(table["user_id"].to_list(), vectors, strict=True))
 
 
 def _mget(client: Client, names: list[str]) -> list[bytes | None]:

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -31,6 +30,7 @@ from service.contract.manifest import (
     SCHEMA_VERSION,
     DatasetInfo,
     Graph,
+    GraphName,
     Manifest,
     Modality,
     Predecessor,
@@ -56,6 +56,7 @@ OPSET = 20
 LEARNED_MODALITY = "id"
 PLOT = "front.png"
 PAGE = "report.html"
+_CENTURY_S = tuple(datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2000, 2100))
 
 Array = NDArray[np.float32]
 
@@ -97,6 +98,7 @@ def export_artifact(
         if state is not None:
             write_state(state, folder / STATE)
         learned = Modality(name=LEARNED_MODALITY, dim=net.learned_items().shape[1], learned=True)
+        trained = dataset.impressions.timestamp[fitted.split.train]
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             name=name,
@@ -122,6 +124,7 @@ def export_artifact(
             parity_tolerance=config.parity_tolerance,
             front=front,
             continued_from=continued_from,
+            trained_until=unix_time(float(trained.max())),
             files=files,
             training_files={} if state is None else {STATE: sha256(folder / STATE)},
         )
@@ -130,8 +133,8 @@ def export_artifact(
         return repository.add(name, folder)
 
 
-def export_graphs(net: FrontNet, dataset: Dataset, folder: Path) -> dict[Any, Graph]:
-    """Write the three ONNX graphs of ``net`` to ``folder``; return their signatures by name."""
+def export_graphs(net: FrontNet, dataset: Dataset, folder: Path) -> dict[GraphName, Graph]:
+    """Write the ONNX graphs of ``net`` to ``folder``; return their signatures by name."""
     learned = net.learned_items().shape[1]
     embedding = dataset.embedding.shape[1] + learned
     modalities = len(dataset.modalities) + 1
@@ -140,18 +143,26 @@ def export_graphs(net: FrontNet, dataset: Dataset, folder: Path) -> dict[Any, Gr
         item = (torch.zeros(3, embedding), torch.ones(3, modalities), torch.zeros(3, proxies))
         state = net.item_encoder(*item)
         user = net.user_encoder(state)
+        moves, record, trace = net.user_moves(), net.user_records()[:1], torch.zeros(3, 0)
+        if moves is not None:
+            trace = moves.history_encoder(*item[:2])
     signatures = graph_signatures(
         embedding=embedding,
         modalities=modalities,
         proxies=proxies,
         state=state.shape[1],
         user=user.shape[1],
+        trace=trace.shape[1],
+        record=record.shape[1],
     )
     examples: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
         "item_encoder": (net.item_encoder, item),
         "user_encoder": (net.user_encoder, (state,)),
         "ranker": (net.ranker, (user, state, torch.tensor([0.5]))),
     }
+    if moves is not None:
+        examples["history_encoder"] = (moves.history_encoder, item[:2])
+        examples["user_update"] = (moves.user_update, (record, trace))
     for name, graph in signatures.items():
         module, inputs = examples[name]
         shapes = tuple(
@@ -177,6 +188,18 @@ def export_graphs(net: FrontNet, dataset: Dataset, folder: Path) -> dict[Any, Gr
             raise ExportError(f"{name}: torch exported nothing")
         onnx.save(_without_traces(program.model_proto), folder / f"{name}.onnx")
     return signatures
+
+
+def unix_time(timestamp: float) -> datetime | None:
+    """Return the time of a dataset's timestamp, which may be in any unit; None if it is no time.
+
+    It is Unix time in the one of seconds, milliseconds, microseconds (dates) and nanoseconds that
+    gives a time of this century.
+    """
+    for unit_s in (1.0, 1e-3, 1e-6, 1e-9):
+        if _CENTURY_S[0] <= timestamp * unit_s < _CENTURY_S[1]:
+            return datetime.fromtimestamp(timestamp * unit_s, UTC)
+    return None
 
 
 def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:

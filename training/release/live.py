@@ -18,8 +18,9 @@ from service.contract.live_changes import LiveChange
 from service.contract.records import encode
 from training.data.items import Items
 from training.errors import PublishError
+from training.release import BATCH
 from training.release.lease import lease
-from training.release.publish import BATCH, item_values
+from training.release.publish import item_values
 from training.release.safeguards import check_eviction, check_leaving, check_modalities_and_proxies
 from training.release.store import Client, open_store
 

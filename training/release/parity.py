@@ -50,6 +50,10 @@ def make_golden(fitted: FittedNet) -> Golden:
     user = net.user_vectors()[:1]
     history = np.arange(min(_GOLDEN_HISTORY, len(rows)))
     logits = torch.stack([net.ranker(user, state, torch.tensor([w])) for w in _GOLDEN_TRADEOFFS])
+    moved = {}
+    if (moves := net.user_moves()) is not None:
+        record, trace = net.user_records()[:1], moves.history_encoder(embedding, mask)[history]
+        moved = {"record": record.numpy(), "moved_user": moves.user_update(record, trace).numpy()}
     return Golden(
         embedding=embedding.numpy(),
         modality_mask=mask.numpy(),
@@ -59,6 +63,7 @@ def make_golden(fitted: FittedNet) -> Golden:
         logits=logits.numpy(),
         history=history,
         cold_user=net.user_encoder(state[history]).numpy(),
+        **moved,
     )
 
 
@@ -73,6 +78,11 @@ def prove_parity(folder: Path, golden: Golden, tolerance: float) -> None:
         golden.cold_user,
         tolerance,
     )
+    if golden.record is not None and golden.moved_user is not None:
+        del item["proxies"]
+        trace = run["history_encoder"](None, item)[0][golden.history]
+        moved = run["user_update"](None, {"record": golden.record, "trace": trace})[0]
+        _agree("user_update", moved, golden.moved_user, tolerance)
     for w, logits in zip(golden.tradeoffs, golden.logits, strict=True):
         feed = {"user": golden.user, "state": state, "tradeoff": np.array([w], np.float32)}
         _agree(f"ranker at tradeoff {w}", run["ranker"](None, feed)[0], logits, tolerance)

@@ -9,7 +9,6 @@ import onnxruntime as ort
 import polars as pl
 import torch
 
-from service.contract.artifact import GRAPHS
 from training.arrays import Floats
 from training.data import parquet
 from training.fitting.fitted_net import FittedNet
@@ -23,18 +22,18 @@ def open_graphs(folder: Path) -> dict[str, Callable[..., list[Floats]]]:
     """Return ``run(output names, inputs)`` of each graph of an artifact, by name."""
     providers = ["CPUExecutionProvider"]
     return {
-        name: ort.InferenceSession(folder / f"{name}.onnx", providers=providers).run
-        for name in GRAPHS
+        path.stem: ort.InferenceSession(path, providers=providers).run
+        for path in folder.glob("*.onnx")
     }
 
 
 def write_learned(fitted: FittedNet, folder: Path) -> None:
-    """Write the learned features of warm items and all user vectors, for publishing."""
+    """Write the learned features of warm items and all user records, for publishing."""
     net, dataset = fitted.net, fitted.dataset
     with torch.inference_mode():
         warm = fitted.warm.numpy()
         learned = net.learned_items().numpy()[warm]
         items = [item_id for item_id, flag in zip(dataset.item_ids, warm, strict=True) if flag]
         parquet.write(pl.DataFrame({"item_id": items, "learned": learned}), folder / ITEMS)
-        users = {"user_id": dataset.user_ids, "vector": net.user_vectors().numpy()}
+        users = {"user_id": dataset.user_ids, "vector": net.user_records().numpy()}
         parquet.write(pl.DataFrame(users), folder / USERS)

@@ -21,6 +21,7 @@ from service.contract.records import encode, mask_bits
 from training.data.dataset import Dataset
 from training.data.items import Items
 from training.errors import PublishError
+from training.release import BATCH
 from training.release.lease import lease
 from training.release.parts import ITEMS, USERS
 from training.release.safeguards import (
@@ -30,8 +31,6 @@ from training.release.safeguards import (
     check_trained,
 )
 from training.release.store import Client, open_store
-
-BATCH = 1000
 
 Floats = NDArray[np.float32]
 

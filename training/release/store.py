@@ -36,7 +36,7 @@ def open_store(url: str) -> Iterator[Client]:
         with connect(store) as client:
             yield client
     except (redis.RedisError, RedisClusterException) as error:
-        raise PublishError(f"Redis at {store.place}: {_reason(error)}") from error
+        raise PublishError(f"Redis at {store.place}: {problem_of(error)}") from error
 
 
 def parse_url(url: str) -> StoreUrl:
@@ -73,9 +73,10 @@ def connect(store: StoreUrl) -> Client:
     return primary
 
 
-def _reason(error: Exception) -> str:
-    if (reason := mend(error)) is not None:
-        return reason
+def problem_of(error: Exception) -> str:
+    """Return what is wrong with the store, without credentials, and what mends it if known."""
+    if (meaning := mend(error)) is not None:
+        return meaning
     # A server that does not know AUTH repeats its arguments: the password.
     text = str(error).partition(", with args beginning with")[0]
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):

@@ -24,6 +24,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send what users did with shown items
+         * @description Store events, once each however often they are sent with the same `time`.
+         *
+         *     The type of the body does not matter: `navigator.sendBeacon` sends text/plain. Needs a key with the scope `feedback`.
+         */
+        post: operations["events_events_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/livez": {
         parameters: {
             query?: never;
@@ -1052,12 +1074,17 @@ export interface components {
             /** @description At most `top_k` items, best first, in the request's `format`. */
             items: components["schemas"]["RankedItem"][] | components["schemas"]["ItemColumns"];
             /**
-             * @description Empty unless the ranking is degraded. unknown_user: no record and no usable history, ranked for an average user. store_unavailable: Redis did not answer, ranked from memory, or titles are missing. deadline: `deadline_ms` ran out before Redis answered. corrupt_record: the user's record was refused. overloaded: too many reads wait for Redis, or the request names too many items that are not in memory, ranked without the records that were not read. partial_catalog: the catalogue does not fit in memory, ranked the items that do. lost_items: Redis has lost records of these items, ranked with the states in memory.
+             * @description Empty unless the ranking is degraded. unknown_user: no record and no usable history, ranked for an average user. store_unavailable: Redis did not answer, ranked from memory, or titles are missing. deadline: `deadline_ms` ran out before Redis answered. corrupt_record: the user's record or stored history was refused. overloaded: too many reads wait for Redis, or the request names too many items that are not in memory, ranked without the records that were not read. partial_catalog: the catalogue does not fit in memory, ranked the items that do. lost_items: Redis has lost records of these items, ranked with the states in memory.
              * @example []
              */
             degraded: components["schemas"]["Degraded"][];
             /** @description The time of each stage. */
             timing_ms: components["schemas"]["Timing"];
+            /**
+             * @description Only if the ranking was explored.
+             * @default null
+             */
+            explored?: components["schemas"]["Explored"] | null;
         };
         /**
          * RankedItem
@@ -1075,7 +1102,7 @@ export interface components {
              */
             rank: number;
             /**
-             * @description In (0, 1), descending; null for a missing item. The model's `score_meaning`: at best a click probability at tradeoff 1 on logged traffic, a rank score elsewhere.
+             * @description In (0, 1), descending but for an explored item; null for a missing item. The model's `score_meaning`: at best a click probability at tradeoff 1 on logged traffic, a rank score elsewhere.
              * @example 0.42
              */
             score: number | null;
@@ -1211,7 +1238,7 @@ export interface components {
              */
             score: number;
             /**
-             * @description Ordering the items and building the answer.
+             * @description Ordering the items, exploring, and building the answer.
              * @example 0.1
              */
             select: number;
@@ -1225,6 +1252,88 @@ export interface components {
              * @example 0.2
              */
             user: number;
+        };
+        /**
+         * Explored
+         * @description What was drawn at random in a ranking.
+         */
+        Explored: {
+            /**
+             * @description uniform_slot: one item was drawn uniformly from the pool. randomised_tradeoff: `tradeoff` was drawn.
+             * @example uniform_slot
+             * @enum {unknown}
+             */
+            policy: "both" | "randomised_tradeoff" | "uniform_slot";
+            /**
+             * @description The rank of the item of the uniform slot.
+             * @default null
+             * @example 4
+             */
+            rank?: number | null;
+        };
+        /**
+         * EventBody
+         * @description What a user did with an item that a ranking showed.
+         */
+        EventBody: {
+            /** @description The `request_id` of the ranking. */
+            request_id: string;
+            /** @description The item. */
+            item_id: string;
+            /**
+             * @description view, click, or a kind of your own, such as play or like.
+             * @example click
+             */
+            kind: string;
+            /**
+             * @description How much, such as seconds played.
+             * @default 1
+             */
+            value?: number;
+            /**
+             * @description When, RFC 3339 with a zone, such as JavaScript's `new Date().toJSON()`. Omitted: now.
+             * @default null
+             */
+            time?: string | null;
+            /**
+             * @description The user. With it, an engagement moves the user's next rankings.
+             * @default null
+             */
+            user_id?: string | null;
+        };
+        /**
+         * EventsResponse
+         * @description Which events are accepted: all but those with an error.
+         */
+        EventsResponse: {
+            /**
+             * @description Events that are stored.
+             * @example 3
+             */
+            accepted: number;
+            /** @description Do not send these again as they are. */
+            errors: components["schemas"]["EventError"][];
+        };
+        /**
+         * EventError
+         * @description An event that is not accepted.
+         */
+        EventError: {
+            /**
+             * @description Its place in the list, from 0.
+             * @example 2
+             */
+            index: number;
+            /**
+             * @description The field at fault; null if none is.
+             * @example kind
+             */
+            field: string | null;
+            /**
+             * @description A sentence for people.
+             * @example kind: Object missing field
+             */
+            message: string;
         };
         /**
          * InferRequest
@@ -1599,10 +1708,15 @@ export interface operations {
                     /** @description The user to rank for. An unknown user is no error. */
                     user_id: string;
                     /**
-                     * @description Items that the user engaged with; used if the user has no record.
+                     * @description Items that the user engaged with; used if the user has no record, with those that the store has.
                      * @default []
                      */
                     history?: string[];
+                    /**
+                     * @description false: rank for the average user. Nothing that the store has of the user is read, and `user_id` and `history` are not used, logged or kept.
+                     * @default true
+                     */
+                    profiling?: boolean;
                     /** @description Items to rank. Omitted: the whole catalogue. Repeats count once. */
                     candidates?: string[] | null;
                     /** @description 0 = debiased: what the user would like under uniform exposure. 1 = logged: what gets clicked under the logged exposure. Omitted: the model's default. */
@@ -1635,6 +1749,11 @@ export interface operations {
                      * @default false
                      */
                     titles?: boolean;
+                    /**
+                     * @description false: the ranking is not explored, whatever the service's settings.
+                     * @default true
+                     */
+                    explore?: boolean;
                     /** @description Returned with the ranking. Omitted: the service makes one. */
                     request_id?: string | null;
                     /** @description Milliseconds after the request's first byte until which the ranking may wait for the store. Then it goes on from memory. */
@@ -1734,6 +1853,111 @@ export interface operations {
                 };
             };
             /** @description No model serves yet, or `overloaded`: too many rankings wait. `Retry-After` is the time to wait, in seconds. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    events_events_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EventBody"][];
+            };
+        };
+        responses: {
+            /** @description All events but those in `errors` are stored. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventsResponse"];
+                };
+            };
+            /** @description The bytes are no HTTP request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key is missing, unknown or expired. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The request did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The body is too long. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The body is not a list of 1 to 1,000. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key has used up its rate. `Retry-After` is the time to wait, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The headers are too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The store did not take the events, or too many wait for it: send all again after `Retry-After` seconds. */
             503: {
                 headers: {
                     [name: string]: unknown;

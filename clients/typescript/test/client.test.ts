@@ -38,6 +38,13 @@ test("names the field of an error", async () => {
   assert.equal(error.error.field, "tradeoff");
 });
 
+test("sends events", async () => {
+  const event = { request_id: "r1", item_id: "i0001", kind: "click" };
+  const { data } = await client.POST("/events", { body: [event, { ...event, kind: "Click!" }] });
+  assert.equal(data?.accepted, 1);
+  assert.equal(data.errors[0]?.index, 1);
+});
+
 test("reads the models and their fronts", async () => {
   const { data } = await client.GET("/models");
   const [model] = data?.models ?? [];

@@ -207,10 +207,60 @@ _BY_POOL = Row(
     ),
 )
 
+_FEEDBACK = Row(
+    "Decisions and events",
+    (
+        Lines(
+            "Decisions by policy",
+            "Rankings that are logged per second, by policy. Other than fixed: explored.",
+            [Query(or_zero(rate("rank_decisions_total", by="policy")), "{{policy}}")],
+            unit="reqps",
+        ),
+        Lines(
+            "Decisions lost",
+            "Share of decisions that are not written, by cause.",
+            [
+                Query(
+                    or_zero(
+                        f"{rate('rank_decisions_dropped_total', by='cause')}"
+                        f" / on () group_left () ({rate('rank_decisions_total')} > 0)"
+                    ),
+                    "{{cause}}",
+                )
+            ],
+            unit="percentunit",
+            bad=0.001,
+            worse=0.01,
+        ),
+        Lines(
+            "Score lost at a uniform slot",
+            "Mean score of the item that stood at the place, less that of the drawn item.",
+            [
+                Query(
+                    or_zero(
+                        '(sum(increase(rank_slot_scores_total{item="displaced"}[30m]))'
+                        ' - sum(increase(rank_slot_scores_total{item="drawn"}[30m])))'
+                        ' / (sum(increase(rank_decisions_total{policy=~"uniform_slot|both"}[30m]))'
+                        " > 0)"
+                    ),
+                    "a slot",
+                )
+            ],
+            unit="none",
+        ),
+        Lines(
+            "Events",
+            "Events per second, by result.",
+            [Query(or_zero(rate("rank_events_total", by="result")), "{{result}}")],
+            unit="reqps",
+        ),
+    ),
+)
+
 DASHBOARD = Dashboard(
     uid="exposure",
     title="Exposure and the front",
     description="Which items do rankings show at each tradeoff, and does this match the measured "
     "front? The first ten places of each ranking count.",
-    rows=(_NOW, _REQUESTS, _EXPOSURE, _BY_POOL),
+    rows=(_NOW, _REQUESTS, _EXPOSURE, _BY_POOL, _FEEDBACK),
 )

@@ -68,7 +68,8 @@ class Cases:
         self.item_ids = [item_id for ids, _, _ in chunks for item_id in ids]
         self.states = np.concatenate([state for _, state, _ in chunks])
         self.cold = np.concatenate([cold for _, _, cold in chunks])
-        self.user_ids, self._users = world.users()
+        self.user_ids, records = world.users()
+        self._users = np.ascontiguousarray(records[:, : world.artifact.manifest.user_dim])
 
     def user(self, row: int) -> Floats:
         """Return the vector (1, U) of a user."""

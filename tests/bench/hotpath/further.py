@@ -31,6 +31,17 @@ _WHOLE_REQUESTS = 20
 _CHANGES = 100
 _SOAK_SEGMENTS, _SOAK_REQUESTS, _SOAK_WALL_S = 10, 100_000, 900.0
 _FRESH_S = 30.0
+_TURNS = 7
+_DECISIONS = {"RANK_DECISIONS": "1"}
+_SLOTS = {**_DECISIONS, "RANK_EXPLORE_SLOT_SHARE": "0.05"}
+_TRADEOFFS = {**_DECISIONS, "RANK_EXPLORE_TRADEOFF_SHARE": "0.1"}
+_FEEDBACK = {
+    "none": {},
+    "decisions": _DECISIONS,
+    "uniform slots": _SLOTS,
+    "randomised tradeoffs": _TRADEOFFS,
+    "both": {**_SLOTS, **_TRADEOFFS},
+}
 _ALL_BYTES = str(8 << 30)  # holds a catalogue of any of the sizes
 
 
@@ -153,22 +164,49 @@ def soak(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
     return Table("soak", "The service over many requests at N = 100, closed loop of 8.", rows)
 
 
+def feedback(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
+    """Measure what the decision log and exploration cost, each against none in the same turn."""
+    costs: dict[str, list[float]] = {name: [] for name in _FEEDBACK}
+    requests = [
+        wire(OURS.path, _body(cases, _N, seed, tradeoff=False)) for seed in range(_REQUESTS)
+    ]
+    for turn in range(_TURNS):
+        for name, environment in _FEEDBACK.items():
+            with ground.serve(OURS, _body(cases, 1), **environment) as server:
+                costs[name].append(cost(ground.budget, server, requests, CONCURRENCY)[0])
+        log(f"turn {turn + 1}: " + ", ".join(f"{n} {c[-1]:.0f} us" for n, c in costs.items()))
+    rows: list[dict[str, Cell]] = []
+    for name, cpu_us in costs.items():
+        more = np.array(cpu_us) - np.array(costs["none"])
+        spread = dict(
+            zip(("least_us", "more_us", "most_us"), np.quantile(more, [0, 0.5, 1]), strict=True)
+        )
+        rows.append({"feedback": name, "cpu_us": float(np.median(cpu_us)), **spread})
+    return Table(
+        "feedback",
+        f"CPU of the service with the decision log and exploration, N = {_N}, and how much more "
+        f"that is than with none in the same turn: least, median and most of {_TURNS} turns.",
+        rows,
+    )
+
+
 Measurement = Callable[[Ground, Cases, redis.Redis], Table]
 MEASUREMENTS: dict[str, Measurement] = {
     "candidates": candidates,
     "concurrency": concurrency,
     "freshness": freshness,
+    "feedback": feedback,
     "soak": soak,
 }
 
 
-def _body(cases: Cases, n: int, seed: int = 0) -> bytes:
+def _body(cases: Cases, n: int, seed: int = 0, *, tradeoff: bool = True) -> bytes:
     rng = np.random.default_rng((5, n, seed))
     user = cases.user_ids[int(rng.integers(len(cases.user_ids)))]
     rows = rng.choice(len(cases.item_ids), n, replace=False)
-    tradeoff = int(rng.integers(101)) / 100
-    ids = [cases.item_ids[row] for row in rows]
-    return json.dumps({"user_id": user, "candidates": ids, "tradeoff": tradeoff}).encode()
+    body = {"user_id": user, "candidates": [cases.item_ids[row] for row in rows]}
+    named = {"tradeoff": int(rng.integers(101)) / 100} if tradeoff else {}
+    return json.dumps({**body, **named}).encode()
 
 
 def _requests(cases: Cases, n: int) -> list[bytes]:

@@ -80,7 +80,7 @@ class Idiomatic:
         (logits,) = self._ranker.run(
             None,
             {
-                "user": decode([user], manifest.user_dim).values,
+                "user": decode([user], manifest.record_dim).values[:, : manifest.user_dim],
                 "state": state,
                 "tradeoff": np.array([request.tradeoff], np.float32),
             },

@@ -10,31 +10,36 @@ from unittest.mock import Mock
 
 import msgspec
 import redis
+from pydantic import SecretStr
 
 from service import logs
 from service.api import reports, trace_context
 from service.api.rank import parse
 from service.catalog.item_table import ItemTable
+from service.exposure.decision_log import DecisionLog
 from service.logs.formats import OneLineFormatter
 from service.logs.repeats import RepeatLimit
 from service.logs.writer import Writer
 from service.models.loaded_model import LoadedModel
 from service.models.scorer import Scorer
 from service.ranking.answer import rank_pool
-from service.ranking.items import RankedItem, as_rows
+from service.ranking.decisions import Decisions
+from service.ranking.items import Columns, RankedItem, as_rows
 from service.ranking.messages import RankRequest, RankResponse
 from service.ranking.request import Clock, Ranking
 from service.ranking.top_k import top_k
 from service.settings import Settings
+from service.store.feedback import FeedbackStreams
 from service.store.limit import Limit
-from service.telemetry import STAGES
+from service.telemetry import STAGES, Telemetry
 from tests.bench.hotpath.agreement import Cases
-from tests.bench.hotpath.measure import Ground
+from tests.bench.hotpath.measure import Ground, run
 from tests.bench.hotpath.protocol import TOP_K
 from tests.bench.hotpath.report import Cell, Table
 
 _SIZES = (100, 500, 1000)
 _BODIES, _ROUNDS = 50, 40
+_REQUEST_ID = "f75c363a63ce4f2db53d2c1edfdf4d1a"
 _HEADERS = [
     (b"host", b"127.0.0.1"),
     (b"content-type", b"application/json"),
@@ -53,23 +58,24 @@ def stages(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
     table = ItemTable(cases.states.shape[1], 1 << 32)
     table.put(cases.item_ids, cases.states, cases.cold)
     rows: list[dict[str, Cell]] = [
-        {"candidates": n, **_at(scorer, table, cases, n)} for n in _SIZES
+        {"candidates": n, **_at(scorer, table, cases, n, ground.redis_url)} for n in _SIZES
     ]
     caption = (
         "CPU microseconds of each stage, alone and warm: the minimum of many rounds. `logits` and "
         "`best` are parts of `rank`. `ids`: X-Request-ID and traceparent, taken and returned. "
-        "`report`: the log's line of a ranking. Not measured: reading the user, HTTP and metrics."
+        "`report`: the log's line of a ranking. `decision`: a decision of 20 places, made and "
+        "written. Not measured: reading the user, HTTP and metrics."
     )
     return Table("stages", caption, rows)
 
 
-def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int) -> dict[str, Cell]:
+def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int, url: str) -> dict[str, Cell]:
     bodies = [case.body for case in cases.make(n, _BODIES)]
     candidates = [parse(body).candidates or [] for body in bodies]
     rows = [table.rows(item_ids) for item_ids in candidates]
     pools = list(map(table.gather, candidates, rows))
     user = cases.user(0)
-    model = Mock(spec=LoadedModel, scorer=scorer)
+    model = Mock(spec=LoadedModel, scorer=scorer, label="bench@1")
     request = RankRequest(user_id="u", top_k=TOP_K)
     ranking = Ranking(model, request, 0.5, Clock(None, Limit(1.0)))
     logits = [scorer.score(user, pool.states, 0.5)[:n] for pool in pools]
@@ -89,7 +95,33 @@ def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int) -> dict[str, Cel
         "answer": _least_us(lambda i: _encode(answers[i])),
         "ids": _least_us(lambda _: _ids()),
         "report": _report_us(candidates[0], answers[0]),
+        "decision": _decision_us(ranking, n, columns, url),
     }
+
+
+def _decision_us(ranking: Ranking, n: int, columns: list[Columns], url: str) -> float:
+    """Return the cost of one decision without exploration, with its share of a write."""
+    settings = Settings(decisions=1.0, redis_url=SecretStr(url), namespace="bench-decisions")
+    telemetry = Telemetry()
+
+    async def least_us() -> float:
+        streams = FeedbackStreams(settings, telemetry)
+        decision_log = DecisionLog(settings, streams, telemetry)
+        decisions = Decisions(settings, decision_log, telemetry)
+        means = []
+        for _ in range(_ROUNDS):
+            began = time.thread_time_ns()
+            for number in range(settings.decision_batch):
+                draw = decisions.draw(ranking.request, _REQUEST_ID, 0.5)
+                if draw is not None:
+                    draw.pool_size = n
+                    decisions.add(draw, ranking, _REQUEST_ID, columns[number % _BODIES], [])
+            await decision_log.close(1.0)  # writes the batch
+            means.append((time.thread_time_ns() - began) / settings.decision_batch / 1e3)
+        await streams.close()
+        return min(means)
+
+    return run(least_us())
 
 
 def _ids() -> None:

@@ -41,6 +41,8 @@ class Tuned:
         artifact = open_artifact(Path(task.artifact))
         self._label = artifact.label
         self._manifest = artifact.manifest
+        self._record_dim = artifact.manifest.record_dim
+        self._user_dim = artifact.manifest.user_dim
         self._keys = Keys(task.namespace, artifact.manifest.spaces)
         self._prefix = state_key(task.namespace, "")
         self._absent = bytes(4 * (artifact.manifest.state_dim + 1))
@@ -67,7 +69,7 @@ class Tuned:
         (logits,) = self._ranker.run(
             None,
             {
-                "user": decode([user], self._manifest.user_dim).values,
+                "user": decode([user], self._record_dim).values[:, : self._user_dim],
                 "state": np.ascontiguousarray(rows[:, :-1]),
                 "tradeoff": np.array([request.tradeoff], np.float32),
             },

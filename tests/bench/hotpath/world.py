@@ -85,12 +85,12 @@ class World:
             )
 
     def users(self) -> tuple[list[str], Floats]:
-        """Make users like the training users: each is one of them with noise."""
-        vectors = pl.read_parquet(self.artifact.path / USERS, glob=False)["vector"].to_numpy()
+        """Make records of users like the training users: each is one of them with noise."""
+        records = pl.read_parquet(self.artifact.path / USERS, glob=False)["vector"].to_numpy()
         rng = np.random.default_rng(2)
-        rows = rng.integers(len(vectors), size=_USERS)
-        noise = 1 + _NOISE * rng.standard_normal((_USERS, vectors.shape[1]), np.float32)
-        return [f"u{n:05d}" for n in range(_USERS)], vectors[rows] * noise
+        rows = rng.integers(len(records), size=_USERS)
+        noise = 1 + _NOISE * rng.standard_normal((_USERS, records.shape[1]), np.float32)
+        return [f"u{n:05d}" for n in range(_USERS)], records[rows] * noise
 
 
 def open_world(build: Path, ranker: str) -> World:
@@ -116,9 +116,8 @@ def open_world(build: Path, ranker: str) -> World:
 def fill(client: redis.Redis, world: World, count: int) -> None:
     """Write users, ``count`` items and their proxies as ``publish`` does, and announce them."""
     keys = world.keys
-    user_ids, vectors = world.users()
-    records = encode(vectors)
-    client.mset(dict(zip(map(keys.user, user_ids), records, strict=True)))
+    user_ids, values = world.users()
+    client.mset(dict(zip(map(keys.user, user_ids), encode(values), strict=True)))
     for items in world.items(count):
         pipeline = client.pipeline(transaction=True)
         write_items(pipeline, keys, items)

@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.fuzz.damage import damaged_bytes
-from training.config import MODELS, Config, load_config
+from training.config import Config, load_config
+from training.configs import MODELS
 from training.errors import ConfigError
 
 

@@ -14,7 +14,14 @@ import msgspec
 import pytest
 
 from clients.python import paretorank_client
-from clients.python.paretorank_client import AsyncClient, Client, RankedItem, RankError, RankOptions
+from clients.python.paretorank_client import (
+    AsyncClient,
+    Client,
+    Event,
+    RankedItem,
+    RankError,
+    RankOptions,
+)
 from service.access.keys import add
 from service.live import messages
 from service.ranking.messages import RankRequest, RankResponse
@@ -238,3 +245,37 @@ def test_the_async_client_changes_items() -> None:
         ("DELETE", b"/items", {"item_ids": ["i"]}),
         ("DELETE", b"/users/a%2Fb%20c", b""),
     ]
+
+
+EVENT: Event = {"request_id": "r1", "item_id": "i0001", "kind": "click"}
+
+
+def test_events_are_sent_in_batches_and_a_retry_is_the_same(pauses: list[float]) -> None:
+    answers = [
+        httpx.Response(202, json={"accepted": 1000, "errors": []}),
+        _busy("0"),
+        httpx.Response(
+            202, json={"accepted": 0, "errors": [{"index": 0, "field": "kind", "message": "bad"}]}
+        ),
+    ]
+    script = Script(*answers)
+    with script.client() as client:
+        refused = client.events([EVENT] * 1001)
+    assert refused == [{"index": 1000, "field": "kind", "message": "bad"}]
+    bodies = [msgspec.json.decode(request.content) for request in script.requests]
+    assert [len(body) for body in bodies] == [1000, 1, 1]
+    assert bodies[1] == bodies[2]
+    assert bodies[0][0]["time"] == bodies[1][0]["time"]
+    assert len(pauses) == 1
+
+
+def test_events_reach_the_service(client: Client, service: Running) -> None:
+    async def send() -> list[Any]:
+        async with AsyncClient(str(service.client.base_url)) as client:
+            return await client.events([{**EVENT, "value": 1e12}, EVENT])
+
+    before = service.metric('rank_events_total{result="accepted"}')
+    assert client.events([]) == []
+    assert client.events([EVENT, {**EVENT, "kind": "play", "value": 3.5}]) == []
+    assert [(error["index"], error["field"]) for error in asyncio.run(send())] == [(0, "value")]
+    assert service.metric('rank_events_total{result="accepted"}') == before + 3

@@ -40,7 +40,7 @@ def test_the_types_are_those_of_the_document_and_the_client_fits_them() -> None:
 
 def test_the_client_calls_a_live_service(world: World, redis_url: str, tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
-    key = add(path, "page", frozenset({"rank", "admin"}))
+    key = add(path, "page", frozenset({"rank", "feedback", "admin"}))
     deployment = deploy(world, redis_url, tmp_path / "models", access="keys", keys_file=path)
     with deployment.serve() as service:
         _npm("test", PARETORANK_URL=str(service.client.base_url), PARETORANK_KEY=key)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from service.settings import PREFIX, Settings
 from tests.integration.docker.conftest import ROOT, load_yaml
+from training.cli.app import app
 
 COMPOSE = load_yaml(ROOT / "docker-compose.yml")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -49,7 +51,20 @@ def test_profiles_keep_training_and_load_out_of_up() -> None:
     profiles = {
         name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service
     }
-    assert profiles == {"train": ["train"], "load": ["load"]}
+    assert profiles == {"train": ["train"], "load": ["load"], "collect": ["collect"]}
+
+
+def test_the_worker_is_watched_and_starts_again() -> None:
+    worker = SERVICES["collect"]
+    assert worker["restart"] == "unless-stopped"
+    (command,) = worker["command"]
+    jobs = load_yaml(ROOT / "docker" / "prometheus" / "prometheus.yml")["scrape_configs"]
+    (job,) = [job for job in jobs if job["job_name"] == "paretorank-collect"]
+    assert job["dns_sd_configs"][0]["names"] == ["collect"]
+    assert f"--metrics-port {job['dns_sd_configs'][0]['port']}" in command
+    words = command.removeprefix("exec python -m training ").replace("$$COLLECT", "").split()
+    commands: Any = get_command(app)
+    assert commands.commands[words[0]].make_context(words[0], words[1:])
 
 
 def test_settings_exist() -> None:

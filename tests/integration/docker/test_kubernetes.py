@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
 from fastapi.routing import APIRoute
+from typer.main import get_command
 
 from docker.kubernetes import prometheusrule
 from service import app, tracing
@@ -19,6 +22,8 @@ from service.models import loader
 from service.settings import PREFIX, Settings
 from service.store import records
 from tests.integration.docker.conftest import DOCKER, ROOT, load_yaml
+from training.cli.app import app as commands
+from training.feed.specification import read_feed
 
 KUBERNETES = DOCKER / "kubernetes"
 VERSION = "1.34"
@@ -29,17 +34,20 @@ Objects = dict[str, dict[str, Any]]
 
 def _build(folder: str) -> Objects:
     """Return the objects of a kustomization by kind."""
+    return {each["kind"]: each for each in _documents(KUBERNETES / folder)}
+
+
+def _documents(folder: Path) -> list[dict[str, Any]]:
+    """Return the objects of a kustomization."""
     if shutil.which("kustomize"):
         command = ["kustomize", "build"]
     elif shutil.which("kubectl"):
         command = ["kubectl", "kustomize"]
     else:
         pytest.skip("neither kustomize nor kubectl is on the PATH")
-    done = subprocess.run(
-        [*command, str(KUBERNETES / folder)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return {each["kind"]: each for each in yaml.safe_load_all(done.stdout)}
+    return list(yaml.safe_load_all(done.stdout))
 
 
 @pytest.fixture(scope="module", params=["base", "overlays/production"])
@@ -212,3 +220,52 @@ def test_the_cluster_has_the_alerts_of_the_local_stack() -> None:
         for group in load_yaml(DOCKER / "prometheus" / name)["groups"]
     ]
     assert rule["spec"]["groups"] == local
+
+
+def test_an_overlay_takes_the_worker_in(tmp_path: Path) -> None:
+    here = {"base": KUBERNETES / "base", "collect": KUBERNETES / "collect"}
+    paths = {
+        name: os.path.relpath(path.resolve(), tmp_path.resolve()) for name, path in here.items()
+    }
+    kustomization = {"resources": [paths["base"]], "components": [paths["collect"]]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    deployments = [each for each in _documents(tmp_path) if each["kind"] == "Deployment"]
+    (worker,) = [each for each in deployments if each["metadata"]["name"] == "paretorank-collect"]
+    volumes = worker["spec"]["template"]["spec"]["volumes"]
+    (feed,) = [volume["configMap"]["name"] for volume in volumes if volume["name"] == "feed"]
+    assert feed.startswith("paretorank-collect-")  # changed content is rolled out
+
+
+@pytest.fixture(scope="module")
+def worker() -> Objects:
+    """Objects of the worker by kind, read from its files."""
+    names = load_yaml(KUBERNETES / "collect" / "kustomization.yaml")["resources"]
+    documents = [load_yaml(KUBERNETES / "collect" / name) for name in names]
+    return {each["kind"]: each for each in documents}
+
+
+def test_the_worker_fits_the_api_and_is_hardened(worker: Objects) -> None:
+    _check(worker)
+    test_containers_are_hardened(worker)
+
+
+def test_the_worker_is_found_and_runs_a_command(worker: Objects) -> None:
+    pod = worker["Deployment"]["spec"]["template"]
+    for selector in (
+        worker["Deployment"]["spec"]["selector"]["matchLabels"],
+        worker["Service"]["spec"]["selector"],
+        worker["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
+    ):
+        assert selector.items() <= pod["metadata"]["labels"].items()
+    (container,) = pod["spec"]["containers"]
+    name, *options = container["args"]
+    program: Any = get_command(commands)
+    arguments = program.commands[name].make_context(name, options).params
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert {str(arguments["logs"]), str(arguments["models"])} <= mounts
+    (port,) = container["ports"]
+    assert port["containerPort"] == arguments["metrics_port"]
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    claim = worker["PersistentVolumeClaim"]["metadata"]["name"]
+    assert volumes["log"]["persistentVolumeClaim"]["claimName"] == claim
+    assert read_feed(KUBERNETES / "collect" / "feed.toml").proxies

@@ -11,15 +11,17 @@ import pytest
 
 from service.telemetry import Telemetry
 from tests.integration.docker.conftest import DOCKER, METRIC, ROOT, load_yaml
+from training.feed.metrics import Metrics
 
 PROMETHEUS = DOCKER / "prometheus"
 SUFFIXES = ("_bucket", "_count", "_sum", "")
 
 
 def sample_names() -> set[str]:
-    """Return the name of every sample that the service exposes."""
+    """Return the name of every sample that the service and the worker expose."""
     names = set()
-    for family in Telemetry().registry.collect():
+    families = [*Telemetry().registry.collect(), *Metrics().registry.collect()]
+    for family in families:
         if family.type == "counter":
             names.add(f"{family.name}_total")
         elif family.type == "histogram":

@@ -16,7 +16,10 @@ PAGES = (
     ROOT / "models" / "README.md",
     *sorted(path for path in DOCS.rglob("*.md") if path.parent != GENERATED),
 )
-PROGRAMS = ("make", "python", "torchrun", "spark-submit", "pip", "npm", "curl", "docker", "kubectl")
+PROGRAMS = (
+    *("make", "python", "paretorank", "torchrun", "spark-submit"),
+    *("pip", "npm", "curl", "docker", "kubectl"),
+)
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r"(?<=\n\n)((?:    .*\n)+)")

@@ -14,6 +14,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
+from paretorank import SERVICE
 from tests.integration.docs.pages import DOCS, PAGES, PROGRAMS, ROOT, Command, blocks, commands
 from training.cli.app import app
 from training.config import load_config
@@ -41,6 +42,7 @@ RUN_HERE = (
 RUN_BY = {
     "make setup": "make test",
     "make demo": "test_demo.py",
+    "make loop": "e2e/test_loop.py",
     "make check": ".ci/run",
     "make test": ".ci/run",
     "make docs": "test_site.py",
@@ -76,9 +78,20 @@ RUN_BY = {
     "torchrun --nnodes 2 --node-rank 0 --master-addr HOST --master-port 29500 --nproc-per-node 2 "
     "-m training train --model cp2rec --data data/shop": "test_two_machines.py",
     "python -m training prepare-log --config prepare.toml --out data/feed": "test_prepare_log.py",
+    "pip install '.[training]'": "test_command.py",
+    "paretorank --version": "test_command.py",
+    "paretorank --help": "test_command.py",
+    "paretorank --install-completion": "test_command.py",
     "pip install '.[spark]'": "make test-spark",
     "spark-submit --master yarn training/data/raw_log/on_spark.py prepare.toml "
     "--out s3a://bucket/feed": "test_spark.py",
+    "python -m training collect --logs log --feed feed.toml": "feed/test_worker.py",
+    "python -m training prepare feed --logs log --items data/shop --feed feed.toml "
+    "--out data/feed": "test_prepare_feed.py",
+    "python -m training train --model cp2rec --data data/feed": "test_prepare_feed.py",
+    "python -m training train --model cp2rec --data data/feed --from cp2rec@champion": (
+        "e2e/test_loop.py"
+    ),
     "python -m training train --model cp2rec --data data/shop --set train.epochs=8 "
     "--set net.dim=16": "training/test_config.py",
     "python -m training train --model cp2rec --data data/shop --from cp2rec": (
@@ -129,6 +142,7 @@ RUN_BY = {
     "docker compose up --wait": "test_stack.py",
     "docker compose --profile load up load": "test_stack.py",
     "docker compose --profile train run train": "test_stack.py",
+    "docker compose --profile collect up collect": "test_compose.py",
 }
 # Commands of a cluster: their files are checked without one.
 CLUSTER = {
@@ -193,6 +207,8 @@ def test_names_and_options_of_commands_exist(command: Command) -> None:
         _check_make(words[1:])
     elif words[:3] == ["python", "-m", "training"]:
         _check_training(words[3:], command)
+    elif words[0] == "paretorank" and not words[1].startswith("-") and words[1] not in SERVICE:
+        _check_training(words[1:], command)
     elif words[:2] == ["docker", "compose"]:
         _check_compose(words[2:])
     for word in words:

@@ -19,13 +19,14 @@ from service.errors import RankError
 from service.ranking.messages import Degraded
 from tests.conftest import World
 from tests.integration.docs.pages import DOCS, ROOT
-from training.config import MODELS
+from training.configs import MODELS
 from training.data.convert import CONVERTERS
 from training.data.impressions import EXPOSURES, SPLITS, Impressions
 from training.data.raw_log.specification import RawLog
 from training.data.schema import Description, Embedding
 from training.evaluation.baselines.full_ranking import RANKING_BASELINES
 from training.evaluation.baselines.reranking import BASELINES
+from training.feed.specification import Feed
 from training.metrics.full_ranking import TAIL_RECALL, RankingTask, full_ranking_by_user
 from training.nets.registry import ARCHITECTURES
 
@@ -69,13 +70,13 @@ def _compose_variables() -> set[str]:
     return set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
 
 
-def _raw_log(model: type[BaseModel] = RawLog) -> Iterator[str]:
-    """Yield the keys of prepare.toml, those of its tables included."""
+def _keys(model: type[BaseModel]) -> Iterator[str]:
+    """Yield the keys of a TOML file, those of its tables included."""
     for name, field in model.model_fields.items():
         yield name
         for kind in (field.annotation, *get_args(field.annotation)):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from _raw_log(kind)
+                yield from _keys(kind)
 
 
 def _ablations() -> set[str]:
@@ -85,7 +86,8 @@ def _ablations() -> set[str]:
 LISTED = {
     "converters": ("datasets.md", set(CONVERTERS)),
     "keys of dataset.toml": ("datasets.md", set(Description.model_fields)),
-    "keys of prepare.toml": ("raw-log.md", set(_raw_log()) - set(Embedding.model_fields)),
+    "keys of prepare.toml": ("raw-log.md", set(_keys(RawLog)) - set(Embedding.model_fields)),
+    "keys of feed.toml": ("collecting.md", set(_keys(Feed))),
     "columns of impressions": ("datasets.md", _columns()),
     "packaged configurations": ("training.md", set(MODELS)),
     "baselines": ("evaluation.md", {*BASELINES, *RANKING_BASELINES, *_ablations()}),
@@ -138,7 +140,7 @@ def test_every_metric_of_clicks_alone_is_documented() -> None:
 def test_every_command_is_shown_on_a_page() -> None:
     page = (DOCS / "reference" / "cli.md").read_text()
     for name in re.findall(r"^## ([\w-]+)$", page, re.MULTILINE):
-        pattern = re.compile(rf"python -m (training {name}|service)\b|make {name}\b")
+        pattern = re.compile(rf"(python -m training|paretorank) {name}\b|make {name}\b")
         pages = [path for path in DOCS.glob("*.md") if pattern.search(path.read_text())]
         assert pages, f"no page shows {name}"
 

@@ -16,6 +16,7 @@ from service.settings import describe
 from service.telemetry import Telemetry
 from tests.integration.docs.pages import DOCS, GENERATED
 from training.cli.app import app
+from training.feed.metrics import Metrics
 
 
 def test_the_pages_are_what_the_code_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +42,8 @@ def test_every_setting_is_described() -> None:
 
 def test_every_metric_is_described() -> None:
     documented = _documented("metrics.md")
-    families = {family.name for family in Telemetry().registry.collect()}
+    registries = (Telemetry().registry, Metrics().registry)
+    families = {family.name for registry in registries for family in registry.collect()}
     assert {name.removesuffix("_total") for name in documented} == families
     assert all(documented.values())
 
@@ -59,9 +61,7 @@ def test_every_command_and_option_is_described() -> None:
             assert parameter.help, f"{name} {shown} has no help"
 
 
-@pytest.mark.parametrize(
-    ("heading", "arguments"), [("service", ()), ("service keys", ("keys", "add"))]
-)
+@pytest.mark.parametrize(("heading", "arguments"), [("serve", ()), ("keys", ("keys", "add"))])
 def test_every_option_of_the_service_is_described(
     heading: str,
     arguments: tuple[str, ...],

@@ -39,11 +39,13 @@ from training.nets.base import (
     Size,
     Slates,
     TrainingTables,
+    UserMoves,
     Weight,
 )
 from training.nets.cp2rec.decomposed_modules import DecomposedRanker, ItemEncoder, UserEncoder
 from training.nets.cp2rec.histories import Histories
 from training.nets.cp2rec.id_priors import IdPriors
+from training.nets.cp2rec.user_update import HistoryEncoder, UserUpdate
 from training.nets.id_table import IdTable
 from training.nets.layers import Examination, content_inputs
 
@@ -213,6 +215,19 @@ class Cp2recDecomposed(FrontNet):
         if users is None:
             users = torch.arange(len(self._user_attributes), device=self.device)
         return self._user_vectors(users, self.users(users))
+
+    def user_moves(self) -> UserMoves:
+        """Return the update of p_u by the content of clicked items."""
+        d = self.options.dim
+        return UserMoves(self._history_encoder(), UserUpdate(d + 2, d))
+
+    def user_records(self, users: Tensor | None = None) -> Tensor:
+        """Return vectors and the parts of their histories (B, 3d + 4) of ``users`` (B,)."""
+        parts = self._history_encoder().history_parts(self._histories, users)
+        return torch.cat([self.user_vectors(users), parts], 1)
+
+    def _history_encoder(self) -> HistoryEncoder:
+        return HistoryEncoder(self.item_encoder.content, self.clicked, self.exposed)
 
     @torch.no_grad()
     def scale_exposure(self, factor: float) -> None:

@@ -44,16 +44,21 @@ class Histories(nn.Module):
         sums = [clicked[:, :D], clicks[:, None], exposed[:, :D], batch.lengths()[:, None]]
         return torch.cat(sums, 1).view(len(start), 2, -1)
 
-    def means(self, user: Tensor, left_out: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the mean content (B, D) of clicks and of exposures of users (B,).
+    def means(self, user: Tensor | None, left_out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the mean content (B, D) of clicks and of exposures of users (B,), or of all.
 
         ``left_out`` (B, 2, D + 1) is subtracted from the sums.
         """
-        sums = self.sums.index_select(0, user)
+        sums = self.sums if user is None else self.sums.index_select(0, user)
         if left_out is not None:
             sums = sums - left_out
         means = sums[..., :-1] / (sums[..., -1:] + HISTORY_PRIOR)  # (B, 2, D)
         return means[:, 0], means[:, 1]
+
+    def shrinkage(self, user: Tensor | None) -> Tensor:
+        """Return 1 / (n + 5) (B, 2) of the clicks and the exposures of users (B,), or of all."""
+        counts = self.sums[..., -1] if user is None else self.sums[user, :, -1]
+        return (counts + HISTORY_PRIOR).reciprocal()
 
 
 def _add(sums: Tensor, user: Tensor, item: Tensor, content: Tensor) -> None:

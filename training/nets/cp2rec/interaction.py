@@ -25,7 +25,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.nets.base import FrontNet, Slates, TrainingTables
+from training.nets.base import FrontNet, Slates, TrainingTables, UserMoves
 from training.nets.cp2rec.debiased_loss import debiased_loss
 from training.nets.cp2rec.histories import Histories
 from training.nets.cp2rec.interaction_layers import (
@@ -34,6 +34,7 @@ from training.nets.cp2rec.interaction_layers import (
     ItemEncoder,
     UserEncoder,
 )
+from training.nets.cp2rec.user_update import HistoryEncoder, UserUpdate
 from training.nets.id_table import IdTable
 from training.nets.layers import Examination, content_inputs
 
@@ -114,6 +115,20 @@ class Cp2recInteraction(FrontNet):
         if users is None:
             users = torch.arange(len(self._user_attributes), device=self.device)
         return self._user_vectors(users, self.users(users))
+
+    def user_moves(self) -> UserMoves:
+        """Return the update of user vectors by the content of clicked items."""
+        d = self.options.dim
+        return UserMoves(self._history_encoder(), UserUpdate(d, d))
+
+    def user_records(self, users: Tensor | None = None) -> Tensor:
+        """Return vectors and the parts of their histories (B, 3d + 2) of ``users`` (B,)."""
+        parts = self._history_encoder().history_parts(self._histories, users)
+        return torch.cat([self.user_vectors(users), parts], 1)
+
+    def _history_encoder(self) -> HistoryEncoder:
+        encoder = self.item_encoder
+        return HistoryEncoder(encoder.content, encoder.clicked, self.exposed)
 
     def _user_vectors(self, user: Tensor, factor: Tensor, left_out: Tensor | None = None) -> Tensor:
         clicked, exposed = self._histories.means(user, left_out)

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,11 +34,11 @@ class Process:
 
 
 @contextlib.contextmanager
-def serving(models: Path, **settings: str) -> Iterator[Process]:
+def serving(
+    models: Path, program: Sequence[str] = (sys.executable, "-m", "service"), **settings: str
+) -> Iterator[Process]:
     environment = {**os.environ, "RANK_PORT": "0", "RANK_MODELS_DIR": str(models), **settings}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "service"], env=environment, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
         lines = iter(process.stderr.readline, "")

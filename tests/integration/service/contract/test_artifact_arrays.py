@@ -27,7 +27,7 @@ from tests.integration.service.contract.conftest import Publish, refusal
 def test_golden_arrays_are_read_as_saved(publish: Publish, golden: Golden) -> None:
     back = open_artifact(publish(1)).golden()
 
-    assert set(vars(back)) == {
+    assert {name for name, array in vars(back).items() if array is not None} == {
         "embedding",
         "modality_mask",
         "proxies",
@@ -38,7 +38,8 @@ def test_golden_arrays_are_read_as_saved(publish: Publish, golden: Golden) -> No
         "cold_user",
     }
     for name, array in vars(golden).items():
-        np.testing.assert_array_equal(vars(back)[name], array, err_msg=name, strict=True)
+        if array is not None:  # only of a model whose known users move
+            np.testing.assert_array_equal(vars(back)[name], array, err_msg=name, strict=True)
 
 
 @pytest.mark.parametrize(

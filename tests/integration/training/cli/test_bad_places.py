@@ -20,8 +20,8 @@ EVALUATE = ("evaluate", "front", "--data", "data")
 @pytest.fixture(autouse=True)
 def nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Places are checked first."""
-    for work in ("train.train_model", "evaluate.run"):
-        monkeypatch.setattr(f"training.cli.{work}", lambda *_: pytest.fail("trains"))
+    for work in ("pipeline.train", "evaluation.study.run"):
+        monkeypatch.setattr(f"training.{work}", lambda *_: pytest.fail("trains"))
     monkeypatch.setattr("training.demo.demo.simulate", lambda *_, **__: pytest.fail("simulates"))
 
 

@@ -23,7 +23,7 @@ def test_ctrl_c_exits_with_130_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", COMMAND)
-    monkeypatch.setattr("training.cli.train.train_model", lambda *_: _raise(KeyboardInterrupt()))
+    monkeypatch.setattr("training.pipeline.train", lambda *_: _raise(KeyboardInterrupt()))
 
     with pytest.raises(SystemExit) as stopped:
         main()
@@ -39,7 +39,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(
     monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
     monkeypatch.setattr(sys, "argv", COMMAND)
-    monkeypatch.setattr("training.cli.train.train_model", lambda *_: _raise(fault))
+    monkeypatch.setattr("training.pipeline.train", lambda *_: _raise(fault))
 
     with pytest.raises(type(fault)) as raised:
         main()

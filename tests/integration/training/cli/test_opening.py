@@ -28,7 +28,7 @@ def test_options_of_opening_reach_the_dataset(
         opened.append((folder, scratch, options["period"], options["cache"]))
         raise TrainingError("enough")
 
-    monkeypatch.setattr(f"training.cli.{command[0]}.open_dataset", refuse)
+    monkeypatch.setattr("training.data.dataset.open_dataset", refuse)
     period = ["--since", "2026-11-01", "--until", "1e12"]
     for options in ([], ["--scratch", "fast/disk", "--build", "kept", *period]):
         CliRunner().invoke(app, [*command, "--data", str(toy_dataset.path), *options])

@@ -35,8 +35,8 @@ def test_the_chosen_options_are_trained_with_and_printed(
         )
         return artifact, SimpleNamespace(fit=fit)
 
-    monkeypatch.setattr("training.cli.train.train_model", trained)
-    monkeypatch.setattr("training.cli.train.front_table", lambda _: "")
+    monkeypatch.setattr("training.pipeline.train", trained)
+    monkeypatch.setattr("training.evaluation.report.tables.front_table", lambda _: "")
     overrides = [word for override in PINNED for word in ("--set", override)]
     monkeypatch.setattr(sys, "argv", ["training", *TRAIN, "--tune", "3", *overrides])
 

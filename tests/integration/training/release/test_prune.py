@@ -61,14 +61,20 @@ def publish_version(deployment: Deployment, world: World, version: int, spaces: 
 
 def contents(deployment: Deployment) -> dict[bytes, Any]:
     """Return all keys of the deployment's server, other namespaces included, with their values."""
-    client = deployment.redis
-    read = {
-        b"string": client.get,
-        b"set": client.smembers,
-        b"hash": client.hgetall,
-        b"stream": client.xrange,
-    }
-    return {name: read[client.type(name)](name) for name in client.keys("*")}
+    names = deployment.redis.keys("*")
+    with deployment.redis.pipeline(transaction=False) as pipeline:
+        for name in names:
+            pipeline.type(name)
+        kinds = pipeline.execute()
+        read = {
+            b"string": pipeline.get,
+            b"set": pipeline.smembers,
+            b"hash": pipeline.hgetall,
+            b"stream": pipeline.xrange,
+        }
+        for name, kind in zip(names, kinds, strict=True):
+            read[kind](name)
+        return dict(zip(names, pipeline.execute(), strict=True))
 
 
 def named(deployment: Deployment, space: str) -> list[bytes]:

@@ -41,3 +41,10 @@ def test_defaults_are_not_shared() -> None:
     first, second = parse(b'{"user_id": "a"}'), parse(b'{"user_id": "b"}')
     first.exclude.append("x")
     assert second.exclude == []
+
+
+def test_without_profiling_nothing_of_the_user_is_left() -> None:
+    body = {"user_id": "u", "history": ["a"], "profiling": False}
+    request = parse(json.dumps(body).encode())
+    assert (request.user_id, request.history) == ("", [])
+    assert parse(json.dumps({**body, "profiling": True}).encode()).user_id == "u"

@@ -215,3 +215,47 @@ def test_signatures_place_every_size_where_the_design_says(document: Document) -
     signatures = graph_signatures(embedding=9, modalities=3, proxies=2, state=4, user=6)
 
     assert signatures == parse(document).graphs
+
+
+@pytest.fixture
+def moving(document: Document) -> Document:
+    """A manifest whose known users move; H = 8, V = 10."""
+    sizes = {"embedding": 9, "modalities": 3, "proxies": 2, "state": 4, "user": 6}
+    signatures = graph_signatures(**sizes, trace=8, record=10)
+    graphs = {name: graph.model_dump(mode="json") for name, graph in signatures.items()}
+    return {**document, "graphs": graphs}
+
+
+def test_known_users_move_by_two_more_graphs(document: Document, moving: Document) -> None:
+    stays, moves = parse(document), parse(moving)
+
+    assert (stays.moves_users, stays.trace_dim, stays.record_dim) == (False, 0, 6)
+    assert (moves.moves_users, moves.trace_dim, moves.record_dim) == (True, 8, 10)
+    assert moves.graphs["user_update"].inputs[1] == Tensor(name="trace", shape=("L", 8))
+
+
+@pytest.mark.parametrize("graph", ["history_encoder", "user_update"])
+def test_one_of_the_two_is_refused(moving: Document, graph: str) -> None:
+    del moving["graphs"][graph]
+
+    with pytest.raises(ValidationError, match=f"{graph} is missing"):
+        parse(moving)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "graph"),
+    [
+        ("graphs.history_encoder.inputs.0.shape", ["N", 8], "graphs.history_encoder"),
+        ("graphs.history_encoder.outputs", [], "graphs: an encoder"),
+        ("graphs.user_update.inputs.0.shape", [1, 5], "graphs.user_update"),
+        ("graphs.user_update.inputs.1.shape", ["L", 9], "graphs.user_update"),
+        ("graphs.user_update.outputs.0.shape", [1, 7], "graphs.user_update"),
+    ],
+)
+def test_sizes_of_records_and_traces_are_checked(
+    moving: Document, path: str, value: Any, graph: str
+) -> None:
+    put(moving, path, value)
+
+    with pytest.raises(ValidationError, match=graph):
+        parse(moving)

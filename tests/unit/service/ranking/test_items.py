@@ -32,7 +32,7 @@ POOL = Pool(["a", "b", "c"], np.zeros((64, 4), np.float32), np.array([False, Tru
 
 
 OPTIONAL = {
-    "explain", "title", "picture", "link", "titles", "pictures", "links",
+    "explain", "title", "picture", "link", "titles", "pictures", "links", "explored", "rank",
 }  # fmt: skip
 
 

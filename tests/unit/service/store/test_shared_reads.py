@@ -51,11 +51,11 @@ def _run(scenario: Callable[[_Store, SharedReads], Awaitable[None]], limit: int 
 def test_reads_of_one_turn_are_one_read_in_order() -> None:
     async def scenario(store: _Store, reads: SharedReads) -> None:
         answers = await asyncio.gather(
-            *(reads.get(key, PATIENT) for key in ("a", "absent", "b", "a"))
+            *(reads.get(keys, PATIENT) for keys in (["a"], ["absent", "b"], [], ["a"]))
         )
-        assert answers == [b"a", None, b"b", b"a"]
+        assert answers == [[b"a"], [None, b"b"], [], [b"a"]]
         assert store.batches == [["a", "absent", "b", "a"]]
-        assert await reads.get("c", PATIENT) == b"c"
+        assert await reads.get(["c"], PATIENT) == [b"c"]
         assert store.batches[1:] == [["c"]]
 
     _run(scenario)
@@ -64,13 +64,13 @@ def test_reads_of_one_turn_are_one_read_in_order() -> None:
 def test_a_read_in_flight_is_not_waited_for() -> None:
     async def scenario(store: _Store, reads: SharedReads) -> None:
         store.let.clear()
-        first = asyncio.create_task(reads.get("a", PATIENT))
+        first = asyncio.create_task(reads.get(["a"], PATIENT))
         await store.begun.acquire()
-        second = asyncio.create_task(reads.get("b", PATIENT))
+        second = asyncio.create_task(reads.get(["b"], PATIENT))
         await store.begun.acquire()
         assert store.batches == [["a"], ["b"]]
         store.let.set()
-        assert (await first, await second) == (b"a", b"b")
+        assert (await first, await second) == ([b"a"], [b"b"])
 
     _run(scenario)
 
@@ -79,14 +79,14 @@ def test_each_waiter_has_its_own_timeout_and_may_leave() -> None:
     async def scenario(store: _Store, reads: SharedReads) -> None:
         store.let.clear()
         patient, leaving = (asyncio.create_task(reads.get(key, PATIENT)) for key in ("a", "b"))
-        hasty = asyncio.create_task(reads.get("c", HASTY))
+        hasty = asyncio.create_task(reads.get(["c"], HASTY))
         with pytest.raises(StoreTimeoutError):
             await hasty
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaving
         store.let.set()
-        assert await patient == b"a"
+        assert await patient == [b"a"]
         assert store.batches == [["a", "b", "c"]]
 
     _run(scenario)
@@ -96,9 +96,9 @@ def test_the_limit_says_what_ran_out() -> None:
     async def scenario(store: _Store, reads: SharedReads) -> None:
         store.let.clear()
         with pytest.raises(DeadlineError):
-            await reads.get("a", Limit(0.001, is_deadline=True))
+            await reads.get(["a"], Limit(0.001, is_deadline=True))
         with pytest.raises(StoreTimeoutError) as caught:
-            await reads.get("a", HASTY)
+            await reads.get(["a"], HASTY)
         assert not isinstance(caught.value, DeadlineError)
 
     _run(scenario)
@@ -107,8 +107,8 @@ def test_the_limit_says_what_ran_out() -> None:
 def test_a_deadline_that_has_passed_reads_nothing() -> None:
     async def scenario(store: _Store, reads: SharedReads) -> None:
         with pytest.raises(DeadlineError):
-            await reads.get("a", Limit(0.0, is_deadline=True))
-        assert await reads.get("b", PATIENT) == b"b"
+            await reads.get(["a"], Limit(0.0, is_deadline=True))
+        assert await reads.get(["b"], PATIENT) == [b"b"]
         assert store.batches == [["b"]]
 
     _run(scenario)
@@ -117,12 +117,12 @@ def test_a_deadline_that_has_passed_reads_nothing() -> None:
 def test_a_waiter_without_a_timeout_waits_for_the_read() -> None:
     async def scenario(store: _Store, reads: SharedReads) -> None:
         store.let.clear()
-        patient = asyncio.create_task(reads.get("a", None))
+        patient = asyncio.create_task(reads.get(["a"], None))
         with pytest.raises(StoreTimeoutError):
-            await reads.get("b", HASTY)
+            await reads.get(["b"], HASTY)
         assert not patient.done()
         store.let.set()
-        assert await patient == b"a"
+        assert await patient == [b"a"]
 
     _run(scenario)
 
@@ -133,14 +133,14 @@ def test_too_many_waiting_are_refused_until_the_store_answers() -> None:
         # These callers leave before the store answers.
         for _ in range(2):
             with pytest.raises(StoreTimeoutError):
-                await reads.get("a", HASTY)
+                await reads.get(["a"], HASTY)
         with pytest.raises(StoreOverloadedError):
-            await reads.get("b", PATIENT)
+            await reads.get(["b"], PATIENT)
         store.let.set()
         while True:
             await asyncio.sleep(0)
             try:
-                assert await reads.get("b", PATIENT) == b"b"
+                assert await reads.get(["b"], PATIENT) == [b"b"]
                 break
             except StoreOverloadedError:
                 continue
@@ -153,10 +153,10 @@ def test_an_error_reaches_every_waiter_and_no_later_read(error: Exception) -> No
     async def scenario(store: _Store, reads: SharedReads) -> None:
         store.error = error
         errors = await asyncio.gather(
-            *(reads.get(key, PATIENT) for key in ("a", "b")), return_exceptions=True
+            *(reads.get([key], PATIENT) for key in ("a", "b")), return_exceptions=True
         )
         assert [str(error) for error in errors] == ["down", "down"]
         store.error = None
-        assert await reads.get("a", PATIENT) == b"a"
+        assert await reads.get(["a"], PATIENT) == [b"a"]
 
     _run(scenario)

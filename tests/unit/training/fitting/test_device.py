@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from training.errors import ConfigError
-from training.fitting import device
-from training.fitting.device import DeviceName, chosen, find_device, on_device
+from training.fitting import DeviceName, device
+from training.fitting.device import chosen, find_device, on_device
 
 
 def have(monkeypatch: pytest.MonkeyPatch, *names: str, count: int = 2) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.training.data.convert.sources import SOURCES
-from training.data.convert import CONVERTERS
+from training.data.convert import CONVERTERS, converter
 
 BINARY = (".npz", ".npy")
 
@@ -22,8 +22,8 @@ def test_a_source_with_byte_order_marks_gives_the_same_dataset(name: str, tmp_pa
         if not file.endswith(BINARY)
     }
 
-    CONVERTERS[name](source.write(tmp_path / "plain"), tmp_path / "expected")
-    CONVERTERS[name](source.write(tmp_path / "marked", marked), tmp_path / "out")
+    converter(name)(source.write(tmp_path / "plain"), tmp_path / "expected")
+    converter(name)(source.write(tmp_path / "marked", marked), tmp_path / "out")
 
     expected, out = (
         {

@@ -12,7 +12,7 @@ from service.contract.manifest import Modality, Proxy
 from tests.integration.training.data.convert.real_files import DATA, needs
 from tests.integration.training.data.convert.refusals import assert_refused
 from tests.integration.training.data.convert.sources.coat import SOURCE
-from training.data.convert import prepare_coat
+from training.data.convert.coat import prepare_coat
 from training.data.dataset import open_dataset
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.training.data.convert.refusals import assert_refused
 from tests.integration.training.data.convert.sources import SOURCES, Files
-from training.data.convert import CONVERTERS
+from training.data.convert import CONVERTERS, converter
 from training.data.dataset import Dataset, open_dataset
 from training.errors import DatasetError
 
@@ -31,7 +31,7 @@ REQUIRED = [
 
 def convert(name: str, folder: Path, changes: Files | None = None) -> Dataset:
     """Write the source of ``name`` with ``changes`` below ``folder``, convert and open it."""
-    CONVERTERS[name](SOURCES[name].write(folder / "source", changes), folder / "out")
+    converter(name)(SOURCES[name].write(folder / "source", changes), folder / "out")
     return open_dataset(folder / "out")
 
 
@@ -125,7 +125,7 @@ def test_a_folder_in_use_is_refused_before_the_source_is_read(name: str, tmp_pat
     (tmp_path / "out").mkdir()
     (tmp_path / "out/precious.txt").write_text("mine")
     with pytest.raises(DatasetError, match="exists and is not empty") as caught:
-        CONVERTERS[name](tmp_path / "absent", tmp_path / "out")
+        converter(name)(tmp_path / "absent", tmp_path / "out")
     assert caught.value.file == tmp_path / "out"
     assert contents(tmp_path) == {"out/precious.txt": b"mine"}
 
@@ -135,12 +135,12 @@ def test_a_missing_file_is_named(name: str, file: str, tmp_path: Path) -> None:
     source = SOURCES[name].write(tmp_path / "source")
     (source / file).unlink()
     problem = "is missing; the source is the folder that holds it"
-    assert_refused(CONVERTERS[name], source, file, problem)
+    assert_refused(converter(name), source, file, problem)
 
 
 def test_optional_files_may_be_missing(name: str, tmp_path: Path) -> None:
     source = SOURCES[name].write(tmp_path / "source")
     for file in SOURCES[name].optional:
         (source / file).unlink()
-    CONVERTERS[name](source, tmp_path / "out")
+    converter(name)(source, tmp_path / "out")
     assert len(open_dataset(tmp_path / "out").impressions)

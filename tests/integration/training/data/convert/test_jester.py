@@ -23,7 +23,7 @@ from tests.integration.training.data.convert.sources.jester import (
     ratings,
     texts,
 )
-from training.data.convert import prepare_jester
+from training.data.convert.jester import prepare_jester
 from training.data.dataset import SPLITS, open_dataset
 
 

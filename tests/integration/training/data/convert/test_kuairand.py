@@ -22,7 +22,7 @@ from tests.integration.training.data.convert.sources.kuairand import (
     VIDEOS,
     line,
 )
-from training.data.convert import prepare_kuairand
+from training.data.convert.kuairand import prepare_kuairand
 from training.data.dataset import open_dataset
 from training.data.split import split_rows
 from training.errors import DatasetError

@@ -17,7 +17,7 @@ from tests.integration.training.data.convert.sources.kuairec import (
     SOURCE,
     USER,
 )
-from training.data.convert import prepare_kuairec
+from training.data.convert.kuairec import prepare_kuairec
 from training.data.dataset import open_dataset
 from training.data.split import split_rows
 

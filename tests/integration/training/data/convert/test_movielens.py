@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from service.contract.manifest import Modality
 from tests.integration.training.data.convert.refusals import assert_refused
 from tests.integration.training.data.convert.sources.movielens import FILES, RATINGS, SOURCE
-from training.data.convert import prepare_movielens
+from training.data.convert.movielens import prepare_movielens
 from training.data.dataset import open_dataset
 from training.data.split import split_rows
 

@@ -17,7 +17,7 @@ from tests.integration.training.data.convert.sources.movielens_latest import (
     SOURCE,
     TAGS,
 )
-from training.data.convert import prepare_movielens_latest
+from training.data.convert.movielens_latest import prepare_movielens_latest
 from training.data.dataset import open_dataset
 
 

@@ -14,7 +14,7 @@ from tests.integration.training.data.convert.real_files import DATA, needs
 from tests.integration.training.data.convert.refusals import assert_refused
 from tests.integration.training.data.convert.sources.open_bandit import FILES, ITEMS, LOG, SOURCE
 from tests.integration.training.data.convert.sources.source import encoded
-from training.data.convert import prepare_open_bandit
+from training.data.convert.open_bandit import prepare_open_bandit
 from training.data.dataset import open_dataset
 from training.data.split import split_rows
 from training.errors import DatasetError

@@ -11,7 +11,7 @@ import pytest
 from service.contract.manifest import Modality
 from tests.integration.training.data.convert.refusals import assert_refused
 from tests.integration.training.data.convert.sources.piki import FILE, FILES, HEADER, SOURCE
-from training.data.convert import prepare_piki
+from training.data.convert.piki import prepare_piki
 from training.data.dataset import open_dataset
 
 

@@ -13,7 +13,7 @@ from service.contract.manifest import Modality
 from tests.integration.training.data.convert.real_files import DATA, needs
 from tests.integration.training.data.convert.refusals import assert_refused
 from tests.integration.training.data.convert.sources.tiktok import FILE, SOURCE, archive
-from training.data.convert import prepare_tiktok
+from training.data.convert.tiktok import prepare_tiktok
 from training.data.dataset import open_dataset
 from training.errors import DatasetError
 

@@ -1,0 +1,105 @@
+"""Decisions: rankings that are logged as shown, and explored."""
+
+from __future__ import annotations
+
+import time
+
+from msgspec.structs import replace
+
+from service.contract.assignment import unit_hash
+from service.contract.feedback import Decision
+from service.exposure.decision_log import DecisionLog
+from service.ranking.exploration import Draw, Exploration, unexplored
+from service.ranking.items import Columns
+from service.ranking.messages import Degraded, Explored, RankRequest
+from service.ranking.request import Ranking
+from service.settings import Settings
+from service.settings.feedback import grid
+from service.telemetry import Telemetry
+
+_SALT = "decisions"
+
+
+class Decisions:
+    """Chooses the rankings that are logged, explores these, and hands them to the log."""
+
+    def __init__(self, settings: Settings, log: DecisionLog, telemetry: Telemetry) -> None:
+        self._share = settings.decisions
+        self._places = settings.decision_places
+        self._exploration = Exploration(
+            settings.explore_slot_share,
+            settings.explore_places,
+            settings.explore_tradeoff_share,
+            grid(settings.explore_tradeoffs),
+            settings.decision_places,
+        )
+        self._log = log
+        self._telemetry = telemetry
+        self._certain = [1.0] * self._places
+
+    def draw(self, request: RankRequest, request_id: str, default: float) -> Draw | None:
+        """Return what is drawn for a request, None if its ranking is not logged.
+
+        ``default`` is the model's tradeoff for requests that name none. A ranking that is not
+        logged is not explored: nothing would be learnt from it.
+        """
+        if self._share < 1 and unit_hash(_SALT, request_id) >= self._share:
+            return None
+        if not request.explore:
+            return unexplored(default if request.tradeoff is None else request.tradeoff)
+        return self._exploration.draw(request_id, request.tradeoff, default)
+
+    def add(
+        self,
+        draw: Draw,
+        ranking: Ranking,
+        request_id: str,
+        columns: Columns,
+        degraded: list[Degraded],
+    ) -> Explored | None:
+        """Log a ranking as shown; return what its answer says of exploration."""
+        request, policy = ranking.request, draw.policy
+        count = min(self._places, len(columns["item_ids"]), draw.pool_size)
+        self._log.add(
+            Decision(
+                request_id=request_id,
+                time_ms=int(time.time() * 1000),
+                user_id=request.user_id,
+                model=ranking.model.label,
+                tradeoff=draw.tradeoff,
+                policy=policy,
+                pool="catalogue" if request.candidates is None else "candidates",
+                pool_size=draw.pool_size,
+                seed=draw.seed,
+                slot=draw.slot,
+                degraded=tuple(degraded),
+                item_ids=columns["item_ids"][:count],
+                scores=columns["scores"][:count],
+                propensities=draw.propensities or self._certain[:count],
+            )
+        )
+        self._telemetry.decisions[policy].inc()
+        if policy == "fixed":
+            return None
+        if draw.slot is None:
+            return Explored(policy)
+        for scores, score in zip(self._telemetry.slot_scores, draw.slot_scores, strict=True):
+            scores.inc(score)
+        return Explored(policy, draw.slot + 1)
+
+
+def repeatable(draw: Draw, request: RankRequest, columns: Columns) -> tuple[RankRequest, Columns]:
+    """Return a request and its ranking as they are without exploration at the same tradeoff.
+
+    A shadow ranking is compared with it. The last item is lost where a lower one was drawn.
+    """
+    if draw.randomised:
+        request = replace(request, tradeoff=draw.tradeoff)
+    if draw.slot is not None:
+        columns = {name: list(columns[name]) for name in ("item_ids", "scores")}
+        shown = draw.rank < len(columns["item_ids"])
+        for values in columns.values():
+            value = values.pop(draw.slot)
+            if shown:
+                values.insert(draw.rank, value)
+    return request, columns

@@ -1,0 +1,57 @@
+"""The loop on few users: over HTTP, Redis, files, a training and a swap of the version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from training.cli.app import app
+from training.demo.loop.run import ARMS, Options, Results, run_loop
+
+USERS, DAYS = 150, 2
+OPTIONS = Options(days=DAYS, users=USERS, slot_share=0.5)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("loop")
+
+
+@pytest.fixture(scope="module")
+def results(out: Path) -> Results:
+    return run_loop(out, OPTIONS, ARMS[-1:], seeds=1)
+
+
+def test_every_user_is_ranked_every_day(results: Results) -> None:
+    (days,) = results["w drawn"]
+    assert [day.day for day in days] == [1, 2]
+    assert [day.rankings for day in days] == [USERS] * DAYS
+
+
+def test_the_front_is_measured_on_the_slots_of_the_feed(results: Results) -> None:
+    for day in results["w drawn"][0]:
+        assert len(day.unbiased) == 11
+        assert all(point.measured.se is not None for point in day.unbiased)
+        # Some 75 slots a day against 750 pairs a day.
+        assert all(0.02 < point.measured.se < 0.2 for point in day.unbiased if point.measured.se)
+        assert day.slot_cost is not None
+
+
+def test_items_that_arrive_while_the_feed_runs_are_shown(results: Results) -> None:
+    assert all(day.new_share > 0 for day in results["w drawn"][0])
+
+
+def test_a_finished_arm_is_not_run_again_and_is_plotted(out: Path, results: Results) -> None:
+    options = f"--out {out} --days {DAYS} --users {USERS} --seeds 1 --slot-share 0.5 --arms drawn"
+    done = CliRunner().invoke(app, ["loop", *options.split()])
+    assert done.exit_code == 0, done.output
+    (days,) = results["w drawn"]
+    assert f"{days[-1].exposure_gini:.4f}" in done.output
+    assert {(out / name).read_bytes()[:4] for name in ("loop.png", "agreement.png")} == {b"\x89PNG"}
+
+
+def test_an_unknown_arm_is_named() -> None:
+    done = CliRunner().invoke(app, ["loop", "--arms", "1,2"])
+    assert "'2' is none of 1, 0.5, 0, drawn" in str(done.exception)

@@ -1,0 +1,92 @@
+"""Propensities of any small pool are those of all outcomes, counted one by one."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from service.ranking.exploration import Draw, Exploration
+from service.ranking.top_k import top_k
+
+Array = NDArray[np.float32]
+GRID = ((0.0, 0.2), (0.5, 0.3), (1.0, 0.5))
+
+
+def show(draw: Draw, logits_at: Callable[[float], Array], top: int) -> list[int]:
+    """Return the rows that a ranking shows, and complete ``draw``."""
+    logits = logits_at(draw.tradeoff)
+    draw.pool_size = int(np.isfinite(logits).sum())
+    ids = [f"i{row:03}" for row in range(len(logits))]
+    best = top_k(logits, ids, min(top, draw.pool_size))
+    rows: list[int] = draw.show(best, logits, ids, logits_at).tolist()
+    return rows
+
+
+def outcomes(
+    slot_share: float, tradeoff_share: float, pool: int, places: int, draw: Draw
+) -> Iterator[tuple[float, Draw]]:
+    """Yield every draw that the policy of ``draw`` can make, with its probability."""
+    for tradeoff, probability in GRID:
+        chance = tradeoff_share * probability + (1 - tradeoff_share) * (tradeoff == 0.5)
+        if slot_share < 1 and chance:
+            yield chance * (1 - slot_share), replace(draw, tradeoff=tradeoff, item=None)
+        for item, place in itertools.product(range(pool), range(places)):
+            if slot_share and chance:
+                drawn = {"item": (item + 0.5) / pool, "place": (place + 0.5) / places}
+                both = replace(draw, tradeoff=tradeoff, **drawn)
+                yield chance * slot_share / (pool * places), both
+
+
+@given(
+    seed=st.integers(0, 1000),
+    held=st.integers(1, 6),
+    holes=st.integers(0, 2),
+    top=st.integers(1, 8),
+    places=st.integers(1, 5),
+    slot_share=st.sampled_from([0.0, 0.3, 1.0]),
+    tradeoff_share=st.sampled_from([0.0, 0.4, 1.0]),
+    ties=st.booleans(),
+)
+def test_propensities_are_those_of_all_outcomes(
+    seed: int,
+    held: int,
+    holes: int,
+    top: int,
+    places: int,
+    slot_share: float,
+    tradeoff_share: float,
+    ties: bool,
+) -> None:
+    rng = np.random.default_rng(seed)
+    tables = {
+        w: (rng.integers(0, 3, held + holes) if ties else rng.normal(size=held + holes)).astype(
+            np.float32
+        )
+        for w in (0.0, 0.5, 1.0)
+    }
+    gaps = rng.choice(held + holes, holes, replace=False)
+    for table in tables.values():
+        table[gaps] = -np.inf
+    exploration = Exploration(slot_share, places, tradeoff_share, GRID, logged=max(places, 3))
+    k = min(places, top, held)
+    expected = Counter[tuple[int, int]]()
+    shown = []
+    some = exploration.draw("r", None, 0.5)
+    for chance, draw in outcomes(slot_share, tradeoff_share, held, k, some):
+        rows = show(draw, tables.__getitem__, top)
+        assert len(set(rows)) == len(rows) == min(top, held)
+        for place, row in enumerate(rows):
+            expected[row, place] += chance  # type: ignore[assignment]  # of floats
+        shown.append((rows, draw))
+    for rows, draw in shown:
+        logged = rows[: max(places, 3)]
+        certain = draw.propensities or [1.0] * len(logged)
+        assert certain == pytest.approx([expected[row, place] for place, row in enumerate(logged)])

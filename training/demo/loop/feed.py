@@ -1,0 +1,107 @@
+"""A product's backend, reduced to what the loop needs: it ranks, and reports what users did."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from service.contract.feedback import CLICK
+from training.errors import TrainingError
+
+_TIMEOUT_S = 30.0
+
+
+class _Items(Struct):
+    item_ids: list[str]
+
+
+class Explored(Struct):
+    """What was drawn at random in a ranking."""
+
+    policy: str
+
+
+class Answer(Struct):
+    """What a ranking showed: its id, model, tradeoff, and the items from the top."""
+
+    request_id: str
+    model: str
+    tradeoff: float
+    items: _Items
+    explored: Explored | None = None
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether one item was drawn uniformly."""
+        return self.explored is not None and self.explored.policy != "randomised_tradeoff"
+
+
+class _Model(Struct):
+    version: int
+    default: bool
+
+
+class _Models(Struct):
+    models: list[_Model]
+
+
+_decoder = msgspec.json.Decoder(Answer)
+_models_decoder = msgspec.json.Decoder(_Models)
+_encoder = msgspec.json.Encoder()
+
+
+class Feed:
+    """A kept-alive connection to one service."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def rank(
+        self, user_id: str, places: int, exclude: Sequence[str], tradeoff: float | None
+    ) -> Answer:
+        """Return the first ``places`` of the whole catalogue less ``exclude``.
+
+        Without a tradeoff the service draws one.
+        """
+        body: dict[str, Any] = {
+            "user_id": user_id,
+            "top_k": places,
+            "exclude": exclude,
+            "format": "columns",
+        }
+        if tradeoff is not None:
+            body["tradeoff"] = tradeoff
+        return _decoder.decode(self._send("POST", "/rank", body))
+
+    def serving(self) -> int | None:
+        """Return the version that ranks requests that name no model."""
+        models = _models_decoder.decode(self._send("GET", "/models")).models
+        return next((model.version for model in models if model.default), None)
+
+    def report(self, request_id: str, user_id: str, clicked: Sequence[str]) -> None:
+        """Report the items of a ranking that the user clicked."""
+        event = {"request_id": request_id, "user_id": user_id, "kind": CLICK}
+        self._send("POST", "/events", [{**event, "item_id": item_id} for item_id in clicked])
+
+    def put_items(self, items: Sequence[dict[str, Any]]) -> None:
+        """Add items to the feed, or replace them."""
+        self._send("PUT", "/items", {"items": items})
+
+    def _send(self, method: str, path: str, body: Any = None) -> bytes:
+        """Return the body of an answer; raises TrainingError for one of status 300 or more."""
+        headers = {"content-type": "application/json"}
+        self._connection.request(method, path, _encoder.encode(body) if body else None, headers)
+        response = self._connection.getresponse()
+        answer = response.read()
+        if response.status >= http.HTTPStatus.MULTIPLE_CHOICES:
+            text = answer.decode(errors="replace")[:500]
+            raise TrainingError(f"{method} {path} answered {response.status}: {text}")
+        return answer
