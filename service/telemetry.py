@@ -23,7 +23,7 @@ OPERATIONS = (
     "users", "items", "titles", "catalog", "changes", "ping", "verdicts", "histories", "decisions",
     "events", "live", "erase",
 )  # fmt: skip
-SHED = ("rankings", "scans", "inferences", "events", "users", "items", "live")
+SHED = ("rankings", "scans", "inferences", "events", "live", "users", "items")
 LIVE = ("items", "removed", "proxies", "users")
 STATUSES = (200, 401, 403, 404, 408, 413, 422, 429, 499, 500, 503)
 

@@ -94,25 +94,6 @@ class Ranking(TypedDict):
     explored: NotRequired[Explored]
 
 
-class Event(TypedDict):
-    """What a user did with a shown item; ``time`` is RFC 3339, by default the time of the call."""
-
-    request_id: str
-    item_id: str
-    kind: str
-    value: NotRequired[float]
-    time: NotRequired[str]
-    user_id: NotRequired[str]
-
-
-class EventError(TypedDict):
-    """An event that was not accepted, by its index in the list."""
-
-    index: int
-    field: str | None
-    message: str
-
-
 class PutItem(TypedDict):
     """An item for ``put_items``: ``vectors`` by modality; ``attributes``, ``proxies`` by name.
 
@@ -145,6 +126,25 @@ class UserDeleted(TypedDict):
     histories: int
     decisions: int
     events: int
+
+
+class Event(TypedDict):
+    """What a user did with a shown item; ``time`` is RFC 3339, by default the time of the call."""
+
+    request_id: str
+    item_id: str
+    kind: str
+    value: NotRequired[float]
+    time: NotRequired[str]
+    user_id: NotRequired[str]
+
+
+class EventError(TypedDict):
+    """An event that was not accepted, by its index in the list."""
+
+    index: int
+    field: str | None
+    message: str
 
 
 @dataclass(eq=False)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from service.contract.keys import Keys
 
 # Entries of a change stream, of up to 1,000 ids each. A service that missed one re-reads all items.
-STREAM_LENGTH = 10_000
+_STREAM_LENGTH = 10_000
 _IDS = "ids"
 
 
@@ -33,10 +33,10 @@ class Commands(Protocol):
         """Append to a stream."""
 
 
-def announce(commands: Commands, stream: str, item_ids: Sequence[str]) -> None:
-    """Tell services that the records of items have changed."""
+def announce(commands: Commands, stream: str, item_ids: Sequence[str]) -> Any:
+    """Tell services that the records of items have changed; return the answer of ``commands``."""
     fields = {_IDS: "\n".join(item_ids)}
-    commands.xadd(stream, fields, maxlen=STREAM_LENGTH, approximate=True)
+    return commands.xadd(stream, fields, maxlen=_STREAM_LENGTH, approximate=True)
 
 
 def announced(fields: Mapping[bytes, bytes]) -> list[str]:

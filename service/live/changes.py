@@ -52,9 +52,8 @@ class LiveChanges:
 
         await self._store.change(_keys(targets), Question(names), decide)
         item_ids = [item.item_id for item in items]
-        moved = {item_id for plan in planned for item_id in plan.moved.item_ids}
         self._count("items", len(items))
-        self._count("proxies", len(moved))
+        self._count("proxies", sum(bool(item.proxies) for item in items))
         return self._done(request_id, targets, "put", item_ids, frozenset(item_ids))
 
     async def move_proxies(self, body: bytes, request_id: str) -> ItemsChanged:

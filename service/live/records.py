@@ -102,7 +102,12 @@ class Plan:
         only: the items whose proxies are written, None for all.
         """
         keys, put, moved = self.target.keys, self.put, self.moved
-        rows = [n for n, i in enumerate(moved.item_ids) if only is None or i in only]
+        known = [old[name] is not None for name in keys.proxies(moved.item_ids)]
+        # An item without a record gets one: it is then counted live.
+        wanted = moved.given.any(axis=1) | ~np.array(known, np.bool_)
+        rows = [
+            n for n, i in enumerate(moved.item_ids) if wanted[n] and (only is None or i in only)
+        ]
         moved_ids = [moved.item_ids[row] for row in rows]
         proxies = moved.encoded(rows, [old[name] for name in keys.proxies(moved_ids)])
         of_proxies = dict(zip(moved_ids, proxies, strict=True))
@@ -140,21 +145,20 @@ def put_of(target: Target, items: Sequence[PutItem]) -> Put:
 
 
 def moved_of(target: Target, items: Sequence[PutItem | MoveProxies]) -> Moved:
-    """Return the proxies of the items that give some; raises InvalidRequestError.
+    """Return the proxies that the items give; raises InvalidRequestError.
 
     A proxy that ``target`` does not have is left to ``check_names``.
     """
     proxies = target.manifest.proxies
-    rows = [row for row, item in enumerate(items) if any(p.name in item.proxies for p in proxies)]
-    values = np.full((len(rows), len(proxies)), np.nan, np.float32)
-    given = np.zeros((len(rows), len(proxies)), np.bool_)
+    values = np.full((len(items), len(proxies)), np.nan, np.float32)
+    given = np.zeros((len(items), len(proxies)), np.bool_)
     for index, proxy in enumerate(proxies):
-        for number, row in enumerate(rows):
-            if (raw := items[row].proxies.get(proxy.name)) is not None:
+        for row, item in enumerate(items):
+            if (raw := item.proxies.get(proxy.name)) is not None:
                 place = f"items.{row}.proxies.{proxy.name}"
-                values[number, index] = _proxy(scalar(raw, place), proxy, target, place)
-                given[number, index] = True
-    return Moved([items[row].item_id for row in rows], values, given)
+                values[row, index] = _proxy(scalar(raw, place), proxy, target, place)
+                given[row, index] = True
+    return Moved([item.item_id for item in items], values, given)
 
 
 def check_names(targets: Sequence[Target], items: Sequence[PutItem | MoveProxies]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Container, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +15,11 @@ from service.contract.feedback import (
     decode_decision,
     decode_event,
     events_key,
+    forgotten_key,
     history_key,
 )
 from service.contract.keys import Keys, user_mark
-from service.store.live import LiveStore
+from service.store.live import LiveStore, mapped
 
 _CHUNK = 500  # entries of a stream that are read at once: a millisecond of the event loop
 
@@ -38,15 +40,16 @@ async def erase_user(
     """Delete a user's records in the spaces of ``keys``, the history, decisions and events.
 
     An event without a user belongs to the user of its decision, as long as that is in the stream
-    too. Publications leave the user out from now on. May be repeated. Raises StoreError, and
-    PublishingError if a publication that may write the user is running: what is deleted by then
-    stays deleted.
+    too. Publications leave the user out from now on, and ``collect`` removes the user from files.
+    May be repeated. Raises StoreError, and PublishingError if a publication that may write the user
+    is running: what is deleted by then stays deleted.
     """
     held = sorted({names.publishing(names.spaces.users) for names in keys})
-    with store.operation("erase"):
+    with store.timed("erase"), mapped():
         await store.check_free(held)
         for marks in {names.deleted_users for names in keys}:
             await store.redis.sadd(marks, user_mark(user_id))
+        await store.redis.zadd(forgotten_key(namespace), {user_id: int(time.time() * 1000)})
         records = 0
         for name in {names.user(user_id) for names in keys}:
             records += await store.redis.delete(name)

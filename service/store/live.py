@@ -69,15 +69,11 @@ class LiveStore:
         await close(self.redis)
 
     @contextlib.contextmanager
-    def operation(self, name: str) -> Iterator[None]:
-        """Time an operation and map its exceptions."""
+    def timed(self, name: str) -> Iterator[None]:
+        """Time an operation."""
         start_s = time.perf_counter()
         try:
             yield
-        except RankError:
-            raise
-        except Exception as error:
-            raise store_error(error) from error
         finally:
             self._telemetry.store_seconds[name].observe(time.perf_counter() - start_s)
 
@@ -90,7 +86,7 @@ class LiveStore:
         """
         spaces = {space for k in keys for space in (k.spaces.items, k.spaces.proxies)}
         held = [keys[0].publishing(space) for space in sorted(spaces)]
-        with self.operation("live"):
+        with self.timed("live"):
             if self._is_cluster:
                 await self._change_in_cluster(held, question, decide)
                 return
@@ -109,9 +105,11 @@ class LiveStore:
     async def _change(self, held: Sequence[str], question: Question, decide: Decide) -> None:
         """Write in one transaction; raises WatchError if what was read has changed."""
         async with self.redis.pipeline(transaction=True) as pipeline:
-            await pipeline.watch(*held, *question.records)
-            _check_free(await pipeline.mget(held))
-            changes = await decide(await _ask(pipeline, question))
+            with mapped():
+                await pipeline.watch(*held, *question.records)
+                _check_free(await pipeline.mget(held))
+                answer = await _ask(pipeline, question)
+            changes = await decide(answer)
             pipeline.multi()
             for change in changes:
                 change.note(pipeline)
@@ -120,26 +118,42 @@ class LiveStore:
                 if names := change.unneeded():
                     pipeline.delete(*names)
                 change.finish(pipeline)
-            await pipeline.execute()
+            with mapped():
+                await pipeline.execute()
 
     async def _change_in_cluster(
         self, held: Sequence[str], question: Question, decide: Decide
     ) -> None:
         """Write in parts; what is half written is written again when the change is repeated."""
-        await self.check_free(held)
-        for change in await decide(await _ask(self.redis, question)):
-            await self._execute(change.note)
-            if records := change.records():
-                await self.redis.mset_nonatomic(records)
-            if names := change.unneeded():
-                await self.redis.delete(*names)
-            await self._execute(change.finish)
-        await self.check_free(held)
+        with mapped():
+            await self.check_free(held)
+            answer = await _ask(self.redis, question)
+        changes = await decide(answer)
+        with mapped():
+            for change in changes:
+                await self._execute(change.note)
+                if records := change.records():
+                    await self.redis.mset_nonatomic(records)
+                if names := change.unneeded():
+                    await self.redis.delete(*names)
+                await self._execute(change.finish)
+            await self.check_free(held)
 
     async def _execute(self, queue: Callable[[Any], None]) -> None:
         pipeline = self.redis.pipeline(transaction=False)
         queue(pipeline)
         await pipeline.execute()
+
+
+@contextlib.contextmanager
+def mapped() -> Iterator[None]:
+    """Map the exceptions of redis-py, except the one that asks for another try."""
+    try:
+        yield
+    except (RankError, WatchError):
+        raise
+    except Exception as error:
+        raise store_error(error) from error
 
 
 async def _ask(commands: Any, question: Question) -> Answer:

@@ -17,7 +17,7 @@ from redis.exceptions import LockError
 
 from service.contract.feedback import counting_key
 from service.contract.keys import Keys
-from service.contract.live_changes import STREAM_LENGTH
+from service.contract.live_changes import announce, announced
 from service.contract.records import decode, encode
 from training.feed.counts import LiveCounts
 from training.feed.log_files import LogFolder
@@ -130,7 +130,7 @@ class _SpaceWriter:
             for entry_id, fields in reply[0][1]:
                 self._last = entry_id
                 if entry_id not in self._own:
-                    self.changed |= set(fields.get(b"ids", b"").decode().split("\n"))
+                    self.changed |= set(announced(fields))
                 self._own.discard(entry_id)
 
     def _write(self, client: Any, item_ids: Sequence[str], counts: LiveCounts) -> int:
@@ -151,7 +151,5 @@ class _SpaceWriter:
         done = [item_ids[row] for row, reply in zip(rows, replies, strict=True) if reply]
         self.changed |= {item_ids[row] for row in rows} - set(done)
         if done:
-            ids = {"ids": "\n".join(done)}
-            stream = self._keys.proxy_changes
-            self._own.add(client.xadd(stream, ids, maxlen=STREAM_LENGTH, approximate=True))
+            self._own.add(announce(client, self._keys.proxy_changes, done))
         return len(done)

@@ -222,6 +222,31 @@ def test_the_async_client_tries_again() -> None:
     assert asyncio.run(rank())["items"] == [1]
 
 
+def test_the_async_client_changes_items() -> None:
+    done = {"request_id": "r", "models": ["toy@1"], "changed": 1, "unknown": []}
+    script = Script(*(httpx.Response(200, json=done) for _ in range(4)))
+
+    async def change() -> None:
+        transport = httpx.MockTransport(script)
+        async with AsyncClient("http://service", transport=transport) as client:
+            await client.put_items([{"item_id": "i", "vectors": {"image": (0.5, 1)}}])
+            await client.patch_proxies({"i": {"clicks_7d": 3.0}})
+            await client.delete_items(("i",))
+            await client.delete_user("a/b c")
+
+    asyncio.run(change())
+    sent = [
+        (r.method, r.url.raw_path, r.content and json.loads(r.content)) for r in script.requests
+    ]
+    item = {"item_id": "i", "vectors": {"image": [0.5, 1]}}
+    assert sent == [
+        ("PUT", b"/items", {"items": [item]}),
+        ("PATCH", b"/items/proxies", {"items": [{"item_id": "i", "proxies": {"clicks_7d": 3.0}}]}),
+        ("DELETE", b"/items", {"item_ids": ["i"]}),
+        ("DELETE", b"/users/a%2Fb%20c", b""),
+    ]
+
+
 EVENT: Event = {"request_id": "r1", "item_id": "i0001", "kind": "click"}
 
 
@@ -254,28 +279,3 @@ def test_events_reach_the_service(client: Client, service: Running) -> None:
     assert client.events([EVENT, {**EVENT, "kind": "play", "value": 3.5}]) == []
     assert [(error["index"], error["field"]) for error in asyncio.run(send())] == [(0, "value")]
     assert service.metric('rank_events_total{result="accepted"}') == before + 3
-
-
-def test_the_async_client_changes_items() -> None:
-    done = {"request_id": "r", "models": ["toy@1"], "changed": 1, "unknown": []}
-    script = Script(*(httpx.Response(200, json=done) for _ in range(4)))
-
-    async def change() -> None:
-        transport = httpx.MockTransport(script)
-        async with AsyncClient("http://service", transport=transport) as client:
-            await client.put_items([{"item_id": "i", "vectors": {"image": (0.5, 1)}}])
-            await client.patch_proxies({"i": {"clicks_7d": 3.0}})
-            await client.delete_items(("i",))
-            await client.delete_user("a/b c")
-
-    asyncio.run(change())
-    sent = [
-        (r.method, r.url.raw_path, r.content and json.loads(r.content)) for r in script.requests
-    ]
-    item = {"item_id": "i", "vectors": {"image": [0.5, 1]}}
-    assert sent == [
-        ("PUT", b"/items", {"items": [item]}),
-        ("PATCH", b"/items/proxies", {"items": [{"item_id": "i", "proxies": {"clicks_7d": 3.0}}]}),
-        ("DELETE", b"/items", {"item_ids": ["i"]}),
-        ("DELETE", b"/users/a%2Fb%20c", b""),
-    ]

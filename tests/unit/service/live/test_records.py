@@ -71,7 +71,11 @@ def test_proxies_are_numbers_and_categories() -> None:
     model = target()
     bodies = items({"item_id": "a", "proxies": {"daypart": "night"}}, {"item_id": "b"})
     written = change(model, bodies)
-    assert list(written.proxies) == ["a"]
+    assert list(written.proxies) == ["a", "b"]
+    assert np.isnan(decode([written.proxies["b"]], 2, allow_nan=True).values).all()
+    names = model.keys.proxies(["a", "b"])
+    known = dict(zip(names, written.proxies.values(), strict=True))
+    assert list(change(model, bodies, known).proxies) == ["a"]
     values = decode([written.proxies["a"]], 2, allow_nan=True).values[0]
     assert np.isnan(values[0])
     assert values[1] == 1
