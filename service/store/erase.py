@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Container, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from service.contract.feedback import (
+    FORGOTTEN_S,
     MAX_SHARDS,
     RECORD,
     decisions_key,
     decode_decision,
     decode_event,
     events_key,
+    forgotten_key,
     history_key,
 )
 from service.contract.keys import Keys, user_mark
@@ -38,15 +41,18 @@ async def erase_user(
     """Delete a user's records in the spaces of ``keys``, the history, decisions and events.
 
     An event without a user belongs to the user of its decision, as long as that is in the stream
-    too. Publications leave the user out from now on. May be repeated. Raises StoreError, and
-    PublishingError if a publication that may write the user is running: what is deleted by then
-    stays deleted.
+    too. Publications leave the user out from now on, and ``collect`` removes what its files hold.
+    May be repeated. Raises StoreError, and PublishingError if a publication that may write the user
+    is running: what is deleted by then stays deleted.
     """
     held = sorted({names.publishing(names.spaces.users) for names in keys})
     with store.operation("erase"):
         await store.check_free(held)
         for marks in {names.deleted_users for names in keys}:
             await store.redis.sadd(marks, user_mark(user_id))
+        forgotten = forgotten_key(namespace)
+        await store.redis.zadd(forgotten, {user_id: int(time.time() * 1000)})
+        await store.redis.expire(forgotten, FORGOTTEN_S)
         records = 0
         for name in {names.user(user_id) for names in keys}:
             records += await store.redis.delete(name)
