@@ -22,7 +22,7 @@ _SHOWN = ("title", "picture", "link")
 
 @dataclass(frozen=True)
 class ItemTables:
-    """ItemTables without proxies, and users' attributes; ``description`` names the columns."""
+    """Items without proxies, and users' attributes; ``description`` names the columns."""
 
     path: Path
     description: Description
