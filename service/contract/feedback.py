@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from service.contract.assignment import unit_hash
 from service.contract.keys import MAX_ID_CHARS
 
+FORGOTTEN_S = 30 * 86_400
 RECORD = b"record"  # the field of a stream's entry
 MAX_SHARDS = 64
 KINDS = r"^[a-z][a-z0-9_]{0,31}$"
@@ -118,7 +119,8 @@ def history_key(namespace: str, user_id: str) -> str:
 def forgotten_key(namespace: str) -> str:
     """Return the sorted set of users to remove from the files: id -> Unix time in milliseconds.
 
-    What a user did until then is forgotten. ``collect`` removes an id once the files lack the user.
+    What a user did until then is forgotten. ``collect`` removes an id once the files lack the user;
+    the whole set goes ``FORGOTTEN_S`` after the last one joined it, for there may be no worker.
     """
     return f"{{{namespace}}}:forgotten"
 

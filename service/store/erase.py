@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from service.contract.feedback import (
+    FORGOTTEN_S,
     MAX_SHARDS,
     RECORD,
     decisions_key,
@@ -40,7 +41,7 @@ async def erase_user(
     """Delete a user's records in the spaces of ``keys``, the history, decisions and events.
 
     An event without a user belongs to the user of its decision, as long as that is in the stream
-    too. Publications leave the user out from now on, and ``collect`` removes the user from files.
+    too. Publications leave the user out from now on, and ``collect`` removes what its files hold.
     May be repeated. Raises StoreError, and PublishingError if a publication that may write the user
     is running: what is deleted by then stays deleted.
     """
@@ -49,7 +50,9 @@ async def erase_user(
         await store.check_free(held)
         for marks in {names.deleted_users for names in keys}:
             await store.redis.sadd(marks, user_mark(user_id))
-        await store.redis.zadd(forgotten_key(namespace), {user_id: int(time.time() * 1000)})
+        forgotten = forgotten_key(namespace)
+        await store.redis.zadd(forgotten, {user_id: int(time.time() * 1000)})
+        await store.redis.expire(forgotten, FORGOTTEN_S)
         records = 0
         for name in {names.user(user_id) for names in keys}:
             records += await store.redis.delete(name)

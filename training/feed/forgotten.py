@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from service.contract.feedback import forgotten_key
+from service.contract.feedback import FORGOTTEN_S, forgotten_key
 from service.contract.files import write_atomically
 from training.data import parquet
 from training.feed.log_files import DECISIONS, EVENTS, REJECTED, LogFile, LogFolder, packed
@@ -27,6 +27,7 @@ def read_forgotten(client: Client, namespace: str) -> Forgotten:
 def request_forgetting(client: Client, namespace: str, user_id: str, now_ms: int) -> None:
     """Let workers forget what a user did until now."""
     client.zadd(forgotten_key(namespace), {user_id: now_ms})
+    client.expire(forgotten_key(namespace), FORGOTTEN_S)
 
 
 def finish_forgetting(client: Client, namespace: str, until_ms: int) -> None:

@@ -21,7 +21,7 @@ _SHOWN = ("title", "picture", "link")
 
 
 @dataclass(frozen=True)
-class Items:
+class ItemTables:
     """Items without proxies, and users' attributes; ``description`` names the columns."""
 
     path: Path
@@ -59,7 +59,7 @@ class Items:
         return embeddings
 
 
-def read_items(path: Path) -> Items:
+def read_item_tables(path: Path) -> ItemTables:
     """Read the items of a dataset folder, or of a Parquet file; raises DatasetError.
 
     In a file, columns of lists are modalities; other columns but ``item_id``, ``title``,
@@ -75,7 +75,7 @@ def read_items(path: Path) -> Items:
             rows = read_table(file, description, FileFacts(None)).rows
             _check(rows, file, names)
             tables.append(rows.select(id_column(rows, file, key).alias(key), *names))
-        return Items(path, description, *tables)
+        return ItemTables(path, description, *tables)
     if not path.is_file():
         raise DatasetError(path, f"is neither a Parquet file nor a folder with {DESCRIPTION}")
     rows = parquet.read(path)
@@ -91,7 +91,7 @@ def read_items(path: Path) -> Items:
         **{name: name for name in _SHOWN if name in rows.columns},
     )
     table = rows.select(ids, *(name for name in rows.columns if name not in (*lists, "item_id")))
-    return Items(path, description, table, None, rows.select(ids, *lists))
+    return ItemTables(path, description, table, None, rows.select(ids, *lists))
 
 
 def _check(rows: pl.DataFrame, file: Path, names: tuple[str, ...]) -> None:

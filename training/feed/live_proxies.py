@@ -50,13 +50,14 @@ class LiveProxies:
     def step(self, client: Client, now_ms: int) -> int:
         """Count what is new and write what changed; return the number of records written.
 
-        Does nothing while another worker does it.
+        Does nothing while another worker does it. A step after one that failed, or that another
+        worker did, compares all records.
         """
-        led, self._leads = self._leads, self._lead(client)
         if not self._leads:
-            return 0
-        if not led:
             self._writers.clear()
+        self._leads = False
+        if not self._lead(client):
+            return 0
         if self._files.rewritten_ns() != self._rewritten_ns:
             self._begin()
         rows = self._events.read(now_ms)
@@ -71,6 +72,7 @@ class LiveProxies:
                 self._writers[space] = _SpaceWriter(client, self._namespace, target, self._feed)
             self._writers[space].changed |= changed
             written += self._writers[space].write(client, self._counts)
+        self._leads = True
         return written
 
     def release(self, client: Client) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ import polars as pl
 
 from service.contract.files import locked, staged_folder, sync, try_locked, write_atomically
 from training.data import parquet
+from training.errors import DatasetError
 
 DECISIONS, EVENTS, REJECTED = "decisions", "events", "rejected"
 FAN_IN = 16  # files of one level that become one of the next
@@ -32,6 +34,8 @@ _LARGE_BYTES = 2**27  # what is not compacted any more: a compaction is in memor
 HOUR_MS = 3_600_000
 _NAME = re.compile(r"(\d\d)_(\d+)-(\d+)_(\d+)-(\d+)_(\d+)\.parquet")
 _MARK = ".rewritten"
+
+log = logging.getLogger(__name__)
 
 EntryId = tuple[int, int]  # milliseconds and sequence number of a stream's entry
 
@@ -212,7 +216,12 @@ def compact(folder: Path, shard: int) -> int:
         size = sum(file.path.stat().st_size for file in small)
         if len(small) >= FAN_IN and size <= _LARGE_BYTES:
             path = _path(folder, shard, small[0].first, small[-1].last, level + 1)
-            write_atomically(path, packed(pl.concat([parquet.read(file.path) for file in small])))
+            try:
+                rows = pl.concat([parquet.read(file.path) for file in small])
+            except DatasetError as error:
+                log.warning("small files stay as they are: %s", error)
+                continue
+            write_atomically(path, packed(rows))
             removed += _remove(small)
     return removed
 

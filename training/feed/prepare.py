@@ -17,7 +17,7 @@ from training.data.raw_log.on_polars import PolarsEngine
 from training.data.schema import DESCRIPTION, Description
 from training.errors import ConfigError, DatasetError
 from training.feed.counts import add_counts, count_buckets, countable, without_own
-from training.feed.items import Items, read_items
+from training.feed.items import ItemTables, read_item_tables
 from training.feed.log_files import DECISIONS, EVENTS, HOUR_MS, LogFolder
 from training.feed.records import SCHEMAS
 from training.feed.specification import Feed
@@ -67,7 +67,7 @@ def prepare_feed(
     milliseconds. Without its end that is the last arrival less the window of labels: later rows may
     still be clicked. A day at a time is in memory. Raises DatasetError.
     """
-    known = read_items(items)
+    known = read_item_tables(items)
     with (
         PolarsEngine().staged(str(out)) as staged,
         _pinned(LogFolder(logs), feed, period) as (decisions, events),
@@ -169,7 +169,7 @@ def _last_arrival(decisions: list[_Pinned], events: list[_Pinned]) -> int:
 
 
 def _rows(
-    feed: Feed, decisions: pl.LazyFrame, events: pl.LazyFrame, items: Items
+    feed: Feed, decisions: pl.LazyFrame, events: pl.LazyFrame, items: ItemTables
 ) -> tuple[pl.DataFrame, Prepared]:
     """Return one row for each impression with its label; and the counts."""
     read = decisions.select(

@@ -29,20 +29,29 @@ class Targets:
         self._repository = repository
         self._counted = {proxy.name for proxy in feed.proxies}
         self._warned = False
+        self._last: list[Target] = []
         self._known: dict[Path, Target | None] = {}  # by the folder of a version
 
     def __call__(self) -> list[Target]:
-        """Return one target for each space of proxies; a version that cannot be read has none."""
-        targets = {}
-        for name in self._repository.folders():
-            for version in set(self._repository.aliases(name).values()):
-                target = self._of(self._repository.path(name, version))
-                if target is not None:
-                    targets[target.spaces.proxies] = target
+        """Return one target for each space of proxies; a version that cannot be read has none.
+
+        While the aliases cannot be read, the targets stay what they were.
+        """
+        try:
+            versions = [
+                self._repository.path(name, version)
+                for name in self._repository.folders()
+                for version in set(self._repository.aliases(name).values())
+            ]
+        except ArtifactError as error:
+            log.warning("the models whose proxies are counted stay as they were: %s", error)
+            return self._last
+        targets = {target.spaces.proxies: target for path in versions if (target := self._of(path))}
         if not targets and not self._warned:
             log.warning("no model that an alias names has a proxy of feed.toml: none is counted")
         self._warned = not targets
-        return list(targets.values())
+        self._last = list(targets.values())
+        return self._last
 
     def _of(self, path: Path) -> Target | None:
         if path not in self._known:

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import polars as pl
 import redis
 from prometheus_client import start_http_server
 from redis.exceptions import NoPermissionError, RedisClusterException
 
 from service.contract.repository import Repository
-from training.errors import ConfigError
+from training.errors import ConfigError, TrainingError
 from training.feed.collector import Collector, unix_ms
 from training.feed.live_proxies import LiveProxies
 from training.feed.log_files import LogFolder
@@ -110,7 +111,7 @@ class Worker:
             collected += collector.run()
             now = time.monotonic()
             if proxies is not None and now - counted >= 1:
-                metrics.proxies.inc(proxies.step(client, unix_ms()))
+                metrics.proxies.inc(self._count(client, proxies, metrics))
                 counted = now
             succeeded()
             if collected and now - reported >= _REPORT_S:
@@ -120,6 +121,15 @@ class Worker:
         if proxies is not None:
             proxies.release(client)
         log.info("stopped; %d entries since the last line are in the files", collected)
+
+    def _count(self, client: Client, proxies: LiveProxies, metrics: Metrics) -> int:
+        """Write live proxies; a failure, such as of a full store, does not keep from collecting."""
+        try:
+            return proxies.step(client, unix_ms())
+        except (*_FAILURES, TrainingError, pl.exceptions.PolarsError) as error:
+            metrics.failures.inc()
+            log.warning("live proxies are late: %s", problem_of(error))
+            return 0
 
     def _proxies(self) -> LiveProxies | None:
         if self.feed is None or not self.feed.proxies or self.repository is None:

@@ -36,7 +36,8 @@ def open_store(url: str) -> Iterator[Client]:
         with connect(store) as client:
             yield client
     except (redis.RedisError, RedisClusterException) as error:
-        raise PublishError(f"Redis at {store.place}: {problem_of(error)}") from error
+        again = "; once it answers, run the same command to go on" if _is_away(error) else ""
+        raise PublishError(f"Redis at {store.place}: {problem_of(error)}{again}") from error
 
 
 def parse_url(url: str) -> StoreUrl:
@@ -78,10 +79,11 @@ def problem_of(error: Exception) -> str:
     if (meaning := mend(error)) is not None:
         return meaning
     # A server that does not know AUTH repeats its arguments: the password.
-    text = str(error).partition(", with args beginning with")[0]
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        return f"{text}; once it answers, run the same command to go on"
-    return text
+    return str(error).partition(", with args beginning with")[0]
+
+
+def _is_away(error: Exception) -> bool:
+    return mend(error) is None and isinstance(error, redis.ConnectionError | redis.TimeoutError)
 
 
 def check_namespace(namespace: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.contract.feedback import (
+    FORGOTTEN_S,
     RECORD,
     Decision,
     Event,
@@ -74,8 +75,8 @@ def test_a_deleted_user_is_gone_from_records_and_streams(
         assert service.client.delete("/users/" + "x" * 129).status_code == 422
         assert service.client.delete("/users").status_code == 404
         assert 'route="/users/{user_id}",status="200"' in service.client.get("/metrics").text
-    (forgotten,) = deployment.redis.zrange(forgotten_key(namespace), 0, -1)  # for collect
-    assert forgotten.decode() == user_id
+    assert deployment.redis.zrange(forgotten_key(namespace), 0, -1) == [user_id.encode()]
+    assert 0 < deployment.redis.ttl(forgotten_key(namespace)) <= FORGOTTEN_S
     left = _streams(deployment)
     assert len(left) == 300 + 600 + 1
     assert not any(b"0001" in entry and b"u/" in entry for entry in left)

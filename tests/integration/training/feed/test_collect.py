@@ -146,6 +146,20 @@ def test_small_files_become_one_and_readers_see_each_entry_once(
     assert len([name for name in names(feed_log.folder) if name.endswith(".parquet")]) == 1
 
 
+def test_a_damaged_file_does_not_keep_from_collecting(
+    feed_log: FeedLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(log_files, "FAN_IN", 2)
+    feed_log.put(decision("r1"))
+    feed_log.collect()
+    (file,) = feed_log.files.current("decisions")
+    file.path.write_bytes(b"damaged")
+    feed_log.put(decision("r2"))
+    assert feed_log.collect() == 1
+    assert str(file.path) in caplog.text
+    assert feed_log.client.xlen(decisions_key(feed_log.namespace)) == 0
+
+
 _COMMANDS = ("xreadgroup", "xack", "xtrim")
 
 

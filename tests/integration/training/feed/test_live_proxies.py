@@ -155,6 +155,20 @@ def test_a_record_that_changes_meanwhile_is_not_overwritten(
     assert live.values()["a"] == [0, 55, 1]
 
 
+def test_what_a_failed_step_left_is_written_by_the_next(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.step(NOW_MS)
+    live.log.put(event("r1", "a", NOW_MS), arrived_ms=NOW_MS)
+    live.log.collect()
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.Redis, "mget", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            live.worker.step(live.log.client, NOW_MS + MINUTE_MS)
+    assert live.step(NOW_MS + MINUTE_MS) == 1
+    assert live.values()["a"] == [0, 7, 1]
+
+
 def test_only_one_worker_writes_and_another_takes_over(live: Live) -> None:
     other = live.another()
     assert live.step(NOW_MS) == len(ITEMS)

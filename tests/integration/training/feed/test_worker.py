@@ -38,7 +38,7 @@ def _running(worker: Worker) -> Iterator[None]:
 
 
 def _holds(log: FeedLog, requests: list[str]) -> bool:
-    return log.requests("events") == requests
+    return log.requests("events") == log.requests("decisions") == requests
 
 
 def test_a_store_that_restarts_is_waited_for(tmp_path: Path) -> None:
