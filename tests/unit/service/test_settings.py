@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import SecretStr, ValidationError
 
 from service.settings import Settings, describe
+from service.settings.feedback import grid
 
 UNITS = {"_MS": "milliseconds", "_S": "seconds", "_BYTES": "bytes"}
 
@@ -52,3 +55,35 @@ def test_a_setting_with_a_unit_names_it_in_its_description() -> None:
         for suffix, unit in UNITS.items():
             if variable.endswith(suffix):
                 assert unit in description.lower(), variable
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"explore_slot_share": 0.1}, "need RANK_DECISIONS above 0"),
+        ({"explore_tradeoff_share": 0.1}, "need RANK_DECISIONS above 0"),
+        (
+            {"decisions": 1, "explore_slot_share": 0.1, "decision_places": 9},
+            "RANK_EXPLORE_PLACES: should be at most RANK_DECISION_PLACES",
+        ),
+        ({"explore_tradeoffs": "0:0.5,1"}, "'1' is not TRADEOFF:PROBABILITY"),
+        ({"explore_tradeoffs": "0:0.5,2:0.5"}, "tradeoffs should differ and be in"),
+        ({"explore_tradeoffs": "0:0.5,0:0.5"}, "tradeoffs should differ and be in"),
+        ({"explore_tradeoffs": "0:0.5,1:0.4"}, "their sum 1"),
+        ({"explore_tradeoffs": "0:1.5,1:-0.5"}, "probabilities should be above 0"),
+        ({"explore_tradeoffs": "nan:1"}, "tradeoffs should differ and be in"),
+        ({"explore_tradeoffs": " "}, "at least one TRADEOFF:PROBABILITY"),
+    ],
+)
+def test_exploration_that_teaches_nothing_is_refused(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Settings(**settings)
+
+
+def test_the_grid_of_tradeoffs_is_read() -> None:
+    assert grid(Settings(explore_tradeoffs="0:0.25, 1:0.75").explore_tradeoffs) == (
+        (0.0, 0.25),
+        (1.0, 0.75),
+    )
