@@ -124,7 +124,8 @@ sbom: $(SERVICE_VENV)/.done ## List the packages of service and training as Cycl
 		--output-reproducible --of JSON -o build/sbom/training.cdx.json
 
 audit: build/audit/bin/pip-audit ## Compare the lock files with published advisories
-	@$(PYTHON) .ci/audit.py build/audit/bin/pip-audit requirements-service.lock requirements.lock
+	@$(PYTHON) .ci/audit.py build/audit/bin/pip-audit requirements-service.lock requirements.lock \
+		requirements-media.lock
 
 build/audit/bin/pip-audit:
 	@rm -rf build/audit && $(PYTHON) -m venv build/audit
