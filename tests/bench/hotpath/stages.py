@@ -32,7 +32,8 @@ from service.ranking.top_k import top_k
 from service.settings import Settings
 from service.store.feedback import FeedbackStreams
 from service.store.limit import Limit
-from service.telemetry import STAGES, Telemetry
+from service.telemetry import Telemetry
+from service.telemetry.rankings import STAGES
 from tests.bench.hotpath.agreement import Cases
 from tests.bench.hotpath.measure import Ground, run
 from tests.bench.hotpath.protocol import TOP_K

@@ -23,7 +23,8 @@ from service.ranking.items import (
 from service.ranking.messages import Degraded, RankResponse, response_schemas
 from service.ranking.request import Clock
 from service.store.limit import Limit
-from service.telemetry import STAGES, Telemetry
+from service.telemetry import Telemetry
+from service.telemetry.rankings import STAGES
 
 Format = Literal["rows", "columns"]
 
