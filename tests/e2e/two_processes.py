@@ -114,7 +114,7 @@ class Run:
         before, deadline = self.evaluations(), time.monotonic() + 240
         while self.evaluations() == before:
             assert time.monotonic() < deadline
-            time.sleep(0.01)
+            time.sleep(0.05)  # each look reads a checkpoint
         for pid in self.processes():
             environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
             if f"RANK={rank}".encode() in environment:
