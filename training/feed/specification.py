@@ -61,7 +61,9 @@ class ShownPlaces(_Frozen):
         default="served", description="`viewed`: only places with an event of the kind `view`."
     )
     degraded: Literal["keep", "drop"] = Field(
-        default="drop", description="Decisions that name a reason why they are degraded."
+        default="keep",
+        description="Decisions that name a reason why they are degraded. They were shown all the "
+        "same, most of them to users who were not known yet.",
     )
 
 

@@ -90,10 +90,18 @@ def test_the_dataset_has_the_items_and_the_users_of_the_log(feed_log: FeedLog, i
     assert dataset.modalities == known.modalities
 
 
-def test_repeated_and_degraded_decisions_are_left_out(feed_log: FeedLog, items: Path) -> None:
+def test_what_a_new_user_was_shown_is_kept(feed_log: FeedLog, items: Path) -> None:
+    feed_log.put(decision("r1", degraded=("unknown_user",)))
+    rows, prepared = _prepare(feed_log, items)
+    assert (len(rows), prepared.degraded) == (3, 0)
+
+
+def test_repeated_decisions_are_left_out_and_degraded_ones_on_wish(
+    feed_log: FeedLog, items: Path
+) -> None:
     feed_log.put(decision("r1"), decision("r2", degraded=("deadline",)))
     feed_log.put(decision("r1", NOW_MS + 1, item_ids=["c", "b", "a"]))
-    rows, prepared = _prepare(feed_log, items)
+    rows, prepared = _prepare(feed_log, items, _feed(impressions={"degraded": "drop"}))
     assert rows["item_id"].to_list() == ["a", "b", "c"]
     assert (prepared.repeated, prepared.degraded) == (1, 1)
 
