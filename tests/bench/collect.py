@@ -148,7 +148,7 @@ def killed(folder: Path, decisions: int, kills: int) -> bool:
     right = True
     for table, sent in ((DECISIONS, decisions // kills * kills), (EVENTS, events)):
         paths = [file.path for file in files.current(table)]
-        entries = pl.scan_parquet(paths).select("arrived_ms", "sequence").collect()
+        entries = pl.scan_parquet(paths, glob=False).select("arrived_ms", "sequence").collect()
         lost, doubled = sent - entries.n_unique(), len(entries) - entries.n_unique()
         log(f"{kills} workers killed: of {sent:,} {table} {lost} lost, {doubled} doubled")
         right &= lost == doubled == 0

@@ -83,5 +83,5 @@ def test_killed_workers_change_nothing(unbroken: Run, tmp_path: Path) -> None:
     users = pl.read_parquet(artifact / "users.parquet", glob=False)["vector"].to_numpy()
     items = pl.read_parquet(artifact / "items.parquet", glob=False)["learned"].to_numpy()
     with torch.inference_mode():
-        np.testing.assert_array_equal(users, expected.net.user_vectors())
+        np.testing.assert_array_equal(users, expected.net.user_records())
         np.testing.assert_array_equal(items, expected.net.learned_items()[expected.warm])

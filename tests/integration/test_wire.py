@@ -159,6 +159,8 @@ def test_random_requests_are_answered_as_documented(
         "format": lambda: rng.choice(["rows", "columns"]),
         "request_id": lambda: "r",
         "deadline_ms": lambda: 5_000,
+        "profiling": lambda: rng.random() < 0.5,
+        "explore": lambda: rng.random() < 0.5,
     }
     assert set(fields) | {"user_id"} == set(request_schema["properties"])
     for _ in range(80):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from service.contract.artifact import open_artifact
+from service.contract.repository import Repository
 from tests.bench import live_items
 from tests.bench.hotpath import world as bench_world
 from tests.conftest import World
@@ -18,8 +21,10 @@ def test_prints_when_items_are_ranked(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    ours = bench_world.World(world.artifact, world.dataset)
-    world.repository.promote("toy", 1)
+    models = tmp_path / "models"
+    shutil.copytree(world.artifact.path, models / "toy" / "1")
+    Repository(models).promote("toy", 1)
+    ours = bench_world.World(open_artifact(models / "toy" / "1"), world.dataset)
     monkeypatch.setattr(live_items, "open_world", lambda *_: ours)
     options = ["--items", "300", "--seconds", "1", "--rate", "20", "--replicas", "1"]
     live_items.main([*options, "--build", str(tmp_path)])

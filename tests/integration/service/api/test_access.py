@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from service.access import guard
 from service.access.keys import add, remove
+from service.contract.files import write_atomically
 from tests.integration.conftest import Running, until
 from tests.integration.service.api.conftest import Edge, port_of
 from tests.integration.service.api.wire import RANK, connected
@@ -155,11 +156,11 @@ def test_keys_follow_their_file_and_outlive_it(
             if broken is None:
                 guarded.path.unlink()
             else:
-                guarded.path.write_bytes(broken)
+                write_atomically(guarded.path, broken)
             until(lambda: keyring.fault)
             assert "rank_keys_file_fault 1.0" in guarded.get("/metrics", "operator").text
             assert guarded.rank(key).status_code == 200
-            guarded.path.write_bytes(content)
+            write_atomically(guarded.path, content)
             until(lambda: keyring.fault is None)
     lines = [r.getMessage() for r in caplog.records if r.name == "service.access.keyring"]
     assert len(lines) == 2, caplog.text

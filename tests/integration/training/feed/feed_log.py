@@ -94,7 +94,9 @@ class FeedLog:
         while True:
             with contextlib.suppress(FileNotFoundError):  # a worker compacts: read them anew
                 files = [file.path for file in self.files.current(table)]
-                frames = [pl.read_parquet(path, hive_partitioning=False) for path in files]
+                frames = [
+                    pl.read_parquet(path, glob=False, hive_partitioning=False) for path in files
+                ]
                 return pl.concat(frames) if frames else pl.DataFrame()
 
     def requests(self, table: str) -> list[str]:

@@ -55,7 +55,7 @@ def _prepare(log: FeedLog, items: Path, feed: Feed | None = None) -> tuple[pl.Da
     out = log.folder.parent / "out"
     prepared = prepare_feed(feed or Feed(), log.folder, items, out, ALL)
     open_dataset(out)
-    return pl.read_parquet(out / "impressions"), prepared
+    return pl.read_parquet(out / "impressions", glob=False), prepared
 
 
 def test_a_row_is_a_place_of_a_decision(feed_log: FeedLog, items: Path) -> None:
@@ -144,7 +144,7 @@ def test_proxies_are_as_of_each_row_and_never_its_own_outcome(
     rows, _ = _prepare(feed_log, items, _feed(proxies=proxies))
     assert rows.filter(item_id="a")["clicks_2m"].to_list() == [0, 0, 2, 1, 1, 2]
     assert rows.filter(item_id="b")["clicks_2m"].to_list() == [0] * 6
-    table = pl.read_parquet(feed_log.folder.parent / "out" / "items.parquet")
+    table = pl.read_parquet(feed_log.folder.parent / "out" / "items.parquet", glob=False)
     assert table["clicks_2m"].to_list() == [0, 0, 0, 0]  # a day later
 
 

@@ -37,6 +37,11 @@ def _running(worker: Worker) -> Iterator[None]:
         assert not thread.is_alive()
 
 
+def _fails(metrics: tuple[str, int]) -> bool:
+    text = httpx.get(f"http://{metrics[0]}:{metrics[1]}/metrics").text
+    return "rank_collect_failures_total 0.0" not in text
+
+
 def _holds(log: FeedLog, requests: list[str]) -> bool:
     return log.requests("events") == log.requests("decisions") == requests
 
@@ -52,6 +57,7 @@ def test_a_store_that_restarts_is_waited_for(tmp_path: Path) -> None:
     )
     log.folder.mkdir()
     with _running(worker):  # before there is a store
+        until(partial(_fails, metrics))
         for number, requests in enumerate((["r0"], ["r0", "r1"])):
             with child(server):
                 until(lambda: answers(client))
@@ -61,7 +67,6 @@ def test_a_store_that_restarts_is_waited_for(tmp_path: Path) -> None:
     client.close()
     assert log.requests("decisions") == ["r0", "r1"]
     assert 'rank_collect_records_total{stream="decisions"} 2.0' in text
-    assert "rank_collect_failures_total 0.0" not in text
 
 
 def test_a_refused_password_ends_the_worker(feed_log: FeedLog, redis_url: str) -> None:

@@ -47,7 +47,7 @@ def part(world: World, tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / DESCRIPTION).write_text((data.path / DESCRIPTION).read_text())
     item_ids = [*data.item_ids[:2], "brand-new"]
-    items = pl.read_parquet(data.path / data.description.items)[:3].with_columns(
+    items = pl.read_parquet(data.path / data.description.items, glob=False)[:3].with_columns(
         pl.Series("item_id", item_ids),
         pl.lit(7.0).alias(world.artifact.manifest.proxies[0].name),
         pl.lit("Changed").alias(data.description.title or ""),

@@ -69,6 +69,7 @@ def contents(deployment: Deployment) -> dict[bytes, Any]:
         read = {
             b"string": pipeline.get,
             b"set": pipeline.smembers,
+            b"zset": lambda name: pipeline.zrange(name, 0, -1, withscores=True),
             b"hash": pipeline.hgetall,
             b"stream": pipeline.xrange,
         }
