@@ -15,6 +15,7 @@ def loop(
     days: Annotated[int, typer.Option(min=1, help="Simulated days.")] = 10,
     users: Annotated[int, typer.Option(min=100, help="Simulated users.")] = 2000,
     seeds: Annotated[int, typer.Option(min=1, help="Repetitions.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     slot_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of rankings with a uniform slot.")
     ] = 0.1,
@@ -37,7 +38,7 @@ def loop(
         if name not in by_text:
             raise ConfigError(f"--arms: {name!r} is none of {', '.join(by_text)}")
     options = Options(days=days, users=users, slot_share=slot_share)
-    results = run_loop(out, options, [by_text[name] for name in names], seeds)
+    results = run_loop(out, options, [by_text[name] for name in names], range(seed, seed + seeds))
     title = f"{users:,} simulated users, {days} days, {seeds} seeds: each day trains on the last"
     plot_loop(results, out / "loop.png", title=title)
     plot_agreement(results, out / "agreement.png", title="Uniform slots against the truth")

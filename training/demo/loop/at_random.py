@@ -26,12 +26,12 @@ VISITS = 2  # of each user
 def show_at_random(crowd: Crowd, rng: np.random.Generator, client: redis.Redis | None) -> None:
     """Let each user visit the feed; write decisions and events to the streams of ``client``.
 
-    Without one the crowd sees and clicks the same, and nothing is written.
+    Without one the crowd clicks the same, and nothing is written.
     """
     now_ms = int(time.time() * 1000)
     for visit in range(VISITS):
         entries = list[tuple[str, bytes]]()
-        for user in rng.permutation(len(crowd.seen)).tolist():
+        for user in rng.permutation(crowd.world.users).tolist():
             eligible = crowd.eligible(user, 0)
             items = rng.choice(eligible, PLACES, replace=False)
             clicked = items[crowd.visit(rng, user, items)]

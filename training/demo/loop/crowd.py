@@ -1,9 +1,10 @@
-"""Simulated users whose truth is known: what they like, what they click, what they have seen.
+"""Simulated users whose truth is known: what they like, and what they click.
 
 r is the truth of a simulated world: the logit that a user likes an item. Shown at place k, from 0,
 the user clicks with probability (k + 1)^-.4 sigmoid(r + g_u (h - 1.5)): places further down are
 examined less often, and users of high conformity g_u follow the crowd. h is z(log(1 + clicks))
-over the items that have arrived, as of the start of the day. Nobody is shown an item twice.
+over the items that have arrived, as of the start of the day. At a uniform slot the page shows no
+counts: there the probability is (k + 1)^-.4 sigmoid(r). Nobody is shown again what they clicked.
 """
 
 from __future__ import annotations
@@ -31,26 +32,25 @@ class Crowd:
     """The users of a world and its items, of which some arrive later.
 
     arrival (I,): the day on which an item arrives, 0 for those of the start; conformity (U,) =
-    g_u; clicks, views (I,): counts so far; seen (U, I): whether a user was shown an item.
+    g_u; clicks (I,): counts so far; clicked (U, I): whether a user clicked an item.
     """
 
     world: World
     arrival: Rows
     conformity: Floats
     clicks: Rows
-    views: Rows
-    seen: Flags
+    clicked: Flags
     _popularity: Floats = field(init=False)
 
     @classmethod
     def of(cls, world: World, rng: np.random.Generator, days: int) -> Crowd:
-        """Return a crowd that has seen nothing; items arrive on the days 1 to ``days - 1``."""
+        """Return a crowd that has clicked nothing; items arrive on the days 1 to ``days - 1``."""
         arrival = rng.integers(1, max(days, 2), size=world.items)
         arrival[rng.permutation(world.items)[: round(INITIAL_SHARE * world.items)]] = 0
         conformity = CONFORMITY_MEDIAN * np.exp(CONFORMITY_SIGMA * rng.standard_normal(world.users))
-        clicks, views = np.zeros((2, world.items), np.int64)
-        seen = np.zeros((world.users, world.items), np.bool_)
-        crowd = cls(world, arrival, conformity.astype(np.float32), clicks, views, seen)
+        clicks = np.zeros(world.items, np.int64)
+        clicked = np.zeros((world.users, world.items), np.bool_)
+        crowd = cls(world, arrival, conformity.astype(np.float32), clicks, clicked)
         crowd.begin_day(0)
         return crowd
 
@@ -66,8 +66,8 @@ class Crowd:
         return np.flatnonzero(self.arrival == day)
 
     def eligible(self, user: int, day: int) -> Rows:
-        """Return the items that have arrived and that the user was not shown."""
-        return np.flatnonzero((self.arrival <= day) & ~self.seen[user])
+        """Return the items that have arrived and that the user did not click."""
+        return np.flatnonzero((self.arrival <= day) & ~self.clicked[user])
 
     def liking(self, user: int, items: Rows) -> NDArray[np.float64]:
         """Return the probability (N,) that the user likes each of ``items`` (N,)."""
@@ -76,22 +76,36 @@ class Crowd:
     def click_probability(self, user: int, items: Rows, places: Rows) -> NDArray[np.float64]:
         """Return the probability (N,) of a click on ``items`` (N,) shown at ``places`` (N,)."""
         bias = self.conformity[user] * (self._popularity[items] - CONFORMITY_CENTRE)
-        examination = (places + 1.0) ** -EXAMINATION_DECAY
-        clicked: NDArray[np.float64] = examination * _sigmoid(self._truth(user, items) + bias)
-        return clicked
+        return _examination(places) * _sigmoid(self._truth(user, items) + bias)
 
-    def visit(self, rng: np.random.Generator, user: int, items: Rows) -> Flags:
-        """Show ``items`` (K,) to the user from the top; return which ones are clicked (K,)."""
-        probability = self.click_probability(user, items, np.arange(len(items)))
+    def slot_probability(self, user: int, items: Rows, places: Rows) -> NDArray[np.float64]:
+        """Return the probability (N,) of a click on ``items`` (N,), each in a uniform slot."""
+        return _examination(places) * self.liking(user, items)
+
+    def visit(
+        self, rng: np.random.Generator, user: int, items: Rows, slot: int | None = None
+    ) -> Flags:
+        """Show ``items`` (K,) to the user from the top; return which ones are clicked (K,).
+
+        ``slot`` is the place of the uniform slot.
+        """
+        places = np.arange(len(items))
+        probability = self.click_probability(user, items, places)
+        if slot is not None:
+            here = slice(slot, slot + 1)
+            probability[here] = self.slot_probability(user, items[here], places[here])
         clicked = rng.random(len(items)) < probability
-        self.seen[user, items] = True
-        self.views[items] += 1
+        self.clicked[user, items[clicked]] = True
         self.clicks[items[clicked]] += 1
         return clicked
 
     def _truth(self, user: int, items: Rows) -> Floats:
         preferences = self.world.item_factors[items] @ self.world.user_factors[user]
         return self.world.truth_logit(preferences, items)
+
+
+def _examination(places: Rows) -> NDArray[np.float64]:
+    return np.asarray((places + 1.0) ** -EXAMINATION_DECAY, np.float64)
 
 
 def _sigmoid(logit: Floats) -> NDArray[np.float64]:

@@ -20,9 +20,9 @@ class _Items(Struct):
 
 
 class Explored(Struct):
-    """What was drawn at random in a ranking."""
+    """What was drawn at random in a ranking; ``rank`` is the place of the uniform slot, from 1."""
 
-    policy: str
+    rank: int | None = None
 
 
 class Answer(Struct):
@@ -35,9 +35,11 @@ class Answer(Struct):
     explored: Explored | None = None
 
     @property
-    def has_slot(self) -> bool:
-        """Whether one item was drawn uniformly."""
-        return self.explored is not None and self.explored.policy != "randomised_tradeoff"
+    def slot(self) -> int | None:
+        """The place of the item that was drawn uniformly, from 0; None without one."""
+        if self.explored is None or self.explored.rank is None:
+            return None
+        return self.explored.rank - 1
 
 
 class _Model(Struct):

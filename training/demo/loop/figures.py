@@ -90,7 +90,7 @@ class Truth:
         """Draw pairs of one visitor, who is not shown them."""
         items = rng.choice(crowd.eligible(user, day), _DRAWS)
         at = rng.integers(places, size=_DRAWS)
-        clicked = rng.random(_DRAWS) < crowd.click_probability(user, items, at)
+        clicked = rng.random(_DRAWS) < crowd.slot_probability(user, items, at)
         self.user += [user] * _DRAWS
         self.item += items.tolist()
         self.label += clicked.tolist()

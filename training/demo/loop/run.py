@@ -66,14 +66,14 @@ class _Result(BaseModel):
 Results = dict[str, list[tuple[Day, ...]]]  # by the arm's name: the days of each seed
 
 
-def run_loop(out: Path, options: Options, arms: Sequence[Arm], seeds: int) -> Results:
+def run_loop(out: Path, options: Options, arms: Sequence[Arm], seeds: Iterable[int]) -> Results:
     """Run every arm with every seed in ``out``.
 
     What an earlier call with the same options finished is not run again.
     """
     check_folder(out)
     results: Results = {arm.name: [] for arm in arms}
-    for seed in range(seeds):
+    for seed in seeds:
         folder = out / f"{options.users}x{options.days}-{options.slot_share:g}" / f"seed-{seed}"
         for arm in arms:
             place = folder / f"{arm.name.replace(' ', '')}.json"
@@ -111,7 +111,7 @@ def _run(folder: Path, options: Options, arm: Arm, seed: int) -> tuple[Day, ...]
                 RANK_EXPLORE_TRADEOFFS=GRID,
             ),
         ):
-            days = _days(place, port, crowd, rng, options, arm, artifact)
+            days = _days(place, port, crowd, rng, options, arm)
     shutil.rmtree(place.root)
     return days
 
@@ -124,7 +124,7 @@ def _crowd(options: Options, seed: int) -> tuple[Crowd, np.random.Generator]:
 def _first_feed(root: Path, crowd: Crowd, rng: np.random.Generator, url: str) -> Place:
     """Return the folder of a feed of random items, with a first model of them.
 
-    It is made once for all arms of a seed. The crowd has seen the feed afterwards.
+    It is made once for all arms of a seed. The crowd has visited the feed afterwards.
     """
     place = Place(root, url)
     if (root / "done").exists():
@@ -134,7 +134,7 @@ def _first_feed(root: Path, crowd: Crowd, rng: np.random.Generator, url: str) ->
     with redis.Redis.from_url(url) as client:
         show_at_random(crowd, rng, client)
     place.collect()
-    place.train(place.prepare(crowd, 0), None)
+    place.train(place.prepare(crowd, 0))
     (root / "done").touch()
     return place
 
@@ -146,7 +146,6 @@ def _days(
     rng: np.random.Generator,
     options: Options,
     arm: Arm,
-    artifact: Artifact,
 ) -> tuple[Day, ...]:
     truth, days = Truth(), list[Day]()
     for number in range(1, options.days + 1):
@@ -160,15 +159,13 @@ def _days(
         day = shown.day(crowd, number, before, seconds)
         place.collect()
         dataset = place.prepare(crowd, number)
-        artifact, fitted = place.train(dataset, artifact)
+        artifact, fitted = place.train(dataset)
         front = artifact.manifest.front
         true = truth.aucs(fitted, np.array([point.tradeoff for point in front.points]))
         days.append(day.model_copy(update={"unbiased": unbiased_aucs(front, true)}))
-        refused = place.publish(artifact, dataset)
-        if refused:
-            log.warning("day %d: the gate refuses %s: %s", number, artifact.label, refused[0])
-        else:
-            _wait_for(port, artifact)
+        for failure in place.publish(artifact, dataset):
+            log.info("day %d: promoted although the gate says: %s", number, failure)
+        _wait_for(port, artifact)
         log.info("%s: %s", arm.name, days[-1])
     return tuple(days)
 
@@ -178,15 +175,15 @@ def _visits(
 ) -> Shown:
     """Let every user visit the feed once, in random order."""
     shown = Shown()
-    users = rng.permutation(len(crowd.seen)).tolist()
+    users = rng.permutation(crowd.world.users).tolist()
     for user in tqdm(users, desc=f"{arm.name}, day {day}", unit=" visits", leave=False):
         truth.draw(crowd, rng, user, day, _SLOT_PLACES)
-        seen = [item_id(item) for item in np.flatnonzero(crowd.seen[user]).tolist()]
-        answer = feed.rank(user_id(user), PLACES, seen, arm.tradeoff)
+        known = [item_id(item) for item in np.flatnonzero(crowd.clicked[user]).tolist()]
+        answer = feed.rank(user_id(user), PLACES, known, arm.tradeoff)
         items = np.array([int(name[1:]) for name in answer.items.item_ids])
         liking = float(crowd.liking(user, items).mean())
-        clicked = items[crowd.visit(rng, user, items)]
-        shown.add(items, liking, explored=answer.has_slot, clicks=len(clicked))
+        clicked = items[crowd.visit(rng, user, items, answer.slot)]
+        shown.add(items, liking, explored=answer.slot is not None, clicks=len(clicked))
         if len(clicked):
             feed.report(
                 answer.request_id, user_id(user), [item_id(item) for item in clicked.tolist()]

@@ -18,14 +18,32 @@ def test_sixty_percent_of_items_are_there_at_the_start_and_all_arrive_in_time(cr
     assert sum(len(crowd.arriving(day)) for day in range(5)) == 800
 
 
-def test_nobody_can_be_shown_an_item_twice_nor_one_that_has_not_arrived(crowd: Crowd) -> None:
+def test_nobody_is_shown_again_what_they_clicked_nor_what_has_not_arrived(crowd: Crowd) -> None:
     rng = np.random.default_rng(1)
     shown = crowd.eligible(3, 0)[:16]
-    crowd.visit(rng, 3, shown)
+    clicked = shown[crowd.visit(rng, 3, shown)]
+    assert 0 < len(clicked) < 16
     eligible = crowd.eligible(3, 0)
-    assert not set(shown) & set(eligible)
-    assert len(eligible) == 480 - 16
+    assert not set(clicked) & set(eligible)
+    assert len(eligible) == 480 - len(clicked)
     assert len(crowd.eligible(4, 0)) == 480
+
+
+def test_at_a_uniform_slot_nobody_follows_the_crowd(crowd: Crowd) -> None:
+    item, third = np.array([9]), np.array([2])
+    crowd.clicks[9] = 1000
+    crowd.begin_day(1)
+    assert crowd.click_probability(1, item, third) != crowd.slot_probability(1, item, third)
+    expected = 3**-0.4 * crowd.liking(1, item)
+    assert crowd.slot_probability(1, item, third) == pytest.approx(expected)
+    shown = np.array([1, 2, 9])
+    draws = np.random.default_rng(0), np.random.default_rng(0)
+    clicks = [0, 0]
+    for _ in range(4000):
+        for n, slot in enumerate((None, 2)):
+            clicks[n] += int(crowd.visit(draws[n], 1, shown, slot)[2])
+    assert clicks[1] == pytest.approx(4000 * float(expected[0]), rel=0.1)
+    assert clicks[0] > 1.2 * clicks[1]
 
 
 def test_clicks_fall_with_the_place_as_examination_does(crowd: Crowd) -> None:
@@ -83,7 +101,7 @@ def test_true_and_measured_agree_within_the_error_of_their_difference() -> None:
 
 def test_the_truth_draws_from_what_could_have_been_shown(crowd: Crowd) -> None:
     truth, rng = Truth(), np.random.default_rng(0)
-    crowd.seen[5, :470] = True
+    crowd.clicked[5, :470] = True
     eligible = set(crowd.eligible(5, 0).tolist())
     for _ in range(40):
         truth.draw(crowd, rng, 5, 0, places=16)
