@@ -62,6 +62,13 @@ def choose_port(port: int | None = None) -> int:
     raise TrainingError(f"port {port or FIRST_PORT} is taken; name another: make demo PORT=...")
 
 
+def random_port() -> int:
+    """Return a free port that programs which start at the same time hardly choose as well."""
+    with socket.create_server((HOST, 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
 def ask(port: int, method: str, path: str, body: str | None = None) -> tuple[int, str]:
     """Return status and body of one answer of the service on ``port``."""
     connection = http.client.HTTPConnection(HOST, port, timeout=10)

@@ -26,7 +26,7 @@ from training.demo.loop.crowd import PLACES, Crowd
 from training.demo.loop.feed import Feed
 from training.demo.loop.figures import Day, Shown, Truth, item_id, unbiased_aucs, user_id
 from training.demo.loop.place import MODEL, NAMESPACE, Place, items_table
-from training.demo.service import HOST, choose_port, serving
+from training.demo.service import HOST, random_port, serving
 from training.errors import TrainingError
 
 GRID = "0:0.34,0.5:0.33,1:0.33"
@@ -100,7 +100,7 @@ def _run(folder: Path, options: Options, arm: Arm, seed: int) -> tuple[Day, ...]
             serving(
                 place.repository.root,
                 url,
-                port := choose_port(),
+                port := random_port(),
                 RANK_NAMESPACE=NAMESPACE,
                 RANK_MODELS_POLL_S="0.5",
                 RANK_DECISIONS="1",
