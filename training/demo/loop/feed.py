@@ -13,6 +13,7 @@ from service.contract.feedback import CLICK
 from training.errors import TrainingError
 
 _TIMEOUT_S = 30.0
+_BATCH = 500  # events of one request, about
 
 
 class _Items(Struct):
@@ -61,6 +62,7 @@ class Feed:
 
     def __init__(self, host: str, port: int) -> None:
         self._connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
+        self._events: list[dict[str, str]] = []
 
     def close(self) -> None:
         """Close the connection."""
@@ -89,9 +91,17 @@ class Feed:
         return next((model.version for model in models if model.default), None)
 
     def report(self, request_id: str, user_id: str, clicked: Sequence[str]) -> None:
-        """Report the items of a ranking that the user clicked."""
+        """Report the items of a ranking that the user clicked, together with later ones."""
         event = {"request_id": request_id, "user_id": user_id, "kind": CLICK}
-        self._send("POST", "/events", [{**event, "item_id": item_id} for item_id in clicked])
+        self._events += [{**event, "item_id": item_id} for item_id in clicked]
+        if len(self._events) >= _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was reported."""
+        if self._events:
+            self._send("POST", "/events", self._events)
+            self._events = []
 
     def put_items(self, items: Sequence[dict[str, Any]]) -> None:
         """Add items to the feed, or replace them."""

@@ -184,10 +184,9 @@ def _visits(
         liking = float(crowd.liking(user, items).mean())
         clicked = items[crowd.visit(rng, user, items, answer.slot)]
         shown.add(items, liking, explored=answer.slot is not None, clicks=len(clicked))
-        if len(clicked):
-            feed.report(
-                answer.request_id, user_id(user), [item_id(item) for item in clicked.tolist()]
-            )
+        clicks = [item_id(item) for item in clicked.tolist()]
+        feed.report(answer.request_id, user_id(user), clicks)
+    feed.flush()
     return shown
 
 
