@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from service.ranking.exploration import Draw, Exploration
-from service.ranking.top_k import top_k
-
-Array = NDArray[np.float32]
-GRID = ((0.0, 0.2), (0.5, 0.3), (1.0, 0.5))
-
-
-def show(draw: Draw, logits_at: Callable[[float], Array], top: int) -> list[int]:
-    """Return the rows that a ranking shows, and complete ``draw``."""
-    logits = logits_at(draw.tradeoff)
-    draw.pool_size = int(np.isfinite(logits).sum())
-    ids = [f"i{row:03}" for row in range(len(logits))]
-    best = top_k(logits, ids, min(top, draw.pool_size))
-    at_all = np.stack([logits_at(tradeoff) for tradeoff in (draw.tradeoff, *draw.others)])
-    rows: list[int] = draw.show(best, at_all, ids).tolist()
-    return rows
+from tests.unit.service.ranking.drawn import GRID, show
 
 
 def outcomes(
