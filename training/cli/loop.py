@@ -39,7 +39,7 @@ def loop(
             raise ConfigError(f"--arms: {name!r} is none of {', '.join(by_text)}")
     options = Options(days=days, users=users, slot_share=slot_share)
     results = run_loop(out, options, [by_text[name] for name in names], range(seed, seed + seeds))
-    title = f"{users:,} simulated users, {days} days, {seeds} seeds: each day trains on the last"
+    title = f"{users:,} simulated users, {days} days, {seeds} seeds, trained anew each day"
     plot_loop(results, out / "loop.png", title=title)
     plot_agreement(results, out / "agreement.png", title="Uniform slots against the truth")
     typer.echo(table(results))
