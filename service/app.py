@@ -81,11 +81,13 @@ def create_app(settings: Settings) -> FastAPI:
             reports.tracer = tracing.Tracer(app.version)
         timing = asyncio.create_task(observe_loop_lag(telemetry.loop_lag), name="loop lag")
         repeats = asyncio.create_task(shadow.run(), name="shadow rankings")
-        writing = asyncio.create_task(decision_log.run(), name="decision log")
+        tasks = [watching, following, timing, repeats]
+        if decisions is not None:
+            tasks.append(asyncio.create_task(decision_log.run(), name="decision log"))
         try:
             yield
         finally:
-            await end([watching, following, timing, repeats, writing], _STOP_S)
+            await end(tasks, _STOP_S)
             await decision_log.close(_STOP_S)
             await streams.close()
             await registry.close()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import redis
-from pydantic import BaseModel, ConfigDict
+from pydantic import TypeAdapter
 from tqdm import tqdm
 
 from service.contract.artifact import Artifact, open_artifact
@@ -48,20 +48,16 @@ class Arm:
 ARMS = (Arm("w = 1", 1.0), Arm("w = 0.5", 0.5), Arm("w = 0", 0.0), Arm("w drawn", None))
 
 
-class Options(BaseModel):
+@dataclass(frozen=True)
+class Options:
     """What a loop simulates; ``slot_share`` of the rankings have a uniform slot."""
-
-    model_config = ConfigDict(frozen=True)
 
     days: int
     users: int
     slot_share: float
 
 
-class _Result(BaseModel):
-    options: Options
-    days: tuple[Day, ...]
-
+_DAYS = TypeAdapter(tuple[Day, ...])
 
 Results = dict[str, list[tuple[Day, ...]]]  # by the arm's name: the days of each seed
 
@@ -78,12 +74,12 @@ def run_loop(out: Path, options: Options, arms: Sequence[Arm], seeds: Iterable[i
         for arm in arms:
             place = folder / f"{arm.name.replace(' ', '')}.json"
             if place.exists():
-                result = _Result.model_validate_json(place.read_bytes())
+                days = _DAYS.validate_json(place.read_bytes())
             else:
                 log.info("seed %d, %s", seed, arm.name)
-                result = _Result(options=options, days=_run(folder, options, arm, seed))
-                write_atomically(place, result.model_dump_json(indent=1).encode())
-            results[arm.name].append(result.days)
+                days = _run(folder, options, arm, seed)
+                write_atomically(place, _DAYS.dump_json(days, indent=1))
+            results[arm.name].append(days)
     return results
 
 
