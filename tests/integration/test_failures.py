@@ -196,9 +196,9 @@ def test_an_unknown_error_does_not_stop_the_watch_for_models(
 
 
 def test_an_unknown_error_shows_its_request_id_alone(
-    service: Running, monkeypatch: pytest.MonkeyPatch
+    service: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(*_: object) -> None:
+    async def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("secret detail")
 
     monkeypatch.setattr(service.app.state.ranker, "rank", broken)
@@ -208,6 +208,10 @@ def test_an_unknown_error_shows_its_request_id_alone(
     assert error["code"] == "internal"
     assert len(error["request_id"]) == 32
     assert "secret" not in response.text
+    (record,) = until(lambda: caplog.records)  # written after the answer
+    assert error["request_id"] in record.getMessage()
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
 
 
 def test_a_client_that_leaves_early_disturbs_no_other(

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from service.errors import FrameworkError, RankError, StoreError
-from tests.integration.conftest import Running
+from tests.conftest import World
+from tests.integration.conftest import Running, deploy
 from tests.integration.docs.pages import DOCS, ROOT, blocks
 
 CLIENT = ROOT / "clients" / "typescript"
@@ -35,6 +36,15 @@ REQUESTS = [
     for number, example in enumerate(_REQUEST.findall(page.read_text()))
 ]
 PROGRAMS = blocks(DOCS / "clients.md", "python")
+
+
+@pytest.fixture(scope="module")
+def service(
+    world: World, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """Serve the world for the examples alone: their events move the rankings of a user."""
+    with deploy(world, redis_url, tmp_path_factory.mktemp("served") / "models").serve() as running:
+        yield running
 
 
 def _shape(value: Any) -> Any:
