@@ -91,6 +91,8 @@ class Ranking(TypedDict):
     items: list[RankedItem]
     degraded: list[str]
     timing_ms: dict[str, float]
+    tradeoff_from: NotRequired[Literal["user", "arm"]]
+    arm: NotRequired[str]
     explored: NotRequired[Explored]
 
 

@@ -37,36 +37,38 @@ class Decisions:
         self._telemetry = telemetry
         self._certain = [1.0] * self._places
 
-    def draw(self, request: RankRequest, request_id: str, default: float) -> Draw | None:
-        """Return what is drawn for a request, None if its ranking is not logged.
+    def draw(self, ranking: Ranking) -> None:
+        """Set what is drawn for a ranking, and its tradeoff, if it is logged.
 
-        ``default`` is the model's tradeoff for requests that name none. A ranking that is not
-        logged is not explored: nothing would be learnt from it.
+        A ranking that is not logged is not explored: nothing would be learnt from it.
         """
+        request_id = ranking.request_id
         if self._share < 1 and unit_hash(_SALT, request_id) >= self._share:
-            return None
-        if not request.explore:
-            return unexplored(default if request.tradeoff is None else request.tradeoff)
-        return self._exploration.draw(request_id, request.tradeoff, default)
+            return
+        if ranking.request.explore:
+            grid = ranking.arm.tradeoffs if ranking.arm is not None else ()
+            moves = ranking.source == "default"
+            ranking.draw = self._exploration.draw(
+                request_id, ranking.tradeoff, moves=moves, grid=grid
+            )
+            ranking.tradeoff = ranking.draw.tradeoff
+        else:
+            ranking.draw = unexplored(ranking.tradeoff)
 
     def add(
-        self,
-        draw: Draw,
-        ranking: Ranking,
-        request_id: str,
-        columns: Columns,
-        degraded: list[Degraded],
+        self, draw: Draw, ranking: Ranking, columns: Columns, degraded: list[Degraded]
     ) -> Explored | None:
         """Log a ranking as shown; return what its answer says of exploration."""
         request, policy = ranking.request, draw.policy
         count = min(self._places, len(columns["item_ids"]), draw.pool_size)
         self._log.add(
             Decision(
-                request_id=request_id,
+                request_id=ranking.request_id,
                 time_ms=int(time.time() * 1000),
                 user_id=request.user_id,
                 model=ranking.model.label,
                 tradeoff=draw.tradeoff,
+                arm=None if ranking.arm is None else ranking.arm.name,
                 policy=policy,
                 pool="catalogue" if request.candidates is None else "candidates",
                 pool_size=draw.pool_size,
@@ -88,14 +90,16 @@ class Decisions:
         return Explored(policy, draw.slot + 1)
 
 
-def repeatable(draw: Draw, request: RankRequest, columns: Columns) -> tuple[RankRequest, Columns]:
+def repeatable(ranking: Ranking, columns: Columns) -> tuple[RankRequest, Columns]:
     """Return a request and its ranking as they are without exploration at the same tradeoff.
 
-    A shadow ranking is compared with it. The last item is lost where a lower one was drawn.
+    A shadow ranking is compared with it; both models have a default of their own. The last item is
+    lost where a lower one was drawn.
     """
-    if draw.randomised:
-        request = replace(request, tradeoff=draw.tradeoff)
-    if draw.slot is not None:
+    request, draw = ranking.request, ranking.draw
+    if ranking.source != "default" or (draw is not None and draw.randomised):
+        request = replace(request, tradeoff=ranking.tradeoff)
+    if draw is not None and draw.slot is not None:
         columns = {name: list(columns[name]) for name in ("item_ids", "scores")}
         shown = draw.rank < len(columns["item_ids"])
         for values in columns.values():

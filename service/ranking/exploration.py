@@ -106,7 +106,7 @@ class Exploration:
     """Draws uniform slots and randomised tradeoffs.
 
     ``slot_share`` of the rankings get a uniform slot among their first ``places``.
-    ``tradeoff_share`` of those whose request names no tradeoff are made at one of ``grid``. A
+    ``tradeoff_share`` of those for which nobody names a tradeoff are made at one of ``grid``. A
     decision holds the first ``logged`` places, not fewer than ``places``.
     """
 
@@ -117,30 +117,33 @@ class Exploration:
         self._places = places
         self._tradeoff_share = tradeoff_share
         self._grid = grid
-        self._below = list(accumulate(probability for _, probability in grid))[:-1]
         self._logged = logged
 
-    def draw(self, request_id: str, tradeoff: float | None, default: float) -> Draw:
-        """Return the draw for a request; a request that names its ``tradeoff`` keeps it."""
-        moves = tradeoff is None and self._tradeoff_share > 0
-        applied = default if tradeoff is None else tradeoff
+    def draw(self, request_id: str, tradeoff: float, *, moves: bool, grid: Mixture = ()) -> Draw:
+        """Return the draw for a request at ``tradeoff``, which is randomised only if it ``moves``.
+
+        The ``grid`` of an arm randomises each of its rankings.
+        """
+        share = 1.0 if grid else self._tradeoff_share
+        moves = moves and share > 0
         if not moves and not self._slot_share:
-            return unexplored(applied)
+            return unexplored(tradeoff)
         seed = seed_of(request_id)
         moved, which, slotted, item, place = draws_of(seed)
         draw = Draw(
-            tradeoff=applied,
-            mixture=((applied, 1.0),),
+            tradeoff=tradeoff,
+            mixture=((tradeoff, 1.0),),
             seed=seed,
             slot_share=self._slot_share,
             places=self._places,
             logged=self._logged,
         )
         if moves:
-            draw.mixture = _mixture(self._grid, self._tradeoff_share, default)
-            if moved < self._tradeoff_share:
+            grid = grid or self._grid
+            draw.mixture = _mixture(grid, share, tradeoff)
+            if moved < share:
                 draw.randomised = True
-                draw.tradeoff = self._grid[bisect_right(self._below, which)][0]
+                draw.tradeoff = grid[bisect_right(_below(grid), which)][0]
         if slotted < self._slot_share:
             draw.item, draw.place = item, place
         return draw
@@ -202,6 +205,12 @@ def propensities(
 def _unmoved(count: int, pool_size: int, places: int, slot_share: float) -> list[float]:
     """Return the propensities (L,) of a ranking whose slot was not drawn: its places are ranks."""
     return propensities(range(count), pool_size, places, slot_share)
+
+
+@functools.lru_cache(64)
+def _below(grid: Mixture) -> list[float]:
+    """Return the upper ends in [0, 1) of all tradeoffs of ``grid`` but the last."""
+    return list(accumulate(probability for _, probability in grid))[:-1]
 
 
 @functools.lru_cache(64)

@@ -147,6 +147,16 @@ class RankResponse(Struct, kw_only=True, omit_defaults=True):
         str, Meta(description="The model that ranked, `name@version`.", examples=["cp2rec@1"])
     ]
     tradeoff: Annotated[float, Meta(description="The tradeoff that was applied.", examples=[0.5])]
+    tradeoff_from: Annotated[
+        Literal["user", "arm"] | None,
+        Meta(
+            description="What named the tradeoff, if neither the request nor the model's default: "
+            "the user's own setting or the arm."
+        ),
+    ] = None
+    arm: Annotated[str | None, Meta(description="The user's arm, only during an experiment.")] = (
+        None
+    )
     items: Annotated[
         list[RankedItem] | ItemColumns,
         Meta(description="At most `top_k` items, best first, in the request's `format`."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from service.catalog.id_index import MISSING, Rows
 from service.catalog.item_table import Pool
 from service.contract import histories, titles
+from service.contract.experiments import Arm
 from service.contract.histories import Engagement
 from service.contract.records import decode_vector
 from service.errors import (
@@ -28,7 +30,7 @@ from service.ranking.decisions import Decisions, repeatable
 from service.ranking.full_scan import FullScanQueue
 from service.ranking.items import Columns, ItemColumns, add_titles, as_rows
 from service.ranking.messages import Degraded, RankRequest, RankResponse
-from service.ranking.request import Caller, Clock, Ranking, ranking_of
+from service.ranking.request import Caller, Clock, Ranking, Source
 from service.store.records import RedisStore
 from service.telemetry import Telemetry
 
@@ -37,6 +39,15 @@ Reasons = frozenset[Degraded]
 Offer = Callable[[RankRequest, str, LoadedModel, Columns, Reasons, float], None]
 
 _NO_REASONS: Reasons = frozenset()
+# Sources of a tradeoff that the caller does not know of.
+_UNSEEN: dict[Source, Literal["user", "arm"]] = {"user": "user", "arm": "arm"}
+
+
+class Arms(Protocol):
+    """The experiment that runs."""
+
+    def arm(self, request: RankRequest) -> Arm | None:
+        """Return the arm of a request's user; None for a request that is no part of it."""
 
 
 class Ranker:
@@ -53,6 +64,7 @@ class Ranker:
         full_scans: FullScanQueue,
         offer: Offer | None = None,
         decisions: Decisions | None = None,
+        arms: Arms | None = None,
     ) -> None:
         self._registry = registry
         self._store = store
@@ -60,6 +72,7 @@ class Ranker:
         self._full_scans = full_scans
         self._offer = offer
         self._decisions = decisions
+        self._arms = arms
         self._degraded = {reason: telemetry.degraded.labels(reason) for reason in Degraded}
 
     async def rank(
@@ -73,17 +86,19 @@ class Ranker:
         before the items are scored.
         """
         clock = Clock(request.deadline_ms, self._store.limit, caller.arrived_s)
-        user_id = request.user_id if request.profiling else None
-        model = self._registry.route(request.model, user_id)
-        decisions = self._decisions if counted and request.profiling else None
-        default = model.manifest.default_tradeoff
-        draw = None if decisions is None else decisions.draw(request, request_id, default)
-        ranking = ranking_of(model, request, clock, draw)
-        tradeoff = ranking.tradeoff
+        arm, user_id, reference = None, None, request.model
+        if request.profiling:
+            user_id = request.user_id
+            arm = None if self._arms is None else self._arms.arm(request)
+            if arm is not None and reference is None:
+                reference = arm.model
+        model = self._registry.route(reference, user_id)
+        may_log = counted and request.profiling
+        ranking = Ranking(model, request, clock, request_id, arm, may_log)
         try:
             columns, reasons = await self.order(ranking, caller)
             if counted:
-                model.exposure.add(tradeoff, request.candidates is None, columns)
+                model.exposure.add(ranking.tradeoff, request.candidates is None, columns)
             if request.titles:
                 reasons |= await self._add_titles(ranking, columns)
             for reason in reasons:
@@ -100,16 +115,17 @@ class Ranker:
         clock.lap("select")
         timing_ms = clock.finish(self._telemetry)
         degraded, explored = sorted(reasons), None
-        if decisions is not None and draw is not None:
-            explored = decisions.add(draw, ranking, request_id, columns, degraded)
+        if self._decisions is not None and ranking.draw is not None:
+            explored = self._decisions.add(ranking.draw, ranking, columns, degraded)
         if counted and self._registry.trials and self._offer is not None:
-            if draw is not None:
-                request, columns = repeatable(draw, request, columns)
+            request, columns = repeatable(ranking, columns)
             self._offer(request, request_id, model, columns, reasons, timing_ms["score"])
         return RankResponse(
             request_id=request_id,
             model=model.label,
-            tradeoff=tradeoff,
+            tradeoff=ranking.tradeoff,
+            tradeoff_from=_UNSEEN.get(ranking.source),
+            arm=None if arm is None else arm.name,
             items=items,
             degraded=degraded,
             timing_ms=timing_ms,
@@ -165,7 +181,7 @@ class Ranker:
                 return await asyncio.to_thread(rank_pool, ranking, user, pool), reasons
 
     async def _user(self, ranking: Ranking, caller: Caller) -> tuple[NDArray[np.float32], Reasons]:
-        """Return the user vector (1, U) once the ranking may go on.
+        """Return the user vector (1, U) once the ranking may go on, its tradeoff chosen.
 
         It is that of the record, moved by later engagements, else that of the history, else the
         average. Without profiling it is the average.
@@ -174,6 +190,9 @@ class Ranker:
         if ranking.request.profiling:
             vector, reasons = await self._stored_user(ranking)
         await caller.turn()
+        ranking.choose()
+        if ranking.may_log and self._decisions is not None:
+            self._decisions.draw(ranking)
         ranking.clock.lap("user")
         return vector, reasons
 

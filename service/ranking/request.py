@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from service.contract.experiments import Arm
 from service.models.loaded_model import LoadedModel
 from service.ranking.exploration import Draw
 from service.ranking.messages import RankRequest, Timing
@@ -69,25 +70,37 @@ class Clock:
         return {**self._laps_ms, "total": total_ms}  # type: ignore[typeddict-item]  # stages are its keys
 
 
-class Ranking(Struct, frozen=True):  # made for each request: a dataclass costs 1 us more
-    """One request with its model, its tradeoff in [0, 1] and its clock.
+# What named a tradeoff, in the order in which it is looked for.
+Source = Literal["request", "user", "arm", "default"]
 
-    ``draw`` is what exploration drew for it, None if it is not logged.
+
+class Ranking(Struct):  # made for each request: a dataclass costs 1 us more
+    """One request with its model and its clock.
+
+    ``tradeoff`` in [0, 1], its ``source`` and ``draw`` are known once the user is read: ``draw`` is
+    what exploration drew, None if the ranking is not logged; only one that ``may_log`` is.
+    ``user_tradeoff`` is the user's own.
     """
 
     model: LoadedModel
     request: RankRequest
-    tradeoff: float
     clock: Clock
+    request_id: str = ""
+    arm: Arm | None = None
+    may_log: bool = False
+    user_tradeoff: float | None = None
+    tradeoff: float = math.nan
+    source: Source = "default"
     draw: Draw | None = None
 
-
-def ranking_of(
-    model: LoadedModel, request: RankRequest, clock: Clock, draw: Draw | None = None
-) -> Ranking:
-    """Return the ranking of ``request`` by ``model``, at the model's default if it names none."""
-    if draw is not None:
-        return Ranking(model, request, draw.tradeoff, clock, draw)
-    default = model.manifest.default_tradeoff
-    tradeoff = default if request.tradeoff is None else request.tradeoff
-    return Ranking(model, request, tradeoff, clock)
+    def choose(self) -> None:
+        """Set the tradeoff of the first source that names one."""
+        request, arm = self.request, self.arm
+        if request.tradeoff is not None:
+            self.source, self.tradeoff = "request", request.tradeoff
+        elif self.user_tradeoff is not None:
+            self.source, self.tradeoff = "user", self.user_tradeoff
+        elif arm is not None and arm.tradeoff is not None:
+            self.source, self.tradeoff = "arm", arm.tradeoff
+        else:
+            self.source, self.tradeoff = "default", self.model.manifest.default_tradeoff

@@ -21,7 +21,7 @@ from service.models.rollouts import Trial
 from service.ranking.items import Columns
 from service.ranking.messages import Degraded, RankRequest
 from service.ranking.ranker import Ranker, Reasons
-from service.ranking.request import Clock, ranking_of
+from service.ranking.request import Clock, Ranking
 from service.store.limit import Limit
 from service.telemetry import Telemetry
 
@@ -172,7 +172,7 @@ class Shadow:
     async def _repeat(self, entry: _Entry, trial: Trial) -> None:
         clock = Clock(None, self._store_limit)
         try:
-            ranking = ranking_of(trial.model, entry.request, clock)
+            ranking = Ranking(trial.model, entry.request, clock)
             columns, reasons = await self._ranker.order(ranking, _NO_CALLER)
         except Exception:
             if not self._of(trial).failed:

@@ -118,7 +118,7 @@ def test_a_decision_is_replayed_from_the_log(
     exploration = Exploration(0.5, 6, 0.5, GRID, 8)
     for request_id, answer in answers.items():
         decision, body = logged(deployment, request_id), answer["body"]
-        draw = exploration.draw(request_id, body.get("tradeoff"), 0.5)
+        draw = exploration.draw(request_id, body.get("tradeoff", 0.5), moves="tradeoff" not in body)
         assert (draw.seed, draw.tradeoff) == (decision.seed, decision.tradeoff)
         fields = {k: v for k, v in body.items() if k in ("user_id", "candidates")}
         rankings = {

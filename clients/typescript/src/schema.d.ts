@@ -1071,6 +1071,16 @@ export interface components {
              * @example 0.5
              */
             tradeoff: number;
+            /**
+             * @description What named the tradeoff, if neither the request nor the model's default: the user's own setting or the arm.
+             * @default null
+             */
+            tradeoff_from?: ("arm" | "user") | null;
+            /**
+             * @description The user's arm, only during an experiment.
+             * @default null
+             */
+            arm?: string | null;
             /** @description At most `top_k` items, best first, in the request's `format`. */
             items: components["schemas"]["RankedItem"][] | components["schemas"]["ItemColumns"];
             /**

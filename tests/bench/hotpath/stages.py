@@ -27,7 +27,7 @@ from service.ranking.decisions import Decisions
 from service.ranking.exploration import Exploration
 from service.ranking.items import Columns, RankedItem, as_rows
 from service.ranking.messages import RankRequest, RankResponse
-from service.ranking.request import Clock, Ranking, ranking_of
+from service.ranking.request import Clock, Ranking
 from service.ranking.top_k import top_k
 from service.settings import Settings
 from service.store.feedback import FeedbackStreams
@@ -82,15 +82,18 @@ def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int, url: str) -> dic
     user = cases.user(0)
     model = Mock(spec=LoadedModel, scorer=scorer, label="bench@1")
     request = RankRequest(user_id="u", top_k=TOP_K)
-    ranking = Ranking(model, request, 0.5, Clock(None, Limit(1.0)))
+    ranking = Ranking(model, request, Clock(None, Limit(1.0)), _REQUEST_ID, may_log=True)
+    ranking.tradeoff = 0.5
     ids = [f"{_REQUEST_ID}{number}" for number in range(_BODIES)]
 
     def explore(slot_share: float, tradeoff_share: float) -> float:
         drawing = Exploration(slot_share, 10, tradeoff_share, _GRID, 20)
 
         def rank(i: int) -> None:
-            draw = drawing.draw(ids[i], None, 0.5)
-            rank_pool(ranking_of(model, request, ranking.clock, draw), user, pools[i])
+            explored = Ranking(model, request, ranking.clock, ids[i])
+            explored.draw = drawing.draw(ids[i], 0.5, moves=True)
+            explored.tradeoff = explored.draw.tradeoff
+            rank_pool(explored, user, pools[i])
 
         return _least_us(rank)
 
@@ -131,10 +134,10 @@ def _decision_us(ranking: Ranking, n: int, columns: list[Columns], url: str) -> 
         for _ in range(_ROUNDS):
             began = time.thread_time_ns()
             for number in range(settings.decision_batch):
-                draw = decisions.draw(ranking.request, _REQUEST_ID, 0.5)
-                if draw is not None:
-                    draw.pool_size = n
-                    decisions.add(draw, ranking, _REQUEST_ID, columns[number % _BODIES], [])
+                decisions.draw(ranking)
+                if ranking.draw is not None:
+                    ranking.draw.pool_size = n
+                    decisions.add(ranking.draw, ranking, columns[number % _BODIES], [])
             await decision_log.close(1.0)  # writes the batch
             means.append((time.thread_time_ns() - began) / settings.decision_batch / 1e3)
         await streams.close()

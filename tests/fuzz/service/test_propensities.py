@@ -65,7 +65,7 @@ def test_propensities_are_those_of_all_outcomes(
     k = min(places, top, held)
     expected = Counter[tuple[int, int]]()
     shown = []
-    some = exploration.draw("r", None, 0.5)
+    some = exploration.draw("r", 0.5, moves=True)
     for chance, draw in outcomes(slot_share, tradeoff_share, held, k, some):
         rows = show(draw, tables.__getitem__, top)
         assert len(set(rows)) == len(rows) == min(top, held)

@@ -43,7 +43,7 @@ def test_a_uniform_slot_shows_each_item_equally_often() -> None:
     counts = Counter[int]()
     slots = Counter[int | None]()
     for number in range(4000):
-        draw = exploration.draw(f"request-{number}", 0.5, 0.5)
+        draw = exploration.draw(f"request-{number}", 0.5, moves=False)
         rows = show(draw, lambda _: logits, 10)
         assert draw.slot is not None
         counts[rows[draw.slot]] += 1
@@ -67,17 +67,28 @@ def test_draws_are_the_same_in_every_release() -> None:
 
 def test_a_request_that_names_its_tradeoff_keeps_it() -> None:
     exploration = Exploration(0.0, 5, 1.0, GRID, logged=10)
-    named = exploration.draw("r", 0.7, 0.5)
+    named = exploration.draw("r", 0.7, moves=False)
     assert (named.tradeoff, named.policy, named.seed) == (0.7, "fixed", None)
-    drawn = Counter(exploration.draw(f"r{n}", None, 0.5).tradeoff for n in range(2000))
+    drawn = Counter(exploration.draw(f"r{n}", 0.5, moves=True).tradeoff for n in range(2000))
     assert {w: round(count / 2000, 1) for w, count in drawn.items()} == dict(GRID)
+
+
+def test_the_grid_of_an_arm_randomises_each_ranking() -> None:
+    exploration = Exploration(0.0, 5, 0.0, GRID, logged=10)
+    arm = ((0.25, 0.5), (0.75, 0.5))
+    draws = [exploration.draw(f"r{n}", 0.5, moves=True, grid=arm) for n in range(2000)]
+    assert {draw.mixture for draw in draws} == {arm}
+    assert {draw.policy for draw in draws} == {"randomised_tradeoff"}
+    drawn = Counter(draw.tradeoff for draw in draws)
+    assert {w: round(count / 2000, 1) for w, count in drawn.items()} == dict(arm)
+    assert exploration.draw("r", 0.7, moves=False, grid=arm).tradeoff == 0.7
 
 
 def test_a_share_of_the_requests_is_explored() -> None:
     exploration = Exploration(0.25, 5, 0.4, GRID, logged=10)
     policies = Counter[str]()
     for number in range(2000):
-        draw = exploration.draw(f"r{number}", None, 0.5)
+        draw = exploration.draw(f"r{number}", 0.5, moves=True)
         show(draw, lambda _: np.arange(9, dtype=np.float32), 9)
         policies[draw.policy] += 1
     expected = {"both": 0.1, "uniform_slot": 0.15, "randomised_tradeoff": 0.3, "fixed": 0.45}

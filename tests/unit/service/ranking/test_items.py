@@ -33,7 +33,8 @@ POOL = Pool(["a", "b", "c"], np.zeros((64, 4), np.float32), np.array([False, Tru
 
 
 OPTIONAL = {
-    "explain", "title", "picture", "link", "titles", "pictures", "links", "explored", "rank",
+    "explain", "title", "picture", "link", "titles", "pictures", "links", "explored", "rank", "arm",
+    "tradeoff_from",
 }  # fmt: skip
 
 
