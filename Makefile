@@ -8,11 +8,12 @@ PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 WEB = service/api/explorer/web
 EXAMPLES ?= 1000
 SEED ?= $(shell date +%s)
+PYTHONS ?= python3.12 python3.13
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup redis demo loop serve test fuzz check format lint types imports unit lock clean \
-	bench bench-training bench-overload bench-live bench-gpu chaos test-spark images sbom audit \
+	bench bench-pythons bench-training bench-overload bench-live bench-gpu chaos test-spark images sbom audit \
 	test-stack docs \
 	reference openapi test-clients explorer chromium test-browser bench-explorer screenshots
 
@@ -161,6 +162,17 @@ bench-live: setup redis ## Measure how soon a live item is ranked; BENCH= more o
 
 bench-gpu: setup build/bench/fuxictr-venv/.done ## Compare training on a GPU with FuxiCTR and a plain PyTorch loop; BENCH= more options
 	$(BIN)/python -m tests.bench.gpu $(BENCH)
+
+bench-pythons: setup redis $(PYTHONS:%=build/bench/%-venv/.done) ## Compare the hot path on other interpreters; PYTHONS="python3.12 python3.13", BENCH= more options
+	$(BIN)/python -m tests.bench.hotpath --no-compare --further pythons --pythons $(PYTHONS) $(BENCH)
+
+build/bench/python%-venv/.done: requirements-service.lock pyproject.toml
+	@echo "setting up $(@D): about a minute"
+	@rm -rf $(@D) && mkdir -p $(dir $(@D)) && python$* -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-service.lock
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
 
 build/bench/%-venv/.done: tests/bench/requirements/%.txt
 	@echo "setting up $(@D): about a minute"

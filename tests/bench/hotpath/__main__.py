@@ -23,7 +23,7 @@ import redis
 
 from tests.bench.common import ROOT, Spread, bind, last_core, log
 from tests.bench.hotpath.agreement import Case, Cases, DisagreementError
-from tests.bench.hotpath.further import MEASUREMENTS, catalogue
+from tests.bench.hotpath.further import MEASUREMENTS, catalogue, pythons
 from tests.bench.hotpath.load import LoadError
 from tests.bench.hotpath.measure import Budget, Ground, Turn, take_turn
 from tests.bench.hotpath.report import Row, further_table, main_table, plot, short_table
@@ -170,6 +170,8 @@ def _further(
         if name == "catalogue":
             with private_redis() as url, redis.Redis.from_url(url) as other:
                 table = catalogue(replace(ground, redis_url=url), cases, other, options.catalogues)
+        elif name == "pythons":
+            table = pythons(ground, cases, options.pythons)
         else:
             table = _MEASUREMENTS[name](ground, cases, client)
         stem = name if ranker == "mlp" else f"{name}-{ranker}"
@@ -182,7 +184,7 @@ def _further(
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = [variant.name for variant in VARIANTS]
-    further = [*_MEASUREMENTS, "catalogue"]
+    further = [*_MEASUREMENTS, "catalogue", "pythons"]
     parser = argparse.ArgumentParser(prog="python -m tests.bench.hotpath", description=__doc__)
     parser.add_argument(
         "--build", type=Path, default=ROOT / "build/bench", help="folder of all results"
@@ -206,6 +208,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--catalogues", type=int, nargs="+", default=[10_000, 100_000, 1_000_000],
         help="catalogue sizes of --further catalogue",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pythons", nargs="+", default=[], metavar="NAME",
+        help="interpreters of --further pythons; `make bench-pythons` sets up their environments",
     )  # fmt: skip
     parser.add_argument(
         "--ort-threads", type=int, default=0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from tests.bench.hotpath.world import Items, fill, write_items
 OURS = VARIANTS[0]
 _N = 500
 _REQUESTS = 200
+_ON_PYTHONS = (100, 500, 1000)
 _SIZES = (1, 10, 50, 100, 200, 500, 1000, 2000, 5000)
 _LOOPS = (1, 2, 4, 8, 16, 32, 64)
 _WHOLE_REQUESTS = 20
@@ -139,6 +141,47 @@ def freshness(ground: Ground, cases: Cases, client: redis.Redis) -> Table:
     row = dict(zip(("p50_ms", "p99_ms", "worst_ms"), map(float, quantiles), strict=True))
     caption = "Time from publishing a changed item to its new score in a ranking, under load."
     return Table("freshness", caption, [{"changes": _CHANGES, **row}])
+
+
+def pythons(ground: Ground, cases: Cases, names: Sequence[str]) -> Table:
+    """Measure the service on other interpreters, each against this one in the same turn."""
+    variants = {"": OURS, **{name: replace(OURS, venv=name) for name in names}}
+    requests = {n: _requests(cases, n) for n in _ON_PYTHONS}
+    costs: dict[tuple[str, int], list[float]] = {}
+    for turn in range(_TURNS):
+        for name, variant in variants.items():
+            with ground.serve(variant, _body(cases, 1)) as server:
+                for n, some in requests.items():
+                    spent = cost(ground.budget, server, some, CONCURRENCY)[0]
+                    costs.setdefault((name, n), []).append(spent)
+        log(
+            f"turn {turn + 1}: "
+            + ", ".join(f"{name or 'this'} {c[-1]:.0f} us at {n}" for (name, n), c in costs.items())
+        )
+    rows: list[dict[str, Cell]] = []
+    for (name, n), cpu_us in costs.items():
+        ratio = np.array(cpu_us) / np.array(costs["", n])
+        least, middle, most = np.quantile(ratio, [0, 0.5, 1]).tolist()
+        version = subprocess.run(
+            [str(variants[name].python(ground.build)), "--version"],
+            capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+        rows.append(
+            {
+                "interpreter": version,
+                "candidates": n,
+                "cpu_us": float(np.median(cpu_us)),
+                "ratio": middle,
+                "least": least,
+                "most": most,
+            }
+        )
+    return Table(
+        "pythons",
+        "CPU of the service on several interpreters, and its ratio to that of the first in the "
+        f"same turn: median, least and most of {_TURNS} turns.",
+        rows,
+    )
 
 
 def soak(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
