@@ -13,6 +13,7 @@ from unittest.mock import patch
 from fastapi import FastAPI, Request, Response
 
 from service.__main__ import serve
+from service.access.guard import SCOPES
 from service.app import create_app
 from service.settings import Settings
 from tests.bench.hotpath.protocol import Task
@@ -32,5 +33,6 @@ def with_noop(settings: Settings) -> FastAPI:
 
 
 if __name__ == "__main__":
+    SCOPES["/noop"] = "rank"
     with patch("service.__main__.create_app", with_noop):
         sys.exit(serve(Settings()))

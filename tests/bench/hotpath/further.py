@@ -34,12 +34,11 @@ _CHANGES = 100
 _SOAK_SEGMENTS, _SOAK_REQUESTS, _SOAK_WALL_S = 10, 100_000, 900.0
 _FRESH_S = 30.0
 _TURNS = 7
-_DECISIONS = {"RANK_DECISIONS": "1"}
-_SLOTS = {**_DECISIONS, "RANK_EXPLORE_SLOT_SHARE": "0.05"}
-_TRADEOFFS = {**_DECISIONS, "RANK_EXPLORE_TRADEOFF_SHARE": "0.1"}
+_SLOTS = {"RANK_EXPLORE_SLOT_SHARE": "0.05"}
+_TRADEOFFS = {"RANK_EXPLORE_TRADEOFF_SHARE": "0.1"}
 _FEEDBACK = {
-    "none": {},
-    "decisions": _DECISIONS,
+    "none": {"RANK_DECISIONS": "0"},
+    "decisions": {},
     "uniform slots": _SLOTS,
     "randomised tradeoffs": _TRADEOFFS,
     "both": {**_SLOTS, **_TRADEOFFS},

@@ -16,7 +16,7 @@ import httptools
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.bench.hotpath.protocol import HOST
+from tests.bench.hotpath.protocol import HOST, KEY
 
 _ANSWER_S = 60.0
 _LOOK_S = 0.02
@@ -52,7 +52,7 @@ def wire(path: str, body: bytes) -> bytes:
     """Return the bytes of a POST request."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
-        f"Accept: */*\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Accept: */*\r\nX-API-Key: {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 HOST = "127.0.0.1"
 VARIABLE = "HOTPATH_TASK"
+KEY = f"pr_bench_{'0' * 43}"  # of the client, where the service asks for one
 TOP_K = 50
 STORE_TIMEOUT_S = 30  # other load on the machine must not fail a request
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.access.keys import Key, KeysFile, digest
 from tests.bench.common import ONE_THREAD, ROOT, interpreter
-from tests.bench.hotpath.protocol import HOST, STORE_TIMEOUT_S, Task
+from tests.bench.hotpath.protocol import HOST, KEY, STORE_TIMEOUT_S, Task
 from tests.bench.hotpath.servers import Command
 
 _PACKAGE = __package__
@@ -95,8 +96,14 @@ VARIANTS = (
 
 
 def _service_settings(task: Task) -> dict[str, str]:
+    """Return the settings of a service in production: it asks for keys and logs decisions."""
+    keys = Path(task.scratch) / "keys.json"
+    client = Key(name="bench", sha256=digest(KEY.encode()).hex(), scopes=frozenset(["rank"]))
+    keys.write_text(KeysFile(keys=(client,)).model_dump_json(), encoding="utf-8")
     return {
-        "RANK_ACCESS": "open",
+        "RANK_ACCESS": "keys",
+        "RANK_KEYS_FILE": str(keys),
+        "RANK_DECISIONS": "1",
         "RANK_HOST": HOST,
         "RANK_PORT": str(task.port),
         "RANK_MODELS_DIR": task.models,
