@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+import numpy as np
+
 from service.contract.artifact import Artifact
 from service.contract.repository import Repository
 from training.config import Config
 from training.data.dataset import Dataset
 from training.data.summary import summarise
 from training.evaluation.anchors.measure import measure_anchors
+from training.evaluation.exposure_shares import exposure_shares
+from training.evaluation.main_parameters import main_parameters
 from training.evaluation.measure import measure_front
+from training.evaluation.report.card import card_tradeoffs
 from training.evaluation.report.schema import Origin, Report
 from training.evaluation.user_groups import meaning
 from training.fitting.fitted_net import FittedNet
@@ -19,7 +24,7 @@ from training.fitting.runs import RunStore
 from training.fitting.train_net import Checkpoints, settle, train_net
 from training.fitting.warm_start import training_state
 from training.release.bias_reference import bias_reference
-from training.release.export import export_artifact
+from training.release.export import default_tradeoff, export_artifact
 from training.release.state import Continuation
 
 log = logging.getLogger(__name__)
@@ -51,6 +56,11 @@ def train(
         update={"meaning": meaning(fitted.calibration, front.user_groups)}
     )
     fitted = replace(fitted, calibration=called)
+    log.info("measuring what the model ranks by, and who is shown")
+    default = default_tradeoff(config, front)
+    tradeoffs = np.array(card_tradeoffs(front, default))
+    parameters = main_parameters(fitted, tradeoffs, default)
+    exposure = exposure_shares(fitted, tradeoffs)
     log.info("exporting and proving parity")
     reference = bias_reference(fitted)
     state = training_state(fitted, start)
@@ -59,6 +69,8 @@ def train(
         **front.model_dump(),
         baselines={},
         training=(fitted.fit.history,),
+        parameters=parameters,
+        exposure=exposure,
         data=summarise(dataset, fitted.split),
         origin=origin,
     )

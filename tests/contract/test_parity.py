@@ -29,7 +29,7 @@ from training.evaluation.user_groups import largest_gap
 from training.fitting.fitted_net import FittedNet
 from training.nets.base import FrontNet
 from training.nets.cp2rec.decomposed import Cp2recOptions
-from training.release.export import LEARNED_MODALITY, _default_tradeoff, export_artifact
+from training.release.export import LEARNED_MODALITY, default_tradeoff, export_artifact
 from training.release.parity import make_golden, prove_parity
 from training.release.publish import item_values
 
@@ -287,9 +287,9 @@ def test_requests_without_a_tradeoff_get_the_recommended_one(interaction_world: 
 def test_a_configured_tradeoff_is_not_overruled(world: World) -> None:
     front = world.artifact.manifest.front
     other = front.model_copy(update={"recommended": 0.3})
-    assert _default_tradeoff(world.config, other) == 0.5
+    assert default_tradeoff(world.config, other) == 0.5
     free = world.config.model_copy(update={"default_tradeoff": None})
-    assert _default_tradeoff(free, other) == 0.3
+    assert default_tradeoff(free, other) == 0.3
 
 
 def test_the_manifest_says_how_well_groups_of_users_are_calibrated(world: World) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from service.contract.attributes import ATTRIBUTES
+from service.contract.dataset_summary import (
+    Counts,
+    DatasetSummary,
+    ModalitySummary,
+    ProxySummary,
+)
 from service.contract.manifest import Modality, Proxy
 from training.arrays import Floats
 from training.data.dataset import Dataset
@@ -21,77 +25,6 @@ _UNITS = ("s", "ms", "us", "ns")  # each a thousandth of the one before
 _LATEST = 4.2e9  # in seconds since 1970: the year 2103
 _UNUSUAL = 10.0  # times the median norm, or its inverse
 _MOST = 0.5  # share of the rows
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ProxySummary(_Frozen):
-    """A proxy over the impressions, on a sample of the rows.
-
-    missing: share of the rows. auc: of the proxy alone, a category scoring as its click rate; None
-    for fewer than 30 clicks or skips. correlation: Pearson's, of a numeric proxy with the label.
-    """
-
-    name: str
-    kind: Literal["numeric", "categorical"]
-    missing: float
-    auc: float | None
-    correlation: float | None
-
-
-class ModalitySummary(_Frozen):
-    """A modality; missing: share of the items; norms (L2) are those of the items that have it."""
-
-    name: str
-    dim: int
-    missing: float
-    norm_median: float
-    norm_p99: float
-    norm_max: float
-
-
-class Counts(_Frozen):
-    """Impressions of a user or an item: quantiles over all of them, those without any included."""
-
-    least: float
-    median: float
-    p90: float
-    p99: float
-    most: float
-
-
-class DatasetSummary(_Frozen):
-    """Counts and rates of a dataset, and a sentence for each suspicious thing.
-
-    click_rate, uniform_click_rate: of logged and of uniform rows; None without any. first, last:
-    dates in UTC, or bare numbers that are no Unix times; None without times. split_by: what chose
-    the rows of ``splits``.
-    """
-
-    rows: int
-    logged: int
-    uniform: int
-    users: int
-    items: int
-    click_rate: float | None
-    uniform_click_rate: float | None
-    first: str | None
-    last: str | None
-    split_by: Literal["column 'split'", "time", "random"]
-    splits: dict[str, int]
-    proxies: tuple[ProxySummary, ...]
-    modalities: tuple[ModalitySummary, ...]
-    user_attributes: int
-    rows_by_user: Counts
-    rows_by_item: Counts
-    suspicious: tuple[str, ...]
-
-    @property
-    def clicks_alone(self) -> bool:
-        """Whether no row is a skip."""
-        return {self.click_rate, self.uniform_click_rate} <= {1.0, None}
 
 
 def summarise(dataset: Dataset, split: Split) -> DatasetSummary:
@@ -195,6 +128,7 @@ def _blocks(dataset: Dataset) -> Iterator[tuple[Modality, Floats]]:
 def _modalities(dataset: Dataset) -> Iterator[ModalitySummary]:
     for modality, rows in _blocks(dataset):
         norms = np.linalg.norm(rows, axis=1)
+        norms = np.nan_to_num(norms)  # one beyond the range of 32-bit floats is the largest
         median, p99, most = np.quantile(norms, [0.5, 0.99, 1.0]) if len(norms) else np.zeros(3)
         yield ModalitySummary(
             name=modality.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,19 @@ USERS = 1_000  # sampled users, at most
 _PAIRS = 4_000_000  # pairs of user and item to score per tradeoff; limits users of large catalogues
 _CHUNK_ITEMS = 65_536
 _CHUNK_ROWS = 65_536
+
+
+class ItemInputs(NamedTuple):
+    """What is known of N items: what the item encoder reads, the learned part apart.
+
+    embedding (N, D), modality_mask (N, M), learned (N, D_learned), warm (N,) bool, proxies (N, P).
+    """
+
+    embedding: Tensor
+    modality_mask: Tensor
+    learned: Tensor
+    warm: Tensor
+    proxies: Tensor
 
 
 @dataclass(frozen=True)
@@ -76,8 +89,11 @@ class FittedNet:
         return logits
 
     @torch.inference_mode()
-    def item_states(self) -> Tensor:
-        """Return the states (I, S) of all items with their current proxies, as the service does."""
+    def item_states(self, known: Callable[[ItemInputs], ItemInputs] | None = None) -> Tensor:
+        """Return the states (I, S) of all items with their current proxies, as the service does.
+
+        ``known`` maps what is known of some items to what the net is to know of them.
+        """
         net, dataset = self.net, self.dataset
         net.eval()
         columns = (
@@ -90,8 +106,9 @@ class FittedNet:
         chunks = zip(*(column.split(_CHUNK_ITEMS) for column in columns), strict=True)
         states = []
         for chunk in chunks:
-            *inputs, proxies = (column.to(net.device) for column in chunk)
-            states.append(net.item_encoder(*with_learned(*inputs), proxies))
+            inputs = ItemInputs(*(column.to(net.device) for column in chunk))
+            *content, proxies = inputs if known is None else known(inputs)
+            states.append(net.item_encoder(*with_learned(*content), proxies))
         return torch.cat(states)
 
     @torch.inference_mode()
@@ -112,13 +129,23 @@ class FittedNet:
         return vectors
 
     @torch.inference_mode()
-    def rank_catalogue(self, users: Rows, tradeoffs: Floats, k: int = TOP) -> tuple[Rows, Floats]:
+    def rank_catalogue(
+        self,
+        users: Rows,
+        tradeoffs: Floats,
+        k: int = TOP,
+        *,
+        states: Tensor | None = None,
+        vectors: Tensor | None = None,
+    ) -> tuple[Rows, Floats]:
         """Return the best k items (T, U, K) of the catalogue, best first, and their logits.
 
         No item is excluded, not even those that the user clicked or that were never exposed.
+        ``states`` (I, S) of all items and ``vectors`` (U, V) of the users replace those of the net.
         """
-        net, states = self.net, self.item_states()
-        vectors = net.user_vectors(self._sent(users))
+        net = self.net
+        states = self.item_states() if states is None else states
+        vectors = net.user_vectors(self._sent(users)) if vectors is None else vectors
         k = min(k, len(states))
         top = np.empty((len(tradeoffs), len(users), k), np.int64)
         logits = np.empty(top.shape, np.float32)

@@ -40,6 +40,7 @@ class Architecture:
     search_space: returns what ``train --tune`` searches with these options: keys of the
     configuration with their ranges, which hold the packaged values.
     configurable: whether a configuration may name it; only code creates the net of a rival.
+    in_words: how it ranks, in sentences for the card of a model, whose readers know no nets.
     """
 
     options: type[NetOptions]
@@ -51,6 +52,10 @@ class Architecture:
     ablations: Mapping[str, Ablation] = field(default_factory=dict)
     search_space: Callable[[Any], Mapping[str, BaseDistribution]] = lambda _: {}
     configurable: bool = True
+    in_words: str = (
+        "The tradeoff weighs the part of the score that comes from how items were shown before: at "
+        "w = 0 it is left out as far as the model can tell, at w = 1 it counts in full."
+    )
 
 
 DECOMPOSED = Architecture(
@@ -59,12 +64,25 @@ DECOMPOSED = Architecture(
     unpurified=without_purification,
     tower=lambda options: options,
     search_space=decomposed.search_space,
+    in_words=(
+        "The score is a sum of two parts. The first is how well the item fits the taste that the "
+        "model has learned of the person, and how good the item is for anybody. The second is the "
+        "pull of exposure: how much the exposure statistics of the item raise clicks, more for "
+        "some people than for others. The tradeoff w multiplies the second part: at w = 0 it does "
+        "not count, at w = 1 it counts in full."
+    ),
 )
 INTERACTION = Architecture(
     InteractionOptions,
     Cp2recInteraction,
     unpurified=without_purifier,
     search_space=interaction_layers.search_space,
+    in_words=(
+        "A neural network scores the item's content, what was learned of the item, the taste of "
+        "the person and the exposure statistics together. The tradeoff says how much of the "
+        "exposure statistics counts: at w = 0 the score leaves out what the network takes for "
+        "their effect, at w = 1 it has all of it."
+    ),
 )
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -78,6 +96,13 @@ ARCHITECTURES: dict[str, Architecture] = {
         learns_mask=lambda options: options.gates != "none",
         ablations=ABLATIONS,
         search_space=painvrl.search_space,
+        in_words=(
+            "The score is a sum of two parts. The first is how well the item fits the taste of the "
+            "person, by what was learned of both and by the features of the content that predict "
+            "clicks in all circumstances. The second is popularity and, if the model separates "
+            "them, the features of the content that predict clicks only in some circumstances. "
+            "The tradeoff w weighs the second part: it counts least at w = 0, in full at w = 1."
+        ),
     ),
     "rival": Architecture(RivalOptions, Cp2recRival, configurable=False),
 }

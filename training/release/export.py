@@ -24,6 +24,7 @@ from service.contract.artifact import (
     BiasReference,
 )
 from service.contract.attributes import CODINGS, CODINGS_FILE
+from service.contract.card import CARD, CARD_PAGE
 from service.contract.files import sha256
 from service.contract.front import Front
 from service.contract.manifest import (
@@ -41,6 +42,8 @@ from service.contract.repository import Repository
 from training.config import Config
 from training.data.dataset import Dataset
 from training.errors import ExportError
+from training.evaluation.report.card import make_card
+from training.evaluation.report.card_page import card_page
 from training.evaluation.report.page import report_page
 from training.evaluation.report.plots import plot_front
 from training.evaluation.report.schema import Report
@@ -74,9 +77,10 @@ def export_artifact(
 ) -> Artifact:
     """Export a new version of ``name``, prove its parity, and add it to the repository.
 
-    The net moves to the CPU. With a ``report``, the artifact contains its page. ``state`` is for a
-    later training, ``continued_from`` the artifact that this one went on from. Raises ExportError
-    unless torch, the graphs and the service give equal scores; the repository then stays as it was.
+    The net moves to the CPU. With a ``report``, the artifact contains its page and a card.
+    ``state`` is for a later training, ``continued_from`` the artifact that this one went on from.
+    Raises ExportError unless torch, the graphs and the service give equal scores; the repository
+    then stays as it was.
     """
     net, dataset, code = fitted.net, fitted.dataset, commit()
     net.cpu().eval()
@@ -119,7 +123,7 @@ def export_artifact(
             graphs=signatures,
             opset=OPSET,
             spaces=_spaces(name, dataset, files),
-            default_tradeoff=_default_tradeoff(config, front),
+            default_tradeoff=default_tradeoff(config, front),
             calibration=fitted.calibration,
             parity_tolerance=config.parity_tolerance,
             front=front,
@@ -128,6 +132,8 @@ def export_artifact(
             files=files,
             training_files={} if state is None else {STATE: sha256(folder / STATE)},
         )
+        if report is not None:
+            manifest = _with_card(manifest, report, folder)
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2))
         prove_service(folder)
         return repository.add(name, folder)
@@ -230,11 +236,20 @@ def _quiet_exporter() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _default_tradeoff(config: Config, front: Front) -> float:
+def default_tradeoff(config: Config, front: Front) -> float:
     """Return the configured tradeoff of requests that name none, else the recommended one."""
     if config.default_tradeoff is not None:
         return config.default_tradeoff
     return 1.0 if front.recommended is None else front.recommended
+
+
+def _with_card(manifest: Manifest, report: Report, folder: Path) -> Manifest:
+    """Write the card of a manifest and its page to ``folder``; return the manifest with both."""
+    card = make_card(manifest, report)
+    (folder / CARD).write_text(card.model_dump_json(indent=2), encoding="utf-8")
+    (folder / CARD_PAGE).write_text(card_page(card), encoding="utf-8")
+    hashes = {name: sha256(folder / name) for name in (CARD, CARD_PAGE)}
+    return manifest.model_copy(update={"files": {**manifest.files, **hashes}})
 
 
 def _spaces(name: str, dataset: Dataset, files: dict[str, str]) -> Spaces:

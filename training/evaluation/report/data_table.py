@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from training.data.summary import Counts, DatasetSummary
+from service.contract.dataset_summary import Counts, DatasetSummary
 
 
 def data_table(summary: DatasetSummary) -> str:

@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from service.contract.card import Exposure, Parameters
+from service.contract.dataset_summary import DatasetSummary
 from service.contract.front import Estimate, Front
-from training.data.summary import DatasetSummary
 
 
 class _Frozen(BaseModel):
@@ -95,7 +96,7 @@ class Origin(_Frozen):
 class Report(Front):
     """A front with its comparisons: the content of ``results/<dataset>/<name>.json``.
 
-    training: the values of validation, a series a seed.
+    training: the values of validation, a series a seed. parameters, exposure: those of a card.
     """
 
     baselines: dict[str, Curve]
@@ -103,6 +104,8 @@ class Report(Front):
     segments: tuple[Segment, ...] = ()
     mask: Mask | None = None
     training: tuple[tuple[float, ...], ...] = ()
+    parameters: Parameters | None = None
+    exposure: Exposure | None = None
     data: DatasetSummary | None = None
     origin: Origin | None = None
 

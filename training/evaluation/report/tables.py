@@ -91,7 +91,7 @@ def front_table(front: Front) -> str:
         f"verdict: {front.verdict}. {front.advice}".rstrip(),
         f"diagnostic: {front.diagnostic}",
         *_calibration(front),
-        *_warnings(front),
+        *(f"warning: {warning}" for warning in catalogue_warnings(front)),
     ]
     if front.anchors is not None:
         lines += ["", anchor_table(front.anchors)]
@@ -135,14 +135,14 @@ def _calibration(front: Front) -> list[str]:
     ]
 
 
-def _warnings(front: Front) -> list[str]:
-    """Return a warning if items that training hardly saw fill the top 10 at some tradeoff."""
+def catalogue_warnings(front: Front) -> list[str]:
+    """Return a sentence if items that training hardly saw fill the top 10 at some tradeoff."""
     measured = [point for point in front.points if "rare_share" in point.shown]
     worst = max(measured, key=lambda point: point.shown["rare_share"].mean, default=None)
     if worst is None or worst.shown["rare_share"].mean <= _MOST_RARE:
         return []
     return [
-        f"warning: at w = {worst.tradeoff:g}, {share(worst.shown['rare_share'].mean)} of the "
+        f"at w = {worst.tradeoff:g}, {share(worst.shown['rare_share'].mean)} of the "
         f"top-10 places go to {worst.shown['rare_items'].mean:.0f} items with fewer than 3 "
         "training rows: check their embeddings, or serve a greater w"
     ]

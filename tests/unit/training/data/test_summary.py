@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.contract.dataset_summary import DatasetSummary
 from tests.datasets import MakeDataset
 from training.data.dataset import Dataset
 from training.data.split import split_rows
-from training.data.summary import DatasetSummary, summarise
+from training.data.summary import summarise
 
 
 def summary_of(dataset: Dataset) -> DatasetSummary:

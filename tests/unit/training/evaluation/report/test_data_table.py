@@ -1,6 +1,11 @@
 from __future__ import annotations
 
-from training.data.summary import Counts, DatasetSummary, ModalitySummary, ProxySummary
+from service.contract.dataset_summary import (
+    Counts,
+    DatasetSummary,
+    ModalitySummary,
+    ProxySummary,
+)
 from training.evaluation.report.data_table import data_table
 
 SUMMARY = DatasetSummary(
