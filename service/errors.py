@@ -163,6 +163,13 @@ class ModelNotFoundError(RankError):
     code = "model_not_found"
 
 
+class CardNotFoundError(RankError):
+    """The model has no card."""
+
+    status = 404
+    code = "card_not_found"
+
+
 class NotReadyError(RankError):
     """No model is loaded yet."""
 

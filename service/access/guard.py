@@ -23,6 +23,7 @@ from service.errors import (
 from service.settings import Settings
 from service.telemetry import Telemetry
 
+MODELS = "/models"
 OPEN_INFERENCE = "/v2"
 ITEMS, PROXIES, USERS = CHANGES = "/items", "/items/proxies", "/users"  # of live changes
 EXPLORER_START = "/explorer/start"
@@ -42,7 +43,7 @@ FREE = frozenset(  # for load balancers, which have no key
 SCOPES: dict[str, Scope] = {
     "/rank": "rank",
     "/events": "feedback",
-    "/models": "admin",
+    MODELS: "admin",
     "/metrics": "admin",
     "/docs": "admin",
     "/openapi.json": "admin",
@@ -55,7 +56,12 @@ SCOPES: dict[str, Scope] = {
 }
 DOCS_ASSETS = "/docs-assets"
 # Every path under these.
-BELOW: dict[str, Scope] = {DOCS_ASSETS: "admin", OPEN_INFERENCE: "rank", USERS: "admin"}
+BELOW: dict[str, Scope] = {
+    DOCS_ASSETS: "admin",
+    MODELS: "admin",
+    OPEN_INFERENCE: "rank",
+    USERS: "admin",
+}
 
 _LOG_EVERY_S = 60.0
 _BEARER = b"bearer "

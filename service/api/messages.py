@@ -108,6 +108,10 @@ class ModelInfo(BaseModel):
         description="Its shadow rankings as a candidate; null without any."
     )
     front: Front = Field(description="Accuracy on logged and unbiased traffic by tradeoff.")
+    card: str | None = Field(
+        description="The path of its card; null for an artifact of an earlier release.",
+        examples=["/models/cp2rec@1/card"],
+    )
 
 
 class ModelsResponse(BaseModel):

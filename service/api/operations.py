@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.access.guard import MODELS
 from service.api import rank
-from service.api.messages import AliasInfo, Health, ModelInfo, ModelsResponse, ShadowInfo
-from service.errors import RETRY_AFTER, RankError, StoreError
+from service.api.messages import (
+    AliasInfo,
+    ErrorResponse,
+    Health,
+    ModelInfo,
+    ModelsResponse,
+    ShadowInfo,
+)
+from service.contract.artifact import CardFiles
+from service.contract.card import Card
+from service.errors import RETRY_AFTER, CardNotFoundError, RankError, StoreError
 from service.models.loaded_model import LoadedModel
 from service.models.registry import AliasState, Registry
 from service.ranking.shadow import Shadow
 
+CARD = MODELS + "/{model}/card"
+_MARKDOWN = "text/markdown"
+
 router = APIRouter(tags=["operations"])
+
+# Any text may stand in the path, and an unknown one is a 404; FastAPI would document a 422.
+_OF_A_CARD: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "model",
+            "in": "path",
+            "required": True,
+            "description": "`name`, `name@version` or `name@alias` of a loaded model.",
+            "schema": {"type": "string"},
+            "example": "cp2rec",
+        }
+    ]
+}
+_NO_CARD: dict[int | str, dict[str, Any]] = {
+    404: {
+        "model": ErrorResponse,
+        "description": "`model_not_found`: the model is not loaded. `card_not_found`: its artifact "
+        "is of an earlier release, which made none.",
+    },
+    503: {"model": ErrorResponse, "description": "No model serves yet."},
+}
 
 
 @router.get("/livez", summary="Is the process alive?", response_description="It is.")
@@ -80,7 +117,7 @@ async def metrics(request: Request) -> Response:
 
 
 @router.get(
-    "/models",
+    MODELS,
     summary="Loaded models and their fronts",
     response_description="All loaded models.",
     responses={
@@ -115,11 +152,60 @@ async def models(request: Request) -> ModelsResponse:
                 canary=_canary(registry, model),
                 shadow=_shadow_info(shadow, model),
                 front=model.manifest.front,
+                card=_card_path(request, model),
             )
             for model, aliases in registry.models()
         ],
         aliases=[_alias_info(state) for state in registry.aliases()],
     )
+
+
+@router.get(
+    CARD,
+    summary="A model's card",
+    response_description="The card.",
+    response_class=Response,
+    responses={200: {"model": Card}, **_NO_CARD},
+    openapi_extra=_OF_A_CARD,
+)
+async def card(request: Request) -> Response:
+    """Return what a model ranks by, the choices of a person, data, front, exposure and limits.
+
+    What was not measured is null or empty, and `not_measured` says why.
+    """
+    return Response(_card(request).document, media_type="application/json")
+
+
+@router.get(
+    f"{CARD}.md",
+    summary="A model's card as a page",
+    response_description="The same in Markdown.",
+    response_class=Response,
+    responses={200: {"content": {_MARKDOWN: {"schema": {"type": "string"}}}}, **_NO_CARD},
+    openapi_extra=_OF_A_CARD,
+)
+async def card_page(request: Request) -> Response:
+    """Return the card of a model for people to read."""
+    return Response(_card(request).page, media_type=_MARKDOWN)
+
+
+def _card(request: Request) -> CardFiles:
+    """Return the card that a request names; raises CardNotFoundError if the model has none."""
+    request.scope["state"]["route"] = request.scope["route"].path  # for metrics: the template
+    registry: Registry = request.app.state.registry
+    model = registry.resolve(request.path_params["model"])
+    if model.card is None:
+        raise CardNotFoundError(
+            f"model: {model.label} has no card, because an earlier release made it: train it again",
+            field="model",
+        )
+    return model.card
+
+
+def _card_path(request: Request, model: LoadedModel) -> str | None:
+    if model.card is None:
+        return None
+    return f"{request.scope.get('root_path', '')}{CARD.format(model=model.label)}"
 
 
 def _canary(registry: Registry, model: LoadedModel) -> float:

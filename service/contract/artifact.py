@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from service.contract.card import CARD, CARD_PAGE
 from service.contract.files import sha256
 from service.contract.manifest import Manifest
 
@@ -83,6 +84,14 @@ class BiasReference:
 
 
 @dataclass(frozen=True)
+class CardFiles:
+    """An artifact's card as bytes: ``document`` is JSON, ``page`` Markdown."""
+
+    document: bytes
+    page: bytes
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A verified artifact: its manifest is valid, and so is the hash of every file."""
 
@@ -109,6 +118,16 @@ class Artifact:
         if not self.manifest.moves_users:
             names -= {"record", "moved_user"}
         return Golden(**_arrays(self.path / GOLDEN, names))
+
+    def card(self) -> CardFiles | None:
+        """Read the card, None if there is none; raises ArtifactError if it cannot be read."""
+        if not {CARD, CARD_PAGE} <= self.manifest.files.keys():
+            return None
+        path = self.path / CARD
+        try:
+            return CardFiles(path.read_bytes(), path.with_name(CARD_PAGE).read_bytes())
+        except OSError as error:
+            raise ArtifactError(path, f"cannot be read: {error}") from error
 
     def bias_reference(self) -> BiasReference | None:
         """Read the bias reference, None if there is none; raises ArtifactError if it is invalid."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.catalog.catalog import Catalog
+from service.contract.artifact import CardFiles
 from service.contract.attributes import Coding, item_codings
 from service.contract.keys import Keys
 from service.contract.manifest import Manifest
@@ -23,7 +24,7 @@ class LoadedModel:
     """A verified model with its catalogue in memory.
 
     ``average_user`` (1, U) is the user vector of unknown users. The task ``following`` keeps the
-    catalogue up to date.
+    catalogue up to date. ``card`` is None for an artifact of an earlier release.
     """
 
     scorer: Scorer
@@ -32,6 +33,7 @@ class LoadedModel:
     average_user: NDArray[np.float32]
     exposure: ExposureMonitor
     following: asyncio.Task[None]
+    card: CardFiles | None = None
     health: Health = field(default_factory=Health)
 
     @property

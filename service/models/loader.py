@@ -67,6 +67,7 @@ class Loader:
         path = self._repository.path(name, int(version))
         scorer = await asyncio.to_thread(self._verified, path)
         exposure = await asyncio.to_thread(ExposureMonitor, scorer.artifact, self._telemetry)
+        card = await asyncio.to_thread(scorer.artifact.card)
         manifest = scorer.artifact.manifest
         keys = Keys(self._settings.namespace, manifest.spaces)
         catalog = Catalog(
@@ -90,6 +91,7 @@ class Loader:
             average_user=scorer.encode_user(np.zeros((0, manifest.state_dim), np.float32)),
             exposure=exposure,
             following=self._follow(catalog, label),
+            card=card,
         )
 
     def _follow(self, catalog: Catalog, label: str) -> asyncio.Task[None]:

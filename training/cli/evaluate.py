@@ -19,7 +19,6 @@ from training.cli.options import (
     Scratch,
     Since,
     Until,
-    origin,
     with_period,
 )
 from training.errors import ConfigError
@@ -69,6 +68,7 @@ def evaluate(
     from training.data.dataset import open_dataset
     from training.data.period import Period
     from training.data.schema import read_description
+    from training.evaluation.report.origin import origin
     from training.evaluation.report.tables import report_tables
     from training.evaluation.report.write import check_report, write_report
     from training.evaluation.study import StudyOptions, run

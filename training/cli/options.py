@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +13,6 @@ from training.fitting import DeviceName
 if TYPE_CHECKING:
     from service.contract.artifact import Artifact
     from service.contract.repository import Repository
-    from training.config import Config
-    from training.evaluation.report.schema import Origin
 
 REDIS_URL = "redis://127.0.0.1:6379/0"
 BUILD = Path("build/training")
@@ -29,23 +25,6 @@ def with_period(
     given = {"since": since, "until": until}
     texts = (f'{key}="{text}"' for key, text in given.items() if text is not None)
     return (*(overrides or ()), *texts)
-
-
-def origin(config: Config) -> Origin:
-    """Return how this command's report comes about, for its page."""
-    import tomli_w
-
-    from training.evaluation.report.schema import Origin
-    from training.fitting.provenance import commit
-
-    code = commit()
-    source = None if code is None else f"{code.sha}{' with changes' if code.dirty else ''}"
-    table = config.model_dump(mode="json", exclude_none=True)
-    return Origin(
-        command=shlex.join(["python", "-m", "training", *sys.argv[1:]]),
-        commit=source,
-        configuration=tomli_w.dumps(table),
-    )
 
 
 def _checked_url(url: str) -> str:

@@ -21,7 +21,6 @@ from training.cli.options import (
     Since,
     Until,
     open_newest,
-    origin,
     with_period,
 )
 from training.errors import ConfigError
@@ -71,6 +70,7 @@ def train(
     from training.config import load_config, stated_keys
     from training.data.dataset import open_dataset
     from training.data.period import Period
+    from training.evaluation.report.origin import origin
     from training.evaluation.report.tables import front_table
     from training.fitting.device import limit_threads, on_device
     from training.fitting.distributed import is_first, processes

@@ -28,6 +28,7 @@ from training.demo.service import HOST, ask, choose_port, serving
 from training.demo.titles import text_content
 from training.errors import TrainingError
 from training.evaluation.advice import share
+from training.evaluation.report.origin import origin
 from training.fitting.runs import RunStore
 from training.pipeline import train
 from training.release.publish import publish
@@ -86,13 +87,8 @@ def _artifact(build: Path, *, texts: bool) -> tuple[Artifact, Dataset]:
         log.info("[2/4] reusing the model of an earlier run in %s", earlier.path)
         return earlier, dataset
     log.info("[2/4] training %s", MODEL)
-    artifact, _ = train(
-        dataset,
-        load_config(MODEL),
-        repository,
-        MODEL,
-        RunStore(build / "training"),
-    )
+    config, runs = load_config(MODEL), RunStore(build / "training")
+    artifact, _ = train(dataset, config, repository, MODEL, runs, origin=origin(config))
     return artifact, dataset
 
 

@@ -119,8 +119,8 @@ def _categories(coding: Coding, values: Floats) -> Iterator[tuple[str, Flags]]:
     """Yield the categories of one-hot values (U, dim), and the users of whom it is unknown."""
     names = [*coding.categories, *(["other"] if coding.other else [])]
     for name, column in zip(names, values.T, strict=True):
-        yield name.strip() or "an empty text", column > 0
-    unknown = ~(values > 0).any(axis=1)
+        yield name.strip() or "an empty text", np.asarray(column > 0)
+    unknown = np.asarray(~(values > 0).any(axis=1))
     if unknown.any():
         yield "unknown", unknown
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -64,7 +64,7 @@ def _replaced(top: Rows, other: Rows) -> Estimate:
 
 
 def _person(dataset: Dataset) -> str:
-    attributes = ", ".join(coding.name for coding in dataset.user_codings)
+    attributes = _joined([coding.name for coding in dataset.user_codings])
     given = f", and the person's {attributes}" if attributes else ""
     return f"what the person was shown and clicked{given}"
 
@@ -76,7 +76,7 @@ def _of_items(dataset: Dataset) -> Iterator[tuple[str, str, Known]]:
         columns = slice(start, start + modality.dim)
         start += modality.dim
         if modality.name == ATTRIBUTES:
-            names = ", ".join(coding.name for coding in dataset.item_codings)
+            names = _joined([coding.name for coding in dataset.item_codings])
             yield modality.name, f"the item's {names}", _without(index, columns)
         else:
             text = f"the item's {modality.name}, as {modality.dim} numbers that an encoder made"
@@ -88,13 +88,18 @@ def _of_items(dataset: Dataset) -> Iterator[tuple[str, str, Known]]:
         lambda inputs: inputs._replace(warm=torch.zeros_like(inputs.warm)),
     )
     if dataset.proxy_fields:
-        names = " and ".join(proxy.name for proxy in dataset.proxy_fields)
+        names = _joined([proxy.name for proxy in dataset.proxy_fields])
         yield (
             "exposure statistics",
-            f"the item's {names} at the time of the request: statistics by which recommenders choose "
-            "what to show, so that they follow from what was shown before",
+            f"the item's {names} at the time of the request: statistics by which recommenders "
+            "choose what to show, so that they follow from what was shown before",
             lambda inputs: inputs._replace(proxies=torch.full_like(inputs.proxies, torch.nan)),
         )
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Return names as in a sentence: a, b and c."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _without(index: int, columns: slice) -> Known:

@@ -131,6 +131,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/models/{model}/card": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A model's card
+         * @description Return what a model ranks by, the choices of a person, data, front, exposure and limits.
+         *
+         *     What was not measured is null or empty, and `not_measured` says why. Needs a key with the scope `admin`.
+         */
+        get: operations["card_models__model__card_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/models/{model}/card.md": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A model's card as a page
+         * @description Return the card of a model for people to read. Needs a key with the scope `admin`.
+         */
+        get: operations["card_page_models__model__card_md_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v2": {
         parameters: {
             query?: never;
@@ -489,6 +531,243 @@ export interface components {
             skipped?: string[];
         };
         /**
+         * Calibration
+         * @description ``score = sigmoid(slope * logit + intercept)``: monotone, so it keeps every order.
+         */
+        Calibration: {
+            /** Slope */
+            slope: number;
+            /** Intercept */
+            intercept: number;
+            /**
+             * Meaning
+             * @description Where it is a click probability, and where a rank score.
+             */
+            meaning: string;
+        };
+        /**
+         * Card
+         * @description The card of a model. What was not measured is null or empty, and `not_measured` says why.
+         */
+        Card: {
+            /**
+             * Schema Version
+             * @description The version of this form.
+             * @constant
+             */
+            schema_version: 1;
+            /**
+             * Name
+             * @description The model.
+             */
+            name: string;
+            /**
+             * Space
+             * @description Names the version by its content: it ends with a hash of the model's graphs and vectors.
+             */
+            space: string;
+            /**
+             * Architecture
+             * @description The kind of net.
+             */
+            architecture: string;
+            /**
+             * Created
+             * Format: date-time
+             * @description When the model was made.
+             */
+            created: string;
+            /**
+             * Trained Until
+             * @description Time of the last training row.
+             */
+            trained_until: string | null;
+            /** @description The artifact that the training continued from; null: from none. */
+            continued_from: components["schemas"]["Predecessor"] | null;
+            /**
+             * Ranks By
+             * @description How it ranks, in sentences.
+             */
+            ranks_by: string[];
+            /**
+             * Tradeoffs
+             * @description The tradeoffs of `parameters` and `exposure`: both ends, the recommended one and the default.
+             */
+            tradeoffs: number[];
+            /**
+             * Default Tradeoff
+             * @description The tradeoff of requests that name none.
+             */
+            default_tradeoff: number;
+            /** @description The main parameters. */
+            parameters: components["schemas"]["Parameters"] | null;
+            /**
+             * Choices
+             * @description The choices of a person.
+             */
+            choices: components["schemas"]["Choice"][];
+            /** @description The data that it was trained on. */
+            data: components["schemas"]["DatasetSummary"] | null;
+            /** @description The measured front with verdict, recommended tradeoff, anchors, and calibration by group of users. */
+            front: components["schemas"]["Front"];
+            /** @description Who gains and who loses exposure. */
+            exposure: components["schemas"]["Exposure"] | null;
+            /** @description What the score means. */
+            calibration: components["schemas"]["Calibration"];
+            /**
+             * Limits
+             * @description What the model is not good for.
+             */
+            limits: string[];
+            /** @description How to make it again. */
+            reproduction: components["schemas"]["Reproduction"];
+            /**
+             * Not Measured
+             * @description What is missing, and why.
+             */
+            not_measured: components["schemas"]["NotMeasured"][];
+        };
+        /**
+         * Choice
+         * @description A choice that a person has about the ranking.
+         */
+        Choice: {
+            /**
+             * Name
+             * @description What it does, in few words.
+             */
+            name: string;
+            /**
+             * Request
+             * @description The request by which a product passes the choice on.
+             */
+            request: string;
+            /**
+             * Effect
+             * @description What follows from it.
+             */
+            effect: string;
+        };
+        /**
+         * Counts
+         * @description Impressions of a user or an item: quantiles over all of them, those without any included.
+         */
+        Counts: {
+            /**
+             * Least
+             * @description The least.
+             */
+            least: number;
+            /**
+             * Median
+             * @description The median.
+             */
+            median: number;
+            /**
+             * P90
+             * @description 90 % quantile.
+             */
+            p90: number;
+            /**
+             * P99
+             * @description 99 % quantile.
+             */
+            p99: number;
+            /**
+             * Most
+             * @description The most.
+             */
+            most: number;
+        };
+        /**
+         * DatasetSummary
+         * @description Counts and rates of a dataset, and a sentence for each suspicious thing.
+         */
+        DatasetSummary: {
+            /**
+             * Rows
+             * @description Impressions.
+             */
+            rows: number;
+            /**
+             * Logged
+             * @description Impressions under the exposure of the log's policy.
+             */
+            logged: number;
+            /**
+             * Uniform
+             * @description Impressions under uniform exposure.
+             */
+            uniform: number;
+            /**
+             * Users
+             * @description Users.
+             */
+            users: number;
+            /**
+             * Items
+             * @description Items.
+             */
+            items: number;
+            /**
+             * Click Rate
+             * @description Of logged rows; null without any.
+             */
+            click_rate: number | null;
+            /**
+             * Uniform Click Rate
+             * @description Of uniform rows; null without any.
+             */
+            uniform_click_rate: number | null;
+            /**
+             * First
+             * @description Time of the first row: a date in UTC, or a number that is no Unix time; null without times.
+             */
+            first: string | null;
+            /**
+             * Last
+             * @description Time of the last row.
+             */
+            last: string | null;
+            /**
+             * Split By
+             * @description What chose the rows of `splits`.
+             * @enum {string}
+             */
+            split_by: "column 'split'" | "time" | "random";
+            /**
+             * Splits
+             * @description Rows that train, validate and test.
+             */
+            splits: {
+                [key: string]: number;
+            };
+            /**
+             * Proxies
+             * @description The confounding proxies.
+             */
+            proxies: components["schemas"]["ProxySummary"][];
+            /**
+             * Modalities
+             * @description The modalities of the items.
+             */
+            modalities: components["schemas"]["ModalitySummary"][];
+            /**
+             * User Attributes
+             * @description Numbers that the attributes of users become.
+             */
+            user_attributes: number;
+            /** @description Impressions of a user. */
+            rows_by_user: components["schemas"]["Counts"];
+            /** @description Impressions of an item. */
+            rows_by_item: components["schemas"]["Counts"];
+            /**
+             * Suspicious
+             * @description What in the data looks wrong.
+             */
+            suspicious: string[];
+        };
+        /**
          * ErrorDetail
          * @description An error and the field of the request that caused it.
          */
@@ -541,6 +820,36 @@ export interface components {
              * @description Its standard error.
              */
             se?: number | null;
+        };
+        /**
+         * Exposure
+         * @description Who is shown to whom, in the first 10 places of the whole catalogue.
+         */
+        Exposure: {
+            /**
+             * Users
+             * @description Test users whose rankings were counted.
+             */
+            users: number;
+            /**
+             * Items
+             * @description Groups of items.
+             */
+            items: components["schemas"]["ItemExposure"][];
+            /** @description All these users. */
+            everyone: components["schemas"]["UserExposure"];
+            /**
+             * User Groups
+             * @description Groups of them by attribute.
+             * @default []
+             */
+            user_groups?: components["schemas"]["UserExposure"][];
+            /**
+             * Small Groups
+             * @description Groups of users left out for having too few users.
+             * @default 0
+             */
+            small_groups?: number;
         };
         /**
          * Front
@@ -711,6 +1020,42 @@ export interface components {
             error: string;
         };
         /**
+         * ItemExposure
+         * @description A group of items, and the share of the exposure that it gets.
+         */
+        ItemExposure: {
+            /**
+             * Group
+             * @description The items of the group.
+             */
+            group: string;
+            /**
+             * Items
+             * @description Its items.
+             */
+            items: number;
+            /**
+             * Catalogue
+             * @description Its share of the catalogue.
+             */
+            catalogue: number;
+            /**
+             * Logged
+             * @description Its share of the training impressions.
+             */
+            logged: number;
+            /**
+             * Shown
+             * @description Its share of the first 10 places of the whole catalogue, by tradeoff.
+             */
+            shown: components["schemas"]["Estimate"][];
+            /**
+             * Change
+             * @description The same less that at tradeoff 1, paired by user.
+             */
+            change: components["schemas"]["Estimate"][];
+        };
+        /**
          * Live
          * @description Whether the process is alive.
          */
@@ -720,6 +1065,42 @@ export interface components {
              * @description Always true.
              */
             live: boolean;
+        };
+        /**
+         * ModalitySummary
+         * @description A modality of the items; the norms (L2) are those of the items that have it.
+         */
+        ModalitySummary: {
+            /**
+             * Name
+             * @description Its name.
+             */
+            name: string;
+            /**
+             * Dim
+             * @description Its size.
+             */
+            dim: number;
+            /**
+             * Missing
+             * @description Share of the items that lack it.
+             */
+            missing: number;
+            /**
+             * Norm Median
+             * @description Median norm.
+             */
+            norm_median: number;
+            /**
+             * Norm P99
+             * @description 99 % quantile of the norm.
+             */
+            norm_p99: number;
+            /**
+             * Norm Max
+             * @description Largest norm.
+             */
+            norm_max: number;
         };
         /**
          * ModelInfo
@@ -790,6 +1171,12 @@ export interface components {
             shadow: components["schemas"]["ShadowInfo"] | null;
             /** @description Accuracy on logged and unbiased traffic by tradeoff. */
             front: components["schemas"]["Front"];
+            /**
+             * Card
+             * @description The path of its card; null for an artifact of an earlier release.
+             * @example /models/cp2rec@1/card
+             */
+            card: string | null;
         };
         /**
          * ModelMetadata
@@ -861,6 +1248,107 @@ export interface components {
             aliases: components["schemas"]["AliasInfo"][];
         };
         /**
+         * NotMeasured
+         * @description A part that the card does not have, and the reason.
+         */
+        NotMeasured: {
+            /**
+             * Part
+             * @description The part.
+             * @enum {string}
+             */
+            part: "trained_until" | "parameters" | "data" | "uniform_exposure" | "anchors" | "exposure" | "cold_items" | "missing_modalities" | "user_attributes" | "calibration" | "command" | "commit";
+            /**
+             * Reason
+             * @description The reason.
+             */
+            reason: string;
+        };
+        /**
+         * Parameter
+         * @description Something that the model ranks by, and how much depends on it.
+         */
+        Parameter: {
+            /**
+             * Name
+             * @description Its name.
+             */
+            name: string;
+            /**
+             * Description
+             * @description What it is.
+             */
+            description: string;
+            /**
+             * Changed
+             * @description Share of the first 10 places that get another item if the model does not know it, at each of the card's tradeoffs.
+             */
+            changed: components["schemas"]["Estimate"][];
+        };
+        /**
+         * Parameters
+         * @description What the model ranks by, most important first at the default tradeoff.
+         */
+        Parameters: {
+            /**
+             * Users
+             * @description Users whose rankings of the catalogue were compared.
+             */
+            users: number;
+            /**
+             * Parameters
+             * @description The parameters.
+             */
+            parameters: components["schemas"]["Parameter"][];
+        };
+        /**
+         * Predecessor
+         * @description The artifact that a training continued from.
+         */
+        Predecessor: {
+            /** Name */
+            name: string;
+            /** Version */
+            version: number;
+            /**
+             * Sha256
+             * @description Of its manifest.
+             */
+            sha256: string;
+        };
+        /**
+         * ProxySummary
+         * @description A confounding proxy over the impressions, on a sample of the rows.
+         */
+        ProxySummary: {
+            /**
+             * Name
+             * @description Its name.
+             */
+            name: string;
+            /**
+             * Kind
+             * @description A number or a category.
+             * @enum {string}
+             */
+            kind: "numeric" | "categorical";
+            /**
+             * Missing
+             * @description Share of the rows in which it is unknown.
+             */
+            missing: number;
+            /**
+             * Auc
+             * @description AUC of the proxy alone, a category scoring as its click rate; null for fewer than 30 clicks or skips.
+             */
+            auc: number | null;
+            /**
+             * Correlation
+             * @description Pearson's correlation of a numeric proxy with the label.
+             */
+            correlation: number | null;
+        };
+        /**
          * Ready
          * @description Whether the service is ready for traffic.
          */
@@ -870,6 +1358,42 @@ export interface components {
              * @description As `GET /readyz`.
              */
             ready: boolean;
+        };
+        /**
+         * Reproduction
+         * @description How to make the model again.
+         */
+        Reproduction: {
+            /**
+             * Command
+             * @description The command.
+             */
+            command: string | null;
+            /**
+             * Commit
+             * @description The commit of the sources.
+             */
+            commit: string | null;
+            /**
+             * Changed Sources
+             * @description Whether the sources differed from the commit.
+             */
+            changed_sources: boolean;
+            /**
+             * Configuration
+             * @description The resolved configuration, as TOML.
+             */
+            configuration: string;
+            /**
+             * Dataset
+             * @description The dataset.
+             */
+            dataset: string;
+            /**
+             * Fingerprint
+             * @description Of the dataset's files.
+             */
+            fingerprint: string;
         };
         /**
          * ServerMetadata
@@ -1012,6 +1536,37 @@ export interface components {
              * @description The cost as a share.
              */
             cost_share: number | null;
+        };
+        /**
+         * UserExposure
+         * @description A group of users by one attribute, and the popularity of what they are shown.
+         */
+        UserExposure: {
+            /**
+             * Attribute
+             * @description The attribute.
+             */
+            attribute: string;
+            /**
+             * Group
+             * @description The value, or the range of values.
+             */
+            group: string;
+            /**
+             * Users
+             * @description Its users.
+             */
+            users: number;
+            /**
+             * Popularity Percentile
+             * @description Mean percentile by training clicks of what they are shown, by tradeoff.
+             */
+            popularity_percentile: components["schemas"]["Estimate"][];
+            /**
+             * Tail Share
+             * @description Share of their places with an item of the tail, by tradeoff.
+             */
+            tail_share: components["schemas"]["Estimate"][];
         };
         /**
          * UserGroup
@@ -2256,6 +2811,220 @@ export interface operations {
             };
             /** @description The headers are too long. */
             431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    card_models__model__card_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description `name`, `name@version` or `name@alias` of a loaded model.
+                 * @example cp2rec
+                 */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The card. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Card"];
+                };
+            };
+            /** @description The bytes are no HTTP request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key is missing, unknown or expired. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `model_not_found`: the model is not loaded. `card_not_found`: its artifact is of an earlier release, which made none. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The request did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The body is too long. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key has used up its rate. `Retry-After` is the time to wait, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The headers are too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description No model serves yet. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    card_page_models__model__card_md_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description `name`, `name@version` or `name@alias` of a loaded model.
+                 * @example cp2rec
+                 */
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The same in Markdown. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/markdown": string;
+                };
+            };
+            /** @description The bytes are no HTTP request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key is missing, unknown or expired. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `model_not_found`: the model is not loaded. `card_not_found`: its artifact is of an earlier release, which made none. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The request did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The body is too long. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key has used up its rate. `Retry-After` is the time to wait, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The headers are too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description No model serves yet. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import tomli_w
-
 from service.contract.card import Card, Choice, NotMeasured, Parameters, Phrase, Reproduction
 from service.contract.front import Front
 from service.contract.manifest import Manifest
@@ -15,6 +13,7 @@ from training.evaluation.advice import share
 from training.evaluation.anchors.outcome import shortfall
 from training.evaluation.exposure_shares import COLD, LACKING
 from training.evaluation.main_parameters import PERSON
+from training.evaluation.report.origin import as_toml
 from training.evaluation.report.page import VERDICTS
 from training.evaluation.report.schema import Report
 from training.evaluation.report.tables import catalogue_warnings
@@ -55,7 +54,7 @@ def make_card(manifest: Manifest, report: Report) -> Card:
             command=None if report.origin is None else report.origin.command,
             commit=manifest.git_commit,
             changed_sources=bool(manifest.git_dirty),
-            configuration=_configuration(manifest),
+            configuration=as_toml(Config.model_validate(manifest.config)),
             dataset=manifest.dataset.name,
             fingerprint=manifest.dataset.fingerprint,
         ),
@@ -95,15 +94,17 @@ def _choices(manifest: Manifest, parameters: Parameters | None) -> Iterator[Choi
     yield Choice(
         name="Set the tradeoff",
         request='`POST /rank` with `"tradeoff": w`, w from 0 to 1',
-        effect="w = 0 ranks by what the person would like if all items were shown equally often, "
-        "w = 1 by what is clicked under the exposure of the log. A request that names no w is "
-        f"ranked at w = {default:g}.",
+        effect="w = 0 ranks by the estimate of what the person would like if all items were shown "
+        "equally often, w = 1 by the estimate of what the person clicks under the exposure of the "
+        "log. What each w gains and costs is measured below. A request that names no w is ranked "
+        f"at w = {default:g}.",
     )
     yield Choice(
         name="Rank without profiling",
         request='`POST /rank` with `"profiling": false`',
-        effect="The ranking is that of the average user, the same for everybody. Nothing that is "
-        "stored of the person is read; the id and the history of the request are neither used, "
+        effect="The ranking is that of the average user, the same for everybody: it goes by the "
+        "items alone. Nothing that is stored of the person is read; the id and the history of the "
+        "request are neither used, "
         f"logged nor kept.{_without_person(front, default, manifest, parameters)}",
     )
     yield Choice(
@@ -111,7 +112,8 @@ def _choices(manifest: Manifest, parameters: Parameters | None) -> Iterator[Choi
         request="`DELETE /users/{user_id}`, unless the operator has turned live changes off",
         effect="The person's record, history, and the decisions and events that wait in the store "
         "are deleted, for all versions: from then on the person is ranked as a new one. Training "
-        "data, and this version's file of user vectors, are the operator's to delete.",
+        "data, and this version's file of user vectors, are the operator's to delete. Without a "
+        "request, a history is forgotten some time after the last click, as the operator sets it.",
     )
     yield Choice(
         name="See what exposure does",
@@ -172,14 +174,15 @@ def _limits(manifest: Manifest, report: Report) -> Iterator[Phrase]:
         yield f"Items that training hardly saw take many places: {warning}."
     for sentence in () if report.data is None else report.data.suspicious:
         yield f"The data may be wrong: {sentence}."
+    yield (
+        "How well people are ranked of whom the training saw nothing was not measured, nor whether "
+        "clicks are predicted as well for one group of people as for another by an attribute such "
+        "as age."
+    )
     if report.exposure is not None:
         yield (
             "Exposure was counted in the first 10 places of the whole catalogue; a product that "
             "ranks candidates shows other items."
-        )
-        yield (
-            "Whether clicks are predicted as well for one group of people as for another, by an "
-            "attribute such as age, was not measured."
         )
 
 
@@ -228,8 +231,3 @@ def _why_no_groups(report: Report) -> str:
     if report.exposure.small_groups:
         return f"no group has {LEAST_USERS} users whose rankings were counted"
     return "the dataset gives no attributes of users"
-
-
-def _configuration(manifest: Manifest) -> str:
-    config = Config.model_validate(manifest.config)
-    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))

@@ -52,6 +52,8 @@ def test_without_a_keys_file_the_error_names_both_mends() -> None:
         ("/v2/models/m/infer", 2, False),
         ("/v2/health/live", 2, True),
         ("/metrics", 1, False),
+        ("/models/m/card", 1, False),
+        ("/models/m/card", 2, True),
         ("/docs-assets/swagger-ui.css", 1, False),
         ("/below/metrics", 1, False),
         ("/below/metrics", 2, True),
