@@ -11,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Request, expect
 
 from service.access.keys import add
+from service.contract.card import CARD_PAGE
 from service.contract.titles import ItemTitle, encode
 from service.settings import Settings
 from tests.browser.explorer import Explorer
@@ -41,6 +42,14 @@ def test_dragging_the_slider_shows_the_order_that_rank_gives(
             expect(row.locator(".move .said").nth(end)).to_have_text(
                 re.compile(rf"^{said}.* as at w = {w_end}$|^{said}s? higher than at w = {w_end}$")
             )
+
+
+def test_a_link_opens_the_card_of_the_model(explorer: Explorer, world: World) -> None:
+    link = explorer.page.get_by_role("link", name="The card of this model")
+    with explorer.page.expect_popup() as opened:
+        link.click()
+    page = (world.artifact.path / CARD_PAGE).read_text().splitlines()[0]
+    expect(opened.value.locator("body")).to_contain_text(page)
 
 
 def test_the_front_follows_the_slider(explorer: Explorer, world: World) -> None:

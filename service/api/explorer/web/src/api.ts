@@ -32,6 +32,7 @@ export interface Model {
   score_meaning: string;
   items: number;
   front: Front;
+  card: string | null;
 }
 
 export interface Item {

@@ -1,5 +1,5 @@
 // The measured front of a model, with the current tradeoffs on it.
-import type { Estimate, Front, FrontPoint, Model } from "./api";
+import { key, type Estimate, type Front, type FrontPoint, type Model } from "./api";
 import { h, setText, svg } from "./dom";
 import { metric, tradeoff as words } from "./words";
 
@@ -120,6 +120,11 @@ export class FrontChart {
         ` ${model.name}@${model.version} on ${front.dataset}`,
       ),
     );
+    if (model.card && !key.get()) { // a link sends no key
+      const address = `models/${model.name}@${model.version}/card.md`;
+      const card = h("a", { href: address, target: "_blank" }, "The card of this model");
+      this.element.append(h("p", {}, card));
+    }
     if (points.length < 2) {
       this.element.append(h("p", {}, "This model has no measured front."));
       return;
