@@ -13,20 +13,25 @@ import pytest
 from service.contract.attributes import Coding
 from service.contract.card import CARD, CARD_PAGE, Card
 from service.contract.files import sha256
+from service.contract.front import Front
 from service.contract.manifest import Manifest
 from tests.conftest import World
 from tests.contract.architectures import config_of, small
-from tests.datasets import make_dataset
-from tests.fitted_nets import fitted_net
+from tests.datasets import make_clicks, make_dataset
+from tests.fitted_nets import fitted_net, fitted_painvrl
 from tests.manifest_document import manifest_document
+from training.config import FrontOptions
 from training.data.dataset import Dataset
 from training.data.summary import summarise
 from training.evaluation.exposure_shares import exposure_shares
 from training.evaluation.main_parameters import main_parameters
+from training.evaluation.ranking_front import measure_ranking_front
 from training.evaluation.report.card import card_tradeoffs, make_card
 from training.evaluation.report.card_page import card_page, cell
 from training.evaluation.report.origin import as_toml
 from training.evaluation.report.schema import Report
+from training.fitting.fitted_net import FittedNet
+from training.nets.base import NetOptions
 from training.nets.registry import configurable
 
 HEADINGS = (
@@ -48,13 +53,12 @@ def shop() -> Dataset:
     return replace(dataset, user_attributes=attributes, user_codings=(region,))
 
 
-@pytest.fixture(params=configurable())
-def card(request: pytest.FixtureRequest, shop: Dataset) -> Card:
-    """Return the card of an untrained net of each architecture, on a front by hand."""
-    options = small(request.param)
-    fitted = fitted_net(shop, options)
+def card_of(fitted: FittedNet, options: NetOptions, front: Front | None = None) -> Card:
+    """Return the card of an untrained net, on a front by hand unless one is given."""
     document = manifest_document()
-    document |= {"architecture": request.param, "config": config_of(options).model_dump()}
+    document |= {"architecture": options.architecture, "config": config_of(options).model_dump()}
+    if front is not None:
+        document |= {"front": front.model_dump(), "default_tradeoff": front.recommended}
     manifest = Manifest.model_validate(document)
     tradeoffs = np.array(card_tradeoffs(manifest.front, manifest.default_tradeoff))
     report = Report(
@@ -62,9 +66,15 @@ def card(request: pytest.FixtureRequest, shop: Dataset) -> Card:
         baselines={},
         parameters=main_parameters(fitted, tradeoffs, manifest.default_tradeoff),
         exposure=exposure_shares(fitted, tradeoffs),
-        data=summarise(shop, fitted.split),
+        data=summarise(fitted.dataset, fitted.split),
     )
     return make_card(manifest, report)
+
+
+@pytest.fixture(params=configurable())
+def card(request: pytest.FixtureRequest, shop: Dataset) -> Card:
+    options = small(request.param)
+    return card_of(fitted_net(shop, options), options)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +126,20 @@ def test_each_architecture_has_a_complete_card(card: Card) -> None:
     assert reasons >= {"command", "commit", "anchors", "calibration"}
     assert r"| region | north\|west |" in page
     assert "Left out, with too few users: 1 of the groups." in page
+
+
+def test_clicks_alone_have_a_card_too() -> None:
+    fitted = fitted_painvrl(make_clicks())
+    front = measure_ranking_front(
+        fitted, FrontOptions(points=3, reference=(0.0, 0.0), bootstrap=20), seed=0
+    )
+    card = card_of(fitted, small("painvrl"), front)
+
+    page = card_page(card)
+
+    assert_says_what_it_holds(card, page)
+    assert "logged recall_at_20" in page
+    assert "Under uniform exposure: not measured, because the log has no impressions" in page
 
 
 def test_the_articles_of_the_law_are_answered(trained: Card) -> None:

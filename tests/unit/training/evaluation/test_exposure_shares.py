@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from service.contract.attributes import Coding
+from service.contract.measures import in_tail
 from tests.datasets import MakeDataset
 from tests.fitted_nets import COLD, fitted_net
 from training.arrays import Floats, Rows
@@ -14,7 +15,7 @@ from training.data.dataset import Dataset
 from training.data.split import training_clicks, training_rows
 from training.evaluation.exposure_shares import exposure_shares
 from training.fitting.fitted_net import FittedNet
-from training.metrics.exposure import shown_metrics
+from training.metrics.exposure import percentile_rank, shown_metrics
 
 USERS = 80
 TRADEOFFS = np.array([0.0, 1.0])
@@ -74,6 +75,7 @@ def test_deciles_hold_all_places_and_the_tail_is_the_first_eight(people: Dataset
     tail = [group for group in deciles if int(group.group.split()[2]) <= 8]
     top, _ = fitted.rank_catalogue(np.arange(3), TRADEOFFS)
     clicks = training_clicks(people, fitted.split)
+    assert sum(group.items for group in tail) == in_tail(percentile_rank(clicks)).sum()
     for t, lists in enumerate(top):
         assert sum(group.shown[t].mean for group in deciles) == pytest.approx(1)
         expected = shown_metrics(lists, clicks, clicks)["tail_share"].mean
