@@ -32,6 +32,9 @@ class Commands(Protocol):
     def xadd(self, name: str, fields: Any, *, maxlen: int, approximate: bool) -> Any:
         """Append to a stream."""
 
+    def expire(self, name: str, time: int) -> Any:
+        """Let a key go after a time in seconds."""
+
 
 def announce(commands: Commands, stream: str, item_ids: Sequence[str]) -> Any:
     """Tell services that the records of items have changed; return the answer of ``commands``."""

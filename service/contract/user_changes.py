@@ -8,7 +8,6 @@ that a reader does not understand says that anything may have changed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +15,7 @@ from msgspec import Struct
 from service.contract.live_changes import Commands, append
 
 _USERS, _SPACE = "users", "space"
+_KEPT_S = 3600  # after the last change: it names users, and no service is as late
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(tuple[str, ...])
@@ -36,15 +36,22 @@ def user_changes_key(namespace: str) -> str:
     return f"{{{namespace}}}:user-changes"
 
 
-def announce_users(commands: Commands, namespace: str, user_ids: Sequence[str]) -> Any:
-    """Tell services that what the store has of users has changed; return the commands' answer."""
-    fields = {_USERS: _encoder.encode(user_ids)}  # ids may contain any separator
-    return append(commands, user_changes_key(namespace), fields)
+def announce_users(pipeline: Commands, namespace: str, user_ids: Sequence[str]) -> None:
+    """Queue the announcement that what the store has of users has changed."""
+    _announce(
+        pipeline, namespace, {_USERS: _encoder.encode(user_ids)}
+    )  # ids may have any character
 
 
-def announce_space_of_users(commands: Commands, namespace: str, space: str) -> Any:
-    """Tell services that any record of a space of users may have changed."""
-    return append(commands, user_changes_key(namespace), {_SPACE: space})
+def announce_space_of_users(pipeline: Commands, namespace: str, space: str) -> None:
+    """Queue the announcement that any record of a space of users may have changed."""
+    _announce(pipeline, namespace, {_SPACE: space})
+
+
+def _announce(pipeline: Commands, namespace: str, fields: Mapping[str, str | bytes]) -> None:
+    stream = user_changes_key(namespace)
+    append(pipeline, stream, fields)
+    pipeline.expire(stream, _KEPT_S)
 
 
 def announced_users(fields: Mapping[bytes, bytes]) -> UserChange:

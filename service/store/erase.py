@@ -59,7 +59,9 @@ async def erase_user(
         for name in {names.user(user_id) for names in keys}:
             records += await store.redis.delete(name)
         histories = await store.redis.delete(history_key(namespace, user_id))
-        await announce_users(store.redis, namespace, [user_id])
+        announcement = store.redis.pipeline(transaction=False)
+        announce_users(announcement, namespace, [user_id])
+        await announcement.execute()
         store.users_in_memory.forget([user_id])  # before the announcement is back
         decisions = events = 0
         for shard in range(MAX_SHARDS):

@@ -230,7 +230,9 @@ class RedisStore:
                     announce_users(pipeline, self._namespace, changed_users)
                 answers: list[Any] = await pipeline.execute()
                 if changed_users and not is_atomic:
-                    await announce_users(self._redis, self._namespace, changed_users)
+                    announcement = self._redis.pipeline(transaction=False)
+                    announce_users(announcement, self._namespace, changed_users)
+                    await announcement.execute()
                 return answers[: len(commands)]
         finally:
             self.users_in_memory.forget(changed_users)  # before the announcement is back

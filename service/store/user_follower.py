@@ -29,17 +29,18 @@ log = logging.getLogger(__name__)
 class UserFollower:
     """Empties the memory where changes may be lost, and follows anew.
 
-    It has a connection of its own that is never repaired silently: after a failover, the store may
-    have lost what was read before.
+    Nothing is tried again silently: after a failover, the store may have lost what was read before.
     """
 
     def __init__(self, settings: Settings, memory: UserMemory, telemetry: Telemetry) -> None:
         self._memory = memory
         self._lag = telemetry.user_memory_lag
+        self._fault = ""  # it is logged once
         self._stream = user_changes_key(settings.namespace)
         timeout_s = settings.store_timeout_ms / 1000
         url = settings.redis_url.get_secret_value()
-        self._redis = connect(url, 2, timeout_s, _BLOCK_MS / 1000 + timeout_s, retries=0)
+        answer_s = _BLOCK_MS / 1000 + min(timeout_s, TRUST_S)
+        self._redis = connect(url, 2, timeout_s, answer_s, retries=0)
         self._streams = ChangeStreams(self._redis, _BLOCK_MS)
 
     async def close(self) -> None:
@@ -48,24 +49,24 @@ class UserFollower:
 
     async def follow(self) -> None:
         """Follow without end. The memory holds users while this runs and the store answers."""
-        reported = ""  # an outage is logged once
         while True:
+            pause_s = _RETRY_S
             try:
                 await self._follow()
                 log.info("changes of users may have been lost: users in memory begin anew")
-                reported = ""
+                pause_s = _PAUSE_S
             except StoreError as error:
-                if error.message != reported:
+                if error.message != self._fault:
                     log.warning(
                         "cannot follow changes of users, so that each is read from the store: %s",
                         error.message,
                     )
-                reported = error.message
+                self._fault = error.message
             except Exception:
                 log.exception("following changes of users failed; trying again")
             finally:
                 self._memory.lose()
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(pause_s)
 
     async def _follow(self) -> None:
         """Follow until changes may have been lost; raises StoreError."""
@@ -73,6 +74,7 @@ class UserFollower:
         with mapped():
             position = await self._streams.ends([self._stream])
         self._memory.follow(asked_s + TRUST_S)
+        self._fault = ""
         while True:
             asked_s = time.monotonic()
             with mapped():

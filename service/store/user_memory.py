@@ -81,7 +81,7 @@ class UserMemory:
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._reading: dict[_Key, Reading] = {}
         self._spaces: set[str] = set()
-        self._is_followed = False
+        self.is_followed = False
         self._trusted_until_s = 0.0
         self._nbytes = 0
         self._hits = self._misses = 0
@@ -103,7 +103,7 @@ class UserMemory:
 
     def begin(self, space: str, user_id: str) -> Reading | None:
         """Begin a read of the store; None while nothing is kept."""
-        if not self._is_followed:
+        if not self.is_followed:
             return None
         key = (space, user_id)
         reading = self._reading.get(key)
@@ -160,7 +160,7 @@ class UserMemory:
     def follow(self, until_s: float) -> None:
         """Begin to keep users: all changes from now on will be announced."""
         self.clear()
-        self._is_followed = True
+        self.is_followed = True
         self.trust(until_s)
         self._telemetry.user_memory_followed.set(1)
 
@@ -170,7 +170,7 @@ class UserMemory:
 
     def lose(self) -> None:
         """Drop all users and keep none until ``follow``."""
-        self._is_followed = False
+        self.is_followed = False
         self._trusted_until_s = 0.0
         self.clear()
         self._telemetry.user_memory_followed.set(0)
