@@ -22,6 +22,7 @@ _BLOCK_MS = 300  # of one read: three may be late before users in memory are not
 _MOST = 1000  # entries of one read
 _PAUSE_S = 0.02  # between reads, so that many clicks cost few of them
 _RETRY_S = 0.5
+_LOGGED = 2  # the attempt that is logged: one connection that was closed is no outage
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class UserFollower:
     def __init__(self, settings: Settings, memory: UserMemory, telemetry: Telemetry) -> None:
         self._memory = memory
         self._lag = telemetry.user_memory_lag
-        self._fault = ""  # it is logged once
+        self._failed = 0  # attempts in a row
         self._stream = user_changes_key(settings.namespace)
         timeout_s = settings.store_timeout_ms / 1000
         url = settings.redis_url.get_secret_value()
@@ -56,12 +57,12 @@ class UserFollower:
                 log.info("changes of users may have been lost: users in memory begin anew")
                 pause_s = _PAUSE_S
             except StoreError as error:
-                if error.message != self._fault:
+                self._failed += 1
+                if self._failed == _LOGGED:
                     log.warning(
                         "cannot follow changes of users, so that each is read from the store: %s",
                         error.message,
                     )
-                self._fault = error.message
             except Exception:
                 log.exception("following changes of users failed; trying again")
             finally:
@@ -74,7 +75,7 @@ class UserFollower:
         with mapped():
             position = await self._streams.ends([self._stream])
         self._memory.follow(asked_s + TRUST_S)
-        self._fault = ""
+        self._failed = 0
         while True:
             asked_s = time.monotonic()
             with mapped():
