@@ -43,6 +43,7 @@ from service.store.feedback import FeedbackStreams
 from service.store.histories import Histories
 from service.store.live import LiveStore
 from service.store.records import RedisStore
+from service.store.user_follower import UserFollower
 from service.tasks import end
 from service.telemetry import Telemetry
 
@@ -64,7 +65,10 @@ def create_app(settings: Settings) -> FastAPI:
         store = RedisStore(settings, telemetry)
         registry = Registry(settings, store, telemetry)
         app.state.store, app.state.registry = store, registry
-        live_store = LiveStore(settings, telemetry)
+        users_in_memory = store.users_in_memory
+        app.state.users_in_memory = users_in_memory
+        user_follower = UserFollower(settings, users_in_memory, telemetry)
+        live_store = LiveStore(settings, telemetry, users_in_memory)
         app.state.live_changes = LiveChanges(settings, registry, live_store, telemetry)
         scans = FullScanQueue(settings.scan_queue)
         repeating = Ranker(registry, store, Telemetry(), scans)  # in metrics that nobody reads
@@ -82,6 +86,8 @@ def create_app(settings: Settings) -> FastAPI:
         timing = asyncio.create_task(observe_loop_lag(telemetry.loop_lag), name="loop lag")
         repeats = asyncio.create_task(shadow.run(), name="shadow rankings")
         tasks = [watching, following, timing, repeats]
+        if settings.user_memory:
+            tasks.append(asyncio.create_task(user_follower.follow(), name="follow users"))
         if decisions is not None:
             tasks.append(asyncio.create_task(decision_log.run(), name="decision log"))
         try:
@@ -93,6 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
             await registry.close()
             await guard.close()
             await live_store.close()
+            await user_follower.close()
             await store.close()
             if reports.tracer is not None:
                 reports.tracer.close()

@@ -113,6 +113,7 @@ async def metrics(request: Request) -> Response:
     """Return all metrics in Prometheus' text format."""
     request.app.state.registry.report()
     request.app.state.shadow.report()
+    request.app.state.users_in_memory.report()
     return Response(request.app.state.telemetry.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from service.contract.keys import Keys
 
-# Entries of a change stream, of up to 1,000 ids each. A service that missed one re-reads all items.
+# Entries of a change stream, of up to 1,000 ids each. A service that missed one reads all anew.
 _STREAM_LENGTH = 10_000
 _IDS = "ids"
 
@@ -32,11 +32,18 @@ class Commands(Protocol):
     def xadd(self, name: str, fields: Any, *, maxlen: int, approximate: bool) -> Any:
         """Append to a stream."""
 
+    def expire(self, name: str, time: int) -> Any:
+        """Let a key go after a time in seconds."""
+
 
 def announce(commands: Commands, stream: str, item_ids: Sequence[str]) -> Any:
     """Tell services that the records of items have changed; return the answer of ``commands``."""
-    fields = {_IDS: "\n".join(item_ids)}
-    return commands.xadd(stream, fields, maxlen=_STREAM_LENGTH, approximate=True)
+    return append(commands, stream, {_IDS: "\n".join(item_ids)})
+
+
+def append(commands: Commands, stream: str, fields: Mapping[str, str | bytes]) -> Any:
+    """Append to a change stream of bounded length; return the answer of ``commands``."""
+    return commands.xadd(stream, dict(fields), maxlen=_STREAM_LENGTH, approximate=True)
 
 
 def announced(fields: Mapping[bytes, bytes]) -> list[str]:

@@ -104,7 +104,10 @@ def decode(records: Sequence[bytes | None], length: int, *, allow_nan: bool = Fa
 
 
 def decode_vector(record: bytes, length: int) -> NDArray[np.float32] | None:
-    """Unpack one record to (1, ``length``); return None where ``decode`` marks it corrupt."""
+    """Unpack one record to (1, ``length``), read-only; None where ``decode`` marks it corrupt.
+
+    A float32 record is not copied.
+    """
     if len(record) < _VALUES_AT:
         return None
     version, code, _, count = _HEAD.unpack_from(record)
@@ -113,7 +116,9 @@ def decode_vector(record: bytes, length: int) -> NDArray[np.float32] | None:
     dtype = _NUMPY[code]
     if len(record) != _VALUES_AT + length * dtype.itemsize or not _is_intact(record):
         return None
-    values = np.frombuffer(record, dtype, offset=_VALUES_AT).astype(np.float32).reshape(1, length)
+    stored = np.frombuffer(record, dtype, offset=_VALUES_AT)
+    values = stored.astype(np.float32, copy=False).reshape(1, length)
+    values.flags.writeable = False
     return values if (np.abs(values) <= MAX_VALUE).all() else None  # False for NaN as well
 
 

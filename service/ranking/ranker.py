@@ -14,7 +14,6 @@ from service.catalog.item_table import Pool
 from service.contract import histories, titles
 from service.contract.experiments import Arm
 from service.contract.histories import Engagement
-from service.contract.records import decode_vector
 from service.errors import (
     ClientLeftError,
     DeadlineError,
@@ -203,13 +202,13 @@ class Ranker:
         """
         model, user_id = ranking.model, ranking.request.user_id
         try:
-            record, history = await self._store.user(model.keys, user_id, ranking.clock.limit())
+            user = await self._store.user(model.keys, user_id, ranking.clock.limit())
         except StoreError as error:
             return await self._cold_user(ranking, [], frozenset([_reason(error)]))
-        engaged, reasons = self._engaged(history)
-        if record is None:
+        engaged, reasons = self._engaged(user.history)
+        if user.record is None:
             return await self._cold_user(ranking, engaged, reasons | {Degraded.UNKNOWN_USER})
-        values = decode_vector(record, model.record_dim)
+        values = user.vector(model.record_dim)
         if values is None:
             self._telemetry.corrupt_records.labels("user").inc()
             return await self._cold_user(ranking, engaged, reasons | {Degraded.CORRUPT_RECORD})

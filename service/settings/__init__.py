@@ -21,6 +21,7 @@ from service.settings.open_inference import OpenInference
 from service.settings.rollout import Rollout
 from service.settings.serving import Serving
 from service.settings.store import Store
+from service.settings.users import Users
 
 PREFIX = "RANK_"
 GROUPS = (
@@ -32,6 +33,7 @@ GROUPS = (
     Feedback,
     Store,
     Histories,
+    Users,
     OpenInference,
     Explorer,
     Live,
@@ -48,6 +50,7 @@ class Settings(
     Feedback,
     Store,
     Histories,
+    Users,
     OpenInference,
     Explorer,
     Live,

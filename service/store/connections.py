@@ -28,7 +28,13 @@ class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
     """A sentinel pool that blocks, instead of raising, when all connections are in use."""
 
 
-def connect(url: str, connections: int, connect_s: float, answer_s: float | None) -> Any:
+def connect(
+    url: str,
+    connections: int,
+    connect_s: float,
+    answer_s: float | None,
+    retries: int = _RETRIES,
+) -> Any:
     """Return a client of the store at ``url``; it connects on its first command.
 
     ``connections`` is the most connections, in a cluster to each node. ``connect_s`` is the
@@ -37,7 +43,7 @@ def connect(url: str, connections: int, connect_s: float, answer_s: float | None
     """
     store = parse(url)
     timeouts = {"socket_timeout": answer_s, "socket_connect_timeout": connect_s}
-    retry = Retry(NoBackoff(), _RETRIES, _RETRIED)
+    retry = Retry(NoBackoff(), retries, _RETRIED)
     options: dict[str, Any] = {"protocol": 2, "retry": retry, **timeouts}
     if store.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in store.nodes]

@@ -20,7 +20,9 @@ from service.contract.feedback import (
     history_key,
 )
 from service.contract.keys import Keys, user_mark
-from service.store.live import LiveStore, mapped
+from service.contract.user_changes import announce_users
+from service.store.failures import mapped
+from service.store.live import LiveStore
 
 _CHUNK = 500  # entries of a stream that are read at once: a millisecond of the event loop
 
@@ -57,6 +59,10 @@ async def erase_user(
         for name in {names.user(user_id) for names in keys}:
             records += await store.redis.delete(name)
         histories = await store.redis.delete(history_key(namespace, user_id))
+        announcement = store.redis.pipeline(transaction=False)
+        announce_users(announcement, namespace, [user_id])
+        await announcement.execute()
+        store.users_in_memory.forget([user_id])  # before the announcement is back
         decisions = events = 0
         for shard in range(MAX_SHARDS):
             of_shard = await _erase_feedback(store, namespace, shard, user_id)

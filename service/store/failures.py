@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import WatchError
 
 from service.contract.store_errors import mend
-from service.errors import StoreError, StoreTimeoutError
+from service.errors import RankError, StoreError, StoreTimeoutError
 
 
 def store_error(error: Exception) -> StoreError:
@@ -17,3 +21,14 @@ def store_error(error: Exception) -> StoreError:
         return StoreTimeoutError("the store did not answer in time")
     reason = mend(error) or type(error).__name__
     return StoreError(f"the store is not available: {reason}")
+
+
+@contextlib.contextmanager
+def mapped() -> Iterator[None]:
+    """Map the exceptions of redis-py, except the one that asks for another try."""
+    try:
+        yield
+    except (RankError, WatchError):
+        raise
+    except Exception as error:
+        raise store_error(error) from error

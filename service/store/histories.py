@@ -56,4 +56,4 @@ class Histories:
             for user_id, entries in by_user.items()
         ]
         if commands:
-            await self._store.run("histories", commands)
+            await self._store.run("histories", commands, changed_users=list(by_user))

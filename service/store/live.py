@@ -15,10 +15,11 @@ from redis.exceptions import WatchError
 
 from service.contract.keys import Keys
 from service.contract.live_changes import LiveChange, owner_of
-from service.errors import PublishingError, RankError, StoreError
+from service.errors import PublishingError, StoreError
 from service.settings import Settings
 from service.store.connections import close, connect
-from service.store.failures import store_error
+from service.store.failures import mapped
+from service.store.user_memory import UserMemory
 from service.telemetry import Telemetry
 
 _ANSWER_S = 5.0  # longer than of a read: a thousand large records take their time
@@ -56,8 +57,9 @@ class LiveStore:
     Methods raise StoreError, and PublishingError while another program holds a space.
     """
 
-    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry, users: UserMemory) -> None:
         self._telemetry = telemetry
+        self.users_in_memory = users
         url = settings.redis_url.get_secret_value()
         timeout_s = settings.store_timeout_ms / 1000
         answer_s = max(_ANSWER_S, timeout_s)
@@ -143,17 +145,6 @@ class LiveStore:
         pipeline = self.redis.pipeline(transaction=False)
         queue(pipeline)
         await pipeline.execute()
-
-
-@contextlib.contextmanager
-def mapped() -> Iterator[None]:
-    """Map the exceptions of redis-py, except the one that asks for another try."""
-    try:
-        yield
-    except (RankError, WatchError):
-        raise
-    except Exception as error:
-        raise store_error(error) from error
 
 
 async def _ask(commands: Any, question: Question) -> Answer:

@@ -14,19 +14,21 @@ from redis.asyncio import RedisCluster
 from service.contract.feedback import history_key
 from service.contract.keys import Keys, verdicts_key
 from service.contract.live_changes import announced
+from service.contract.user_changes import announce_users
 from service.errors import StoreOverloadedError
 from service.settings import Settings
 from service.store.breaker import Breaker
+from service.store.change_streams import ChangeStreams
 from service.store.connections import CLOSED, close, connect
 from service.store.failures import store_error
 from service.store.limit import Limit
 from service.store.shared_reads import SharedReads
+from service.store.user_memory import StoredUser, UserMemory
 from service.tasks import finish
 from service.telemetry import Telemetry
 
 _STREAM_BLOCK_MS = 1000
 _CLOSE_S = 5.0
-_FIRST = "0-0"
 _SCANS, _SCAN_KEYS = 20, 1000  # of one look for users: some ten milliseconds of the store
 
 
@@ -55,6 +57,7 @@ class RedisStore:
         self._telemetry = telemetry
         self._breaker = Breaker(telemetry)
         self._has_histories = settings.user_histories
+        self._namespace = settings.namespace
         self._verdicts_key = verdicts_key(settings.namespace)
         url = settings.redis_url.get_secret_value()
         self._redis = connect(url, settings.store_connections, self.timeout_s, self.timeout_s)
@@ -66,9 +69,11 @@ class RedisStore:
         self._idle: list[Any] = []
         self._most_idle = settings.store_connections // 2
         self._users = SharedReads(self._mget_users, settings.store_queue)
+        self.users_in_memory = UserMemory(settings.user_memory_bytes, telemetry)
         # Blocking reads of the change streams take longer, on connections of their own.
         stream_s = _STREAM_BLOCK_MS / 1000 + self.timeout_s
         self._streams = connect(url, 64, stream_s, stream_s)
+        self._changes = ChangeStreams(self._streams, _STREAM_BLOCK_MS)
 
     async def close(self) -> None:
         """Close all connections; return in bounded time, whatever the store does."""
@@ -87,28 +92,35 @@ class RedisStore:
         with self._reading("ping"):
             await self._redis.ping()
 
-    async def user(
-        self, keys: Keys, user_id: str, limit: Limit
-    ) -> tuple[bytes | None, bytes | None]:
-        """Return a user's record and stored history, None where there is none.
+    async def user(self, keys: Keys, user_id: str, limit: Limit) -> StoredUser:
+        """Return what the store has of a user, from memory if that has the user.
 
         ``limit`` is the longest wait, retries included. One command reads the users of all calls in
         one turn of the event loop.
         """
+        memory = self.users_in_memory
+        if (held := memory.get(keys.spaces.users, user_id)) is not None:
+            return held
         self._breaker.check()
         # The batch itself ends after ``self.timeout_s``, except in a cluster.
         batch_ends = not self._is_cluster and not limit.is_deadline
-        wait = None if batch_ends else limit
+        parts = {"record": keys.user(user_id)}
+        if self._has_histories:
+            parts["history"] = history_key(keys.namespace, user_id)
+        reading = memory.begin(keys.spaces.users, user_id)
         try:
-            if not self._has_histories:
-                (record,) = await self._users.get([keys.user(user_id)], wait)
-                return record, None
-            names = [keys.user(user_id), history_key(keys.namespace, user_id)]
-            record, history = await self._users.get(names, wait)
-            return record, history
+            stored = await self._users.get([*parts.values()], None if batch_ends else limit)
+            found = dict(zip(parts, stored, strict=True))
+            user = StoredUser(found["record"], found.get("history"))
+            if reading is not None:
+                memory.keep(reading, user)
+            return user
         except StoreOverloadedError:
             self._telemetry.shed["users"].inc()
             raise
+        finally:
+            if reading is not None:
+                memory.end(reading)
 
     async def items(
         self, keys: Keys, item_ids: Sequence[str]
@@ -173,34 +185,16 @@ class RedisStore:
     async def change_position(self, keys: Keys) -> tuple[str, str]:
         """Return the current ends of the item and the proxy change stream."""
         with self._reading("changes"):
-            items = await self._bounds(keys.item_changes)
-            proxies = await self._bounds(keys.proxy_changes)
-            return items[1], proxies[1]
+            items, proxies = await self._changes.ends(_streams_of(keys))
+            return items, proxies
 
     async def changes(self, keys: Keys, position: tuple[str, str]) -> Changes:
         """Return the changes after ``position``; wait about a second if there are none."""
-        streams = (keys.item_changes, keys.proxy_changes)
         with self._reading("changes"):
-            reply = await self._streams.xread(
-                dict(zip(streams, position, strict=True)), count=100, block=_STREAM_BLOCK_MS
-            )
-            bounds = [await self._bounds(stream) for stream in streams]
-        entries = {stream.decode(): batch for stream, batch in reply}
-        gap = any(
-            _number(first) > _number(entry) or _number(last) < _number(entry)
-            for entry, (first, last) in zip(position, bounds, strict=True)
-        )
-        item_ids: dict[str, None] = {}
-        next_position = list(position)
-        announced_ms = []
-        for index, stream in enumerate(streams):
-            for entry_id, fields in entries.get(stream, ()):
-                next_position[index] = entry_id.decode()
-                announced_ms.append(_number(next_position[index])[0])
-                item_ids.update(dict.fromkeys(announced(fields)))
-        oldest_ms = min(announced_ms, default=None)
-        items, proxies = next_position
-        return Changes(tuple(item_ids), (items, proxies), gap, oldest_ms)
+            read = await self._changes.read(_streams_of(keys), position)
+        item_ids = dict.fromkeys(i for fields in read.entries for i in announced(fields))
+        items, proxies = read.position
+        return Changes(tuple(item_ids), (items, proxies), read.gap, read.oldest_ms)
 
     async def verdicts(self) -> dict[str, str]:
         """Return what all replicas have written with ``add_verdict``: alias -> verdict."""
@@ -213,15 +207,35 @@ class RedisStore:
         with self._reading("verdicts", judged=False):
             await self._redis.hset(self._verdicts_key, alias, verdict)
 
-    async def run(self, operation: str, commands: Sequence[Sequence[str | int]]) -> list[Any]:
-        """Return the answers of commands that write, sent at once; raises StoreError."""
+    async def run(
+        self,
+        operation: str,
+        commands: Sequence[Sequence[str | int]],
+        changed_users: Sequence[str] = (),
+    ) -> list[Any]:
+        """Return the answers of commands that write, sent at once; raises StoreError.
+
+        ``changed_users`` are announced in the same transaction: their records, histories or other
+        parts change. In a cluster they are announced after the commands, so that a call that is cut
+        off in between has to be repeated.
+        """
         self._breaker.check()
-        with self._reading(operation, judged=False):
-            pipeline = self._redis.pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*command)
-            answers: list[Any] = await pipeline.execute()
-            return answers
+        try:
+            with self._reading(operation, judged=False):
+                is_atomic = bool(changed_users) and not self._is_cluster
+                pipeline = self._redis.pipeline(transaction=is_atomic)
+                for command in commands:
+                    pipeline.execute_command(*command)
+                if is_atomic:
+                    announce_users(pipeline, self._namespace, changed_users)
+                answers: list[Any] = await pipeline.execute()
+                if changed_users and not is_atomic:
+                    announcement = self._redis.pipeline(transaction=False)
+                    announce_users(announcement, self._namespace, changed_users)
+                    await announcement.execute()
+                return answers[: len(commands)]
+        finally:
+            self.users_in_memory.forget(changed_users)  # before the announcement is back
 
     async def _mget_users(self, names: Sequence[str]) -> list[bytes | None]:
         """Read on an idle connection: taking one from the pool costs as much as the read.
@@ -281,20 +295,6 @@ class RedisStore:
         finally:
             self._telemetry.store_seconds[operation].observe(time.perf_counter() - start_s)
 
-    async def _bounds(self, stream: str) -> tuple[str, str]:
-        """Return the ids of the first and the last entry of a stream, "0-0" if it is empty."""
-        # In a cluster redis-py runs transactions in an event loop of their own. Without one the
-        # first entry may be trimmed in between; the next read then finds the gap.
-        pipeline = self._streams.pipeline(transaction=not self._is_cluster)
-        pipeline.xrange(stream, count=1)
-        pipeline.xrevrange(stream, count=1)
-        first, last = await pipeline.execute()
-        return (
-            first[0][0].decode() if first else _FIRST,
-            last[0][0].decode() if last else _FIRST,
-        )
 
-
-def _number(entry_id: str) -> tuple[int, int]:
-    milliseconds, _, sequence = entry_id.partition("-")
-    return int(milliseconds), int(sequence)
+def _streams_of(keys: Keys) -> tuple[str, str]:
+    return keys.item_changes, keys.proxy_changes

@@ -10,9 +10,10 @@ from service.telemetry.feedback import Feedback
 from service.telemetry.http import Http
 from service.telemetry.models import Models
 from service.telemetry.rankings import Rankings
+from service.telemetry.users import Users
 
 
-class Telemetry(Http, Rankings, Catalogues, Models, Feedback):
+class Telemetry(Http, Rankings, Users, Catalogues, Models, Feedback):
     """The service's Prometheus metrics.
 
     Metrics whose labels are known in advance start at zero, because a rate needs a sample from
@@ -26,6 +27,7 @@ class Telemetry(Http, Rankings, Catalogues, Models, Feedback):
         self._access()
         self._rankings()
         self._store()
+        self._user_memory()
         self._catalog()
         self._models()
         self._rollouts()

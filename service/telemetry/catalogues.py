@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.telemetry.metrics import Metrics
 
-_LAG_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 300.0)
+LAG_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 300.0)
 LIVE = ("items", "removed", "proxies", "users")
 
 
@@ -46,7 +46,7 @@ class Catalogues(Metrics):
             "rank_catalog_lag_seconds",
             "Time from the announcement of a change, by the store's clock, to its use in rankings.",
             "model",
-            buckets=_LAG_BUCKETS,
+            buckets=LAG_BUCKETS,
         )
         self.catalog_followed = self._gauge(
             "rank_catalog_followed_timestamp_seconds",

@@ -34,7 +34,9 @@ _REQUESTS = 80  # a turn
 _NONE = "no history, none read"
 
 
-class _Caller:
+class Caller:
+    """Somebody who stays."""
+
     arrived_s = 0.0
 
     async def turn(self) -> None:
@@ -89,7 +91,11 @@ def _requests(world: World, client: redis.Redis) -> dict[str, list[RankRequest]]
 async def _measure(world: World, url: str, kinds: dict[str, list[RankRequest]], turns: int) -> None:
     name = world.artifact.manifest.name
     settings = Settings(
-        models_dir=world.models, model=name, namespace=NAMESPACE, redis_url=SecretStr(url)
+        models_dir=world.models,
+        model=name,
+        namespace=NAMESPACE,
+        redis_url=SecretStr(url),
+        user_memory=False,  # each ranking reads its user
     )
     app = create_app(settings.model_copy(update={"access": "open"}))
     took_us: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -104,7 +110,7 @@ async def _measure(world: World, url: str, kinds: dict[str, list[RankRequest]], 
                 begun_s = time.process_time()
                 for start in range(0, _REQUESTS, _USERS):
                     batch = requests[start : start + _USERS]
-                    await asyncio.gather(*(ranker.rank(r, "id", _Caller()) for r in batch))
+                    await asyncio.gather(*(ranker.rank(r, "id", Caller()) for r in batch))
                 took_us[kind].append((time.process_time() - begun_s) / _REQUESTS * 1e6)
             gc.collect()
     for kind, values in took_us.items():

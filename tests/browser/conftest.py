@@ -25,7 +25,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def deployed(world: World, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """Deploy two versions of the world's model."""
-    deployment = deploy(world, redis_url, tmp_path_factory.mktemp("served") / "models")
+    models = tmp_path_factory.mktemp("served") / "models"
+    deployment = deploy(world, redis_url, models, user_memory=False)  # tests damage records
     repository = deployment.repository
     shutil.copytree(repository.path("toy", 1), repository.path("toy", 2))
     repository.promote("toy", 2, alias="candidate")

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from service.store.records import RedisStore
+from service.store.user_memory import StoredUser
 from tests.conftest import World
 from tests.integration.conftest import Running, until
 from tests.integration.service.api.conftest import port_of
@@ -29,7 +30,7 @@ def test_clients_that_left_while_redis_was_read_are_not_scored(
     go_on = asyncio.Event()
     read = RedisStore.user
 
-    async def held(self: RedisStore, *arguments: Any) -> tuple[bytes | None, bytes | None]:
+    async def held(self: RedisStore, *arguments: Any) -> StoredUser:
         reading.append(asyncio.get_running_loop())
         await go_on.wait()
         return await read(self, *arguments)

@@ -95,7 +95,8 @@ def test_a_store_that_comes_back_is_used_again(world: World, tmp_path: Path) -> 
     body = {"user_id": user_id, "candidates": world.dataset.item_ids[:9], "tradeoff": 0.5}
     with contextlib.ExitStack() as first:
         url = first.enter_context(private_redis(tmp_path))
-        deployment = deploy(world, url, tmp_path / "models")
+        # Users in memory would be ranked by for a second.
+        deployment = deploy(world, url, tmp_path / "models", user_memory=False)
         with deployment.serve() as service:
             before = service.rank(**body)
             first.close()
@@ -114,7 +115,7 @@ def test_a_store_that_comes_back_is_used_again(world: World, tmp_path: Path) -> 
 def test_connections_that_the_store_closed_are_opened_again(
     world: World, private_store: str, tmp_path: Path
 ) -> None:
-    deployment = deploy(world, private_store, tmp_path / "models")
+    deployment = deploy(world, private_store, tmp_path / "models", user_memory=False)
     body = {"user_id": world.dataset.user_ids[0], "candidates": world.dataset.item_ids[:9]}
     with deployment.serve() as service:
         before = service.rank(**body)

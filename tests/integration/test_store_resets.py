@@ -27,7 +27,7 @@ async def _read_all(store: RedisStore) -> list[bytes | None]:
     await store.ping()
     await store.items(KEYS, ["i"])
     await store.changes(KEYS, await store.change_position(KEYS))
-    return [(await store.user(KEYS, "u", PATIENT))[0] for _ in range(3)]
+    return [(await store.user(KEYS, "u", PATIENT)).record for _ in range(3)]
 
 
 def test_reads_after_a_reset_are_answered(tmp_path: Path) -> None:

@@ -32,6 +32,13 @@ def test_a_cluster_serves_and_is_followed(world: World, tmp_path: Path) -> None:
             users = service.client.get("/explorer/start").json()["users"]
             assert 0 < len(users) <= 20  # one node was looked at
             assert set(users) <= set(data.user_ids)
+            click = {"request_id": "r", "item_id": data.item_ids[3], "kind": "click"}
+            event = {**click, "user_id": data.user_ids[0]}
+            assert service.client.post("/events", json=[event]).status_code == 202
+            until(lambda: service.metric("rank_user_memory_lag_seconds_count"))
+            before = service.rank(**body)
+            assert service.rank(**body)["items"] == before["items"]
+            assert service.metric('rank_user_memory_reads_total{result="hit"}') >= 1
             changed = dataclasses.replace(data, proxies=data.proxies + 3)
             options: dict[str, Any] = {"url": url, "namespace": deployment.settings.namespace}
             done = publish(world.artifact, changed, **options)

@@ -62,7 +62,8 @@ def served(
     world: World, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
     models = tmp_path_factory.mktemp("moving") / "models"
-    deployment = deploy(world, redis_url, models, decisions=1.0)
+    # These tests write to the store behind the service's back, and look at once.
+    deployment = deploy(world, redis_url, models, decisions=1.0, user_memory=False)
     with deployment.serve() as service:
         yield Served(service, deployment, world)
 

@@ -17,6 +17,7 @@ from service.contract.keys import Keys
 from service.models.scorer import Scorer
 from service.store.limit import Limit
 from service.store.records import RedisStore
+from service.store.user_memory import StoredUser
 from service.telemetry import Telemetry
 from tests.conftest import World
 from tests.integration.conftest import Deployment, Running, deploy, until
@@ -84,7 +85,7 @@ def work(
     ):
         monkeypatch.setattr(Scorer, method, counting(getattr(Scorer, method), graph))
     with private_redis() as url:
-        deployed = deploy(world, url, tmp_path / "models")
+        deployed = deploy(world, url, tmp_path / "models", user_memory=False)
         with deployed.serve() as service:
             yield service, Work(service, deployed, runs, encoded)
 
@@ -112,7 +113,7 @@ def test_requests_of_one_turn_share_one_read(work: tuple[Running, Work], world: 
     _, counted = work
     deployed = counted.deployment
 
-    async def ask() -> list[tuple[bytes | None, bytes | None]]:
+    async def ask() -> list[StoredUser]:
         store = RedisStore(deployed.settings, Telemetry())
         try:
             users = world.dataset.user_ids[:20]
@@ -121,7 +122,7 @@ def test_requests_of_one_turn_share_one_read(work: tuple[Running, Work], world: 
             await store.close()
 
     counted.reset()
-    assert all(record for record, _ in asyncio.run(ask()))
+    assert all(user.record for user in asyncio.run(ask()))
     assert counted.commands()["mget"] == 1
 
 

@@ -18,6 +18,7 @@ from service.contract.keys import Keys, user_mark
 from service.contract.live_changes import announce, list_items
 from service.contract.manifest import Spaces
 from service.contract.records import encode, mask_bits
+from service.contract.user_changes import announce_space_of_users
 from training.data.dataset import Dataset
 from training.data.items import Items
 from training.errors import PublishError
@@ -145,7 +146,14 @@ class _Publisher:
             lambda rows: encode(embedding[rows], mask[rows]),
             self._list_items,
         )
-        self._write("users", spaces.users, user_ids, keys.users, lambda rows: encode(vectors[rows]))
+        self._write(
+            "users",
+            spaces.users,
+            user_ids,
+            keys.users,
+            lambda rows: encode(vectors[rows]),
+            self._announce_users,
+        )
         self._check_all_stored("proxies", item_ids, keys.proxies)
         self._check_all_stored("titles", item_ids, keys.titles)
         self._check_all_stored("items", item_ids, keys.items)
@@ -250,6 +258,10 @@ class _Publisher:
     def _announce_proxies(self, pipeline: redis.client.Pipeline, ids: Sequence[str]) -> None:
         pipeline.srem(self._keys.live(self._keys.spaces.proxies), *ids)
         announce(pipeline, self._keys.proxy_changes, ids)
+
+    def _announce_users(self, pipeline: redis.client.Pipeline, _: Sequence[str]) -> None:
+        """Announce the whole space: to name millions of users would crowd out live changes."""
+        announce_space_of_users(pipeline, self._keys.namespace, self._keys.spaces.users)
 
     def _list_items(self, pipeline: redis.client.Pipeline, ids: Sequence[str]) -> None:
         """Titles are in, so that nothing is left of live changes."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
+from service.contract.user_changes import announce_space_of_users
 from tests.chaos.scenario import Allowed, degraded, scenario
 from tests.chaos.stack import Stack
 from tests.integration.conftest import until
@@ -24,11 +26,13 @@ def keys_of_wrong_type(stack: Stack) -> None:
     for name in names:
         pipeline.delete(name)
         pipeline.hset(name, "field", "value")
+    _announce_users(stack, pipeline)
     pipeline.execute()
     stack.hold(3)
     pipeline = stack.redis.pipeline(transaction=True)
     pipeline.rename(f"{stream}:aside", stream)
     pipeline.mset(kept)
+    _announce_users(stack, pipeline)
     pipeline.execute()
 
 
@@ -42,7 +46,7 @@ def records_truncated(stack: Stack) -> None:
 
 
 @scenario(
-    "One bit of every record is flipped and the items are announced as changed, for 3 s",
+    "One bit of every record is flipped and all are announced as changed, for 3 s",
     Allowed(
         degraded=frozenset({"corrupt_record", "lost_items"}),
         felt=frozenset({"corrupt_record"}),
@@ -62,16 +66,25 @@ def records_bit_flipped(stack: Stack) -> None:
 
 
 def _damage(stack: Stack, change: Callable[[bytes], bytes]) -> None:
-    """Change all records and announce the items; publish them anew after a while."""
+    """Change all records and announce them; publish them anew after a while."""
     names = [*_records(stack, users=True), *_records(stack, users=False)]
     records = stack.redis.mget(names)
-    stack.redis.mset({n: change(record) for n, record in zip(names, records, strict=True)})
+    pipeline = stack.redis.pipeline(transaction=True)
+    pipeline.mset({n: change(record) for n, record in zip(names, records, strict=True)})
+    _announce_users(stack, pipeline)
+    pipeline.execute()
     ids = "\n".join(stack.world.dataset.item_ids)
     changed = stack.replicas[0].metric("rank_catalog_changes_total")
     stack.redis.xadd(stack.keys().item_changes, {"ids": ids})
     until(lambda: stack.replicas[0].metric("rank_catalog_changes_total") > changed)
     stack.hold(3)
     stack.publish(fresh=True)
+
+
+def _announce_users(stack: Stack, pipeline: Any) -> None:
+    """Have the replicas forget the users that they hold in memory."""
+    keys = stack.keys()
+    announce_space_of_users(pipeline, keys.namespace, keys.spaces.users)
 
 
 def _records(stack: Stack, *, users: bool) -> list[bytes]:

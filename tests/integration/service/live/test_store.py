@@ -19,6 +19,7 @@ from service.errors import PublishingError, StoreError
 from service.settings import Settings
 from service.store.erase import Erased, erase_user
 from service.store.live import Answer, LiveStore, Question
+from service.store.user_memory import UserMemory
 from service.telemetry import Telemetry
 from tests.integration import redis_servers
 from training.release.store import connect
@@ -33,7 +34,7 @@ def _run(url: str, keys: Keys, use: Callable[[LiveStore], Awaitable[None]]) -> T
     settings = Settings(redis_url=SecretStr(url), namespace=keys.namespace)
 
     async def run() -> None:
-        store = LiveStore(settings, telemetry)
+        store = LiveStore(settings, telemetry, UserMemory(1 << 20, telemetry))
         try:
             await use(store)
         finally:
