@@ -220,6 +220,8 @@ def stop_experiment(root: Path) -> Experiment:
 def _change(
     root: Path, change: Callable[[Experiments], tuple[Experiment, ...]]
 ) -> tuple[Experiment, ...]:
+    if not root.is_dir():
+        raise ArtifactError(root, "is no model repository; publish a model first")
     with locked(root / EXPERIMENTS):
         changed = Experiments(experiments=change(read_experiments(root))[-_MOST_KEPT:])
         write_atomically(root / EXPERIMENTS, changed.model_dump_json(indent=2).encode())

@@ -15,6 +15,7 @@ from training.cli.compare import compare
 from training.cli.demo import demo
 from training.cli.embed import embed
 from training.cli.evaluate import evaluate
+from training.cli.experiment import experiment
 from training.cli.look import look
 from training.cli.loop import loop
 from training.cli.prepare import prepare
@@ -55,6 +56,7 @@ app = typer.Typer(
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(experiment, name="experiment")
 
 
 def main() -> None:
