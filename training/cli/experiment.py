@@ -201,7 +201,9 @@ def _head(repository: Repository, reference: str | None) -> tuple[set[str] | Non
 
     try:
         names = repository.names()
-        reference = reference or repository.default() or (names[0] if len(names) == 1 else "")
+        reference = reference or repository.default() or (names[0] if len(names) == 1 else None)
+        if reference is None:
+            return None, ["the tail is not known: no model is the default"]
         bias = open_artifact(repository.resolve(reference)).bias_reference()
     except ArtifactError as error:
         return None, [f"the tail is not known: {error}"]

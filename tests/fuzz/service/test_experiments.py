@@ -27,7 +27,8 @@ def test_growing_shares_keep_their_users(
     for user in users:
         if (arm := before.arm(user)) is not None:
             later = after.arm(user)
-            assert later is not None and later.name == arm.name
+            assert later is not None
+            assert later.name == arm.name
 
 
 @given(SHARES, USERS)

@@ -101,8 +101,7 @@ def _verdict(report: ExperimentReport, comparison: Comparison) -> str:
     base = next(arm for arm in report.arms if arm.name == control).measures[report.primary].value
     span = _signed(difference)
     if base > 0:
-        low, high = difference.low / base, difference.high / base
-        span += f", {difference.value / base:+.1%} of the control ({low:+.1%} to {high:+.1%})"
+        span += f", {difference.value / base:+.1%} of {control}"
     since = first_seen(report, comparison)
     if since is None:
         return f"{name}: no difference from {control} is proven in {report.primary}: {span}."

@@ -19,8 +19,8 @@ _TITLES = {
 }
 _READ = (
     "The line is the difference as it was on each day, the band its interval. The truth lies in "
-    "the bands of all days at once, with the stated confidence: a band without zero is proof on any "
-    "day."
+    "the bands of all days at once, with the stated confidence: on any day, a band without zero is "
+    "proof."
 )
 
 

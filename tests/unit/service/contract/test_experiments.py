@@ -87,7 +87,8 @@ def test_at_most_the_last_experiment_runs() -> None:
     one = {"name": "x", "started": "2026-01-01T00:00Z", "arms": [{"name": "a", "share": 0.1}]}
     ended = {**one, "stopped": "2026-01-02T00:00Z"}
     running = Experiments.model_validate({"experiments": [ended, {**one, "name": "y"}]}).running
-    assert running is not None and running.name == "y"
+    assert running is not None
+    assert running.name == "y"
     assert Experiments.model_validate({"experiments": [ended]}).running is None
     with pytest.raises(ValidationError, match="only the last"):
         Experiments.model_validate({"experiments": [one, {**ended, "name": "y"}]})

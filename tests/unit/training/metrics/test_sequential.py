@@ -34,7 +34,7 @@ def test_a_difference_has_the_variances_of_both_means() -> None:
 
 @pytest.mark.parametrize("users", [100, 10_000, 10**6])
 def test_the_radius_is_where_the_mixture_martingale_reaches_its_bound(users: int) -> None:
-    """The mean of exp(l S - t l^2 / 2) over l ~ N(0, p^2) is 1 / alpha at S = t times the radius."""
+    """The mean of exp(l S - t l^2 / 2) over l ~ N(0, p^2), S = t times the radius, is 1 / alpha."""
     alpha, planned = 0.05, 10_000
     unit = Ratio(0.0, 1.0, users)
     total = users * radius(unit, alpha, planned)
