@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import NoReturn
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import typer
 
@@ -54,9 +55,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Prepare data, train, evaluate, publish.",
 )
-for command in COMMANDS:
-    app.command()(command)
-app.add_typer(experiment, name="experiment")
+
+
+def add_commands(program: typer.Typer) -> None:
+    """Add the commands of the training to a command line."""
+    for command in COMMANDS:
+        program.command()(command)
+    program.add_typer(experiment, name="experiment")
+
+
+def leaves(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each command of a group with its name, which has those of the groups around it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, f"{above}{name} ")
+        else:
+            yield above + name, command
+
+
+add_commands(app)
 
 
 def main() -> None:

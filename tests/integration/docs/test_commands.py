@@ -248,6 +248,9 @@ def _check_training(words: list[str], source: Command) -> None:
         assert set(words) <= set(CLI.commands)
         return
     command = CLI.commands[words[0]]
+    if hasattr(command, "commands"):
+        words = words[1:]
+        command = command.commands[words[0]]
     arguments = command.make_context(words[0], words[1:]).params
     if "overrides" in arguments and arguments["model"] not in EXAMPLES.get(source.page, ()):
         config = arguments["config"] and ROOT / arguments["config"]
