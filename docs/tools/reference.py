@@ -42,8 +42,8 @@ METRICS = """\
 # Metrics
 
 Each replica counts for itself at `GET /metrics`. Label values are bounded: routes, loaded models,
-tenths of the tradeoff, arms of experiments and fixed lists. A counter appears under its name, `NAME_total`; a histogram
-appears as `NAME_bucket`, `NAME_sum` and `NAME_count`.
+tenths of the tradeoff, arms of experiments and fixed lists. A counter appears under its name,
+`NAME_total`; a histogram appears as `NAME_bucket`, `NAME_sum` and `NAME_count`.
 
 """
 WORKER = """

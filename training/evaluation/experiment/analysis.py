@@ -1,9 +1,8 @@
 """Measures of the arms and their differences, as of each day of an experiment.
 
 The unit is the user, for users are what was assigned. A user's figures are sums over the rankings
-of a fixed time after the first one, so they do not change any more once the user counts: users who
-count form a sequence to which looks add, as the intervals need it. Sums that grow with each visit
-of a user do not; looks at such figures find differences that are not there too often.
+of a fixed time after the first one, so they do not change any more once the user counts: the users
+who count are a growing sequence of independent observations, which is what the intervals are for.
 """
 
 from __future__ import annotations
