@@ -58,7 +58,7 @@ def _program() -> "typer.Typer":
     """Return the command line with all commands: help and completion list the service's, too."""
     import typer
 
-    from training.cli.app import COMMANDS
+    from training.cli.app import add_commands
 
     program = typer.Typer(
         no_args_is_help=True,
@@ -82,8 +82,7 @@ def _program() -> "typer.Typer":
     def run_service(context: typer.Context) -> None:
         raise typer.Exit(_run_service(context.info_name or "", context.args))
 
-    for command in COMMANDS:
-        program.command()(command)
+    add_commands(program)
     for name, text in SERVICE.items():
         program.command(
             name,

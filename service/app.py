@@ -77,8 +77,9 @@ def create_app(settings: Settings) -> FastAPI:
         streams = FeedbackStreams(settings, telemetry)
         decision_log = DecisionLog(settings, streams, telemetry)
         decisions = Decisions(settings, decision_log, telemetry) if settings.decisions else None
-        app.state.events = EventLog(settings, streams, Histories(store, settings), telemetry)
-        app.state.ranker = Ranker(registry, store, telemetry, scans, shadow.offer, decisions)
+        histories, arms = Histories(store, settings), registry.experiments
+        app.state.events = EventLog(settings, streams, histories, telemetry, arms.count_event)
+        app.state.ranker = Ranker(registry, store, telemetry, scans, shadow.offer, decisions, arms)
         watching = asyncio.create_task(registry.watch(), name="watch models")
         following = asyncio.create_task(guard.watch(), name="watch keys")
         if tracing.wanted(settings.otel):

@@ -23,7 +23,7 @@ from service.app import create_app
 from service.contract.manifest import Manifest
 from service.settings import Settings, describe
 from service.telemetry import Telemetry
-from training.cli.app import app
+from training.cli.app import app, leaves
 from training.config import Config, load_config
 from training.configs import MODELS
 from training.feed.metrics import Metrics
@@ -42,8 +42,8 @@ METRICS = """\
 # Metrics
 
 Each replica counts for itself at `GET /metrics`. Label values are bounded: routes, loaded models,
-tenths of the tradeoff and fixed lists. A counter appears under its name, `NAME_total`; a histogram
-appears as `NAME_bucket`, `NAME_sum` and `NAME_count`.
+tenths of the tradeoff, arms of experiments and fixed lists. A counter appears under its name,
+`NAME_total`; a histogram appears as `NAME_bucket`, `NAME_sum` and `NAME_count`.
 
 """
 WORKER = """
@@ -143,8 +143,7 @@ def _metrics(docs: Iterable[tuple[Any, ...]]) -> str:
 def cli() -> str:
     """Return the page of all commands, arguments and options."""
     text = CLI
-    commands: Any = typer.main.get_command(app)
-    for name, command in commands.commands.items():
+    for name, command in leaves(typer.main.get_command(app)):
         arguments = "".join(f" {p.name.upper()}" for p in command.params if _is_argument(p))
         text += f"\n## {name}\n\n{inspect.cleandoc(command.help)}\n\n"
         text += f"    paretorank {name}{arguments} [options]\n\n"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from service.access.guard import OPEN_INFERENCE
+from service.contract.experiments import Experiment
 from service.contract.front import Front
 from service.errors import RankError
 
@@ -119,6 +120,9 @@ class ModelsResponse(BaseModel):
 
     models: list[ModelInfo] = Field(description="Sorted by name and version.")
     aliases: list[AliasInfo] = Field(description="Sorted by name and alias.")
+    experiment: Experiment | None = Field(
+        description="The experiment that runs on this replica; null: none."
+    )
 
 
 class Health(BaseModel):

@@ -158,6 +158,7 @@ async def models(request: Request) -> ModelsResponse:
             for model, aliases in registry.models()
         ],
         aliases=[_alias_info(state) for state in registry.aliases()],
+        experiment=registry.experiments.running,
     )
 
 

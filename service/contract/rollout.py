@@ -88,7 +88,7 @@ def read_rollout(folder: Path, *, required: bool = False) -> Rollout:
 
     Raises ArtifactError if the file is invalid, cannot be read, or is required and missing.
     """
-    return _read(folder / ROLLOUT, _ROLLOUT, Rollout(), required)
+    return read_document(folder / ROLLOUT, _ROLLOUT, Rollout(), required)
 
 
 def write_rollout(folder: Path, rollout: Rollout) -> None:
@@ -98,7 +98,7 @@ def write_rollout(folder: Path, rollout: Rollout) -> None:
 
 def read_history(folder: Path, *, required: bool = False) -> tuple[Move, ...]:
     """Return the moves of a model's aliases, oldest first; raises as ``read_rollout``."""
-    return _read(folder / HISTORY, _MOVES, (), required)
+    return read_document(folder / HISTORY, _MOVES, (), required)
 
 
 def record_move(
@@ -140,7 +140,8 @@ def _own(moves: Sequence[Move], alias: str, version: int) -> list[Move]:
     return own
 
 
-def _read(path: Path, kind: TypeAdapter[T], absent: T, required: bool) -> T:
+def read_document(path: Path, kind: TypeAdapter[T], absent: T, required: bool) -> T:
+    """Return a JSON file, ``absent`` if it is missing and not required; raises ArtifactError."""
     try:
         return kind.validate_json(path.read_bytes())
     except FileNotFoundError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from service.contract.feedback import Event, encode, events_key
 from service.errors import OverloadedError
@@ -16,7 +16,8 @@ from service.telemetry import Telemetry
 class EventLog:
     """Writes events to their streams, and engagements among them to their users' histories.
 
-    At most ``event_queue`` calls may wait for the store.
+    At most ``event_queue`` calls may wait for the store. ``count`` gets user and kind of each event
+    that names its user.
     """
 
     def __init__(
@@ -25,12 +26,14 @@ class EventLog:
         streams: FeedbackStreams,
         histories: Histories,
         telemetry: Telemetry,
+        count: Callable[[str, str], None],
     ) -> None:
         self._namespace = settings.namespace
         self._engagements = frozenset(entries(settings.engagement_kinds))
         self._histories = histories if settings.user_histories else None
         self._streams = streams
         self._telemetry = telemetry
+        self._count = count
         self._limit = settings.event_queue
         self._open = 0
 
@@ -57,3 +60,6 @@ class EventLog:
         finally:
             self._open -= 1
         self._telemetry.events["accepted"].inc(len(events))
+        for event in events:
+            if event.user_id is not None:
+                self._count(event.user_id, event.kind)

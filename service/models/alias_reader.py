@@ -1,4 +1,4 @@
-"""Reads the model repository: what the aliases name, the default, rollouts and histories."""
+"""Reads the model repository: aliases, the default, rollouts, histories and experiments."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from service.contract import CHAMPION
 from service.contract.artifact import ArtifactError
+from service.contract.experiments import Experiments, read_experiments
 from service.contract.repository import Repository
 from service.contract.rollout import Move, Rollout, read_history, read_rollout
-from service.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -23,16 +23,16 @@ class AliasReader:
 
     What is missing or cannot be read is a fault: a lost volume is no order to stop serving.
     ``faults`` has a sentence for each fault of the last reading. ``rollouts`` and ``histories`` are
-    those of each model, as last read.
+    those of each model, as last read; so are the ``experiments``.
     """
 
-    def __init__(self, repository: Repository, telemetry: Telemetry) -> None:
+    def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._telemetry = telemetry
         self.default: str | None = None  # ``name`` or ``name@alias``, as last read
         self.faults: tuple[str, ...] = ()
         self.rollouts: dict[str, Rollout] = {}
         self.histories: dict[str, tuple[Move, ...]] = {}
+        self.experiments = Experiments()
 
     async def read(self, current: Mapping[str, str], loaded: Container[str]) -> dict[str, str]:
         """Return name@alias -> name@version; those of ``current`` that have a fault stay.
@@ -46,7 +46,6 @@ class AliasReader:
         if self.faults and not faults:
             log.info("the model repository has no faults any more")
         self.faults = faults
-        self._telemetry.repository_faults.set(len(faults))
         return wanted
 
     def _read(
@@ -81,6 +80,12 @@ class AliasReader:
         # After the aliases: a writer records a default before an alias that needs it.
         try:
             self.default = self._read_default(wanted)
+        except ArtifactError as error:
+            faults.append(str(error))
+        try:
+            self.experiments = read_experiments(
+                self._repository.root, required=self.experiments != Experiments()
+            )
         except ArtifactError as error:
             faults.append(str(error))
         return wanted, tuple(faults)

@@ -12,6 +12,7 @@ from service.contract.artifact import ArtifactError
 from service.contract.repository import Repository
 from service.errors import ModelNotFoundError, NotReadyError, RankError, StoreError
 from service.models.alias_reader import AliasReader
+from service.models.experiments import Experiments
 from service.models.loaded_model import LoadedModel
 from service.models.loader import Loader
 from service.models.returns import Returns
@@ -52,10 +53,11 @@ class Registry:
         self._settings = settings
         self._telemetry = telemetry
         repository = Repository(settings.models_dir)
-        self._alias_reader = AliasReader(repository, telemetry)
+        self._alias_reader = AliasReader(repository)
         self._loader = Loader(settings, repository, store, telemetry)
         judges = settings.automatic_return
         self._rollouts = Rollouts(self._alias_reader, Returns(store), judges=judges)
+        self.experiments = Experiments(self._alias_reader, settings, telemetry)
         self._models: dict[str, LoadedModel] = {}
         self._wanted: dict[str, str] = {}  # name@alias -> name@version, as the repository says
         self._targets: dict[str, str] = {}  # the same, with champions returned
@@ -93,9 +95,10 @@ class Registry:
             for alias, label in targets.items()
         }
         self._aliases = {alias: label for alias, label in aliases.items() if label}
-        self._report_aliases()
         self._move_default()
         self._rollouts.move(self._served())
+        self.experiments.follow(lambda reference: self._find(reference) is not None)
+        self._report_aliases()
         for label in set(self._models) - set(self._aliases.values()):
             log.info("%s: dropped, no alias names it", label)
             await self._loader.drop(self._models.pop(label))
@@ -112,7 +115,7 @@ class Registry:
     @property
     def faults(self) -> tuple[str, ...]:
         """A sentence for each fault of the model repository; loaded models keep serving."""
-        return self._alias_reader.faults
+        return self._alias_reader.faults + self.experiments.faults
 
     @property
     def trials(self) -> dict[str, Trial]:
@@ -183,7 +186,8 @@ class Registry:
         return AliasState(alias, wanted, target, served, reason, verdict is not None)
 
     def _report_aliases(self) -> None:
-        """Report the aliases in the metrics, and forget those that are gone."""
+        """Report aliases and faults in the metrics, and forget aliases that are gone."""
+        self._telemetry.repository_faults.set(len(self.faults))
         states = {state.alias: state for state in self.aliases()}
         for alias in self._reported - states.keys():
             for metric in self._telemetry.by_alias:

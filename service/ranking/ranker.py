@@ -45,8 +45,11 @@ _UNSEEN: dict[Source, Literal["user", "arm"]] = {"user": "user", "arm": "arm"}
 class Arms(Protocol):
     """The experiment that runs."""
 
-    def arm(self, request: RankRequest) -> Arm | None:
-        """Return the arm of a request's user; None for a request that is no part of it."""
+    def arm(self, user_id: str) -> Arm | None:
+        """Return the arm of a user, None outside of it."""
+
+    def count_ranking(self, arm: Arm) -> None:
+        """Count a ranking of an arm."""
 
 
 class Ranker:
@@ -88,9 +91,9 @@ class Ranker:
         arm, user_id, reference = None, None, request.model
         if request.profiling:
             user_id = request.user_id
-            arm = None if self._arms is None else self._arms.arm(request)
-            if arm is not None and reference is None:
-                reference = arm.model
+            if reference is None and self._arms is not None:
+                arm = self._arms.arm(user_id)
+                reference = None if arm is None else arm.model
         model = self._registry.route(reference, user_id)
         may_log = counted and request.profiling
         ranking = Ranking(model, request, clock, request_id, arm, may_log)
@@ -111,6 +114,8 @@ class Ranker:
             raise
         if counted:
             model.health.add(columns["scores"], reasons)
+            if arm is not None and self._arms is not None:
+                self._arms.count_ranking(arm)
         clock.lap("select")
         timing_ms = clock.finish(self._telemetry)
         degraded, explored = sorted(reasons), None

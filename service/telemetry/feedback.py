@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import get_args
 
-from service.contract.feedback import Policy
+from service.contract.feedback import CLICK, VIEW, Policy
 from service.telemetry.metrics import Metrics
+
+OTHER = "other"  # an event of a kind that is the product's own
 
 
 class Feedback(Metrics):
@@ -86,6 +88,20 @@ class Feedback(Metrics):
             "item",
         )
         self.slot_scores = scores.labels("drawn"), scores.labels("displaced")
+        self.arm_rankings = self._counter(
+            "rank_arm_rankings_total",
+            "Rankings of an arm's users, by experiment and arm: profiled requests that name no "
+            "model.",
+            "experiment",
+            "arm",
+        )
+        self.arm_events = self._counter(
+            "rank_arm_events_total",
+            "Accepted events that name a user of an arm, by kind: view, click or other.",
+            "experiment",
+            "arm",
+            "kind",
+        )
         events = self._counter(
             "rank_events_total",
             "Events received, by result. accepted: they are in the stream. refused: they are not "
@@ -93,3 +109,9 @@ class Feedback(Metrics):
             "result",
         )
         self.events = {result: events.labels(result) for result in ("accepted", "refused")}
+
+    def start_arm(self, experiment: str, arm: str) -> None:
+        """Let the counters of an arm begin at zero."""
+        self.arm_rankings.labels(experiment, arm)
+        for kind in (VIEW, CLICK, OTHER):
+            self.arm_events.labels(experiment, arm, kind)

@@ -19,7 +19,8 @@ class Models(Metrics):
         self.repository_faults = self._gauge(
             "rank_repository_faults",
             "Faults of the model repository at the last check: folders, alias files and loaded "
-            "versions that are missing or cannot be read. Loaded models keep serving.",
+            "versions that are missing or cannot be read, and arms that cannot be served. Loaded "
+            "models keep serving.",
         )
         self.model_created = self._gauge(
             "rank_model_created_timestamp_seconds",

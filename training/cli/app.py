@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import NoReturn
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import typer
 
@@ -15,6 +16,7 @@ from training.cli.compare import compare
 from training.cli.demo import demo
 from training.cli.embed import embed
 from training.cli.evaluate import evaluate
+from training.cli.experiment import experiment
 from training.cli.look import look
 from training.cli.loop import loop
 from training.cli.prepare import prepare
@@ -53,8 +55,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Prepare data, train, evaluate, publish.",
 )
-for command in COMMANDS:
-    app.command()(command)
+
+
+def add_commands(program: typer.Typer) -> None:
+    """Add the commands of the training to a command line."""
+    for command in COMMANDS:
+        program.command()(command)
+    program.add_typer(experiment, name="experiment")
+
+
+def leaves(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each command of a group with its name, which has those of the groups around it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, f"{above}{name} ")
+        else:
+            yield above + name, command
+
+
+add_commands(app)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -120,6 +121,15 @@ class Feed(_Frozen):
     def proxy_fields(self) -> tuple[Proxy, ...]:
         """The proxies as a dataset declares them."""
         return tuple(Proxy(name=proxy.name) for proxy in self.proxies)
+
+
+def parse_duration(option: str, text: str) -> int:
+    """Return a duration such as ``1d`` in milliseconds; raises ConfigError naming the option."""
+    try:
+        return TypeAdapter(Duration).validate_python(text)
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{option}: {problem}") from error
 
 
 def read_feed(path: Path) -> Feed:

@@ -531,6 +531,41 @@ export interface components {
             skipped?: string[];
         };
         /**
+         * Arm
+         * @description A named share of the users. What it does not set stays as it is without the experiment.
+         */
+        Arm: {
+            /**
+             * Name
+             * @description Its name, unique in the experiment.
+             */
+            name: string;
+            /**
+             * Share
+             * @description Its share of the users.
+             */
+            share: number;
+            /**
+             * Model
+             * @description The model of requests that name none: `name`, `name@version` or `name@alias`.
+             */
+            model?: string | null;
+            /**
+             * Tradeoff
+             * @description The tradeoff of requests that name none.
+             */
+            tradeoff?: number | null;
+            /**
+             * Tradeoffs
+             * @description (tradeoff, probability) of a randomised tradeoff, drawn for each decision; the probabilities sum to 1.
+             * @default []
+             */
+            tradeoffs?: [
+                number,
+                number
+            ][];
+        };
+        /**
          * Calibration
          * @description ``score = sigmoid(slope * logit + intercept)``: monotone, so it keeps every order.
          */
@@ -820,6 +855,45 @@ export interface components {
              * @description Its standard error.
              */
             se?: number | null;
+        };
+        /**
+         * Experiment
+         * @description An experiment with the time in which it runs, or ran.
+         */
+        Experiment: {
+            /**
+             * Name
+             * @description Its name, unique in the repository.
+             */
+            name: string;
+            /**
+             * Salt
+             * @description Chooses who is in which arm; empty: the name. Experiments of one salt share their users.
+             * @default
+             */
+            salt?: string;
+            /**
+             * Planned Users
+             * @description The users of two arms at which the intervals of their difference are the narrowest. Other numbers are as valid.
+             * @default 10000
+             */
+            planned_users?: number;
+            /**
+             * Arms
+             * @description The arms, the control first.
+             */
+            arms: components["schemas"]["Arm"][];
+            /**
+             * Started
+             * Format: date-time
+             * @description When it started.
+             */
+            started: string;
+            /**
+             * Stopped
+             * @description When it stopped; null while it runs.
+             */
+            stopped?: string | null;
         };
         /**
          * Exposure
@@ -1246,6 +1320,8 @@ export interface components {
              * @description Sorted by name and alias.
              */
             aliases: components["schemas"]["AliasInfo"][];
+            /** @description The experiment that runs on this replica; null: none. */
+            experiment: components["schemas"]["Experiment"] | null;
         };
         /**
          * NotMeasured

@@ -257,10 +257,59 @@ _FEEDBACK = Row(
     ),
 )
 
+_EXPERIMENT = Row(
+    "Experiment",
+    (
+        Lines(
+            "Rankings by arm",
+            "Rankings per second of the users of each arm of the experiment that runs.",
+            [
+                Query(
+                    or_zero(rate("rank_arm_rankings_total", "experiment, arm")),
+                    "{{experiment}} {{arm}}",
+                )
+            ],
+            unit="reqps",
+        ),
+        Lines(
+            "Clicks per ranking by arm",
+            "Click events that name their user, per ranking of the arm, over half an hour. What "
+            "differences prove is in the report of the experiment.",
+            [
+                Query(
+                    or_zero(
+                        "sum by (experiment, arm) "
+                        '(increase(rank_arm_events_total{kind="click"}[30m]))'
+                        " / (sum by (experiment, arm) (increase(rank_arm_rankings_total[30m])) > 0)"
+                    ),
+                    "{{experiment}} {{arm}}",
+                )
+            ],
+            unit="none",
+        ),
+        Lines(
+            "Share of the rankings by arm",
+            "Of all rankings of users in an arm. Moves with how often users come: the report of "
+            "the experiment checks the numbers of users.",
+            [
+                Query(
+                    or_zero(
+                        f"{rate('rank_arm_rankings_total', 'experiment, arm')}"
+                        " / on (experiment) group_left () "
+                        f"({rate('rank_arm_rankings_total', 'experiment')} > 0)"
+                    ),
+                    "{{experiment}} {{arm}}",
+                )
+            ],
+            unit="percentunit",
+        ),
+    ),
+)
+
 DASHBOARD = Dashboard(
     uid="exposure",
     title="Exposure and the front",
     description="Which items do rankings show at each tradeoff, and does this match the measured "
     "front? The first ten places of each ranking count.",
-    rows=(_NOW, _REQUESTS, _EXPOSURE, _BY_POOL, _FEEDBACK),
+    rows=(_NOW, _REQUESTS, _EXPOSURE, _BY_POOL, _FEEDBACK, _EXPERIMENT),
 )

@@ -13,7 +13,7 @@ import typer.main
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from training.cli.app import app, main
+from training.cli.app import app, leaves, main
 from training.errors import TrainingError
 
 
@@ -21,12 +21,12 @@ def _parser() -> typer.core.TyperGroup:
     """Return the command line with commands that do nothing."""
     group = typer.main.get_command(app)
     assert isinstance(group, typer.core.TyperGroup)
-    for command in group.commands.values():
+    for _, command in leaves(group):
         command.callback = lambda **_: None
     return group
 
 
-COMMANDS = _parser().commands
+COMMANDS = dict(leaves(_parser()))
 OPTIONS = sorted(
     {name for command in COMMANDS.values() for option in command.params for name in option.opts}
 )
@@ -45,7 +45,7 @@ words = st.one_of(
 @given(st.sampled_from(sorted(COMMANDS)), st.lists(words, max_size=8))
 def test_any_arguments_are_parsed_or_a_usage_error(command: str, arguments: list[str]) -> None:
     try:
-        _parser().main([command, *arguments], prog_name="training")
+        _parser().main([*command.split(), *arguments], prog_name="training")
     except SystemExit as stopped:
         assert stopped.code in (0, 2)
     except TrainingError as error:  # main() prints it and exits with 2

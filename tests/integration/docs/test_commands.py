@@ -142,6 +142,10 @@ RUN_BY = {
     ),
     "python -m training candidate cp2rec --stop": "cli/test_life_cycle.py",
     "python -m training rollback cp2rec": "cli/test_life_cycle.py",
+    "python -m training experiment start plan.toml": "cli/test_experiment.py",
+    "python -m training experiment show": "cli/test_experiment.py",
+    "python -m training experiment report --logs log": "cli/test_experiment.py",
+    "python -m training experiment stop": "cli/test_experiment.py",
     "python -m training promote cp2rec@2 --again": "test_rollout.py",
     "python -m training publish cp2rec --add DIR": "release/test_live.py",
     "python -m training publish cp2rec --update DIR": "release/test_live.py",
@@ -248,6 +252,9 @@ def _check_training(words: list[str], source: Command) -> None:
         assert set(words) <= set(CLI.commands)
         return
     command = CLI.commands[words[0]]
+    if hasattr(command, "commands"):
+        words = words[1:]
+        command = command.commands[words[0]]
     arguments = command.make_context(words[0], words[1:]).params
     if "overrides" in arguments and arguments["model"] not in EXAMPLES.get(source.page, ()):
         config = arguments["config"] and ROOT / arguments["config"]

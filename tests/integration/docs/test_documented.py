@@ -141,7 +141,7 @@ def test_every_metric_of_clicks_alone_is_documented() -> None:
 
 def test_every_command_is_shown_on_a_page() -> None:
     page = (DOCS / "reference" / "cli.md").read_text()
-    for name in re.findall(r"^## ([\w-]+)$", page, re.MULTILINE):
+    for name in re.findall(r"^## ([\w -]+)$", page, re.MULTILINE):
         pattern = re.compile(rf"(python -m training|paretorank) {name}\b|make {name}\b")
         pages = [path for path in DOCS.glob("*.md") if pattern.search(path.read_text())]
         assert pages, f"no page shows {name}"

@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from service.contract.experiments import Plan
 from service.errors import FrameworkError, RankError, StoreError
 from tests.conftest import World
 from tests.integration.conftest import Running, deploy
@@ -113,6 +115,11 @@ def test_the_typescript_example_is_well_typed() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_the_plan_of_an_experiment_is_valid() -> None:
+    (plan,) = blocks(DOCS / "experiments.md", "toml")
+    assert len(Plan.model_validate(tomllib.loads(plan)).arms) == 4
 
 
 def _errors(kind: type[RankError] = RankError) -> Iterator[tuple[str, str]]:

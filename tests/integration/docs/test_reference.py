@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from typing import Any
 
 import pytest
 import typer
@@ -15,7 +14,7 @@ from service.contract.manifest import Manifest
 from service.settings import describe
 from service.telemetry import Telemetry
 from tests.integration.docs.pages import DOCS, GENERATED
-from training.cli.app import app
+from training.cli.app import app, leaves
 from training.feed.metrics import Metrics
 
 
@@ -49,9 +48,8 @@ def test_every_metric_is_described() -> None:
 
 
 def test_every_command_and_option_is_described() -> None:
-    commands: Any = typer.main.get_command(app)
     page = (GENERATED / "cli.md").read_text()
-    for name, command in commands.commands.items():
+    for name, command in leaves(typer.main.get_command(app)):
         section = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
         assert command.help
         for parameter in command.params:
