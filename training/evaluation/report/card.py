@@ -84,8 +84,8 @@ def _ranks_by(manifest: Manifest) -> Iterator[Phrase]:
             "What a person with a record clicks does not move the ranking until the next training."
         )
     yield (
-        "A person of whom nothing is known gets the ranking of the average user. An item of which "
-        "nothing was learned is ranked by its content."
+        "A person of whom nothing is known gets the ranking of the average user. An item that the "
+        "training did not see has no record, and is ranked by the other parameters."
     )
 
 
@@ -97,7 +97,7 @@ def _choices(manifest: Manifest, parameters: Parameters | None) -> Iterator[Choi
         effect="w = 0 ranks by the estimate of what the person would like if all items were shown "
         "equally often, w = 1 by the estimate of what the person clicks under the exposure of the "
         "log. What each w gains and costs is measured below. A request that names no w is ranked "
-        f"at w = {default:g}.",
+        f"at w = {default:g}, unless the person or an experiment has another one.",
     )
     yield Choice(
         name="Rank without profiling",
