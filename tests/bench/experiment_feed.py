@@ -1,6 +1,7 @@
 """One experiment from its plan to its report: a service, simulated users, and days that pass.
 
-Users enter over the days and come back. The days last seconds: the times of the log are stretched
+The model of the experiment has learned for some days from a feed at w = 1: its log is biased. Then
+users enter over the days and come back. The days last seconds: the times of the log are stretched
 before the report, and nothing else of it is changed.
 """
 
@@ -8,30 +9,31 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import redis
 from numpy.typing import NDArray
 
-from service.contract.artifact import open_artifact
 from service.contract.experiments import read_experiments
 from training.data import parquet
-from training.data.dataset import open_dataset
 from training.data.simulate.worlds import toy_world
 from training.demo.local_redis import private_redis
 from training.demo.loop.at_random import show_at_random
 from training.demo.loop.crowd import PLACES, Crowd
 from training.demo.loop.feed import Feed
 from training.demo.loop.figures import item_id, user_id
-from training.demo.loop.place import MODEL, NAMESPACE, Place
-from training.demo.service import HOST, random_port, serving
+from training.demo.loop.place import NAMESPACE, Place
+from training.demo.service import HOST, ask, random_port, serving
+from training.errors import TrainingError
 from training.feed.log_files import DECISIONS, EVENTS, LogFolder
 
 PLAN = """\
@@ -40,17 +42,12 @@ planned_users = 2000
 
 [[arms]]
 name = "logged"
-share = 0.34
+share = 0.5
 tradeoff = 1.0
 
 [[arms]]
-name = "middle"
-share = 0.33
-tradeoff = 0.5
-
-[[arms]]
 name = "debiased"
-share = 0.33
+share = 0.5
 tradeoff = 0.0
 """
 FEED = """\
@@ -60,14 +57,16 @@ window = "12h"  # events are sent in batches, which the stretched days make hour
 _COMES_BACK = 0.4  # probability of each day after the first
 _MORE = 0.7  # mean of the rankings of a visit beyond one
 _DAY_MS = 86_400_000
+_FOLLOWS_S = 60.0
 
 
 def main() -> None:
     """Run the experiment and print its report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/experiment"))
-    parser.add_argument("--users", type=int, default=3000)
+    parser.add_argument("--users", type=int, default=2500)
     parser.add_argument("--days", type=int, default=14)
+    parser.add_argument("--learning-days", type=int, default=3)
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     crowd = Crowd.of(toy_world(rng, options.users), rng, 1)
@@ -76,7 +75,6 @@ def main() -> None:
         models = str(place.repository.root)
         (options.out / "plan.toml").write_text(PLAN)
         (options.out / "feed.toml").write_text(FEED)
-        _training("experiment", "start", str(options.out / "plan.toml"), "--models", models)
         with serving(
             place.repository.root,
             url,
@@ -85,7 +83,13 @@ def main() -> None:
             RANK_MODELS_POLL_S="0.5",
             RANK_DECISIONS="1",
             RANK_FEEDBACK_ENTRIES="10000000",
+            RANK_EXPLORE_SLOT_SHARE="0.1",
+            RANK_EXPLORE_PLACES="10",
         ):
+            for _ in range(options.learning_days):
+                _learn(place, crowd, rng, port)
+            _training("experiment", "start", str(options.out / "plan.toml"), "--models", models)
+            _await(port, lambda models: models["experiment"] is not None)
             begun_ms = int(time.time() * 1000)
             marks = _days(crowd, rng, port, options.days)
         place.collect()
@@ -109,10 +113,43 @@ def _published(root: Path, crowd: Crowd, rng: np.random.Generator, url: str) -> 
     with redis.Redis.from_url(url) as client:
         show_at_random(crowd, rng, client)
     place.collect()
-    place.train(place.prepare(crowd, 0))
-    shutil.rmtree(root / "logs")
-    place.publish(open_artifact(place.repository.path(MODEL, 1)), open_dataset(root / "data"))
+    dataset = place.prepare(crowd, 0)
+    place.publish(place.train(dataset)[0], dataset)
     return place
+
+
+def _learn(place: Place, crowd: Crowd, rng: np.random.Generator, port: int) -> None:
+    """Let all users visit the feed at w = 1, and serve a model that has learned from it."""
+    crowd.begin_day(0)
+    with contextlib.closing(Feed(HOST, port)) as feed:
+        for user in rng.permutation(crowd.world.users).tolist():
+            _visit(feed, crowd, rng, user, 1.0)
+        feed.flush()
+    place.collect()
+    dataset = place.prepare(crowd, 0)
+    artifact, _ = place.train(dataset)
+    place.publish(artifact, dataset)
+    _await(port, lambda models: models["models"][-1]["version"] == artifact.version)
+
+
+def _await(port: int, seen: Callable[[dict[str, Any]], bool]) -> None:
+    """Wait until ``GET /models`` shows something."""
+    end = time.monotonic() + _FOLLOWS_S
+    while not seen(json.loads(ask(port, "GET", "/models")[1])):
+        if time.monotonic() > end:
+            raise TrainingError("the service does not follow the repository; look at its log")
+        time.sleep(0.2)
+
+
+def _visit(
+    feed: Feed, crowd: Crowd, rng: np.random.Generator, user: int, tradeoff: float | None
+) -> None:
+    """Rank for a user and report the clicks."""
+    known = [item_id(item) for item in np.flatnonzero(crowd.clicked[user]).tolist()]
+    answer = feed.rank(user_id(user), PLACES, known, tradeoff)
+    items = np.array([int(name[1:]) for name in answer.items.item_ids])
+    clicked = items[crowd.visit(rng, user, items, answer.slot)].tolist()
+    feed.report(answer.request_id, user_id(user), [item_id(item) for item in clicked])
 
 
 def _days(crowd: Crowd, rng: np.random.Generator, port: int, days: int) -> list[int]:
@@ -127,11 +164,7 @@ def _days(crowd: Crowd, rng: np.random.Generator, port: int, days: int) -> list[
         visitors = rng.permutation(np.flatnonzero(visits))
         with contextlib.closing(Feed(HOST, port)) as feed:
             for user in np.repeat(visitors, 1 + rng.poisson(_MORE, len(visitors))).tolist():
-                known = [item_id(item) for item in np.flatnonzero(crowd.clicked[user]).tolist()]
-                answer = feed.rank(user_id(user), PLACES, known, None)
-                items = np.array([int(name[1:]) for name in answer.items.item_ids])
-                clicked = items[crowd.visit(rng, user, items)].tolist()
-                feed.report(answer.request_id, user_id(user), [item_id(item) for item in clicked])
+                _visit(feed, crowd, rng, user, None)
             feed.flush()
         marks.append(int(time.time() * 1000) + 1)
         sys.stderr.write(f"day {day + 1}: {len(visitors)} visitors\n")
@@ -149,6 +182,7 @@ def _stretch(log: LogFolder, out: LogFolder, begun_ms: int, marks: Sequence[int]
 
     for table in (DECISIONS, EVENTS):
         rows = pl.concat([parquet.read(file.path) for file in log.current(table)])
+        rows = rows.filter(pl.col("time_ms") >= begun_ms)
         rows = rows.with_columns(stretched(rows["time_ms"]), stretched(rows["arrived_ms"]))
         rows = rows.with_columns(sequence=pl.int_range(len(rows), dtype=pl.Int64))
         out.write(table, 0, rows)

@@ -105,8 +105,8 @@ def test_one_arm_or_nobody_is_described() -> None:
     made = report(found, experiment=alone)
     assert made.sample_ratio is None
     assert "| control (control) | 30.0% | 900 | 900 |" in report_text(made)
-    none = np.zeros(0)
-    empty = Users(none.astype(int), none.astype(int), *[none] * 4, entered=np.array([5, 4, 6]))
+    nobody, nothing = np.zeros(0, np.int64), np.zeros(0)
+    empty = Users(nobody, nobody, nothing, nothing, nothing, nothing, np.array([5, 4, 6]))
     text = report_text(report(empty))
     assert "| b | 30.0% | 4 | 0 | 0 |" in text
     assert "c: too few users count yet" in text
