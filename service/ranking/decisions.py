@@ -36,6 +36,7 @@ class Decisions:
         self._log = log
         self._telemetry = telemetry
         self._certain = [1.0] * self._places
+        self._most_listed = settings.decision_listed
 
     def draw(self, ranking: Ranking) -> None:
         """Set what is drawn for a ranking, and its tradeoff, if it is logged.
@@ -60,6 +61,9 @@ class Decisions:
     ) -> Explored | None:
         """Log a ranking as shown; return what its answer says of exploration."""
         request, policy = ranking.request, draw.policy
+        mixture = draw.mixture if draw.stands else ()
+        listed = [] if draw.slot is None else _listed(request)
+        pool_known = draw.slot is not None and len(listed) <= self._most_listed
         count = min(self._places, len(columns["item_ids"]), draw.pool_size)
         self._log.add(
             Decision(
@@ -78,6 +82,12 @@ class Decisions:
                 item_ids=columns["item_ids"][:count],
                 scores=columns["scores"][:count],
                 propensities=draw.propensities or self._certain[:count],
+                tradeoffs=[tradeoff for tradeoff, _ in mixture],
+                chances=[chance for _, chance in mixture],
+                stands=draw.stands or [],
+                slot_places=draw.slot_places,
+                listed=listed if pool_known else [],
+                pool_known=pool_known,
             )
         )
         self._telemetry.decisions[policy].inc()
@@ -88,6 +98,14 @@ class Decisions:
         for scores, score in zip(self._telemetry.slot_scores, draw.slot_scores, strict=True):
             scores.inc(score)
         return Explored(policy, draw.slot + 1)
+
+
+def _listed(request: RankRequest) -> list[str]:
+    """Return the ids that make the pool: the candidates, or what the catalogue leaves out."""
+    if request.candidates is None:
+        return request.exclude
+    excluded = set(request.exclude)
+    return [item_id for item_id in request.candidates if item_id not in excluded]
 
 
 def repeatable(ranking: Ranking, columns: Columns) -> tuple[RankRequest, Columns]:

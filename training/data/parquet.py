@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -19,11 +19,26 @@ from training.errors import DatasetError
 MISSING = f"is missing; add it or change {DESCRIPTION}"
 SUFFIX = ".parquet"
 
+Schema = Mapping[str, pl.DataType | type[pl.DataType]]
 
-def scan(*paths: Path) -> pl.LazyFrame:
-    """Return a lazy table of files with equal columns, in order; ``read`` collects it."""
+
+def scan(*paths: Path, schema: Schema | None = None) -> pl.LazyFrame:
+    """Return a lazy table of files with equal columns, in order; ``read`` collects it.
+
+    With a ``schema``, files may lack columns of it, which are null there, and have others, which
+    are left out.
+    """
     files = [path.absolute() for path in paths]
-    return pl.scan_parquet(files, glob=False, hive_partitioning=False)
+    if schema is None:
+        return pl.scan_parquet(files, glob=False, hive_partitioning=False)
+    return pl.scan_parquet(
+        files,
+        glob=False,
+        hive_partitioning=False,
+        schema=schema,
+        missing_columns="insert",
+        extra_columns="ignore",
+    )
 
 
 def read(path: Path, query: pl.LazyFrame | None = None) -> pl.DataFrame:

@@ -217,7 +217,7 @@ def compact(folder: Path, shard: int) -> int:
         if len(small) >= FAN_IN and size <= _LARGE_BYTES:
             path = _path(folder, shard, small[0].first, small[-1].last, level + 1)
             try:
-                rows = pl.concat([parquet.read(file.path) for file in small])
+                rows = pl.concat([parquet.read(file.path) for file in small], how="diagonal")
             except DatasetError as error:
                 log.warning("small files stay as they are: %s", error)
                 continue
@@ -275,9 +275,9 @@ def _range_after(rows: pl.DataFrame, files: list[LogFile]) -> tuple[EntryId, Ent
 
 def _without(rows: pl.DataFrame, files: list[LogFile]) -> pl.DataFrame:
     """Return the rows whose entries are in none of ``files``."""
-    entry = ["arrived_ms", "sequence"]
-    held = parquet.scan(*(file.path for file in files)).select(entry).collect()
-    return rows.join(held, on=entry, how="anti", maintain_order="left")
+    entry = {"arrived_ms": pl.Int64, "sequence": pl.Int64}
+    held = parquet.scan(*(file.path for file in files), schema=entry).collect()
+    return rows.join(held, on=list(entry), how="anti", maintain_order="left")
 
 
 def _unix_ms(hour: str) -> int | None:
