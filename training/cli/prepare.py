@@ -48,7 +48,8 @@ def prepare(
     """
     of_feed = {"--logs": logs, "--items": items, "--feed": feed, "--since": since, "--until": until}
     if dataset == FEED:
-        from training.feed.prepare import parse_time, prepare_feed
+        from training.feed.log_rows import parse_time
+        from training.feed.prepare import prepare_feed
         from training.feed.specification import Feed, read_feed
 
         if source is not None or logs is None or items is None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import operator
-from collections.abc import Iterator
 from dataclasses import astuple, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -15,17 +12,12 @@ from service.contract.feedback import VIEW
 from training.data import parquet
 from training.data.raw_log.on_polars import PolarsEngine
 from training.data.schema import DESCRIPTION, Description
-from training.errors import ConfigError, DatasetError
+from training.errors import DatasetError
 from training.feed.counts import add_counts, count_buckets, countable, without_own
 from training.feed.items import ItemTables, read_item_tables
-from training.feed.log_files import DECISIONS, EVENTS, HOUR_MS, LogFolder
-from training.feed.records import SCHEMAS
+from training.feed.log_files import EVENTS, LogFolder
+from training.feed.log_rows import PAIR, Period, days, outcomes, pinned, scan, settled_ms
 from training.feed.specification import Feed
-
-Period = tuple[int | None, int | None]
-
-DAY_MS = 24 * HOUR_MS
-_PAIR = ["request_id", "item_id"]
 
 
 @dataclass(frozen=True)
@@ -70,22 +62,16 @@ def prepare_feed(
     known = read_item_tables(items)
     with (
         PolarsEngine().staged(str(out)) as staged,
-        _pinned(LogFolder(logs), feed, period) as (decisions, events),
+        pinned(LogFolder(logs), feed, period) as (decisions, events),
     ):
         folder = Path(staged)
         since_ms, until_ms = period
         if until_ms is None:
-            until_ms = _last_arrival(decisions, events) - feed.labels.window
-        buckets = count_buckets(feed, _scan(EVENTS, events))
+            until_ms = settled_ms(feed, decisions, events)
+        buckets = count_buckets(feed, scan(EVENTS, events))
         prepared, users = Prepared(), pl.DataFrame(schema={"user_id": pl.String})
         (folder / "impressions").mkdir()
-        for day_ms in sorted({file.hour_ms // DAY_MS * DAY_MS for file in decisions}):
-            begin_ms, end_ms = max(day_ms, since_ms or 0), min(day_ms + DAY_MS, until_ms)
-            shown = _scan(DECISIONS, decisions, day_ms, day_ms + DAY_MS).filter(
-                pl.col("time_ms").is_between(begin_ms, end_ms, closed="left")
-            )
-            near = begin_ms - feed.late, end_ms + max(feed.labels.window, feed.late)
-            done = _scan(EVENTS, events, *near)
+        for shown, done in days(feed, decisions, events, (since_ms, until_ms)):
             rows, counts = _rows(feed, shown, done, known)
             prepared += counts
             users = pl.concat([users, rows.select("user_id")]).unique()
@@ -115,59 +101,6 @@ def prepare_feed(
     return prepared
 
 
-@dataclass(frozen=True)
-class _Pinned:
-    """A file of the log and where it can be read while workers compact."""
-
-    hour_ms: int
-    path: Path
-
-
-@contextlib.contextmanager
-def _pinned(
-    log: LogFolder, feed: Feed, period: Period
-) -> Iterator[tuple[list[_Pinned], list[_Pinned]]]:
-    """Yield the files of the decisions of a period, and of the events that matter for them."""
-    since_ms, until_ms = period
-    begin = None if since_ms is None else since_ms - feed.longest_ms - feed.bucket - feed.late
-    end = None if until_ms is None else until_ms + feed.labels.window + feed.late
-    while True:
-        files = (log.current(DECISIONS, since_ms, until_ms), log.current(EVENTS, begin, end))
-        if not files[0]:
-            problem = "has no decisions of that period; `collect` writes them there"
-            raise DatasetError(log.root, problem)
-        with contextlib.ExitStack() as stack:
-            try:
-                paths = [stack.enter_context(log.pinned(some)) for some in files]
-            except FileNotFoundError:  # compacted meanwhile
-                continue
-            decisions, events = (
-                [_Pinned(file.hour_ms, path) for file, path in zip(some, links, strict=True)]
-                for some, links in zip(files, paths, strict=True)
-            )
-            yield decisions, events
-            return
-
-
-def _scan(
-    table: str, files: list[_Pinned], since_ms: int | None = None, until_ms: int | None = None
-) -> pl.LazyFrame:
-    """Return the rows of the partitions that overlap [since, until)."""
-    paths = [
-        file.path
-        for file in files
-        if (since_ms is None or file.hour_ms + HOUR_MS > since_ms)
-        and (until_ms is None or file.hour_ms < until_ms)
-    ]
-    return parquet.scan(*paths) if paths else pl.LazyFrame(schema=SCHEMAS[table])
-
-
-def _last_arrival(decisions: list[_Pinned], events: list[_Pinned]) -> int:
-    scans = [_scan(DECISIONS, decisions), _scan(EVENTS, events)]
-    arrived = [scan.select(pl.col("arrived_ms").max()).collect().item() for scan in scans]
-    return int(max(last for last in arrived if last is not None))
-
-
 def _rows(
     feed: Feed, decisions: pl.LazyFrame, events: pl.LazyFrame, items: ItemTables
 ) -> tuple[pl.DataFrame, Prepared]:
@@ -190,16 +123,18 @@ def _rows(
     )
     shown = places.explode("item_id", "propensity", "position", empty_as_null=True)
     if feed.impressions.places == "viewed":
-        views = countable(feed, events, [VIEW]).select(_PAIR).collect()
-        shown = shown.join(views, on=_PAIR, how="semi")
+        views = countable(feed, events, [VIEW]).select(PAIR).collect()
+        shown = shown.join(views, on=PAIR, how="semi")
     known = shown.join(items.table.select("item_id"), on="item_id", how="semi")
-    outcomes = countable(feed, events, feed.labels.kinds)
-    if feed.labels.at_least is not None:
-        outcomes = outcomes.filter(pl.col("value") >= feed.labels.at_least)
-    outcome = outcomes.group_by(_PAIR).agg(outcome_ms=pl.col("time_ms").min()).collect()
+    outcome = (
+        outcomes(feed, events, feed.labels.kinds, feed.labels.at_least)
+        .group_by(PAIR)
+        .agg(outcome_ms=pl.col("time_ms").min())
+        .collect()
+    )
     clicked = pl.col("outcome_ms") <= pl.col("time_ms") + feed.labels.window
     uniform = (pl.col("position") == pl.col("slot")).fill_null(False)
-    rows = known.join(outcome, on=_PAIR, how="left").with_columns(
+    rows = known.join(outcome, on=PAIR, how="left").with_columns(
         label=clicked.fill_null(False).cast(pl.Int8),
         exposure=pl.when(uniform).then(pl.lit("uniform")).otherwise(pl.lit("logged")),
     )
@@ -225,18 +160,3 @@ def _write_day(feed: Feed, rows: pl.DataFrame, folder: Path) -> None:
     rows = rows.sort("time_ms", "request_id", "position").with_columns(timestamp=time)
     path = folder / "impressions" / f"part-{part:05}{parquet.SUFFIX}"
     parquet.write(rows.select(*columns, *names), path)
-
-
-def parse_time(option: str, text: str | None) -> int | None:
-    """Return an ISO date or time, in UTC unless it names a zone, as Unix milliseconds.
-
-    Raises ConfigError, naming the ``option``, for another text.
-    """
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        problem = "is no ISO date or time; write one such as 2026-10-01T12:00"
-        raise ConfigError(f"{option} {text!r}: {problem}") from error
-    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
