@@ -13,9 +13,8 @@ from training.cli.options import Models, open_newest
 from training.errors import ConfigError
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from service.contract.artifact import Artifact
+    from training.feed.what_if import Policy
 
 
 def what_if(
@@ -26,7 +25,18 @@ def what_if(
     models: Models = Path("models"),
     data: Annotated[
         Path | None,
-        typer.Option(help="Dataset folder of its items: adds the doubly robust estimator."),
+        typer.Option(
+            help="Dataset folder of its items: to rank them again, for --policy and for the doubly "
+            "robust estimator."
+        ),
+    ] = None,
+    policies: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--policy",
+            help="Another model or tradeoff, ranked again, from uniform slots: MODEL:TRADEOFF, "
+            "such as other@3:0.5; may be repeated.",
+        ),
     ] = None,
     metric: Annotated[
         str,
@@ -68,60 +78,29 @@ def what_if(
     With --at-most or --maximise, recommend a tradeoff and say whether the log suffices to.
     """
     from training.evaluation.off_policy.advice import parse_wish
-    from training.evaluation.off_policy.schema import WhatIf
     from training.evaluation.off_policy.table import what_if_text
-    from training.evaluation.off_policy.what_if import from_randomised
     from training.evaluation.off_policy.write import check_what_if, write_what_if
     from training.feed.log_rows import parse_time
-    from training.feed.rankings import parse_metric, read_rankings
+    from training.feed.rankings import parse_metric
     from training.feed.specification import Feed, read_feed
+    from training.feed.what_if import Question, answer
 
     period = parse_time("--since", since), parse_time("--until", until)
     described = Feed() if feed is None else read_feed(feed)
-    outcome = parse_metric(metric, described)
-    wish = parse_wish(at_most, maximise, metric)
     artifact = _artifact(models, model)
-    check_what_if(out)
-    served = artifact.label if "@" in model else artifact.manifest.name
-    rankings = read_rankings(described, logs, outcome, served, period)
-    scores = None
-    if data is not None:
-        from service.contract.attributes import item_codings
-        from training.data.items import open_items
-        from training.release.ranking_again import RankingAgain
-
-        scores = RankingAgain(artifact, open_items(data, item_codings(artifact))).best_scores
-
-    found = from_randomised(
-        rankings.rows,
-        _tail(artifact, rankings.rows),
-        model=served,
-        metric=metric,
-        default=artifact.manifest.default_tradeoff,
+    question = Question(
+        artifact=artifact,
+        served=artifact.label if "@" in model else artifact.manifest.name,
+        outcome=parse_metric(metric, described),
+        wish=parse_wish(at_most, maximise, metric),
         against=against,
         places=places,
-        wish=wish,
-        scores=scores,
+        data=data,
+        policies=tuple(_policy(models, text) for text in policies or ()),
     )
-    if found is None:
-        raise ConfigError(
-            f"{logs}: no tradeoff was drawn for {served}: serve with "
-            "RANK_EXPLORE_TRADEOFF_SHARE above 0"
-        )
-    result = WhatIf(
-        model=served,
-        metric=metric,
-        read=rankings.read,
-        left_out=dict(rankings.left_out),
-        against=found.against,
-        randomised=found.source,
-        slots=None,
-        policies=found.policies,
-        order=found.order,
-        advice=found.advice,
-        notes=found.notes,
-        command=shlex.join(["python", "-m", "training", *sys.argv[1:]]),
-    )
+    check_what_if(out)
+    command = shlex.join(["python", "-m", "training", *sys.argv[1:]])
+    result = answer(question, described, logs, period, command)
     path = write_what_if(result, out)
     typer.echo(what_if_text(result))
     typer.echo(f"wrote {path}.json, .html and .png")
@@ -133,24 +112,16 @@ def _artifact(models: Path, reference: str) -> Artifact:
     return open_newest(Repository(models), reference)
 
 
-def _tail(artifact: Artifact, rows: pl.DataFrame) -> pl.DataFrame:
-    """Return which items are of the long tail, by the training clicks of the model.
+def _policy(models: Path, text: str) -> Policy:
+    """Return the policy that ``--policy`` names; raises ConfigError."""
+    from training.feed.what_if import Policy
 
-    Without its bias reference, by the outcomes of the log.
-    """
-    import polars as pl
-
-    from service.contract.measures import in_tail
-    from training.metrics.exposure import percentile_rank
-
-    if (reference := artifact.bias_reference()) is not None:
-        flags = in_tail(reference.click_percentile)
-        return pl.DataFrame({"item_id": reference.item_ids, "tail": flags})
-    counts = (
-        rows.select("item_ids", "outcomes")
-        .explode("item_ids", "outcomes", empty_as_null=False)
-        .group_by(item_id="item_ids")
-        .agg(pl.col("outcomes").sum())
-    )
-    flags = in_tail(percentile_rank(counts["outcomes"].to_numpy()))
-    return counts.select("item_id", tail=pl.Series(flags))
+    reference, _, number = text.partition(":")
+    artifact = _artifact(models, reference)
+    try:
+        tradeoff = float(number) if number else artifact.manifest.default_tradeoff
+    except ValueError:
+        tradeoff = -1.0
+    if not 0 <= tradeoff <= 1:
+        raise ConfigError(f"--policy {text!r}: is not MODEL:TRADEOFF, such as cp2rec@3:0.25")
+    return Policy(artifact, tradeoff)

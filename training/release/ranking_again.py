@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from service.contract.artifact import Artifact
 from service.contract.measures import calibrated_score
 from service.contract.records import mask_matrix
 from training.arrays import Flags, Floats, Rows
 from training.data.items import Items
+from training.evaluation.off_policy.from_slots import Placed
 from training.release.parts import USERS, open_graphs
 from training.release.publish import item_values
 
 _SAMPLED = 2000  # items from which a user's best scores are taken
-
-
-@dataclass(frozen=True)
-class Placed:
-    """Where a policy puts the items of N uniform slots, and the scores of its first L places.
-
-    place (N,), -1 if not among them; own (N,) is the score of the slot's item. item_ids and scores
-    (N, L) are those of the first places, "" and 0 beyond the pool.
-    """
-
-    place: Rows
-    own: Floats
-    item_ids: NDArray[np.str_]
-    scores: Floats
 
 
 class RankingAgain:

@@ -39,6 +39,11 @@ class Candidate:
     tradeoff: float
     measures: dict[str, Estimated]
 
+    @property
+    def known(self) -> bool:
+        """Whether the log says anything about all measures."""
+        return all(math.isfinite(measure.value) for measure in self.measures.values())
+
 
 def parse_wish(at_most: str | None, maximise: str | None, metric: str) -> Wish | None:
     """Return what ``--at-most`` and ``--maximise`` ask for; raises ConfigError."""
@@ -60,8 +65,10 @@ def decide(
     """Return the policy that maximises what is wished for, among those that keep its constraint.
 
     The log suffices if the policy surely keeps it, and each other one surely breaks it or surely
-    gains less: at 95 % for all comparisons together, after Bonferroni.
+    gains less: at 95 % for all comparisons together, after Bonferroni. Policies of which the log
+    shows nothing are left out.
     """
+    candidates = [c for c in candidates if c.known or c.name == against.name]
     goal = {c.name: c.measures[wish.maximise] for c in candidates}
     margins = {c.name: _margin(c, against, wish) for c in candidates}
     allowed = [c for c in candidates if _allowed(margins[c.name])]
@@ -119,8 +126,7 @@ def _margin(candidate: Candidate, against: Candidate, wish: Wish) -> Estimate | 
     if wish.of is None or wish.most_cost is None or candidate.name == against.name:
         return None
     kept, whole = candidate.measures[wish.of], against.measures[wish.of]
-    margin = kept.less(whole, 1 - wish.most_cost)
-    return Estimate(mean=-math.inf) if margin is None else margin
+    return kept.less(whole, 1 - wish.most_cost)
 
 
 def _allowed(margin: Estimate | None) -> bool:
@@ -171,7 +177,7 @@ def _sentence(
     if suffices:
         return f"{text}. The log suffices to say so."
     if more is None:
-        return f"{text}. The log does not suffice, and no reasonable number of decisions would."
+        return f"{text}. The log does not suffice, by far."
     return (
         f"{text}. The log does not suffice: about {_rounded(more):,} more decisions like its "
         f"{decisions:,} would."

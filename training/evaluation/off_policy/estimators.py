@@ -57,13 +57,15 @@ class Estimated:
     """An estimate per ranking: ``by_place`` (L,) and their sum, with the influences.
 
     influence (N,) is that of the sum, place_error (L,) are standard errors. NaN where nothing that
-    was shown is what the target shows.
+    was shown is what the target shows. seen: the clusters to which the target was shown somewhere;
+    an error that rests on fewer than ``LEAST_USERS`` is unknown, as that of no match at all is 0.
     """
 
     by_place: Array
     place_error: Array
     influence: Array
     cluster: Rows
+    seen: int
 
     @property
     def value(self) -> float:
@@ -75,7 +77,7 @@ class Estimated:
         """The sum with its standard error, None if it is not known."""
         if not np.isfinite(self.value):
             return None
-        return Estimate(mean=self.value, se=clustered_error(self.influence, self.cluster))
+        return Estimate(mean=self.value, se=self._error(self.influence, self.seen))
 
     def times(self, factor: float) -> Estimated:
         """Return the estimate in another unit."""
@@ -84,6 +86,7 @@ class Estimated:
             factor * self.place_error,
             factor * self.influence,
             self.cluster,
+            self.seen,
         )
 
     def less(self, other: Estimated, share: float = 1.0) -> Estimate | None:
@@ -92,7 +95,10 @@ class Estimated:
         if not np.isfinite(value):
             return None
         influence = self.influence - share * other.influence
-        return Estimate(mean=value, se=clustered_error(influence, self.cluster))
+        return Estimate(mean=value, se=self._error(influence, min(self.seen, other.seen)))
+
+    def _error(self, influence: Array, seen: int) -> float | None:
+        return clustered_error(influence, self.cluster) if seen >= LEAST_USERS else None
 
 
 def per_place_ips(shown: Shown, match: Flags) -> Estimated:
@@ -100,9 +106,10 @@ def per_place_ips(shown: Shown, match: Flags) -> Estimated:
 
     Unbiased where every item that the target shows has a propensity above 0.
     """
-    gains = shown.weights(match) * shown.outcome  # (N, L)
+    weights = shown.weights(match)  # (N, L)
+    gains = weights * shown.outcome
     by_place = gains.mean(axis=0)
-    return _estimated(by_place, gains - by_place, shown.cluster)
+    return _estimated(by_place, gains - by_place, weights, shown.cluster)
 
 
 def per_place_snips(shown: Shown, match: Flags) -> Estimated:
@@ -119,7 +126,7 @@ def per_place_snips(shown: Shown, match: Flags) -> Estimated:
         rate = np.where(share > 0, rate, 0.0)
         normalised = np.where(mean_weight > 0, share / mean_weight, 0.0)
     influence = normalised * weights * (shown.outcome - rate) + rate * (shown.present - share)
-    return _estimated(share * rate, influence, shown.cluster)
+    return _estimated(share * rate, influence, weights, shown.cluster)
 
 
 def doubly_robust(shown: Shown, match: Flags, predicted: Array) -> Estimated:
@@ -129,9 +136,10 @@ def doubly_robust(shown: Shown, match: Flags, predicted: Array) -> Estimated:
     place. It may depend on the request, not on what was drawn for it. Unbiased whatever it is.
     """
     expected = np.where(shown.present, predicted, 0.0)
-    terms = expected + shown.weights(match) * (shown.outcome - expected)
+    weights = shown.weights(match)
+    terms = expected + weights * (shown.outcome - expected)
     by_place = terms.mean(axis=0)
-    return _estimated(by_place, terms - by_place, shown.cluster)
+    return _estimated(by_place, terms - by_place, weights, shown.cluster)
 
 
 def whole_ranking(shown: Shown, weight: Floats) -> Estimated:
@@ -144,7 +152,8 @@ def whole_ranking(shown: Shown, weight: Floats) -> Estimated:
     with np.errstate(invalid="ignore", divide="ignore"):
         by_place = (weight[:, None] * shown.outcome).mean(axis=0) / mean_weight
         influence = weight[:, None] * (shown.outcome - by_place) / mean_weight
-    return _estimated(by_place, influence, shown.cluster)
+    weights = np.broadcast_to(weight[:, None], influence.shape)
+    return _estimated(by_place, influence, weights, shown.cluster)
 
 
 def position_based(shown: Shown, match: Flags, target: Rows, examination: Array) -> Estimated:
@@ -167,7 +176,8 @@ def position_based(shown: Shown, match: Flags, target: Rows, examination: Array)
     with np.errstate(invalid="ignore", divide="ignore"):
         by_place = places * (at * gain[:, None]).mean(axis=0) / mean_weight
     error = np.full(len(by_place), np.nan)
-    return Estimated(by_place, error, influence, shown.cluster)
+    seen = len(np.unique(shown.cluster[listed]))
+    return Estimated(by_place, error, influence, shown.cluster, seen)
 
 
 def effective_sample_size(weight: Floats) -> float:
@@ -208,12 +218,14 @@ def clustered_error(influence: Array, cluster: Rows) -> float | None:
     return finite(np.sqrt(count / (count - 1) * np.square(sums).sum()) / len(influence))
 
 
-def _estimated(by_place: Array, influence: Floats, cluster: Rows) -> Estimated:
-    """Return an estimate from the influence (N, L) of each place."""
+def _estimated(by_place: Array, influence: Floats, weights: Floats, cluster: Rows) -> Estimated:
+    """Return an estimate from the influence (N, L) of each place and its weights (N, L)."""
     numbers = np.unique(cluster, return_inverse=True)[1]
-    count = numbers.max() + 1
+    count = int(numbers.max()) + 1
     sums = np.stack([np.bincount(numbers, column) for column in influence.T], axis=1)  # (C, L)
-    error = np.full(len(by_place), np.nan)
-    if count >= LEAST_USERS:
+    used = np.stack([np.bincount(numbers, column > 0) for column in weights.T], axis=1) > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
         error = np.sqrt(count / (count - 1) * np.square(sums).sum(axis=0)) / len(influence)
-    return Estimated(by_place, error, influence.sum(axis=1), cluster)
+    error = np.where(used.sum(axis=0) >= LEAST_USERS, error, np.nan)
+    seen = int(used.any(axis=1).sum())
+    return Estimated(by_place, error, influence.sum(axis=1), cluster, seen)

@@ -5,7 +5,7 @@ Tables are those of ``training.feed.rankings``: a row a decision, a list a colum
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +21,8 @@ class Randomised:
     """Decisions whose tradeoff was drawn from a grid; N of them, L places, T tradeoffs.
 
     match (T, N, L): whether the item shown at a place has that rank at a tradeoff. tail (N, L):
-    whether it is of the long tail. same (T, N): whether the whole ranking is that of a tradeoff,
-    NaN where a uniform slot changed it, else 0 or 1 over the propensity of the ranking.
+    whether it is of the long tail. whole (T, N): the weight of the whole ranking, which is whether
+    it is that of a tradeoff over its propensity; NaN where a uniform slot changed it.
     """
 
     grid: tuple[float, ...]
@@ -31,6 +31,19 @@ class Randomised:
     match: Flags
     tail: Flags
     whole: Array
+
+
+@dataclass(frozen=True)
+class UniformSlots:
+    """Uniform slots, N of them, each one of L places: nothing else of a ranking counts.
+
+    here (N, L): the place of the slot; place (N,): the same from 0; item_ids (N,): its item.
+    """
+
+    shown: Shown
+    here: Flags
+    place: Rows
+    item_ids: list[str]
 
 
 def drawn_grid(rows: pl.DataFrame) -> tuple[float, ...]:
@@ -55,12 +68,9 @@ def covering(rows: pl.DataFrame, grid: Sequence[float]) -> pl.DataFrame:
 
 
 def randomised(
-    rows: pl.DataFrame, grid: Sequence[float], places: int, tail: pl.DataFrame
+    rows: pl.DataFrame, grid: Sequence[float], places: int, tail: Mapping[str, bool]
 ) -> Randomised:
-    """Return decisions that cover a grid as arrays.
-
-    ``tail`` has item_id and tail; an item that it lacks is new and of the tail.
-    """
+    """Return decisions that cover a grid as arrays; ``tail`` as of ``tail_of``."""
     shown = _shown(rows, places, padded(rows["propensities"], places, 1.0))
     stands = padded(rows["stands"], places, 0).astype(np.int64)
     most = int(rows["chances"].list.len().to_numpy().max())
@@ -90,25 +100,25 @@ def with_slots(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(pl.col("slot").is_not_null() & pl.col("pool_known").fill_null(False))
 
 
-def slots(rows: pl.DataFrame, places: int) -> tuple[Shown, Flags, list[str]]:
-    """Return the uniform slots of decisions: arrays, where the slot is (N, L), and its items (N,).
+def uniform_slots(rows: pl.DataFrame) -> UniformSlots:
+    """Return the uniform slots of decisions as arrays.
 
     The item of a slot stands at its place with probability 1 / (pool size x places).
     """
-    count = np.minimum(rows["slot_places"].to_numpy(), places)
-    at = rows["slot"].to_numpy()
+    count = rows["slot_places"].to_numpy()
+    places = int(count.max())
     present = np.arange(places) < count[:, None]
+    here = present & (np.arange(places) == rows["slot"].to_numpy()[:, None])
+    chance = 1.0 / (rows["pool_size"].to_numpy() * count)
     outcome = padded(rows["outcomes"], places, 0.0)
-    here = present & (np.arange(places) == at[:, None])
-    chance = 1.0 / (rows["pool_size"].to_numpy() * rows["slot_places"].to_numpy())
     shown = Shown(
         np.where(here, outcome, 0.0),
         np.where(present, chance[:, None], 1.0),
         present,
         _numbers(rows["user_id"]),
     )
-    items = rows.select(pl.col("item_ids").list.get(pl.col("slot"))).to_series().to_list()
-    return shown, here, items
+    items = rows.select(pl.col("item_ids").list.get(pl.col("slot"))).to_series()
+    return UniformSlots(shown, here, rows["slot"].to_numpy(), items.to_list())
 
 
 def padded(column: pl.Series, places: int, missing: float) -> NDArray[np.float64]:
@@ -140,13 +150,16 @@ def _numbers(ids: pl.Series) -> Rows:
     return ids.rank("dense").to_numpy().astype(np.int64) - 1
 
 
-def _tail(rows: pl.DataFrame, places: int, tail: pl.DataFrame) -> Flags:
-    known = dict(zip(tail["item_id"].to_list(), tail["tail"].to_list(), strict=True))
+def _tail(rows: pl.DataFrame, places: int, tail: Mapping[str, bool]) -> Flags:
     ids = rows["item_ids"].list.head(places)
-    flags = ids.explode(empty_as_null=False, keep_nulls=False).replace_strict(
-        known, default=True, return_dtype=pl.Boolean
-    )
-    lengths = ids.list.len().to_numpy().astype(np.int64)
+    flags = tail_of(ids.explode(empty_as_null=False, keep_nulls=False), tail)
+    lengths = ids.list.len().to_numpy()
     table = np.zeros((len(rows), places), np.bool_)
-    table[np.arange(places) < lengths[:, None]] = flags.to_numpy()
+    table[np.arange(places) < lengths[:, None]] = flags
     return table
+
+
+def tail_of(item_ids: pl.Series, tail: Mapping[str, bool]) -> Flags:
+    """Return which of the items (R,) are of the long tail; new ones, which ``tail`` lacks, are."""
+    flags = item_ids.replace_strict(tail, default=True, return_dtype=pl.Boolean)
+    return flags.to_numpy()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
-from service.contract.front import Estimate
 from training.arrays import Floats
 from training.errors import ConfigError
 from training.evaluation.off_policy.advice import TAIL_SHARE, Candidate, Wish, decide, order_of
@@ -17,17 +15,16 @@ from training.evaluation.off_policy.estimators import (
     Estimated,
     Shown,
     doubly_robust,
-    effective_sample_size,
     fitted_scores,
     per_place_ips,
     per_place_snips,
     whole_ranking,
 )
 from training.evaluation.off_policy.log import Randomised, covering, drawn_grid, randomised
+from training.evaluation.off_policy.policy import policy_estimate
 from training.evaluation.off_policy.schema import (
     Advice,
     Pair,
-    PlaceEstimate,
     PolicyEstimate,
     Source,
 )
@@ -40,10 +37,11 @@ _FAR = 3.0  # standard errors between two estimators that differ
 
 @dataclass(frozen=True)
 class FromRandomised:
-    """What a log's randomised tradeoffs say."""
+    """What a log's randomised tradeoffs say; ``against`` is that at ``tradeoff``."""
 
     source: Source
     against: str
+    tradeoff: float
     policies: tuple[PolicyEstimate, ...]
     order: tuple[Pair, ...]
     advice: Advice | None
@@ -57,7 +55,7 @@ def policy_name(tradeoff: float) -> str:
 
 def from_randomised(
     rows: pl.DataFrame,
-    tail: pl.DataFrame,
+    tail: Mapping[str, bool],
     *,
     model: str,
     metric: str,
@@ -100,7 +98,9 @@ def from_randomised(
     ]
     base = candidates[reference]
     policies = tuple(
-        _policy(candidate, base, model, metric, estimates[t], log.shown.weights(log.match[t]))
+        policy_estimate(
+            candidate, base, model, metric, estimates[t], log.shown.weights(log.match[t])
+        )
         for t, candidate in enumerate(candidates)
     )
     count = len(log.shown)
@@ -113,6 +113,7 @@ def from_randomised(
             left_out={reason: number for reason, number in left_out.items() if number},
         ),
         against=base.name,
+        tradeoff=base.tradeoff,
         policies=policies,
         order=order_of(candidates, metric, count),
         advice=None if wish is None else decide(candidates, base, wish, count),
@@ -151,42 +152,6 @@ def _whole(shown: Shown, weight: Floats) -> Estimated:
     influence = np.zeros(len(shown))
     influence[used] = estimated.influence / max(used.mean(), 1 / len(shown))
     return replace(estimated, influence=influence, cluster=shown.cluster)
-
-
-def _policy(
-    candidate: Candidate,
-    base: Candidate,
-    model: str,
-    metric: str,
-    estimates: dict[str, Estimated],
-    weights: Floats,
-) -> PolicyEstimate:
-    headline = candidate.measures[metric]
-    effective = [effective_sample_size(column) for column in weights.T]
-    tail = candidate.measures[TAIL_SHARE]
-    return PolicyEstimate(
-        name=candidate.name,
-        model=model,
-        tradeoff=candidate.tradeoff,
-        headline="snips",
-        outcome={name: estimated.estimate for name, estimated in estimates.items()},
-        effective=float(np.mean(effective)),
-        change=headline.less(base.measures[metric]),
-        tail_share=tail.estimate,
-        tail_change=tail.less(base.measures[TAIL_SHARE]),
-        places=tuple(
-            PlaceEstimate(place=place, outcome=_known(value, error), effective=size)
-            for place, (value, error, size) in enumerate(
-                zip(headline.by_place, headline.place_error, effective, strict=True), start=1
-            )
-        ),
-    )
-
-
-def _known(value: float, error: float) -> Estimate | None:
-    if not math.isfinite(value):
-        return None
-    return Estimate(mean=float(value), se=float(error) if math.isfinite(error) else None)
 
 
 def _notes(candidates: Sequence[Candidate], estimates: Sequence[dict[str, Estimated]]) -> list[str]:
