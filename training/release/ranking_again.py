@@ -44,6 +44,15 @@ class RankingAgain:
         nobody = np.zeros((0, self._manifest.state_dim), np.float32)
         self._average: Floats = self._run["user_encoder"](None, {"history": nobody})[0][0]
 
+    def scores(self, user_id: str, rows: Rows, tradeoff: float) -> Floats:
+        """Return the calibrated scores (N,) of item ``rows`` (N,) of the dataset for a user."""
+        feed = {
+            "user": self._users.get(user_id, self._average)[None],
+            "state": self._states[rows],
+            "tradeoff": np.array([tradeoff], np.float32),
+        }
+        return calibrated_score(self._manifest.calibration, self._run["ranker"](None, feed)[0])
+
     def knows(self, item_ids: Sequence[str]) -> Flags:
         """Return whether the dataset has each of the items (N,)."""
         return np.array([item_id in self._row_of for item_id in item_ids], np.bool_)
@@ -59,7 +68,7 @@ class RankingAgain:
         rows = np.sort(rng.choice(count, min(count, _SAMPLED), replace=False))
         best = np.zeros((len(user_ids), places))
         for row, user_id in enumerate(user_ids):
-            scores = np.sort(self._scores(user_id, rows, tradeoff))[::-1][:places]
+            scores = np.sort(self.scores(user_id, rows, tradeoff))[::-1][:places]
             best[row, : len(scores)] = scores
         return best
 
@@ -77,7 +86,7 @@ class RankingAgain:
         columns = rows.select("user_id", "pool", "listed").iter_rows()
         for n, ((user_id, pool, listed), item_id) in enumerate(zip(columns, items, strict=True)):
             held = self._pool(pool, listed)
-            scores = self._scores(user_id, held, tradeoff)
+            scores = self.scores(user_id, held, tradeoff)
             order = np.lexsort((self._ids[held], -scores))[:places]
             best[n, : len(order)] = scores[order]
             first[n, : len(order)] = self._ids[held[order]]
@@ -99,11 +108,3 @@ class RankingAgain:
         held = np.ones(len(self._ids), np.bool_)
         held[known] = False
         return np.flatnonzero(held)
-
-    def _scores(self, user_id: str, rows: Rows, tradeoff: float) -> Floats:
-        feed = {
-            "user": self._users.get(user_id, self._average)[None],
-            "state": self._states[rows],
-            "tradeoff": np.array([tradeoff], np.float32),
-        }
-        return calibrated_score(self._manifest.calibration, self._run["ranker"](None, feed)[0])
