@@ -70,7 +70,7 @@ def from_slots(
     left_out: Mapping[str, int],
 ) -> FromSlots:
     """Return an estimate for each policy, compared with the first one."""
-    estimates = [_estimators(slots, policy.placed) for policy in policies]
+    estimates = [estimators(slots, policy.placed) for policy in policies]
     candidates = [
         Candidate(
             policy.name,
@@ -113,7 +113,8 @@ def _match(slots: UniformSlots, placed: Placed) -> Flags:
     return np.asarray(slots.here & (placed.place == slots.place)[:, None])
 
 
-def _estimators(slots: UniformSlots, placed: Placed) -> dict[str, Estimated]:
+def estimators(slots: UniformSlots, placed: Placed) -> dict[str, Estimated]:
+    """Return all estimates of a policy by the estimator's name, the headline first."""
     shown, here = slots.shown, slots.here
     match = _match(slots, placed)
     own = np.broadcast_to(placed.own[:, None], here.shape)

@@ -1,0 +1,154 @@
+"""Coverage, bias and promises of the estimators, over simulated logs whose truth is known."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+
+from tests.simulated_rankings import GRID, DrawnLog, Feed, ranked_again
+from training.evaluation.off_policy.advice import TAIL_SHARE, Candidate, order_of
+from training.evaluation.off_policy.estimators import (
+    Estimated,
+    Shown,
+    doubly_robust,
+    fitted_scores,
+    per_place_ips,
+    per_place_snips,
+    whole_ranking,
+)
+from training.evaluation.off_policy.from_slots import estimators
+
+Row = tuple[str, float, float, float, float]  # name, bias, spread, error, coverage
+
+_ARMS = {"no mail": (0.106, 0.0057), "men's": (0.183, 0.0125), "women's": (0.151, 0.0088)}
+_SPEND = (4.6, 0.6)  # of the logarithm, of those who buy
+
+
+def tradeoffs(logs: int, users: int, visits: int) -> Iterator[Row]:
+    """Yield each estimator's figures for every tradeoff, from randomised tradeoffs."""
+    feed = Feed()
+    truth = {w: feed.truth(w) for w in GRID}
+    seen = defaultdict[str, list[Estimated]](list)
+    for seed in range(logs):
+        log = feed.drawn_log(np.random.default_rng(seed), users, visits)
+        for t, w in enumerate(GRID):
+            for name, estimated in _estimates(log, t).items():
+                seen[f"w = {w:g}, {name}"].append(estimated)
+    for name, values in seen.items():
+        yield _row(name, values, truth[float(name.split(",")[0][4:])])
+
+
+def slots(logs: int, users: int, visits: int) -> Iterator[Row]:
+    """Yield each estimator's figures for every tradeoff, ranked again from uniform slots."""
+    feed = Feed()
+    seen = defaultdict[str, list[Estimated]](list)
+    for seed in range(logs):
+        drawn, taste, item = feed.slot_log(np.random.default_rng(seed), users, visits)
+        for w in GRID:
+            for name, estimated in estimators(drawn, ranked_again(feed, taste, item, w)).items():
+                seen[f"w = {w:g}, {name}"].append(estimated)
+    truth = {w: feed.truth(w) for w in GRID}
+    for name, values in seen.items():
+        yield _row(name, values, truth[float(name.split(",")[0][4:])])
+
+
+def arms(logs: int, customers: int) -> Iterator[Row]:
+    """Yield figures for randomised arms like those of Hillstrom's e-mails: visits and spend."""
+    visits, buys = np.array(list(_ARMS.values())).T
+    spend = buys * np.exp(_SPEND[0] + _SPEND[1] ** 2 / 2)
+    seen = defaultdict[str, list[Estimated]](list)
+    for seed in range(logs):
+        rng = np.random.default_rng(seed)
+        arm = rng.integers(3, size=customers)
+        bought = rng.random(customers) < buys[arm]
+        outcomes = {
+            "visits": (rng.random(customers) < visits[arm]).astype(np.float64),
+            "spend": bought * np.exp(rng.normal(*_SPEND, size=customers)),
+        }
+        column = np.full((customers, 1), 1 / 3)
+        for metric, outcome in outcomes.items():
+            shown = Shown(
+                outcome[:, None], column, np.ones_like(column, np.bool_), np.arange(customers)
+            )
+            for number, name in enumerate(_ARMS):
+                match = (arm == number)[:, None]
+                seen[f"{metric}, {name}, snips"].append(per_place_snips(shown, match))
+                seen[f"{metric}, {name}, ips"].append(per_place_ips(shown, match))
+    for name, values in seen.items():
+        metric, arm_name, _ = name.split(", ")
+        truth = (visits if metric == "visits" else spend)[list(_ARMS).index(arm_name)]
+        yield _row(name, values, float(truth))
+
+
+def promises(pilots: int, users: int) -> Iterator[tuple[str, int, float, float]]:
+    """Yield, for each pair of neighbours, the median promise, and how often it is kept.
+
+    Each pilot log says how many decisions tell its neighbours apart; a log of that size, at most
+    40 times the pilot's, then does or does not: whether its order is right, and whether it is sure.
+    """
+    feed = Feed()
+    truth = {f"w = {w:g}": feed.truth(w) for w in GRID}
+    kept = defaultdict[str, list[tuple[int, bool, bool]]](list)
+    for seed in range(pilots):
+        log = feed.drawn_log(np.random.default_rng(seed), users, 1)
+        for pair in order_of(candidates(log), "clicks", len(log.shown)):
+            if pair.needed is None or pair.needed > 40 * users:
+                continue
+            rng = np.random.default_rng(10_000 + seed)
+            second = feed.drawn_log(rng, max(pair.needed, 30), 1)
+            by_name = {c.name: c for c in candidates(second)}
+            names = sorted((pair.better, pair.worse), key=lambda name: -truth[name])
+            better, worse = (by_name[name].measures["clicks"] for name in names)
+            difference = better.less(worse)
+            right = difference is not None and difference.mean > 0
+            sure = right and any(
+                again.sure and {again.better, again.worse} == set(names)
+                for again in order_of(list(by_name.values()), "clicks", len(second.shown))
+            )
+            kept[" > ".join(names)].append((pair.needed, right, sure))
+    for name, results in kept.items():
+        needed, rights, sures = np.array(results, np.float64).T
+        median = int(np.median(needed))
+        yield f"{name} ({len(results)} pilots)", median, float(rights.mean()), float(sures.mean())
+
+
+def candidates(log: DrawnLog) -> list[Candidate]:
+    """Return the tradeoffs of a log; their tail share does not matter here."""
+    return [
+        Candidate(
+            f"w = {w:g}",
+            w,
+            {
+                "clicks": per_place_snips(log.shown, log.match[t]),
+                TAIL_SHARE: per_place_snips(log.shown, log.match[t]),
+            },
+        )
+        for t, w in enumerate(GRID)
+    ]
+
+
+def _estimates(log: DrawnLog, t: int) -> dict[str, Estimated]:
+    match = log.match[t]
+    fitted = fitted_scores(log.shown, match, log.scores[t], log.scores[t])
+    return {
+        "snips": per_place_snips(log.shown, match),
+        "ips": per_place_ips(log.shown, match),
+        "dr": doubly_robust(log.shown, match, fitted),
+        "whole_ranking": whole_ranking(log.shown, log.whole[t]),
+    }
+
+
+def _row(name: str, estimates: list[Estimated], truth: float) -> Row:
+    """Return the relative bias, the spread and mean error over logs, and the coverage of 95 %."""
+    values = np.array([estimated.value for estimated in estimates])
+    errors = np.array([(e.estimate.se if e.estimate else None) or np.nan for e in estimates])
+    inside = np.abs(values - truth) < 1.96 * errors
+    return (
+        name,
+        float(values.mean() / truth - 1),
+        float(values.std() / truth),
+        float(np.nanmean(errors) / truth),
+        float(inside[~np.isnan(errors)].mean()),
+    )
