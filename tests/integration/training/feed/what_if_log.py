@@ -47,7 +47,9 @@ class ServedLog:
             number = len(self.decisions)
             user_id = users[number % len(users)]
             pool = np.sort(self.rng.choice(len(ids), POOL, replace=False))
-            draw = exploration.draw(f"r{number}", tradeoff, 0.5)
+            draw = exploration.draw(
+                f"r{number}", 0.5 if tradeoff is None else tradeoff, moves=tradeoff is None
+            )
             rows = self._show(draw, user_id, pool)
             clicked = self.rng.random(PLACES) < self.liking[rows] * self.examination
             drawn = draw.mixture if draw.stands else ()
