@@ -38,9 +38,8 @@ def main() -> None:
     _figures("Randomised tradeoffs, 300 users of 3 visits", study.tradeoffs(options.logs, 300, 3))
     _figures("Uniform slots, 3,000 users of 3 visits", study.slots(options.logs, 3000, 3))
     _figures("Randomised arms, 20,000 customers", study.arms(options.logs, 20_000))
-    typer.echo(
-        "\n### Promises\n\n| pair | promised | right order | sure |\n| --- | --- | --- | --- |"
-    )
+    typer.echo("\n### Promises\n\n| pair | promised, median | right order | sure |")
+    typer.echo("| --- | --- | --- | --- |")
     for name, needed, right, sure in study.promises(options.logs, 1000):
         typer.echo(f"| {name} | {needed:,} | {right:.3f} | {sure:.3f} |")
     if not obp.exists():
@@ -49,9 +48,8 @@ def main() -> None:
     bandit, slate = open_bandit_case(options.bandit), slate_case(500)
     with tempfile.TemporaryDirectory() as scratch:
         other = theirs(obp, bandit, slate, Path(scratch))
-    typer.echo(
-        "\n### Open Bandit Pipeline\n\n| data | estimator | ours | obp |\n| --- | --- | --- | --- |"
-    )
+    typer.echo("\n### Open Bandit Pipeline\n\n| data | estimator | ours | obp |")
+    typer.echo("| --- | --- | --- | --- |")
     for kind, mine in ours(bandit, slate).items():
         for name, value in mine.items():
             typer.echo(f"| {kind} | {name} | {_shown(value)} | {_shown(other[kind][name])} |")

@@ -85,33 +85,48 @@ def arms(logs: int, customers: int) -> Iterator[Row]:
 def promises(pilots: int, users: int) -> Iterator[tuple[str, int, float, float]]:
     """Yield, for each pair of neighbours, the median promise, and how often it is kept.
 
-    Each pilot log says how many decisions tell its neighbours apart; a log of that size, at most
-    40 times the pilot's, then does or does not: whether its order is right, and whether it is sure.
+    Each pilot log says how many decisions would tell its neighbours apart; with so many more, at
+    most 40 times the pilot's, the log then does or does not: is its order right, and is it sure?
     """
     feed = Feed()
     truth = {f"w = {w:g}": feed.truth(w) for w in GRID}
     kept = defaultdict[str, list[tuple[int, bool, bool]]](list)
     for seed in range(pilots):
-        log = feed.drawn_log(np.random.default_rng(seed), users, 1)
-        for pair in order_of(candidates(log), "clicks", len(log.shown)):
-            if pair.needed is None or pair.needed > 40 * users:
+        pilot = feed.drawn_log(np.random.default_rng(seed), users, 1)
+        for pair in order_of(candidates(pilot), "clicks", users):
+            if not pair.more or pair.more > 40 * users:
                 continue
-            rng = np.random.default_rng(10_000 + seed)
-            second = feed.drawn_log(rng, max(pair.needed, 30), 1)
-            by_name = {c.name: c for c in candidates(second)}
+            log = joined(pilot, feed.drawn_log(np.random.default_rng(10_000 + seed), pair.more, 1))
+            found = candidates(log)
             names = sorted((pair.better, pair.worse), key=lambda name: -truth[name])
-            better, worse = (by_name[name].measures["clicks"] for name in names)
-            difference = better.less(worse)
+            better, worse = (c for name in names for c in found if c.name == name)
+            difference = better.measures["clicks"].less(worse.measures["clicks"])
             right = difference is not None and difference.mean > 0
-            sure = right and any(
-                again.sure and {again.better, again.worse} == set(names)
-                for again in order_of(list(by_name.values()), "clicks", len(second.shown))
+            sure = any(
+                again.sure and (again.better, again.worse) == tuple(names)
+                for again in order_of(found, "clicks", len(log.shown))
             )
-            kept[" > ".join(names)].append((pair.needed, right, sure))
+            kept[" > ".join(names)].append((pair.more, right, sure))
     for name, results in kept.items():
-        needed, rights, sures = np.array(results, np.float64).T
-        median = int(np.median(needed))
+        more, rights, sures = np.array(results, np.float64).T
+        median = int(np.median(more))
         yield f"{name} ({len(results)} pilots)", median, float(rights.mean()), float(sures.mean())
+
+
+def joined(first: DrawnLog, second: DrawnLog) -> DrawnLog:
+    """Return both logs as one; their users are different ones."""
+    a, b = first.shown, second.shown
+    shown = Shown(
+        np.concatenate([a.outcome, b.outcome]),
+        np.concatenate([a.propensity, b.propensity]),
+        np.concatenate([a.present, b.present]),
+        np.concatenate([a.cluster, b.cluster + a.cluster.max() + 1]),
+    )
+    arrays = (
+        np.concatenate([getattr(first, name), getattr(second, name)], axis=1)
+        for name in ("match", "whole", "scores")
+    )
+    return DrawnLog(shown, *arrays)
 
 
 def candidates(log: DrawnLog) -> list[Candidate]:

@@ -58,21 +58,22 @@ class PolicyEstimate(_Frozen):
 class Pair(_Frozen):
     """Two policies that are next to each other by outcome, the better one first.
 
-    needed: decisions with which four logs of five tell them apart.
+    more: further decisions of this log's kind that tell them apart four times of five; None where
+    the log says too little to tell how many.
     """
 
     better: str
     worse: str
     difference: Estimate
     sure: bool
-    needed: int | None
+    more: int | None
 
 
 class Advice(_Frozen):
     """The tradeoff to serve under a constraint, and whether the log suffices to say so.
 
-    more: further decisions of this log's kind with which four of five logs would suffice; None if
-    none or too many to say.
+    more: further decisions of this log's kind with which it would suffice four times of five; None
+    where it says too little to tell how many.
     """
 
     goal: str

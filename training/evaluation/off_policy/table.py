@@ -72,14 +72,14 @@ def place_table(policies: Sequence[PolicyEstimate]) -> str:
 
 def order_table(order: Sequence[Pair]) -> str:
     """Return neighbours by outcome, and the decisions that tell them apart, as Markdown."""
-    columns = ["better", "worse", "difference", "sure", "decisions needed"]
+    columns = ["better", "worse", "difference", "sure", "more decisions"]
     rows = [
         [
             pair.better,
             pair.worse,
             cell(pair.difference),
             "yes" if pair.sure else "no",
-            "too many" if pair.needed is None else f"{pair.needed:,}",
+            "unknown" if pair.more is None else f"{pair.more:,}",
         ]
         for pair in order
     ]

@@ -64,7 +64,7 @@ def what_if_sections(result: WhatIf) -> Iterator[Section]:
         yield Section("Ranked again", "From uniform slots alone.", table=table)
     if result.order:
         text = (
-            "Neighbours by outcome. Needed: decisions with which four of five logs would be sure."
+            "Neighbours by outcome. More decisions: as many would make it sure, four times of five."
         )
         yield Section("Order", text, table=html(order_table(result.order)))
     if result.policies:
