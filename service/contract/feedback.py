@@ -59,11 +59,11 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     item_ids: list[str]
     scores: list[float]
     propensities: list[float]
-    tradeoffs: list[float] = []
-    chances: list[float] = []
-    stands: list[int] = []
+    tradeoffs: tuple[float, ...] = ()
+    chances: tuple[float, ...] = ()
+    stands: tuple[int, ...] = ()
     slot_places: int = 0
-    listed: list[str] = []
+    listed: tuple[str, ...] = ()
     pool_known: bool = False
 
 

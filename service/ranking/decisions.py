@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -61,35 +62,30 @@ class Decisions:
     ) -> Explored | None:
         """Log a ranking as shown; return what its answer says of exploration."""
         request, policy = ranking.request, draw.policy
-        mixture = draw.mixture if draw.stands else ()
-        listed = [] if draw.slot is None else _listed(request)
-        pool_known = draw.slot is not None and len(listed) <= self._most_listed
         count = min(self._places, len(columns["item_ids"]), draw.pool_size)
-        self._log.add(
-            Decision(
-                request_id=ranking.request_id,
-                time_ms=int(time.time() * 1000),
-                user_id=request.user_id,
-                model=ranking.model.label,
-                tradeoff=draw.tradeoff,
-                arm=None if ranking.arm is None else ranking.arm.name,
-                policy=policy,
-                pool="catalogue" if request.candidates is None else "candidates",
-                pool_size=draw.pool_size,
-                seed=draw.seed,
-                slot=draw.slot,
-                degraded=tuple(degraded),
-                item_ids=columns["item_ids"][:count],
-                scores=columns["scores"][:count],
-                propensities=draw.propensities or self._certain[:count],
-                tradeoffs=[tradeoff for tradeoff, _ in mixture],
-                chances=[chance for _, chance in mixture],
-                stands=draw.stands or [],
-                slot_places=draw.slot_places,
-                listed=listed if pool_known else [],
-                pool_known=pool_known,
-            )
+        decision = Decision(
+            request_id=ranking.request_id,
+            time_ms=int(time.time() * 1000),
+            user_id=request.user_id,
+            model=ranking.model.label,
+            tradeoff=draw.tradeoff,
+            arm=None if ranking.arm is None else ranking.arm.name,
+            policy=policy,
+            pool="catalogue" if request.candidates is None else "candidates",
+            pool_size=draw.pool_size,
+            seed=draw.seed,
+            slot=draw.slot,
+            degraded=tuple(degraded),
+            item_ids=columns["item_ids"][:count],
+            scores=columns["scores"][:count],
+            propensities=draw.propensities or self._certain[:count],
         )
+        if draw.stands:  # most decisions need none of this
+            tradeoffs, chances = zip(*draw.mixture, strict=True)
+            decision = replace(decision, tradeoffs=tradeoffs, chances=chances, stands=draw.stands)
+        if draw.slot is not None:
+            decision = replace(decision, slot_places=draw.slot_places, **self._pool(request))
+        self._log.add(decision)
         self._telemetry.decisions[policy].inc()
         if policy == "fixed":
             return None
@@ -98,6 +94,12 @@ class Decisions:
         for scores, score in zip(self._telemetry.slot_scores, draw.slot_scores, strict=True):
             scores.inc(score)
         return Explored(policy, draw.slot + 1)
+
+    def _pool(self, request: RankRequest) -> dict[str, Any]:
+        """Return what a decision holds of its pool."""
+        listed = _listed(request)
+        known = len(listed) <= self._most_listed
+        return {"pool_known": known, "listed": tuple(listed) if known else ()}
 
 
 def _listed(request: RankRequest) -> list[str]:

@@ -14,7 +14,8 @@ import hashlib
 import struct
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, compress
+from operator import eq
 
 import numpy as np
 from msgspec import Struct
@@ -57,7 +58,7 @@ class Draw(Struct):
     propensities: list[float] | None = None  # of the logged places; None: all are 1
     slot_places: int = 0  # first places of which one is the slot
     # Of the logged places: bit t is set if the item has that rank at tradeoff t of the mixture.
-    stands: list[int] | None = None
+    stands: tuple[int, ...] = ()
 
     @property
     def policy(self) -> Policy:
@@ -83,7 +84,8 @@ class Draw(Struct):
             return best
         count = min(self.logged, len(best))
         slots = (self.pool_size, min(self.places, len(best)), self.slot_share)
-        rows, ranks = best, list(range(count))
+        rows = best
+        ranks: Sequence[int] = range(count)  # of the logged places, before a slot
         if self.item is None:
             self.propensities = _unmoved(count, *slots)
         else:
@@ -103,10 +105,9 @@ class Draw(Struct):
                     at = _ranks(next(orders), item_ids, shown)
                     chances = propensities(at, *slots)
                 mean = [so_far + weight * p for so_far, p in zip(mean, chances, strict=True)]
-                for place, rank in enumerate(at):
-                    if place == rank:
-                        stands[place] |= 1 << bit
-            self.propensities, self.stands = mean, stands
+                for place in compress(range(count), map(eq, at, range(count))):
+                    stands[place] |= 1 << bit
+            self.propensities, self.stands = mean, tuple(stands)
         return rows
 
 

@@ -79,6 +79,6 @@ def test_propensities_are_those_of_all_outcomes(
         for bit, (tradeoff, _) in enumerate(draw.mixture if draw.stands else ()):
             table = tables[tradeoff]
             order = sorted(range(len(table)), key=lambda row: (-table[row], f"i{row:03}"))
-            assert [mask >> bit & 1 == 1 for mask in draw.stands or ()] == [
+            assert [mask >> bit & 1 == 1 for mask in draw.stands] == [
                 row == order[place] for place, row in enumerate(logged)
             ]

@@ -68,11 +68,11 @@ class ServedLog:
                     item_ids=[ids[row] for row in rows],
                     scores=[0.5] * PLACES,
                     propensities=draw.propensities or [1.0] * PLACES,
-                    tradeoffs=[w for w, _ in drawn],
-                    chances=[chance for _, chance in drawn],
-                    stands=draw.stands or [],
+                    tradeoffs=tuple(w for w, _ in drawn),
+                    chances=tuple(chance for _, chance in drawn),
+                    stands=draw.stands,
                     slot_places=draw.slot_places,
-                    listed=[] if draw.slot is None else [ids[row] for row in pool],
+                    listed=() if draw.slot is None else tuple(ids[row] for row in pool),
                     pool_known=draw.slot is not None,
                 )
             )
