@@ -37,7 +37,7 @@ def main() -> None:
         return
     _figures("Randomised tradeoffs, 300 users of 3 visits", study.tradeoffs(options.logs, 300, 3))
     _figures("Uniform slots, 3,000 users of 3 visits", study.slots(options.logs, 3000, 3))
-    _figures("Randomised arms, 20,000 customers", study.arms(options.logs, 20_000))
+    _figures("Randomised arms, 20,000 customers", study.arms(5 * options.logs, 20_000))
     typer.echo("\n### Promises\n\n| pair | promised, median | right order | sure |")
     typer.echo("| --- | --- | --- | --- |")
     for name, needed, right, sure in study.promises(options.logs, 1000):

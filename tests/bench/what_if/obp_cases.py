@@ -27,9 +27,10 @@ _SIDE = Path(__file__).with_name("obp_side.py")
 def open_bandit_case(folder: Path, rows: int | None = None) -> Case:
     """Return impressions of the Open Bandit sample under its random policy, and a target.
 
-    The target shows at each place, to each group of users by their first feature, the item with the
-    most clicks there under Bernoulli Thompson sampling, on other rows; the regression expects each
-    item's click rate there.
+    The target shows at each place, to each third of the users by their first feature, the item that
+    was clicked most, second most or third most often there in the same rows, for its arithmetic
+    alone is compared. The regression expects each item's click rate under Bernoulli Thompson
+    sampling.
     """
     random, bts = (
         pl.read_csv(folder / f"{name}/men/men.csv.gz", n_rows=rows) for name in ("random", "bts")
@@ -41,7 +42,10 @@ def open_bandit_case(folder: Path, rows: int | None = None) -> Case:
         clicks, (bts["item_id"].to_numpy(), bts["position"].to_numpy() - 1), bts["click"].to_numpy()
     )
     np.add.at(shown, (bts["item_id"].to_numpy(), bts["position"].to_numpy() - 1), 1)
-    order = np.argsort(-(clicks / shown), axis=0, kind="stable")  # (A, 3)
+    here = np.zeros((actions, places))
+    at = random["item_id"].to_numpy(), random["position"].to_numpy() - 1
+    np.add.at(here, at, random["click"].to_numpy())
+    order = np.argsort(-here, axis=0, kind="stable")  # (A, 3)
     group = random["user_feature_0"].rank("dense").to_numpy().astype(np.int64) % 3
     return {
         "reward": random["click"].to_numpy().astype(np.float64),

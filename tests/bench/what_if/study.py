@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
+from scipy.stats import norm
 
 from tests.simulated_rankings import GRID, DrawnLog, Feed, ranked_again
 from training.evaluation.off_policy.advice import TAIL_SHARE, Candidate, order_of
@@ -23,6 +24,7 @@ from training.evaluation.off_policy.from_slots import estimators
 Row = tuple[str, float, float, float, float]  # name, bias, spread, error, coverage
 
 _ARMS = {"no mail": (0.106, 0.0057), "men's": (0.183, 0.0125), "women's": (0.151, 0.0088)}
+_SURE = float(norm.ppf(1 - 0.05 / 4))  # of two pairs of neighbours
 _SPEND = (4.6, 0.6)  # of the logarithm, of those who buy
 
 
@@ -101,12 +103,8 @@ def promises(pilots: int, users: int) -> Iterator[tuple[str, int, float, float]]
             names = sorted((pair.better, pair.worse), key=lambda name: -truth[name])
             better, worse = (c for name in names for c in found if c.name == name)
             difference = better.measures["clicks"].less(worse.measures["clicks"])
-            right = difference is not None and difference.mean > 0
-            sure = any(
-                again.sure and (again.better, again.worse) == tuple(names)
-                for again in order_of(found, "clicks", len(log.shown))
-            )
-            kept[" > ".join(names)].append((pair.more, right, sure))
+            z = difference.mean / difference.se if difference and difference.se else 0.0
+            kept[" > ".join(names)].append((pair.more, z > 0, z > _SURE))
     for name, results in kept.items():
         more, rights, sures = np.array(results, np.float64).T
         median = int(np.median(more))
