@@ -13,7 +13,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup redis demo loop serve test fuzz check format lint types imports unit lock clean \
-	bench bench-pythons bench-training bench-overload bench-live bench-gpu chaos test-spark images sbom audit \
+	bench bench-pythons bench-training bench-overload bench-live bench-what-if bench-gpu chaos test-spark images sbom audit \
 	test-stack docs \
 	reference openapi test-clients explorer chromium test-browser bench-explorer screenshots
 
@@ -174,10 +174,14 @@ build/bench/python%-venv/.done: requirements-service.lock pyproject.toml
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
+bench-what-if: setup build/bench/obp-venv/.done ## Study what-if's estimators, and compare them with obp; BENCH= more options
+	$(BIN)/python -m tests.bench.what_if $(BENCH)
+
+build/bench/obp-venv/.done: PIP_EXTRA = --ignore-requires-python
 build/bench/%-venv/.done: tests/bench/requirements/%.txt
 	@echo "setting up $(@D): about a minute"
 	@rm -rf $(@D) && mkdir -p $(dir $(@D)) && $(PYTHON) -m venv $(@D)
-	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps $(PIP_EXTRA) -r $<
 	@touch $@
 
 chaos: setup redis ## Break the stack under load in twenty minutes, write docs/reliability.md; CHAOS= more options

@@ -18,6 +18,7 @@ from service.contract.keys import MAX_ID_CHARS
 FORGOTTEN_S = 30 * 86_400
 RECORD = b"record"  # the field of a stream's entry
 MAX_SHARDS = 64
+MAX_TRADEOFFS = 63  # of a grid, and the default: the bits of ``Decision.stands``
 KINDS = r"^[a-z][a-z0-9_]{0,31}$"
 VIEW, CLICK = "view", "click"  # the kinds that everything knows; others are the product's own
 
@@ -35,6 +36,12 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     exact probability that the policy puts this item at this place, over its draws and given the
     request. ``tradeoff`` is the one applied. ``slot`` is the place, from 0, of the item that was
     drawn uniformly from the pool; None where there is none.
+
+    Where the tradeoff was drawn, ``tradeoffs`` (T,) are those that could have been, with their
+    ``chances`` (T,), and bit t of ``stands`` (K,) says whether the item at a place has that rank at
+    tradeoff t before a slot: what every tradeoff would have shown is known without another ranking.
+    Where there is a uniform slot, it is one of the first ``slot_places``, and ``listed`` are the
+    ids that made the pool if ``pool_known``: the candidates, or what the catalogue leaves out.
     """
 
     request_id: str
@@ -52,6 +59,12 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     item_ids: list[str]
     scores: list[float]
     propensities: list[float]
+    tradeoffs: tuple[float, ...] = ()
+    chances: tuple[float, ...] = ()
+    stands: tuple[int, ...] = ()
+    slot_places: int = 0
+    listed: tuple[str, ...] = ()
+    pool_known: bool = False
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -36,6 +37,7 @@ class Decisions:
         self._log = log
         self._telemetry = telemetry
         self._certain = [1.0] * self._places
+        self._most_listed = settings.decision_listed
 
     def draw(self, ranking: Ranking) -> None:
         """Set what is drawn for a ranking, and its tradeoff, if it is logged.
@@ -61,25 +63,29 @@ class Decisions:
         """Log a ranking as shown; return what its answer says of exploration."""
         request, policy = ranking.request, draw.policy
         count = min(self._places, len(columns["item_ids"]), draw.pool_size)
-        self._log.add(
-            Decision(
-                request_id=ranking.request_id,
-                time_ms=int(time.time() * 1000),
-                user_id=request.user_id,
-                model=ranking.model.label,
-                tradeoff=draw.tradeoff,
-                arm=None if ranking.arm is None else ranking.arm.name,
-                policy=policy,
-                pool="catalogue" if request.candidates is None else "candidates",
-                pool_size=draw.pool_size,
-                seed=draw.seed,
-                slot=draw.slot,
-                degraded=tuple(degraded),
-                item_ids=columns["item_ids"][:count],
-                scores=columns["scores"][:count],
-                propensities=draw.propensities or self._certain[:count],
-            )
+        decision = Decision(
+            request_id=ranking.request_id,
+            time_ms=int(time.time() * 1000),
+            user_id=request.user_id,
+            model=ranking.model.label,
+            tradeoff=draw.tradeoff,
+            arm=None if ranking.arm is None else ranking.arm.name,
+            policy=policy,
+            pool="catalogue" if request.candidates is None else "candidates",
+            pool_size=draw.pool_size,
+            seed=draw.seed,
+            slot=draw.slot,
+            degraded=tuple(degraded),
+            item_ids=columns["item_ids"][:count],
+            scores=columns["scores"][:count],
+            propensities=draw.propensities or self._certain[:count],
         )
+        if draw.stands:  # most decisions need none of this
+            tradeoffs, chances = zip(*draw.mixture, strict=True)
+            decision = replace(decision, tradeoffs=tradeoffs, chances=chances, stands=draw.stands)
+        if draw.slot is not None:
+            decision = replace(decision, slot_places=draw.slot_places, **self._pool(request))
+        self._log.add(decision)
         self._telemetry.decisions[policy].inc()
         if policy == "fixed":
             return None
@@ -88,6 +94,20 @@ class Decisions:
         for scores, score in zip(self._telemetry.slot_scores, draw.slot_scores, strict=True):
             scores.inc(score)
         return Explored(policy, draw.slot + 1)
+
+    def _pool(self, request: RankRequest) -> dict[str, Any]:
+        """Return what a decision holds of its pool."""
+        listed = _listed(request)
+        known = len(listed) <= self._most_listed
+        return {"pool_known": known, "listed": tuple(listed) if known else ()}
+
+
+def _listed(request: RankRequest) -> list[str]:
+    """Return the ids that make the pool: the candidates, or what the catalogue leaves out."""
+    if request.candidates is None:
+        return request.exclude
+    excluded = set(request.exclude)
+    return [item_id for item_id in request.candidates if item_id not in excluded]
 
 
 def repeatable(ranking: Ranking, columns: Columns) -> tuple[RankRequest, Columns]:

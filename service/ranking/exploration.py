@@ -14,7 +14,8 @@ import hashlib
 import struct
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, compress
+from operator import eq
 
 import numpy as np
 from msgspec import Struct
@@ -55,6 +56,9 @@ class Draw(Struct):
     rank: int = 0  # from 0, of that item before it was moved
     slot_scores: tuple[float, float] = (0.0, 0.0)  # of the drawn and the displaced item
     propensities: list[float] | None = None  # of the logged places; None: all are 1
+    slot_places: int = 0  # first places of which one is the slot
+    # Of the logged places: bit t is set if the item has that rank at tradeoff t of the mixture.
+    stands: tuple[int, ...] = ()
 
     @property
     def policy(self) -> Policy:
@@ -81,24 +85,29 @@ class Draw(Struct):
         count = min(self.logged, len(best))
         slots = (self.pool_size, min(self.places, len(best)), self.slot_share)
         rows = best
+        ranks: Sequence[int] = range(count)  # of the logged places, before a slot
         if self.item is None:
             self.propensities = _unmoved(count, *slots)
         else:
+            self.slot_places = slots[1]
             self.slot = slot = int(self.place * slots[1])
             self.rank = rank = int(self.item * self.pool_size)
             row = int(best[rank]) if rank < len(best) else row_at(logits[0], item_ids, rank)
             rows = np.array(_moved(best.tolist(), rank, slot, row), np.int64)
-            ranks = _moved(list(range(len(best))), rank, slot, rank)
-            self.propensities = propensities(ranks[:count], *slots)
+            ranks = _moved(list(range(len(best))), rank, slot, rank)[:count]
+            self.propensities = propensities(ranks, *slots)
         if len(self.mixture) > 1:
             shown, orders = rows[:count].tolist(), iter(logits[1:])
-            served, mean = self.propensities, [0.0] * count
-            for tradeoff, weight in self.mixture:
-                chances = served
+            served, mean, stands = self.propensities, [0.0] * count, [0] * count
+            for bit, (tradeoff, weight) in enumerate(self.mixture):
+                chances, at = served, ranks
                 if tradeoff != self.tradeoff:
-                    chances = propensities(_ranks(next(orders), item_ids, shown), *slots)
+                    at = _ranks(next(orders), item_ids, shown)
+                    chances = propensities(at, *slots)
                 mean = [so_far + weight * p for so_far, p in zip(mean, chances, strict=True)]
-            self.propensities = mean
+                for place in compress(range(count), map(eq, at, range(count))):
+                    stands[place] |= 1 << bit
+            self.propensities, self.stands = mean, tuple(stands)
         return rows
 
 

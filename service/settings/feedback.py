@@ -6,7 +6,7 @@ import math
 
 from pydantic import BaseModel, Field, field_validator
 
-from service.contract.feedback import MAX_SHARDS
+from service.contract.feedback import MAX_SHARDS, MAX_TRADEOFFS
 from service.settings.network import entries
 
 Grid = tuple[tuple[float, float], ...]  # (tradeoff, probability)
@@ -24,6 +24,14 @@ class Feedback(BaseModel):
     )
     decision_places: int = Field(
         default=20, ge=1, le=1000, description="Most places of a ranking that a decision holds."
+    )
+    decision_listed: int = Field(
+        default=500,
+        ge=0,
+        le=10_000,
+        description="Most ids that a decision with a uniform slot holds of its pool: candidates, "
+        "or what the catalogue leaves out. With more it holds none, and cannot answer for policies "
+        "that have to rank the pool again.",
     )
     decision_queue: int = Field(
         default=10_000,
@@ -92,6 +100,8 @@ class Feedback(BaseModel):
         tradeoffs, probabilities = zip(*grid(value), strict=True)
         if len(set(tradeoffs)) < len(tradeoffs) or not all(0 <= w <= 1 for w in tradeoffs):
             raise ValueError("tradeoffs should differ and be in [0, 1]")
+        if len(tradeoffs) >= MAX_TRADEOFFS:
+            raise ValueError(f"should be fewer than {MAX_TRADEOFFS} tradeoffs")
         if not all(p > 0 for p in probabilities) or not math.isclose(sum(probabilities), 1):
             raise ValueError("probabilities should be above 0, and their sum 1")
         return value

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from training.cli.app import app
 from training.demo.loop.run import ARMS, Options, Results, run_loop
+from training.evaluation.off_policy.schema import WhatIf
 
 USERS, DAYS = 150, 1
 OPTIONS = Options(days=DAYS, users=USERS, slot_share=0.9)
@@ -55,3 +56,21 @@ def test_a_finished_arm_is_not_run_again_and_is_plotted(out: Path, results: Resu
 def test_an_unknown_arm_is_named() -> None:
     done = CliRunner().invoke(app, ["loop", "--arms", "1,2"])
     assert "'2' is none of 1, 0.5, 0, drawn" in str(done.exception)
+
+
+def test_what_if_answers_from_what_a_loop_leaves(
+    out: Path, results: Results, tmp_path: Path
+) -> None:
+    feed = out / f"{USERS}x{DAYS}-0.9" / "seed-0" / "wdrawn"
+    assert results["w drawn"]
+    folders = ("--logs", feed / "logs", "--models", feed / "models", "--data", feed / "data")
+    words = ["what-if", *map(str, folders), "--model", "cp2rec", "--out", str(tmp_path)]
+    words += ["--until", "2100-01-01", "--against", "1", "--policy", "cp2rec:0.25"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, (done.output, done.exception)
+    result = WhatIf.model_validate_json((tmp_path / "what-if.json").read_bytes())
+    assert [policy.tradeoff for policy in result.policies] == [0, 0.5, 1]
+    assert result.randomised is not None
+    assert result.randomised.decisions > 0.8 * USERS  # the last ones may not be collected yet
+    assert result.slots is not None
+    assert result.slots.decisions > 0.6 * USERS

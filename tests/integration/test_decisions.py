@@ -135,6 +135,16 @@ def test_a_decision_is_replayed_from_the_log(
         else:
             assert decision.slot is None
         assert decision.item_ids == shown[:8]
+        moves = "tradeoff" not in body
+        assert list(decision.tradeoffs) == ([w for w, _ in draw.mixture] if moves else [])
+        assert list(decision.chances) == ([chance for _, chance in draw.mixture] if moves else [])
+        assert list(decision.stands) == [
+            sum((rankings[w].index(item_id) == place) << bit for bit, w in enumerate(rankings))
+            for place, item_id in enumerate(decision.item_ids if moves else [])
+        ]
+        assert decision.pool_known == (draw.item is not None)
+        assert decision.slot_places == (k if decision.pool_known else 0)
+        assert list(decision.listed) == (body.get("candidates", []) if decision.pool_known else [])
         exact = [0.0] * len(decision.item_ids)
         for w, chance in draw.mixture:
             ranks = [rankings[w].index(item_id) for item_id in decision.item_ids]

@@ -27,6 +27,7 @@ from training.cli.publish import publish
 from training.cli.rollback import rollback
 from training.cli.simulate import simulate
 from training.cli.train import train
+from training.cli.what_if import what_if
 from training.errors import TrainingError, place_problem
 
 COMMANDS = (
@@ -45,6 +46,7 @@ COMMANDS = (
     rollback,
     prune,
     collect,
+    what_if,
     demo,
     loop,
 )

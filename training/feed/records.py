@@ -36,6 +36,12 @@ SCHEMAS: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
         "item_ids": _TEXTS,
         "scores": _FLOATS,
         "propensities": _FLOATS,
+        "tradeoffs": _FLOATS,
+        "chances": _FLOATS,
+        "stands": pl.List(pl.Int64),
+        "slot_places": pl.Int64,
+        "listed": _TEXTS,
+        "pool_known": pl.Boolean,
     },
     EVENTS: {
         **_ENTRY,
@@ -158,6 +164,14 @@ def _reason(kind: str) -> pl.Expr:
             ),
             (pl.col("item_ids").list.n_unique() != places, "item_ids has an item twice"),
             (~pl.col("slot").is_between(0, places, closed="left"), "slot is no place"),
+            (
+                pl.col("chances").list.len() != pl.col("tradeoffs").list.len(),
+                "chances has another length than tradeoffs",
+            ),
+            (
+                (pl.col("tradeoffs").list.len() > 0) & (pl.col("stands").list.len() != places),
+                "stands has another length than item_ids",
+            ),
         ]
     chain = pl.lit(None, pl.String)
     for bad, reason in reversed(reasons):

@@ -76,3 +76,9 @@ def test_propensities_are_those_of_all_outcomes(
         logged = rows[: max(places, 3)]
         certain = draw.propensities or [1.0] * len(logged)
         assert certain == pytest.approx([expected[row, place] for place, row in enumerate(logged)])
+        for bit, (tradeoff, _) in enumerate(draw.mixture if draw.stands else ()):
+            table = tables[tradeoff]
+            order = sorted(range(len(table)), key=lambda row: (-table[row], f"i{row:03}"))
+            assert [mask >> bit & 1 == 1 for mask in draw.stands] == [
+                row == order[place] for place, row in enumerate(logged)
+            ]

@@ -86,6 +86,12 @@ RUN_BY = {
     "spark-submit --master yarn training/data/raw_log/on_spark.py prepare.toml "
     "--out s3a://bucket/feed": "test_spark.py",
     "python -m training collect --logs log --feed feed.toml": "feed/test_worker.py",
+    "python -m training what-if --logs log --model cp2rec --at-most '2% clicks' "
+    "--maximise tail_share": "feed/test_what_if.py",
+    "python -m training what-if --logs build/loop/400x2-0.1/seed-0/wdrawn/logs "
+    "--models build/loop/400x2-0.1/seed-0/wdrawn/models --model cp2rec "
+    "--data build/loop/400x2-0.1/seed-0/wdrawn/data --until 2100-01-01 --against 1 "
+    "--at-most '2% clicks'": "e2e/test_loop.py",
     "python -m training prepare feed --logs log --items data/shop --feed feed.toml "
     "--out data/feed": "test_prepare_feed.py",
     "python -m training train --model cp2rec --data data/feed": "test_prepare_feed.py",

@@ -65,14 +65,15 @@ Results = dict[str, list[tuple[Day, ...]]]  # by the arm's name: the days of eac
 def run_loop(out: Path, options: Options, arms: Sequence[Arm], seeds: Iterable[int]) -> Results:
     """Run every arm with every seed in ``out``.
 
-    What an earlier call with the same options finished is not run again.
+    What an earlier call with the same options finished is not run again. The log, the models and
+    the last dataset of each arm's feed stay in a folder.
     """
     check_folder(out)
     results: Results = {arm.name: [] for arm in arms}
     for seed in seeds:
         folder = out / f"{options.users}x{options.days}-{options.slot_share:g}" / f"seed-{seed}"
         for arm in arms:
-            place = folder / f"{arm.name.replace(' ', '')}.json"
+            place = folder / f"{_folder(arm)}.json"
             if place.exists():
                 days = _DAYS.validate_json(place.read_bytes())
             else:
@@ -87,7 +88,7 @@ def _run(folder: Path, options: Options, arm: Arm, seed: int) -> tuple[Day, ...]
     crowd, rng = _crowd(options, seed)
     with private_redis() as url:
         first = _first_feed(folder / "first", crowd, rng, url)
-        place = Place(folder / "feed", url)
+        place = Place(folder / _folder(arm), url)
         shutil.rmtree(place.root, ignore_errors=True)
         shutil.copytree(first.root, place.root)
         artifact = open_artifact(place.repository.path(MODEL, 1))
@@ -108,8 +109,13 @@ def _run(folder: Path, options: Options, arm: Arm, seed: int) -> tuple[Day, ...]
             ),
         ):
             days = _days(place, port, crowd, rng, options, arm)
-    shutil.rmtree(place.root)
+    shutil.rmtree(place.root / "training")
     return days
+
+
+def _folder(arm: Arm) -> str:
+    """Return the name of the folder of an arm's feed."""
+    return arm.name.replace(" ", "")
 
 
 def _crowd(options: Options, seed: int) -> tuple[Crowd, np.random.Generator]:

@@ -104,11 +104,11 @@ def anchor_table(anchors: Anchors) -> str:
     lines = [
         f"| anchor | logged {metric} | lead of this model | logged gauc | lead of this model |",
         "| --- | --- | --- | --- | --- |",
-        f"| **this model, w = 1** | {_cell(anchors.model)} |  | {_cell(anchors.model_gauc)} |  |",
+        f"| **this model, w = 1** | {cell(anchors.model)} |  | {cell(anchors.model_gauc)} |  |",
     ]
     for anchor in anchors.anchors:
         gauc_lead = "" if anchor.gauc_lead is None else _judged(anchor.gauc_lead)
-        cells = (_cell(anchor.value), _judged(anchor.lead), _cell(anchor.gauc), gauc_lead)
+        cells = (cell(anchor.value), _judged(anchor.lead), cell(anchor.gauc), gauc_lead)
         lines.append(f"| {anchor.name} | {' | '.join(cells)} |")
     lines += ["", f"anchors: simple models, fitted to {anchors.rows} training rows"]
     return "\n".join((*lines, *anchors.skipped))
@@ -149,13 +149,11 @@ def catalogue_warnings(front: Front) -> list[str]:
 
 
 def _row(point: FrontPoint, columns: Sequence[tuple[str, FrontMetric]]) -> str:
-    cells = [
-        _cell(getattr(point, side).get(metric.name), metric.digits) for side, metric in columns
-    ]
+    cells = [cell(getattr(point, side).get(metric.name), metric.digits) for side, metric in columns]
     return f"| {point.tradeoff:.2f} | " + " | ".join(cells) + " |"
 
 
-def _cell(estimate: Estimate | None, digits: int = _DEFAULT_DIGITS) -> str:
+def cell(estimate: Estimate | None, digits: int = _DEFAULT_DIGITS) -> str:
     """Return mean and standard error; an empty cell for None."""
     if estimate is None:
         return ""
@@ -165,7 +163,7 @@ def _cell(estimate: Estimate | None, digits: int = _DEFAULT_DIGITS) -> str:
 
 def _judged(estimate: Estimate, digits: int = _DEFAULT_DIGITS) -> str:
     """Return a cell that the verdict rests on: an unknown error is named."""
-    return _cell(estimate, digits) + (" ± unknown" if estimate.se is None else "")
+    return cell(estimate, digits) + (" ± unknown" if estimate.se is None else "")
 
 
 def probe_table(probes: Sequence[Probe]) -> str:
@@ -177,22 +175,22 @@ def probe_table(probes: Sequence[Probe]) -> str:
     for probe in probes:
         cells = (probe.purified, probe.unpurified, probe.difference, probe.content)
         measure = {"r2": "R2 of its rank", "auc": "AUC"}[probe.measure]
-        lines.append(f"| {probe.proxy} | {measure} | {' | '.join(map(_cell, cells))} |")
+        lines.append(f"| {probe.proxy} | {measure} | {' | '.join(map(cell, cells))} |")
     return "\n".join(lines)
 
 
 def mask_table(mask: Mask) -> str:
     """Return an invariant mask and its effect on rankings as a Markdown table."""
     lines = ["| mask | value |", "| --- | --- |"]
-    lines += [f"| open gates, {name} | {_cell(share, 3)} |" for name, share in mask.open.items()]
+    lines += [f"| open gates, {name} | {cell(share, 3)} |" for name, share in mask.open.items()]
     lines += [
-        f"| share of the top 10 that w = 0 and w = 1 have in common | {_cell(mask.overlap, 3)} |",
-        f"| the same, with learned popularity taken out | {_cell(mask.content_overlap, 3)} |",
+        f"| share of the top 10 that w = 0 and w = 1 have in common | {cell(mask.overlap, 3)} |",
+        f"| the same, with learned popularity taken out | {cell(mask.content_overlap, 3)} |",
     ]
     if mask.weights:
         lines += [
-            f"| lambda*, mean over steps | {_cell(mask.weight, 3)} |",
-            f"| lambda*, deviation over steps | {_cell(mask.weight_deviation, 3)} |",
+            f"| lambda*, mean over steps | {cell(mask.weight, 3)} |",
+            f"| lambda*, deviation over steps | {cell(mask.weight_deviation, 3)} |",
             f"| lambda* by tenths of the steps | {' '.join(f'{w:.2f}' for w in mask.weights)} |",
             f"| clicks moved, by reassignment | {' '.join(f'{m:.3f}' for m in mask.moved)} |",
         ]
@@ -209,7 +207,7 @@ def segment_table(segments: Sequence[Segment]) -> str:
     for segment in segments:
         counts = (segment.rows, segment.clicks, segment.users, segment.items)
         cells = [f"{count:.0f}" for count in counts]
-        cells += [_cell(segment.auc.get(name)) for name in names]
+        cells += [cell(segment.auc.get(name)) for name in names]
         lines.append(f"| {segment.side} | {segment.name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -229,11 +227,11 @@ def baseline_table(front: Front, curves: Mapping[str, Curve]) -> str:
     ]
     for name, curve in {"**front**": front_curve, **curves}.items():
         ends = [
-            _cell(dict(zip(curve.tradeoffs, estimates, strict=True)).get(w))
+            cell(dict(zip(curve.tradeoffs, estimates, strict=True)).get(w))
             for estimates in (curve.logged, curve.unbiased)
             for w in (0.0, 1.0)
         ]
-        area = _cell(curve.hypervolume, 5)
+        area = cell(curve.hypervolume, 5)
         lines.append(f"| {name} | {curve.description} | {' | '.join(ends)} | {area} |")
     return "\n".join(lines)
 
@@ -255,8 +253,8 @@ def ranking_table(curves: Mapping[str, Curve]) -> str:
         for w, point in zip(curve.tradeoffs, curve.points, strict=True):
             if w not in (0.0, 1.0):
                 continue
-            cells = [_cell(point.get(key), _DIGITS.get(key, _DEFAULT_DIGITS)) for key in names]
-            area = _cell(curve.hypervolume, 5)
+            cells = [cell(point.get(key), _DIGITS.get(key, _DEFAULT_DIGITS)) for key in names]
+            area = cell(curve.hypervolume, 5)
             cells += [gains, area]
             lines.append(f"| {name} | {curve.description} | {w:g} | {' | '.join(cells)} |")
     return "\n".join(lines)

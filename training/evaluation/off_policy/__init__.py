@@ -1,0 +1,1 @@
+"""What policies that did not serve would have come to, estimated from a log of those that did."""
