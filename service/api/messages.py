@@ -94,6 +94,10 @@ class ModelInfo(BaseModel):
     version: int = Field(description="Its version.", examples=[1])
     aliases: list[str] = Field(description="The aliases that name it.", examples=[["champion"]])
     architecture: str = Field(description="The kind of net.", examples=["decomposed"])
+    ranker: Literal["product", "onnxruntime"] = Field(
+        description="What computes its logits. product: one product of item states with a vector, "
+        "in NumPy; onnxruntime: a run of its graph."
+    )
     created: str = Field(description="When it was made.", examples=["2026-01-31T12:00:00Z"])
     default: bool = Field(description="Whether it serves requests that name no model.")
     default_tradeoff: float = Field(

@@ -145,6 +145,7 @@ async def models(request: Request) -> ModelsResponse:
                 version=model.version,
                 aliases=aliases,
                 architecture=model.manifest.architecture,
+                ranker=model.scorer.ranker,
                 created=model.manifest.created.isoformat(),
                 default=model.label == default,
                 default_tradeoff=model.manifest.default_tradeoff,

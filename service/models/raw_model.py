@@ -91,7 +91,7 @@ def raw_model(model: LoadedModel, graph: str = "") -> RawModel:
     unknown_proxies = {"proxies": np.nan}
 
     def scores(tensors: Tensors, states: Array) -> dict[str, Array]:
-        logit = scorer.score(tensors["user"], states, float(tensors["tradeoff"][0]))
+        (logit,) = scorer.score(tensors["user"], states, tensors["tradeoff"].tolist())
         score = calibrated_score(manifest.calibration, logit)
         return {"logit": logit, "score": score.astype(np.float32)}
 

@@ -254,7 +254,9 @@ class Registry:
         for by_label in (self._failures, self._pause_s, self._retry_at):
             by_label.pop(label, None)
         self._telemetry.model_loads["ok"].inc()
-        log.info("%s: serves, %d items", label, len(model.catalog))
+        log.info(
+            "%s: serves, %d items, ranked by %s", label, len(model.catalog), model.scorer.ranker
+        )
 
     def _fail(self, label: str, error: Exception) -> None:
         """Note the reason why a version does not serve; log it once."""

@@ -49,8 +49,7 @@ def _logits(scorer: Scorer, user: Array, pool: Pool, tradeoffs: tuple[float, ...
     """Return logits (T, N), -inf where the pool holds no item."""
     if not pool.size:
         return np.zeros((len(tradeoffs), 0), np.float32)
-    runs = [scorer.score(user, pool.states, tradeoff) for tradeoff in tradeoffs]
-    logits = (np.stack(runs) if len(runs) > 1 else runs[0][None])[:, : pool.size]
+    logits = scorer.score(user, pool.states, tradeoffs)[:, : pool.size]
     if pool.held is not None:
         logits[:, ~pool.held] = -np.inf
     return logits

@@ -118,7 +118,7 @@ class _Version:
 
     def _scores(self, user: int | None, tradeoff: float) -> Scores:
         vector = self._average if user is None else self._users[user : user + 1]
-        logits = self._scorer.score(vector, self._states, tradeoff)
+        (logits,) = self._scorer.score(vector, self._states, [tradeoff])
         return calibrated_score(self._scorer.artifact.manifest.calibration, logits)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.conftest import World
 from tests.contract.architectures import VARIANTS, LoggedRows, Variant
 from tests.short_inference import short_inference
 from training.data.dataset import Dataset
@@ -28,3 +31,11 @@ def logged_rows(toy_dataset: Dataset) -> LoggedRows:
 def variant(request: pytest.FixtureRequest, logged_rows: LoggedRows) -> Variant:
     """Build a net; a test that changes it must change a copy."""
     return Variant.of(VARIANTS[request.param], logged_rows)
+
+
+@pytest.fixture
+def copy(world: World, tmp_path: Path) -> Path:
+    """Return a copy of the artifact that a test may harm."""
+    folder = tmp_path / "toy" / "1"
+    shutil.copytree(world.artifact.path, folder)
+    return folder

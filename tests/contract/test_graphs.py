@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from service.catalog.item_table import TILE_ROWS
+from service.models.graph_nodes import graph_nodes
+from service.models.product import folded, is_product
 from tests.contract.architectures import LoggedRows, small
 from training.config import PARITY_TOLERANCE
 from training.nets.base import FrontNet
@@ -19,6 +21,8 @@ from training.nets.registry import configurable
 from training.release.export import export_graphs
 
 TRADEOFFS = (0.0, 0.37, 1.0)
+
+Array = NDArray[np.float32]
 
 
 class Graphs:
@@ -33,7 +37,9 @@ class Graphs:
             self._sessions[name] = ort.InferenceSession(path, providers=providers)
             self._inputs[name] = [tensor.name for tensor in graph.inputs]
 
-    def run(self, name: str, *inputs: Tensor) -> NDArray[np.float32]:
+        self.ranker = folder / "ranker.onnx"
+
+    def run(self, name: str, *inputs: Tensor) -> Array:
         """Return the output of one graph."""
         feed = dict(zip(self._inputs[name], (x.numpy() for x in inputs), strict=True))
         (output,) = self._sessions[name].run(None, feed)
@@ -50,7 +56,7 @@ def graphs(
     return Graphs(net, logged_rows, tmp_path_factory.mktemp("graphs"))
 
 
-def assert_same(output: NDArray[np.float32], expected: Tensor) -> None:
+def assert_same(output: Array, expected: Tensor) -> None:
     assert output.shape == tuple(expected.shape)
     assert np.isfinite(output).all()
     np.testing.assert_allclose(output, expected.numpy(), rtol=0, atol=PARITY_TOLERANCE)
@@ -106,3 +112,40 @@ def test_equal_candidates_get_equal_scores_in_whole_tiles(graphs: Graphs) -> Non
     for user in graphs.net.user_vectors()[:5].split(1):
         logits = graphs.run("ranker", user, repeated, torch.tensor([0.37]))
         assert len(np.unique(logits)) == 1
+
+
+@torch.inference_mode()
+def test_a_ranker_that_is_affine_in_each_input_is_served_as_one_product(graphs: Graphs) -> None:
+    """The service reads from the graph what one sees in its logits: half-way between two inputs."""
+    generator = torch.Generator().manual_seed(1)
+    state, user = graphs.rows.states(graphs.net), graphs.net.user_vectors()[3:4]
+    first = (user, state, torch.zeros(1))
+    affine = True
+    for place, second in enumerate(
+        (torch.randn(user.shape, generator=generator), state.flip(0), torch.ones(1))
+    ):
+        other, middle = list(first), list(first)
+        other[place], middle[place] = second, (first[place] + second) / 2
+        ends = graphs.run("ranker", *first) + graphs.run("ranker", *other)
+        affine &= np.allclose(graphs.run("ranker", *middle), ends / 2, rtol=0, atol=1e-4)
+
+    assert is_product(graph_nodes(graphs.ranker)) is affine
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 65])
+@torch.inference_mode()
+def test_the_product_has_the_logits_of_the_graph(graphs: Graphs, count: int) -> None:
+    if not is_product(graph_nodes(graphs.ranker)):
+        pytest.skip("not one product")
+    state, user = graphs.rows.states(graphs.net)[:count], graphs.net.user_vectors()[3:4]
+
+    def run(user: Array, state: Array, tradeoff: float) -> Array:
+        inputs = (torch.from_numpy(user), torch.from_numpy(state), torch.tensor([tradeoff]))
+        return graphs.run("ranker", *inputs)
+
+    product = folded(run, user.shape[1], state.shape[1])
+
+    for row, tradeoff in zip(
+        product.logits(user.numpy(), state.numpy(), TRADEOFFS), TRADEOFFS, strict=True
+    ):
+        assert_same(row, graphs.net.ranker(user, state, torch.tensor([tradeoff])))

@@ -15,13 +15,13 @@ import onnx
 import pytest
 import torch
 
-from service.contract.artifact import Artifact, ArtifactError, Golden, open_artifact
-from service.contract.files import sha256
+from service.contract.artifact import ArtifactError, Golden
 from service.contract.manifest import Graph
 from service.contract.records import mask_matrix
 from service.contract.repository import Repository
 from service.models.scorer import Scorer
 from tests.conftest import World
+from tests.contract.harmed import append_node, rehashed
 from tests.torch_ranking import item_states
 from training.data.dataset import Dataset
 from training.errors import ExportError
@@ -38,15 +38,9 @@ TRADEOFFS = (0.0, 0.1, 0.5, 0.9, 1.0)
 
 @pytest.fixture(scope="module")
 def scorer(world: World) -> Scorer:
-    return Scorer(world.artifact)
-
-
-@pytest.fixture
-def copy(world: World, tmp_path: Path) -> Path:
-    """Return a copy of the artifact that a test may harm."""
-    folder = tmp_path / "toy" / "1"
-    shutil.copytree(world.artifact.path, folder)
-    return folder
+    scorer = Scorer(world.artifact)
+    scorer.replay()
+    return scorer
 
 
 def _service_states(world: World, scorer: Scorer) -> np.ndarray:
@@ -72,7 +66,7 @@ def test_logits_agree_with_torch(world: World, scorer: Scorer, tradeoff: float) 
             expected = world.fitted.net.ranker(
                 users[row : row + 1], torch_states, torch.tensor([tradeoff])
             )
-        logits = scorer.score(users[row : row + 1].numpy(), states, tradeoff)
+        (logits,) = scorer.score(users[row : row + 1].numpy(), states, [tradeoff])
         np.testing.assert_allclose(logits, expected.numpy(), atol=1e-5)
 
 
@@ -86,8 +80,8 @@ def test_both_ends_are_the_two_heads_exactly(world: World, scorer: Scorer) -> No
     wide = states.astype(np.float64)
     debiased = wide[:, :dim] @ p + wide[:, dim] + bias
     pull = conformity * wide[:, dim + 1] + wide[:, dim + 2]
-    np.testing.assert_allclose(scorer.score(user, states, 0.0), debiased, atol=2e-6)
-    np.testing.assert_allclose(scorer.score(user, states, 1.0), debiased + pull, atol=2e-6)
+    ends = scorer.score(user, states, [0.0, 1.0])
+    np.testing.assert_allclose(ends, [debiased, debiased + pull], atol=2e-6)
     assert np.abs(pull).max() > 0.05
 
 
@@ -95,6 +89,7 @@ def test_both_ends_are_the_two_heads_exactly(world: World, scorer: Scorer) -> No
 def test_learned_interactions_agree_with_torch(interaction_world: World, tradeoff: float) -> None:
     scorer = Scorer(interaction_world.artifact)
     scorer.replay()
+    assert scorer.ranker == "onnxruntime"
     states = _service_states(interaction_world, scorer)
     users = interaction_world.fitted.net.user_vectors().detach()[5:6]
     with torch.inference_mode():
@@ -104,7 +99,7 @@ def test_learned_interactions_agree_with_torch(interaction_world: World, tradeof
             torch.tensor([tradeoff]),
         )
     np.testing.assert_allclose(
-        scorer.score(users.numpy(), states, tradeoff), expected.numpy(), atol=1e-5
+        scorer.score(users.numpy(), states, [tradeoff])[0], expected.numpy(), atol=1e-5
     )
     empty = scorer.encode_user(states[:0])
     np.testing.assert_array_equal(empty, np.zeros_like(empty))
@@ -126,8 +121,8 @@ def test_equal_items_get_equal_logits_wherever_they_stand(
 ) -> None:
     states = np.repeat(_service_states(world, scorer)[11:12], count, axis=0)
     for user in world.fitted.net.user_vectors().detach().numpy()[:12]:
-        logits = scorer.score(user[None], states, 0.37)
-        assert logits.shape == (count,)
+        logits = scorer.score(user[None], states, [0.37])
+        assert logits.shape == (1, count)
         assert len(np.unique(logits)) == 1
 
 
@@ -137,8 +132,8 @@ def test_a_score_does_not_depend_on_its_neighbours(
 ) -> None:
     states = _service_states(world, scorer)
     user = world.fitted.net.user_vectors().detach().numpy()[:1]
-    together = scorer.score(user, states, 0.5)[:count]
-    np.testing.assert_allclose(scorer.score(user, states[:count], 0.5), together, atol=1e-6)
+    together = scorer.score(user, states, [0.5])[:, :count]
+    np.testing.assert_allclose(scorer.score(user, states[:count], [0.5]), together, atol=1e-6)
 
 
 def test_the_golden_inputs_cover_absent_modalities_and_proxies(world: World) -> None:
@@ -152,29 +147,13 @@ def test_the_golden_inputs_cover_absent_modalities_and_proxies(world: World) -> 
 
 def test_golden_inputs_replay(scorer: Scorer) -> None:
     scorer.replay()
-
-
-def _rehash(folder: Path, name: str) -> Artifact:
-    """Make the manifest agree with a harmed file again, so that only its content is wrong."""
-    path = folder / "manifest.json"
-    document = json.loads(path.read_text())
-    document["files"][name] = sha256(folder / name)
-    path.write_text(json.dumps(document))
-    return open_artifact(folder)
+    assert scorer.ranker == "product"
 
 
 def test_a_graph_that_computes_something_else_is_refused(copy: Path) -> None:
-    path = copy / "ranker.onnx"
-    model = onnx.load(path)
-    (product,) = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
-    output = model.graph.output[0].name
-    for node in model.graph.node:
-        node.output[:] = ["before" if name == output else name for name in node.output]
-    model.graph.node.append(onnx.helper.make_node("Neg", ["before"], [output]))
-    assert product is not None
-    onnx.save(model, path)
+    append_node(copy / "ranker.onnx", "Neg")
     with pytest.raises(ArtifactError, match=r"golden.npz: logits: off by"):
-        Scorer(_rehash(copy, "ranker.onnx")).replay()
+        Scorer(rehashed(copy, "ranker.onnx")).replay()
 
 
 def test_a_graph_of_another_signature_is_refused(copy: Path) -> None:
@@ -182,13 +161,13 @@ def test_a_graph_of_another_signature_is_refused(copy: Path) -> None:
     with pytest.raises(
         ArtifactError, match=r"ranker.onnx: inputs are .*history.*as in the manifest"
     ):
-        Scorer(_rehash(copy, "ranker.onnx"))
+        Scorer(rehashed(copy, "ranker.onnx"))
 
 
 def test_a_file_that_is_no_graph_is_refused(copy: Path) -> None:
     (copy / "item_encoder.onnx").write_bytes(b"not a graph")
     with pytest.raises(ArtifactError, match=r"item_encoder.onnx: onnxruntime cannot load"):
-        Scorer(_rehash(copy, "item_encoder.onnx"))
+        Scorer(rehashed(copy, "item_encoder.onnx"))
 
 
 def test_the_service_checks_an_artifact_from_the_command_line(copy: Path) -> None:
@@ -247,16 +226,9 @@ def test_the_tolerance_is_a_share_of_the_largest_logit(
     world: World, copy: Path, scale: float
 ) -> None:
     """Scale the ranker and its golden logits; move one logit by a little less or more."""
-    path = copy / "ranker.onnx"
-    model = onnx.load(path)
-    output = model.graph.output[0].name
-    for node in model.graph.node:
-        node.output[:] = ["before" if name == output else name for name in node.output]
     factor = onnx.numpy_helper.from_array(np.array(scale, np.float32), "scale")
-    model.graph.initializer.append(factor)
-    model.graph.node.append(onnx.helper.make_node("Mul", ["before", "scale"], [output]))
-    onnx.save(model, path)
-    _rehash(copy, "ranker.onnx")
+    append_node(copy / "ranker.onnx", "Mul", factor)
+    rehashed(copy, "ranker.onnx")
     golden = make_golden(world.fitted)
     logits = scale * golden.logits
     largest = max(1.0, float(np.abs(logits).max()))
@@ -265,7 +237,7 @@ def test_the_tolerance_is_a_share_of_the_largest_logit(
         moved = logits.copy()
         moved[2, 3] += share * largest
         replace(golden, logits=moved).save(copy / "golden.npz")
-        scorer = Scorer(_rehash(copy, "golden.npz"))
+        scorer = Scorer(rehashed(copy, "golden.npz"))
         if accepted:
             prove_parity(copy, replace(golden, logits=moved), 1e-5)
             scorer.replay()

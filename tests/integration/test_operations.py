@@ -36,6 +36,7 @@ def test_readiness_gives_its_reason_until_a_model_serves(
 def test_models_lists_version_aliases_and_front(service: Running, world: World) -> None:
     (model,) = service.client.get("/models").json()["models"]
     assert (model["name"], model["version"], model["architecture"]) == ("toy", 1, "decomposed")
+    assert model["ranker"] == "product"
     assert model["aliases"] == ["champion"]
     assert model["default"] is True
     assert model["items"] == len(world.dataset.item_ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,9 +86,12 @@ def break_version(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]
 
     def break_it(version: int, how: str) -> None:
         def broken(
-            self: Scorer, user: NDArray[np.float32], state: NDArray[np.float32], tradeoff: float
+            self: Scorer,
+            user: NDArray[np.float32],
+            state: NDArray[np.float32],
+            tradeoffs: Sequence[float],
         ) -> NDArray[np.float32]:
-            logits = score(self, user, state, tradeoff)
+            logits = score(self, user, state, tradeoffs)
             if self.artifact.version != version:
                 return logits
             match how:

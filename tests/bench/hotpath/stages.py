@@ -58,6 +58,7 @@ _encode = msgspec.json.Encoder().encode
 def stages(ground: Ground, cases: Cases, _client: redis.Redis) -> Table:
     """Measure each stage at several N; a stage includes its parts."""
     scorer = Scorer(ground.world.artifact)
+    scorer.replay()
     table = ItemTable(cases.states.shape[1], 1 << 32)
     table.put(cases.item_ids, cases.states, cases.cold)
     rows: list[dict[str, Cell]] = [
@@ -97,7 +98,7 @@ def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int, url: str) -> dic
 
         return _least_us(rank)
 
-    logits = [scorer.score(user, pool.states, 0.5)[:n] for pool in pools]
+    logits = [scorer.score(user, pool.states, [0.5])[0, :n] for pool in pools]
     columns = [rank_pool(ranking, user, pool) for pool in pools]
     answers = list(map(as_rows, columns))
     body = _least_us(lambda i: parse(bodies[i]))
@@ -107,7 +108,7 @@ def _at(scorer: Scorer, table: ItemTable, cases: Cases, n: int, url: str) -> dic
         "body": body,
         "find": body_and_find - body,
         "gather": _least_us(lambda i: table.gather(candidates[i], rows[i])),
-        "logits": _least_us(lambda i: scorer.score(user, pools[i].states, 0.5)),
+        "logits": _least_us(lambda i: scorer.score(user, pools[i].states, [0.5])),
         "best": _least_us(lambda i: top_k(logits[i], candidates[i], TOP_K)),
         "rank": _least_us(lambda i: rank_pool(ranking, user, pools[i])),
         "slots": explore(0.05, 0.0),

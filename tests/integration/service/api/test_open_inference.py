@@ -54,7 +54,7 @@ def logit(service: Running, tensors: dict[str, Array]) -> Array:
     """Return what the model's graphs say of ``tensors``."""
     scorer = service.app.state.registry.resolve("toy").scorer
     states = scorer.encode_items(tensors["embedding"], tensors["modality_mask"], tensors["proxies"])
-    logits: Array = scorer.score(tensors["user"], states, 0.25)
+    logits: Array = scorer.score(tensors["user"], states, [0.25])[0]
     return logits
 
 
