@@ -1,4 +1,4 @@
-"""The nodes of an ONNX file. The package onnx reads far more, and is larger than the service."""
+"""The nodes of an ONNX file. The package onnx, of 26 MB, would read them in one line."""
 
 from __future__ import annotations
 

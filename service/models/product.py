@@ -15,7 +15,7 @@ _INPUTS: dict[str, Powers] = {"state": (1, 0, 0), "user": (0, 1, 0), "tradeoff":
 _CONSTANT: Powers = (0, 0, 0)
 _PRODUCTS = {"Gemm", "MatMul", "Mul"}  # of their first two inputs
 _SUMS = {"Add", "Identity", "Neg", "Squeeze", "Sub", "Transpose", "Unsqueeze"}
-_CHOICES = {"Concat", "Expand", "Gather", "Reshape", "Slice", "Split"}
+_CHOICES = {"Concat", "Expand", "Gather", "Reshape", "Slice", "Split"}  # of states: could mix rows
 
 
 class Product:
@@ -27,21 +27,22 @@ class Product:
 
     def __init__(self, weights: Array) -> None:
         read = np.flatnonzero(weights.any(axis=(0, 2)))
-        self._weights = weights[:, : read.max(initial=0) + 1].copy()  # no logit reads the rest
+        self._columns = int(read.max(initial=0))  # no logit reads later entries of a state
+        used = weights[:, : 1 + self._columns]
+        self._of_all, self._of_user = used[:, :, 0].copy(), used[:, :, 1:].copy()
 
+    @np.errstate(over="ignore", invalid="ignore")  # callers look for infinite logits
     def logits(self, user: Array, state: Array, tradeoffs: Sequence[float]) -> Array:
         """Return logits (T, N) of a user (1, U) and states (N, S) at tradeoffs (T,).
 
         It takes one thread, and each logit is a sum apart: equal states get equal logits in every
         row, unlike those of a product of matrices.
         """
-        terms = np.ones(self._weights.shape[2], np.float32)  # 1, then the user
-        terms[1:] = user
-        with np.errstate(over="ignore", invalid="ignore"):  # callers look for infinite logits
-            base, slope = np.vecdot(self._weights, terms)
-            vectors = base + np.array(tradeoffs, np.float32)[:, None] * slope  # (T, 1 + S)
-            logits: Array = np.vecdot(state[:, : len(base) - 1], vectors[:, None, 1:])
-            logits += vectors[:, :1]
+        weights = self._of_all + np.vecdot(self._of_user, user)  # (2, 1 + S)
+        vectors = np.array(tradeoffs, np.float32)[:, None] * weights[1]  # (T, 1 + S)
+        vectors += weights[0]
+        logits: Array = np.vecdot(state[:, : self._columns], vectors[:, None, 1:])
+        logits += vectors[:, :1]
         return logits
 
 

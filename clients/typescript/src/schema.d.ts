@@ -1208,6 +1208,12 @@ export interface components {
              */
             architecture: string;
             /**
+             * Ranker
+             * @description What computes its logits. product: one product of item states with a vector, in NumPy; onnxruntime: a run of its graph.
+             * @enum {string}
+             */
+            ranker: "product" | "onnxruntime";
+            /**
              * Created
              * @description When it was made.
              * @example 2026-01-31T12:00:00Z
