@@ -17,6 +17,9 @@ _PRODUCTS = {"Gemm", "MatMul", "Mul"}  # of their first two inputs
 _SUMS = {"Add", "Identity", "Neg", "Squeeze", "Sub", "Transpose", "Unsqueeze"}
 _CHOICES = {"Concat", "Expand", "Gather", "Reshape", "Slice", "Split"}  # of states: could mix rows
 
+# States of one step: they stay in the CPU cache for all tradeoffs.
+_ROWS = 8192
+
 
 class Product:
     """Logits as products of states with a vector that is affine in the user and in the tradeoff.
@@ -41,7 +44,11 @@ class Product:
         weights = self._of_all + np.vecdot(self._of_user, user)  # (2, 1 + S)
         vectors = np.array(tradeoffs, np.float32)[:, None] * weights[1]  # (T, 1 + S)
         vectors += weights[0]
-        logits: Array = np.vecdot(state[:, : self._columns], vectors[:, None, 1:])
+        logits = np.empty((len(vectors), len(state)), np.float32)
+        for start in range(0, len(state), _ROWS):
+            rows = slice(start, start + _ROWS)
+            states = state[rows, : self._columns]
+            np.vecdot(states, vectors[:, None, 1:], out=logits[:, rows])
         logits += vectors[:, :1]
         return logits
 

@@ -146,6 +146,13 @@ def test_a_logit_is_the_same_to_the_bit_in_every_row_and_pool(size: int) -> None
     assert np.array_equal(product.logits(user, state, tradeoffs[:1]), together[:1])
 
 
+def test_a_large_catalogue_is_multiplied_in_steps(weights: NDArray[np.float32]) -> None:
+    product, user, state = Product(weights), drawn(1, U), drawn(7, S)
+    many = np.tile(state, (2500, 1))
+    logits = product.logits(user, many, (0.2, 0.9))
+    assert np.array_equal(logits, np.tile(product.logits(user, state, (0.2, 0.9)), (1, 2500)))
+
+
 def test_a_logit_that_is_too_large_is_not_finite_and_no_warning() -> None:
     huge = np.full((2, 2, 2), 3e38, np.float32)
     logits = Product(huge).logits(np.ones((1, 1), np.float32), drawn(3, 1), (1.0,))
