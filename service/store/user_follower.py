@@ -75,11 +75,11 @@ class UserFollower:
         with mapped():
             position = await self._streams.ends([self._stream])
         self._memory.follow(asked_s + TRUST_S)
-        self._failed = 0
         while True:
             asked_s = time.monotonic()
             with mapped():
                 changes = await self._streams.read([self._stream], position, _MOST)
+            self._failed = 0
             if changes.gap:
                 return
             for fields in changes.entries:

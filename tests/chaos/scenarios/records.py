@@ -46,7 +46,7 @@ def records_truncated(stack: Stack) -> None:
 
 
 @scenario(
-    "One bit of every record is flipped and all are announced as changed, for 3 s",
+    "One bit of every record is flipped and the items are announced as changed, for 3 s",
     Allowed(
         degraded=frozenset({"corrupt_record", "lost_items"}),
         felt=frozenset({"corrupt_record"}),

@@ -123,6 +123,7 @@ def test_a_user_is_read_once_until_another_replica_changes_it(settings: Settings
                 assert await other.items("u") == ["a"]
                 assert await other.items("cold") == []  # that there is nothing is held too
             assert other.reads == reads
+            assert await one.items("u") == ["a"]
             await one.click("u", "b")
             assert await one.items("u") == ["a", "b"]  # its own change at once
             await one.click("cold", "c")
@@ -137,7 +138,8 @@ def test_a_deleted_user_is_forgotten_by_others(settings: Settings) -> None:
     async def main() -> None:
         async with replica(settings) as one, replica(settings) as other:
             await one.click("u", "a")
-            await until_items(other, "u", ["a"])
+            await until(lambda: one.count(LAG) == other.count(LAG) == 1)
+            assert await one.items("u") == await other.items("u") == ["a"]
             live = LiveStore(settings, one.telemetry, one.store.users_in_memory)
             erased = await erase_user(live, settings.namespace, [one.keys], "u")
             assert erased.histories == 1
