@@ -68,7 +68,17 @@ def decide(
     gains less: at 95 % for all comparisons together, after Bonferroni. Policies of which the log
     shows nothing are left out.
     """
-    candidates = [c for c in candidates if c.known or c.name == against.name]
+    if not against.known:
+        return Advice(
+            goal=wish.maximise,
+            most_cost=wish.most_cost,
+            of=wish.of,
+            tradeoff=None,
+            suffices=False,
+            more=None,
+            sentence=f"The log shows nothing of {against.name}, to which others are compared.",
+        )
+    candidates = [c for c in candidates if c.known]
     goal = {c.name: c.measures[wish.maximise] for c in candidates}
     margins = {c.name: _margin(c, against, wish) for c in candidates}
     allowed = [c for c in candidates if _allowed(margins[c.name])]

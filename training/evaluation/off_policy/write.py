@@ -61,7 +61,12 @@ def what_if_sections(result: WhatIf) -> Iterator[Section]:
         yield Section("Policies", text, what_if_chart(result), table)
     if result.ranked_again:
         table = html(policy_table(result.ranked_again, result.metric))
-        yield Section("Ranked again", "From uniform slots alone.", table=table)
+        text = (
+            "Policies that did not serve, or not at these tradeoffs, from uniform slots alone: at "
+            "the places that may be a slot. An empty cell: the log shows nothing of it. Without ±: "
+            "too little."
+        )
+        yield Section("Ranked again", text, table=table)
     if result.order:
         text = (
             "Neighbours by outcome. More decisions: as many would make it sure, four times of five."

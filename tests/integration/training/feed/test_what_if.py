@@ -19,12 +19,12 @@ from training.data.parquet import read
 from training.errors import ConfigError, DatasetError
 from training.evaluation.off_policy.advice import TAIL_SHARE, Wish
 from training.evaluation.off_policy.schema import WhatIf
-from training.feed.log_files import DECISIONS, LogFolder, packed
+from training.feed.log_files import DECISIONS, LogFolder, compact, packed
 from training.feed.rankings import Outcome, parse_metric, read_rankings
 from training.feed.specification import Feed
 from training.feed.what_if import Policy, Question, answer
 
-DRAWN, NAMED = 700, 50
+DRAWN, NAMED = 850, 50
 LATER = "2100-01-01"
 EVER = (None, NOW_MS + HOUR_MS)
 CLICKS = Outcome("clicks", ("click",))
@@ -132,10 +132,15 @@ def test_files_from_before_what_if_are_read_and_count_as_undrawn(
     rows = read(file.path)
     old = rows.drop("tradeoffs", "chances", "stands", "slot_places", "listed", "pool_known")
     file.path.write_bytes(packed(old.head(100)))
-    later = rows.tail(-100).with_columns(arrived_ms=pl.lit(NOW_MS + 2))
-    LogFolder(tmp_path).write(DECISIONS, 0, later)
+    log, later = LogFolder(tmp_path), rows.tail(-100).with_columns(arrived_ms=pl.lit(NOW_MS + 2))
+    for part in later.iter_slices(50):
+        log.write(DECISIONS, 0, part)
+    assert log.write(DECISIONS, 0, later, again=True) == []  # each entry is in the files
     question = Question(artifact=served.world.artifact, served="toy", outcome=CLICKS)
+    before = answer(question, Feed(), tmp_path, EVER)
+    assert compact(file.path.parent, 0) == len(later) // 50 + 1
     result = answer(question, Feed(), tmp_path, EVER)
+    assert result == before
     assert result.randomised is not None
     assert result.randomised.decisions == DRAWN - 100
 

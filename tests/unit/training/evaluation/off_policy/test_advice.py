@@ -76,6 +76,9 @@ def test_a_policy_of_which_the_log_shows_nothing_is_left_out() -> None:
     ]
     assert decide(policies, policies[1], Wish(TAIL_SHARE, 0.1, "clicks"), N).tradeoff == 1
     assert order_of(policies, "clicks", N) == ()
+    none = decide(policies, policies[0], Wish(TAIL_SHARE), N)
+    assert (none.tradeoff, none.suffices) == (None, False)
+    assert none.sentence.startswith("The log shows nothing of w = 0")
 
 
 def test_neighbours_are_told_apart_or_need_more() -> None:
