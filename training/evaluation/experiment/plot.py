@@ -75,6 +75,7 @@ def _arms(axes: Axes, report: ExperimentReport) -> None:
             arm.name, (x, primary.value), xytext=(6, 5), textcoords="offset points",
             color=colour, fontsize=9,
         )  # fmt: skip
+    axes.margins(x=0.25)  # for the names
     axes.set_xlabel(TAIL)
     axes.set_ylabel(report.primary)
     axes.set_title("each arm, with its intervals")
