@@ -176,7 +176,7 @@ class _Replica:
         self.control = TargetControl(registry, states, Telemetry(), _PAUSE_S)
 
     def rank(self, feed: Feed, pool: Pool, target: Target) -> Integers:
-        rows = feed.tops(pool, np.array([target.tradeoff]))[0]
+        rows: Integers = feed.tops(pool, np.array([target.tradeoff]))[0]
         target.add({"item_ids": list(map(str, rows.tolist())), "status": ["ok"] * _TOP})
         return rows
 
