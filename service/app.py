@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service import tracing
 from service.access.admission import Admission
 from service.access.guard import Guard
-from service.api import events, items, open_inference, operations, rank, users
+from service.api import events, items, open_inference, operations, rank, user_tradeoff, users
 from service.api.docs import add_docs, add_keys
 from service.api.explorer import routes as explorer
 from service.api.loop_lag import observe_loop_lag
@@ -32,6 +32,7 @@ from service.exposure.decision_log import DecisionLog
 from service.exposure.event_log import EventLog
 from service.live.changes import LiveChanges
 from service.models.registry import Registry
+from service.models.target_control import TargetControl
 from service.ranking.decisions import Decisions
 from service.ranking.full_scan import FullScanQueue
 from service.ranking.ranker import Ranker
@@ -43,7 +44,9 @@ from service.store.feedback import FeedbackStreams
 from service.store.histories import Histories
 from service.store.live import LiveStore
 from service.store.records import RedisStore
+from service.store.target_states import TargetStates
 from service.store.user_follower import UserFollower
+from service.store.user_tradeoffs import UserTradeoffs
 from service.tasks import end
 from service.telemetry import Telemetry
 
@@ -80,6 +83,8 @@ def create_app(settings: Settings) -> FastAPI:
         histories, arms = Histories(store, settings), registry.experiments
         app.state.events = EventLog(settings, streams, histories, telemetry, arms.count_event)
         app.state.ranker = Ranker(registry, store, telemetry, scans, shadow.offer, decisions, arms)
+        own = UserTradeoffs(store, settings, telemetry) if settings.user_tradeoffs else None
+        app.state.user_tradeoffs = own
         watching = asyncio.create_task(registry.watch(), name="watch models")
         following = asyncio.create_task(guard.watch(), name="watch keys")
         if tracing.wanted(settings.otel):
@@ -89,6 +94,10 @@ def create_app(settings: Settings) -> FastAPI:
         tasks = [watching, following, timing, repeats]
         if settings.user_memory:
             tasks.append(asyncio.create_task(user_follower.follow(), name="follow users"))
+        if settings.target_control:
+            states = TargetStates(store, settings)
+            control = TargetControl(registry, states, telemetry, settings.target_control_s)
+            tasks.append(asyncio.create_task(control.run(), name="hold targets"))
         if decisions is not None:
             tasks.append(asyncio.create_task(decision_log.run(), name="decision log"))
         try:
@@ -133,6 +142,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.event_age_ms = int(settings.event_age_s * 1000)
     app.include_router(rank.router)
     app.include_router(events.router)
+    app.include_router(user_tradeoff.router)
     app.include_router(operations.router)
     if settings.open_inference:
         app.state.inferences = TurnQueue(
@@ -192,6 +202,7 @@ class _Application(FastAPI):
         document = super().openapi()
         rank.add_schemas(document)
         events.add_schemas(document)
+        user_tradeoff.add_schemas(document)
         if self._has_open_inference:
             open_inference.add_schemas(document)
         if self._has_live_changes:
@@ -215,7 +226,10 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
 
 def _methods(request: Request) -> list[str]:
     """Return the methods that the path of a request has, in order."""
-    routers = (rank.router, operations.router, items.router, users.router, open_inference.router)
+    routers = (
+        rank.router, operations.router, items.router, user_tradeoff.router, users.router,
+        open_inference.router,
+    )  # fmt: skip
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     return sorted({method for route in matching for method in route.methods or ()})

@@ -28,6 +28,14 @@ _FIRST_PAUSE_S = 0.05  # most, before the first retry after a failed connection
 _SHARE_OF_SERVICE = 0.8  # of the time that is left; the rest is for the way of the answer
 
 
+class Target(TypedDict, total=False):
+    """What rankings should have on average, in place of a tradeoff: one of these."""
+
+    tail_share: float
+    popularity_percentile: float
+    logged_auc_cost: float
+
+
 class RankOptions(TypedDict, total=False):
     """The fields of ``POST /rank`` besides the user; the service has defaults for all.
 
@@ -38,6 +46,7 @@ class RankOptions(TypedDict, total=False):
     history: Sequence[str]
     profiling: bool
     tradeoff: float | None
+    target: Target | None
     top_k: int
     model: str | None
     exclude: Sequence[str]
@@ -91,7 +100,8 @@ class Ranking(TypedDict):
     items: list[RankedItem]
     degraded: list[str]
     timing_ms: dict[str, float]
-    tradeoff_from: NotRequired[Literal["user", "arm"]]
+    tradeoff_from: NotRequired[Literal["target", "user", "arm"]]
+    target_missed: NotRequired[bool]
     arm: NotRequired[str]
     explored: NotRequired[Explored]
 
@@ -126,6 +136,7 @@ class UserDeleted(TypedDict):
     request_id: str
     records: int
     histories: int
+    tradeoffs: int
     decisions: int
     events: int
 
@@ -249,6 +260,15 @@ class _Calls:
     def _delete_user(self, user_id: str) -> _Steps:
         return self._send("DELETE", f"/users/{quote(user_id, safe='')}")
 
+    def _tradeoff(self, method: str, user_id: str, tradeoff: float | None = None) -> _Steps:
+        """Return the steps of reading or changing a user's own tradeoff."""
+        body = None if tradeoff is None else {"tradeoff": tradeoff}
+        answer = yield from self._send(method, f"/users/{quote(user_id, safe='')}/tradeoff", body)
+        return answer["tradeoff"]
+
+    def _set_tradeoff(self, user_id: str, tradeoff: float | None) -> _Steps:
+        return self._tradeoff("DELETE" if tradeoff is None else "PUT", user_id, tradeoff)
+
     def _steps(
         self,
         method: str,
@@ -351,6 +371,14 @@ class Client(_Calls):
         """Delete what the store holds of a user; raises RankError."""
         return cast(UserDeleted, self._run(self._delete_user(user_id)))
 
+    def tradeoff(self, user_id: str) -> float | None:
+        """Return the user's own tradeoff, None without one; raises RankError."""
+        return cast(float | None, self._run(self._tradeoff("GET", user_id)))
+
+    def set_tradeoff(self, user_id: str, tradeoff: float | None) -> None:
+        """Keep a tradeoff for rankings that name none; None forgets it. Raises RankError."""
+        self._run(self._set_tradeoff(user_id, tradeoff))
+
     def _run(self, steps: _Steps) -> Any:
         """Send and wait as ``steps`` say, and return their result."""
         result: _Result = None
@@ -409,6 +437,14 @@ class AsyncClient(_Calls):
     async def delete_user(self, user_id: str) -> UserDeleted:
         """Delete what the store holds of a user; raises RankError."""
         return cast(UserDeleted, await self._run(self._delete_user(user_id)))
+
+    async def tradeoff(self, user_id: str) -> float | None:
+        """Return the user's own tradeoff, None without one; raises RankError."""
+        return cast(float | None, await self._run(self._tradeoff("GET", user_id)))
+
+    async def set_tradeoff(self, user_id: str, tradeoff: float | None) -> None:
+        """Keep a tradeoff for rankings that name none; None forgets it. Raises RankError."""
+        await self._run(self._set_tradeoff(user_id, tradeoff))
 
     async def _run(self, steps: _Steps) -> Any:
         """Send and wait as ``steps`` say, and return their result."""

@@ -26,6 +26,7 @@ from service.telemetry import Telemetry
 MODELS = "/models"
 OPEN_INFERENCE = "/v2"
 ITEMS, PROXIES, USERS = CHANGES = "/items", "/items/proxies", "/users"  # of live changes
+USER_TRADEOFF = USERS + "/tradeoff"  # below a user: /users/{user_id}/tradeoff
 EXPLORER_START = "/explorer/start"
 EXPLORER_RANK = "/explorer/rank"
 # The explorer page, the same in every installation. It has no secret: its reader types the key.
@@ -198,7 +199,10 @@ def scope_of(path: str) -> tuple[str, Scope | None]:
     """Return the route of ``path``, without the part that varies, and the scope that it needs."""
     if needed := SCOPES.get(path):
         return path, needed
-    top, slash, _ = path[1:].partition("/")
+    top, slash, below = path[1:].partition("/")
+    # Whoever chooses the tradeoff of a ranking may keep it for the user.
+    if f"/{top}" == USERS and below.endswith("/tradeoff"):
+        return USER_TRADEOFF, "rank"
     route = f"/{top}" if slash and path not in FREE else ""
     return route, BELOW.get(route)
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from service.access.guard import OPEN_INFERENCE
 from service.contract.experiments import Experiment
 from service.contract.front import Front
+from service.contract.targets import Measure
 from service.errors import RankError
 
 
@@ -87,6 +88,31 @@ class AliasInfo(BaseModel):
     reason: str | None = Field(description="Why the wanted version does not serve.")
 
 
+class Meaning(BaseModel):
+    """What a tradeoff comes to, by the front; null: the front lacks the measure."""
+
+    tradeoff: float = Field(description="The tradeoff.", examples=[0.5])
+    tail_share: float | None = Field(
+        default=None, description="Share of places for the long tail.", examples=[0.33]
+    )
+    popularity_percentile: float | None = Field(
+        default=None, description="Mean popularity percentile.", examples=[82.0]
+    )
+    logged_auc_cost: float | None = Field(
+        default=None, description="AUC on logged traffic at tradeoff 1, less that here."
+    )
+
+
+class TargetsInfo(BaseModel):
+    """The targets that requests may name of a model: its front, made monotone."""
+
+    reach: dict[Measure, tuple[float, float]] = Field(
+        description="The least and the greatest value of each measure that the front has.",
+        examples=[{"tail_share": [0.25, 0.53]}],
+    )
+    table: list[Meaning] = Field(description="By tradeoff, ascending.")
+
+
 class ModelInfo(BaseModel):
     """A loaded model and its measured front."""
 
@@ -112,6 +138,7 @@ class ModelInfo(BaseModel):
     shadow: ShadowInfo | None = Field(
         description="Its shadow rankings as a candidate; null without any."
     )
+    targets: TargetsInfo = Field(description="What the tradeoff comes to, and what it reaches.")
     front: Front = Field(description="Accuracy on logged and unbiased traffic by tradeoff.")
     card: str | None = Field(
         description="The path of its card; null for an artifact of an earlier release.",

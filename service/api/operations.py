@@ -14,9 +14,11 @@ from service.api.messages import (
     AliasInfo,
     ErrorResponse,
     Health,
+    Meaning,
     ModelInfo,
     ModelsResponse,
     ShadowInfo,
+    TargetsInfo,
 )
 from service.contract.artifact import CardFiles
 from service.contract.card import Card
@@ -153,6 +155,7 @@ async def models(request: Request) -> ModelsResponse:
                 items=len(model.catalog),
                 canary=_canary(registry, model),
                 shadow=_shadow_info(shadow, model),
+                targets=_targets_info(model),
                 front=model.manifest.front,
                 card=_card_path(request, model),
             )
@@ -235,6 +238,18 @@ def _shadow_info(shadow: Shadow, model: LoadedModel) -> ShadowInfo | None:
         score_drift=figures.score_drift(),
         served_score_ms=mean(figures.served_ms_sum),
         shadow_score_ms=mean(figures.shadow_ms_sum),
+    )
+
+
+def _targets_info(model: LoadedModel) -> TargetsInfo:
+    curves = model.targets.curves
+    tradeoffs = [point.tradeoff for point in model.manifest.front.points]
+    return TargetsInfo(
+        reach={measure: curve.reach for measure, curve in curves.items()},
+        table=[
+            Meaning(tradeoff=w, **{measure: curve.value(w) for measure, curve in curves.items()})
+            for w in tradeoffs
+        ],
     )
 
 

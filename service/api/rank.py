@@ -136,8 +136,10 @@ def parse(body: bytes) -> RankRequest:
 def invalid(error: Exception) -> InvalidRequestError:
     """Return the decoder's error as one that names the field at fault."""
     reason, _, place = printable(str(error)).partition(" - at ")
-    match = _UNKNOWN_OR_MISSING.search(reason) or _PLACE.search(place)
-    field = _INDEX.sub(r".\1", match[1]) if match else "body"
+    names = [
+        found[1] for found in (_PLACE.search(place), _UNKNOWN_OR_MISSING.search(reason)) if found
+    ]
+    field = _INDEX.sub(r".\1", ".".join(names)) or "body"
     return InvalidRequestError(f"{field}: {reason}", field=field)
 
 

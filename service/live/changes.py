@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from service.contract.artifact import MANIFEST, ArtifactError
-from service.contract.keys import MAX_ID_CHARS, Keys
+from service.contract.keys import Keys
 from service.contract.live_changes import LiveChange
 from service.contract.manifest import Manifest
 from service.contract.repository import Repository
-from service.errors import InvalidRequestError, NotReadyError
+from service.errors import NotReadyError
 from service.live import messages
 from service.live.messages import ItemsChanged, MoveProxies, PutItem, UserDeleted
 from service.live.records import Moved, Plan, Target, check_names, moved_of, put_of
@@ -100,9 +100,7 @@ class LiveChanges:
 
     async def delete_user(self, user_id: str, request_id: str) -> UserDeleted:
         """Delete what the store holds of a user, for all versions of the model repository."""
-        if not 1 <= len(user_id) <= MAX_ID_CHARS:
-            reason = f"has {len(user_id)} characters, not 1 to {MAX_ID_CHARS}"
-            raise InvalidRequestError(f"user_id: {reason}", field="user_id")
+        messages.check_user_id(user_id)
         keys = await asyncio.to_thread(self._all_keys)
         keys += _keys(self._targets())  # a repository may be lost
         erased = await erase_user(self._store, self._settings.namespace, keys, user_id)
@@ -112,6 +110,7 @@ class LiveChanges:
             request_id=request_id,
             records=erased.records,
             histories=erased.histories,
+            tradeoffs=erased.tradeoffs,
             decisions=erased.decisions,
             events=erased.events,
         )

@@ -140,6 +140,7 @@ class UserDeleted(Struct, kw_only=True):
     request_id: Annotated[str, Meta(description="The request's id.", examples=["b7e2"])]
     records: Annotated[int, Meta(description="User records, one a model's space.", examples=[1])]
     histories: Annotated[int, Meta(description="Stored histories: 0 or 1.", examples=[1])]
+    tradeoffs: Annotated[int, Meta(description="Tradeoffs of their own: 0 or 1.", examples=[0])]
     decisions: Annotated[int, Meta(description="Decisions that waited in streams.", examples=[3])]
     events: Annotated[int, Meta(description="Events that waited in streams.", examples=[5])]
 
@@ -186,6 +187,12 @@ def removed_ids(body: bytes) -> list[str]:
     item_ids = _decoded(_removal, body, "").item_ids
     _check_ids([(f"item_ids.{n}", item_id) for n, item_id in enumerate(item_ids)])
     return item_ids
+
+
+def check_user_id(user_id: str) -> None:
+    """Refuse an id that no ranking can name."""
+    if not 1 <= len(user_id) <= MAX_ID_CHARS:
+        raise refusal("user_id", f"has {len(user_id)} characters, not 1 to {MAX_ID_CHARS}")
 
 
 def vector(raw: Raw, place: str) -> list[float]:

@@ -15,6 +15,7 @@ from service.contract.attributes import Coding, item_codings
 from service.contract.keys import Keys
 from service.contract.manifest import Manifest
 from service.exposure.monitor import ExposureMonitor
+from service.exposure.targets import Targets
 from service.models.health import Health
 from service.models.scorer import Scorer
 
@@ -32,6 +33,7 @@ class LoadedModel:
     keys: Keys
     average_user: NDArray[np.float32]
     exposure: ExposureMonitor
+    targets: Targets
     following: asyncio.Task[None]
     card: CardFiles | None = None
     health: Health = field(default_factory=Health)

@@ -15,6 +15,7 @@ from service.contract.keys import Keys
 from service.contract.repository import Repository
 from service.errors import StoreError
 from service.exposure.monitor import ExposureMonitor
+from service.exposure.targets import Targets
 from service.models.loaded_model import LoadedModel
 from service.models.scorer import Scorer
 from service.settings import Settings
@@ -90,6 +91,7 @@ class Loader:
             keys=keys,
             average_user=scorer.encode_user(np.zeros((0, manifest.state_dim), np.float32)),
             exposure=exposure,
+            targets=Targets(label, manifest.front, exposure, holds=self._settings.target_control),
             following=self._follow(catalog, label),
             card=card,
         )

@@ -118,7 +118,7 @@ def repeatable(ranking: Ranking, columns: Columns) -> tuple[RankRequest, Columns
     """
     request, draw = ranking.request, ranking.draw
     if ranking.source != "default" or (draw is not None and draw.randomised):
-        request = replace(request, tradeoff=ranking.tradeoff)
+        request = replace(request, tradeoff=ranking.tradeoff, target=None)
     if draw is not None and draw.slot is not None:
         columns = {name: list(columns[name]) for name in ("item_ids", "scores")}
         shown = draw.rank < len(columns["item_ids"])

@@ -6,10 +6,11 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from service.contract.histories import MAX_HISTORY
 from service.contract.keys import MAX_ID_CHARS
+from service.contract.targets import MEASURES, Measure
 from service.ranking.items import ItemColumns, RankedItem
 
 MAX_CANDIDATES = 5000
@@ -35,6 +36,38 @@ class Degraded(StrEnum):
     OVERLOADED = "overloaded"
     PARTIAL_CATALOG = "partial_catalog"
     LOST_ITEMS = "lost_items"
+
+
+class Target(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What rankings should have on average; exactly one of the measures."""
+
+    tail_share: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | UnsetType,
+        Meta(description="Share of the first 10 places with an item of the long tail."),
+    ] = UNSET
+    popularity_percentile: Annotated[
+        Annotated[float, Meta(ge=0, le=100)] | UnsetType,
+        Meta(description="Mean popularity percentile of the first 10 items."),
+    ] = UNSET
+    logged_auc_cost: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | UnsetType,
+        Meta(description="What the tradeoff costs of the AUC on logged traffic."),
+    ] = UNSET
+
+    def __post_init__(self) -> None:
+        if sum(getattr(self, name) is not UNSET for name in MEASURES) != 1:
+            raise ValueError(f"Object should have exactly one of {', '.join(MEASURES)}")
+
+    @property
+    def measure(self) -> Measure:
+        """The measure that is named."""
+        return next(name for name in MEASURES if getattr(self, name) is not UNSET)
+
+    @property
+    def value(self) -> float:
+        """Its value."""
+        value: float = getattr(self, self.measure)
+        return value
 
 
 class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -65,6 +98,15 @@ class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         Meta(
             description="0 = debiased: what the user would like under uniform exposure. "
             "1 = logged: what gets clicked under the logged exposure. Omitted: the model's default."
+        ),
+    ] = None
+    target: Annotated[
+        Target | None,
+        Meta(
+            description="In place of `tradeoff`, one of `tail_share`, the share of the first 10 "
+            "places with an item of the long tail; `popularity_percentile`, the mean of the first "
+            "10 items, 0 to 100; `logged_auc_cost`, what the tradeoff costs of the AUC on logged "
+            "traffic. The tradeoff is that at which rankings have it on average."
         ),
     ] = None
     top_k: Annotated[int, Meta(ge=1, le=MAX_TOP_K, description="Most items to return.")] = 50
@@ -105,6 +147,8 @@ class RankRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         if not self.profiling:  # nobody can use by mistake what is not there
             msgspec.structs.force_setattr(self, "user_id", "")
             msgspec.structs.force_setattr(self, "history", [])
+        if self.target is not None and self.tradeoff is not None:
+            raise ValueError("The tradeoff is named already: leave out field `target`")
 
 
 class Timing(TypedDict):
@@ -148,12 +192,16 @@ class RankResponse(Struct, kw_only=True, omit_defaults=True):
     ]
     tradeoff: Annotated[float, Meta(description="The tradeoff that was applied.", examples=[0.5])]
     tradeoff_from: Annotated[
-        Literal["user", "arm"] | None,
+        Literal["target", "user", "arm"] | None,
         Meta(
             description="What named the tradeoff, if neither the request nor the model's default: "
-            "the user's own setting or the arm."
+            "the request's target, the user's own setting or the arm."
         ),
     ] = None
+    target_missed: Annotated[
+        bool,
+        Meta(description="true: no tradeoff reaches the target. The nearest end was applied."),
+    ] = False
     arm: Annotated[str | None, Meta(description="The user's arm, only during an experiment.")] = (
         None
     )
@@ -184,8 +232,14 @@ class RankResponse(Struct, kw_only=True, omit_defaults=True):
 
 def request_schema() -> dict[str, Any]:
     """Return the JSON schema of ``RankRequest``, which the decoder of the wire enforces."""
-    schema: dict[str, Any] = msgspec.json.schema(RankRequest)["$defs"][RankRequest.__name__]
-    return {**schema, "examples": [REQUEST_EXAMPLE]}
+    schemas: dict[str, Any] = msgspec.json.schema(RankRequest)["$defs"]
+    schema, target = (schemas[kind.__name__] for kind in (RankRequest, Target))
+    target |= {"minProperties": 1, "maxProperties": 1}
+    options = schema["properties"]["target"]["anyOf"]
+    schema["properties"]["target"]["anyOf"] = [target if "$ref" in o else o for o in options]
+    left_out = {"type": "null", "description": "Left out, because the other one is named."}
+    not_both = [{"properties": {name: left_out}} for name in ("tradeoff", "target")]
+    return {**schema, "anyOf": not_both, "examples": [REQUEST_EXAMPLE]}
 
 
 def response_schemas(ref_template: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.catalog.id_index import MISSING, Rows
 from service.catalog.item_table import Pool
-from service.contract import histories, titles
+from service.contract import histories, titles, user_tradeoffs
 from service.contract.experiments import Arm
 from service.contract.histories import Engagement
 from service.errors import (
@@ -39,7 +39,9 @@ Offer = Callable[[RankRequest, str, LoadedModel, Columns, Reasons, float], None]
 
 _NO_REASONS: Reasons = frozenset()
 # Sources of a tradeoff that the caller does not know of.
-_UNSEEN: dict[Source, Literal["user", "arm"]] = {"user": "user", "arm": "arm"}
+_UNSEEN: dict[Source, Literal["target", "user", "arm"]] = {
+    "target": "target", "user": "user", "arm": "arm",
+}  # fmt: skip
 
 
 class Arms(Protocol):
@@ -101,6 +103,8 @@ class Ranker:
             columns, reasons = await self.order(ranking, caller)
             if counted:
                 model.exposure.add(ranking.tradeoff, request.candidates is None, columns)
+                if ranking.target is not None:
+                    ranking.target.add(columns)
             if request.titles:
                 reasons |= await self._add_titles(ranking, columns)
             for reason in reasons:
@@ -116,6 +120,7 @@ class Ranker:
             model.health.add(columns["scores"], reasons)
             if arm is not None and self._arms is not None:
                 self._arms.count_ranking(arm)
+            self._telemetry.tradeoff_sources[ranking.source].inc()
         clock.lap("select")
         timing_ms = clock.finish(self._telemetry)
         degraded, explored = sorted(reasons), None
@@ -129,6 +134,7 @@ class Ranker:
             model=model.label,
             tradeoff=ranking.tradeoff,
             tradeoff_from=_UNSEEN.get(ranking.source),
+            target_missed=ranking.target is not None and ranking.target.missed,
             arm=None if arm is None else arm.name,
             items=items,
             degraded=degraded,
@@ -210,6 +216,10 @@ class Ranker:
             user = await self._store.user(model.keys, user_id, ranking.clock.limit())
         except StoreError as error:
             return await self._cold_user(ranking, [], frozenset([_reason(error)]))
+        if user.tradeoff is not None:
+            ranking.user_tradeoff = user_tradeoffs.decode(user.tradeoff)
+            if ranking.user_tradeoff is None:
+                self._telemetry.corrupt_records.labels("tradeoff").inc()
         engaged, reasons = self._engaged(user.history)
         if user.record is None:
             return await self._cold_user(ranking, engaged, reasons | {Degraded.UNKNOWN_USER})

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from service.contract.experiments import Arm
+from service.exposure.targets import Target
 from service.models.loaded_model import LoadedModel
 from service.ranking.exploration import Draw
 from service.ranking.messages import RankRequest, Timing
@@ -71,7 +72,7 @@ class Clock:
 
 
 # What named a tradeoff, in the order in which it is looked for.
-Source = Literal["request", "user", "arm", "default"]
+Source = Literal["request", "target", "user", "arm", "default"]
 
 
 class Ranking(Struct):  # made for each request: a dataclass costs 1 us more
@@ -79,7 +80,7 @@ class Ranking(Struct):  # made for each request: a dataclass costs 1 us more
 
     ``tradeoff`` in [0, 1], its ``source`` and ``draw`` are known once the user is read: ``draw`` is
     what exploration drew, None if the ranking is not logged; only one that ``may_log`` is.
-    ``user_tradeoff`` is the user's own.
+    ``user_tradeoff`` is the user's own, ``target`` the one that the request names.
     """
 
     model: LoadedModel
@@ -89,15 +90,23 @@ class Ranking(Struct):  # made for each request: a dataclass costs 1 us more
     arm: Arm | None = None
     may_log: bool = False
     user_tradeoff: float | None = None
+    target: Target | None = None
     tradeoff: float = math.nan
     source: Source = "default"
     draw: Draw | None = None
 
     def choose(self) -> None:
-        """Set the tradeoff of the first source that names one."""
+        """Set the tradeoff of the first source that names one.
+
+        Raises InvalidRequestError for a target that the model has no front of.
+        """
         request, arm = self.request, self.arm
         if request.tradeoff is not None:
             self.source, self.tradeoff = "request", request.tradeoff
+        elif request.target is not None:
+            wanted = request.target
+            self.target = self.model.targets.find(wanted.measure, wanted.value)
+            self.source, self.tradeoff = "target", self.target.tradeoff
         elif self.user_tradeoff is not None:
             self.source, self.tradeoff = "user", self.user_tradeoff
         elif arm is not None and arm.tradeoff is not None:

@@ -21,6 +21,7 @@ from service.settings.open_inference import OpenInference
 from service.settings.rollout import Rollout
 from service.settings.serving import Serving
 from service.settings.store import Store
+from service.settings.tradeoffs import Tradeoffs
 from service.settings.users import Users
 
 PREFIX = "RANK_"
@@ -29,6 +30,7 @@ GROUPS = (
     Access,
     Admission,
     Serving,
+    Tradeoffs,
     Rollout,
     Feedback,
     Store,
@@ -46,6 +48,7 @@ class Settings(
     Access,
     Admission,
     Serving,
+    Tradeoffs,
     Rollout,
     Feedback,
     Store,

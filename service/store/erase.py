@@ -21,6 +21,7 @@ from service.contract.feedback import (
 )
 from service.contract.keys import Keys, user_mark
 from service.contract.user_changes import announce_users
+from service.contract.user_tradeoffs import tradeoff_key
 from service.store.failures import mapped
 from service.store.live import LiveStore
 
@@ -29,10 +30,11 @@ _CHUNK = 500  # entries of a stream that are read at once: a millisecond of the 
 
 @dataclass(frozen=True)
 class Erased:
-    """What was deleted: user records, stored histories (0 or 1), decisions and events."""
+    """What was deleted: user records, history and tradeoff (0 or 1), decisions and events."""
 
     records: int
     histories: int
+    tradeoffs: int
     decisions: int
     events: int
 
@@ -40,7 +42,7 @@ class Erased:
 async def erase_user(
     store: LiveStore, namespace: str, keys: Sequence[Keys], user_id: str
 ) -> Erased:
-    """Delete a user's records in the spaces of ``keys``, the history, decisions and events.
+    """Delete a user's records in the spaces of ``keys``, history, tradeoff, decisions and events.
 
     An event without a user belongs to the user of its decision, as long as that is in the stream
     too. Publications leave the user out from now on, and ``collect`` removes what its files hold.
@@ -59,6 +61,7 @@ async def erase_user(
         for name in {names.user(user_id) for names in keys}:
             records += await store.redis.delete(name)
         histories = await store.redis.delete(history_key(namespace, user_id))
+        tradeoffs = await store.redis.delete(tradeoff_key(namespace, user_id))
         announcement = store.redis.pipeline(transaction=False)
         announce_users(announcement, namespace, [user_id])
         await announcement.execute()
@@ -68,7 +71,7 @@ async def erase_user(
             of_shard = await _erase_feedback(store, namespace, shard, user_id)
             decisions, events = decisions + of_shard[0], events + of_shard[1]
         await store.check_free(held)  # one that began before the marks does not know of them
-    return Erased(records, histories, decisions, events)
+    return Erased(records, histories, tradeoffs, decisions, events)
 
 
 async def _erase_feedback(

@@ -15,6 +15,7 @@ from service.contract.feedback import history_key
 from service.contract.keys import Keys, verdicts_key
 from service.contract.live_changes import announced
 from service.contract.user_changes import announce_users
+from service.contract.user_tradeoffs import tradeoff_key
 from service.errors import StoreOverloadedError
 from service.settings import Settings
 from service.store.breaker import Breaker
@@ -58,6 +59,7 @@ class RedisStore:
         self._breaker = Breaker(telemetry)
         self._has_histories = settings.user_histories
         self._namespace = settings.namespace
+        self._has_tradeoffs = settings.user_tradeoffs
         self._verdicts_key = verdicts_key(settings.namespace)
         url = settings.redis_url.get_secret_value()
         self._redis = connect(url, settings.store_connections, self.timeout_s, self.timeout_s)
@@ -107,11 +109,13 @@ class RedisStore:
         parts = {"record": keys.user(user_id)}
         if self._has_histories:
             parts["history"] = history_key(keys.namespace, user_id)
+        if self._has_tradeoffs:
+            parts["tradeoff"] = tradeoff_key(keys.namespace, user_id)
         reading = memory.begin(keys.spaces.users, user_id)
         try:
             stored = await self._users.get([*parts.values()], None if batch_ends else limit)
             found = dict(zip(parts, stored, strict=True))
-            user = StoredUser(found["record"], found.get("history"))
+            user = StoredUser(found["record"], found.get("history"), found.get("tradeoff"))
             if reading is not None:
                 memory.keep(reading, user)
             return user

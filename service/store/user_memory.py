@@ -27,6 +27,7 @@ class StoredUser(Struct, gc=False):
 
     record: bytes | None = None
     history: bytes | None = None
+    tradeoff: bytes | None = None
     _vector: NDArray[np.float32] | None = None
 
     def vector(self, length: int) -> NDArray[np.float32] | None:
@@ -41,7 +42,7 @@ class StoredUser(Struct, gc=False):
     @property
     def nbytes(self) -> int:
         """The bytes of the parts."""
-        return len(self.record or b"") + len(self.history or b"")
+        return sum(len(part or b"") for part in (self.record, self.history, self.tradeoff))
 
 
 class Reading(Struct):

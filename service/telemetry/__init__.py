@@ -32,5 +32,6 @@ class Telemetry(Http, Rankings, Users, Catalogues, Models, Feedback):
         self._models()
         self._rollouts()
         self._exposure()
+        self._targets()
         self._feedback()
         self._live()

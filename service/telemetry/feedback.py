@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import get_args
 
 from service.contract.feedback import CLICK, VIEW, Policy
@@ -61,6 +62,34 @@ class Feedback(Metrics):
             "offline, for rankings of the whole catalogue. Above 0.25 is a large shift.",
             *labels,
         )
+
+    def _targets(self) -> None:
+        labels = ("model", "measure", "target")
+        self.target_value = self._gauge(
+            "rank_target",
+            "A target that requests name, by measure: tail_share or popularity_percentile. One "
+            "that no request has named for an hour is left out.",
+            *labels,
+        )
+        self.target_shown = self._gauge(
+            "rank_target_shown",
+            "What the rankings of all replicas at a target show of its measure, on average since "
+            "the last correction.",
+            *labels,
+        )
+        self.target_correction = self._gauge(
+            "rank_target_correction",
+            "What is added to a target before the model's front is asked for its tradeoff, because "
+            "traffic differs from the front's measurement.",
+            *labels,
+        )
+        self._by_target = (self.target_value, self.target_shown, self.target_correction)
+
+    def forget_target(self, *labels: str) -> None:
+        """Remove the metrics of a target, given its model, measure and value."""
+        for metric in self._by_target:
+            with contextlib.suppress(KeyError):
+                metric.remove(*labels)
 
     def _feedback(self) -> None:
         decisions = self._counter(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from service.telemetry.metrics import STAGE_BUCKETS, Metrics
 
+SOURCES = ("request", "target", "user", "arm", "default")
 STAGES = ("user", "catalog", "score", "select")
 OPERATIONS = (
     "users", "items", "titles", "catalog", "changes", "ping", "verdicts", "histories", "decisions",
-    "events", "live", "erase",
+    "events", "live", "erase", "tradeoffs", "targets",
 )  # fmt: skip
 
 
@@ -37,6 +38,13 @@ class Rankings(Metrics):
         self.missing_items = self._counter(
             "rank_missing_items_total", "Candidates without a record."
         )
+        sources = self._counter(
+            "rank_tradeoff_sources_total",
+            "Rankings, by what named their tradeoff: request, target, user, arm, or default. A "
+            "randomised tradeoff is drawn in place of the arm's or the default.",
+            "source",
+        )
+        self.tradeoff_sources = {source: sources.labels(source) for source in SOURCES}
         self.degraded = self._counter(
             "rank_degraded_total", "Degraded rankings, by reason.", "reason"
         )
@@ -66,8 +74,9 @@ class Rankings(Metrics):
         )
         self.corrupt_records = self._counter(
             "rank_corrupt_records_total",
-            "Corrupt records read from the store, by record: user, history, item or proxy.",
+            "Corrupt records read from the store, by record: user, history, tradeoff (of a user), "
+            "item or proxy.",
             "record",
         )
-        for record in ("user", "history", "item", "proxy"):
+        for record in ("user", "history", "tradeoff", "item", "proxy"):
             self.corrupt_records.labels(record)

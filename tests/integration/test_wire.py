@@ -89,6 +89,14 @@ def _values(schema: Schema) -> Iterator[tuple[Any, bool]]:
                     yield low + 0.5, False
             case "boolean":
                 yield from ((True, True), (False, True), (1, False), ("true", False))
+            case "object":
+                names = option["properties"]
+                for name, of_name in names.items():
+                    yield from (({name: value}, valid) for value, valid in _values(of_name))
+                yield {}, not option.get("minProperties")
+                yield {"none-of-them": 0}, False
+                yield dict.fromkeys(names, 0), option["maxProperties"] >= len(names)
+                yield "x", False
             case "array":
                 yield ["x"] * option["maxItems"], True
                 yield ["x"] * (option["maxItems"] + 1), False
@@ -152,6 +160,7 @@ def test_random_requests_are_answered_as_documented(
         "candidates": lambda: rng.choices(ids, k=rng.randrange(1, 80)),
         "titles": lambda: rng.random() < 0.5,
         "tradeoff": rng.random,
+        "target": lambda: rng.choice([{"tail_share": 0.4}, {"popularity_percentile": 3}]),
         "top_k": lambda: rng.randrange(1, 60),
         "model": lambda: rng.choice(["toy", "toy@1", "toy@champion"]),
         "exclude": lambda: rng.sample(ids, rng.randrange(20)),
@@ -166,6 +175,8 @@ def test_random_requests_are_answered_as_documented(
     for _ in range(80):
         body = {"user_id": rng.choice([*world.dataset.user_ids, "nobody"])}
         body |= {field: make() for field, make in fields.items() if rng.random() < 0.5}
+        if "target" in body:
+            body.pop("tradeoff", None)
         documented.validate(body)
         wire = service.rank(**body)
         answer(200).validate(wire)

@@ -46,6 +46,34 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/users/{user_id}/tradeoff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A user's tradeoff
+         * @description Return the tradeoff that is kept for a user; an unknown user is no error. Needs a key with the scope `rank`.
+         */
+        get: operations["get_tradeoff_users__user_id__tradeoff_get"];
+        /**
+         * Set a user's tradeoff
+         * @description Keep a tradeoff for the user's rankings whose requests name none. Needs a key with the scope `rank`.
+         */
+        put: operations["put_tradeoff_users__user_id__tradeoff_put"];
+        post?: never;
+        /**
+         * Forget a user's tradeoff
+         * @description Forget the tradeoff that is kept for a user; an unknown user is no error. Needs a key with the scope `rank`.
+         */
+        delete: operations["delete_tradeoff_users__user_id__tradeoff_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/livez": {
         parameters: {
             query?: never;
@@ -1141,6 +1169,35 @@ export interface components {
             live: boolean;
         };
         /**
+         * Meaning
+         * @description What a tradeoff comes to, by the front; null: the front lacks the measure.
+         */
+        Meaning: {
+            /**
+             * Tradeoff
+             * @description The tradeoff.
+             * @example 0.5
+             */
+            tradeoff: number;
+            /**
+             * Tail Share
+             * @description Share of places for the long tail.
+             * @example 0.33
+             */
+            tail_share?: number | null;
+            /**
+             * Popularity Percentile
+             * @description Mean popularity percentile.
+             * @example 82
+             */
+            popularity_percentile?: number | null;
+            /**
+             * Logged Auc Cost
+             * @description AUC on logged traffic at tradeoff 1, less that here.
+             */
+            logged_auc_cost?: number | null;
+        };
+        /**
          * ModalitySummary
          * @description A modality of the items; the norms (L2) are those of the items that have it.
          */
@@ -1249,6 +1306,8 @@ export interface components {
             canary: number;
             /** @description Its shadow rankings as a candidate; null without any. */
             shadow: components["schemas"]["ShadowInfo"] | null;
+            /** @description What the tradeoff comes to, and what it reaches. */
+            targets: components["schemas"]["TargetsInfo"];
             /** @description Accuracy on logged and unbiased traffic by tradeoff. */
             front: components["schemas"]["Front"];
             /**
@@ -1560,6 +1619,33 @@ export interface components {
             shadow_score_ms: number | null;
         };
         /**
+         * TargetsInfo
+         * @description The targets that requests may name of a model: its front, made monotone.
+         */
+        TargetsInfo: {
+            /**
+             * Reach
+             * @description The least and the greatest value of each measure that the front has.
+             * @example {
+             *       "tail_share": [
+             *         0.25,
+             *         0.53
+             *       ]
+             *     }
+             */
+            reach: {
+                [key: string]: [
+                    number,
+                    number
+                ];
+            };
+            /**
+             * Table
+             * @description By tradeoff, ascending.
+             */
+            table: components["schemas"]["Meaning"][];
+        };
+        /**
          * TensorMetadata
          * @description A tensor of a model.
          */
@@ -1709,10 +1795,15 @@ export interface components {
              */
             tradeoff: number;
             /**
-             * @description What named the tradeoff, if neither the request nor the model's default: the user's own setting or the arm.
+             * @description What named the tradeoff, if neither the request nor the model's default: the request's target, the user's own setting or the arm.
              * @default null
              */
-            tradeoff_from?: ("arm" | "user") | null;
+            tradeoff_from?: ("arm" | "target" | "user") | null;
+            /**
+             * @description true: no tradeoff reaches the target. The nearest end was applied.
+             * @default false
+             */
+            target_missed?: boolean;
             /**
              * @description The user's arm, only during an experiment.
              * @default null
@@ -1981,6 +2072,33 @@ export interface components {
              * @example kind: Object missing field
              */
             message: string;
+        };
+        /**
+         * TradeoffBody
+         * @description What a user chose.
+         */
+        TradeoffBody: {
+            /**
+             * @description 0 = debiased, 1 = logged.
+             * @example 0.3
+             */
+            tradeoff: number;
+        };
+        /**
+         * UserTradeoff
+         * @description A user's own tradeoff after the request.
+         */
+        UserTradeoff: {
+            /**
+             * @description The request's id.
+             * @example b7e2
+             */
+            request_id: string;
+            /**
+             * @description null: the user has none of their own.
+             * @example 0.3
+             */
+            tradeoff: number | null;
         };
         /**
          * InferRequest
@@ -2323,6 +2441,11 @@ export interface components {
              */
             histories: number;
             /**
+             * @description Tradeoffs of their own: 0 or 1.
+             * @example 0
+             */
+            tradeoffs: number;
+            /**
              * @description Decisions that waited in streams.
              * @example 3
              */
@@ -2368,6 +2491,15 @@ export interface operations {
                     candidates?: string[] | null;
                     /** @description 0 = debiased: what the user would like under uniform exposure. 1 = logged: what gets clicked under the logged exposure. Omitted: the model's default. */
                     tradeoff?: number | null;
+                    /** @description In place of `tradeoff`, one of `tail_share`, the share of the first 10 places with an item of the long tail; `popularity_percentile`, the mean of the first 10 items, 0 to 100; `logged_auc_cost`, what the tradeoff costs of the AUC on logged traffic. The tradeoff is that at which rankings have it on average. */
+                    target?: {
+                        /** @description Share of the first 10 places with an item of the long tail. */
+                        tail_share?: number;
+                        /** @description Mean popularity percentile of the first 10 items. */
+                        popularity_percentile?: number;
+                        /** @description What the tradeoff costs of the AUC on logged traffic. */
+                        logged_auc_cost?: number;
+                    } | null;
                     /**
                      * @description Most items to return.
                      * @default 50
@@ -2405,6 +2537,12 @@ export interface operations {
                     request_id?: string | null;
                     /** @description Milliseconds after the request's first byte until which the ranking may wait for the store. Then it goes on from memory. */
                     deadline_ms?: number | null;
+                } | {
+                    /** @description Left out, because the other one is named. */
+                    tradeoff?: null;
+                } | {
+                    /** @description Left out, because the other one is named. */
+                    target?: null;
                 };
             };
         };
@@ -2605,6 +2743,349 @@ export interface operations {
                 };
             };
             /** @description The store did not take the events, or too many wait for it: send all again after `Retry-After` seconds. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    get_tradeoff_users__user_id__tradeoff_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user. */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The user's tradeoff now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserTradeoff"];
+                };
+            };
+            /** @description The bytes are no HTTP request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key is missing, unknown or expired. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description Users have no tradeoffs in this service. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The request did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The body is too long. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description A field is not valid; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key has used up its rate. `Retry-After` is the time to wait, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The headers are too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `store_unavailable`: try again after `Retry-After` seconds. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    put_tradeoff_users__user_id__tradeoff_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user. */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TradeoffBody"];
+            };
+        };
+        responses: {
+            /** @description The user's tradeoff now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserTradeoff"];
+                };
+            };
+            /** @description The bytes are no HTTP request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key is missing, unknown or expired. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description Users have no tradeoffs in this service. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The request did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The body is too long. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description A field is not valid; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key has used up its rate. `Retry-After` is the time to wait, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The headers are too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `store_unavailable`: try again after `Retry-After` seconds. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+        };
+    };
+    delete_tradeoff_users__user_id__tradeoff_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user. */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The user's tradeoff now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserTradeoff"];
+                };
+            };
+            /** @description The bytes are no HTTP request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key is missing, unknown or expired. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description Users have no tradeoffs in this service. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The request did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The body is too long. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description A field is not valid; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The key has used up its rate. `Retry-After` is the time to wait, in seconds. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description The headers are too long. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorResponse"];
+                };
+            };
+            /** @description `store_unavailable`: try again after `Retry-After` seconds. */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -24,7 +24,7 @@ from clients.python.paretorank_client import (
 )
 from service.access.keys import add
 from service.live import messages
-from service.ranking.messages import RankRequest, RankResponse
+from service.ranking.messages import RankRequest, RankResponse, Target
 from service.settings import Settings
 from tests.integration.conftest import Running, running
 
@@ -91,6 +91,7 @@ def test_it_has_every_field_of_the_api() -> None:
         (paretorank_client.PutItem, messages.PutItem),
         (paretorank_client.ItemsChanged, messages.ItemsChanged),
         (paretorank_client.UserDeleted, messages.UserDeleted),
+        (paretorank_client.Target, Target),
     ):
         assert set(ours.__annotations__) == set(theirs.__struct_fields__)
 

@@ -34,6 +34,7 @@ REQUESTS = [
         DOCS / "access.md",
         DOCS / "clients.md",
         DOCS / "feedback.md",
+        DOCS / "targets.md",
     )
     for number, example in enumerate(_REQUEST.findall(page.read_text()))
 ]
@@ -45,7 +46,8 @@ def service(
     world: World, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
     """Serve the world for the examples alone: their events move the rankings of a user."""
-    with deploy(world, redis_url, tmp_path_factory.mktemp("served") / "models").serve() as running:
+    models = tmp_path_factory.mktemp("served") / "models"
+    with deploy(world, redis_url, models, user_tradeoffs=True).serve() as running:
         yield running
 
 

@@ -109,7 +109,7 @@ def test_in_a_cluster_items_come_and_go(tmp_path: Path) -> None:
         question = Question(keys.items(item_ids), {keys.catalog: [*item_ids[:2], "none"]})
         await store.change([keys], question, remove)
         await store.redis.set(keys.user("u"), b"1")
-        assert await erase_user(store, keys.namespace, [keys], "u") == Erased(1, 0, 0, 0)
+        assert await erase_user(store, keys.namespace, [keys], "u") == Erased(1, 0, 0, 0, 0)
 
     with redis_servers.cluster(tmp_path / "redis") as nodes:
         url = f"redis+cluster://127.0.0.1:{redis_servers.port_of(nodes[0])}"

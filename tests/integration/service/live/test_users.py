@@ -16,6 +16,7 @@ from service.contract.feedback import (
     history_key,
     shard_of,
 )
+from service.contract.user_tradeoffs import tradeoff_key
 from tests.conftest import World
 from tests.integration.conftest import Deployment
 from training.release.publish import publish
@@ -59,6 +60,7 @@ def test_a_deleted_user_is_gone_from_records_and_streams(
     record: Any = deployment.redis.get(deployment.keys.user(other))
     deployment.redis.set(deployment.keys.user(user_id), record)
     deployment.redis.rpush(history_key(namespace, user_id), "i0001")
+    deployment.redis.set(tradeoff_key(namespace, user_id), "0.3")
     for number in range(600):
         _log(deployment, f"r{number}", (user_id, other)[number % 2], known=number % 3 == 0)
     deployment.redis.xadd(events_key(namespace), {RECORD: b"torn"})
@@ -67,7 +69,8 @@ def test_a_deleted_user_is_gone_from_records_and_streams(
         response = service.client.delete("/users/u%2F%220001")
         answer = response.json()
         assert answer.pop("request_id") == response.headers["X-Request-ID"]
-        assert answer == {"records": 1, "histories": 1, "decisions": 300, "events": 600}
+        own = {"records": 1, "histories": 1, "tradeoffs": 1}
+        assert answer == {**own, "decisions": 300, "events": 600}
         assert service.rank(user_id=user_id)["degraded"] == ["unknown_user"]
         assert service.rank(user_id=other)["degraded"] == []
         again = service.client.delete("/users/u%2F%220001").json()

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 from service.models.loaded_model import LoadedModel
 from service.ranking.decisions import repeatable
 from service.ranking.exploration import Draw, unexplored
-from service.ranking.messages import RankRequest
+from service.ranking.messages import RankRequest, Target
 from service.ranking.request import Clock, Ranking, Source
 from service.store.limit import Limit
 
@@ -33,6 +33,14 @@ def test_a_randomised_tradeoff_is_repeated() -> None:
 def test_the_tradeoff_of_a_user_is_repeated_by_a_model_with_another_default() -> None:
     request, _ = repeatable(ranking(None, "user"), SHOWN)
     assert request.tradeoff == 0.25
+
+
+def test_a_ranking_at_a_target_is_repeated_at_its_tradeoff() -> None:
+    at_target = RankRequest(user_id="u", target=Target(tail_share=0.3))
+    made = Ranking(Mock(spec=LoadedModel), at_target, Clock(None, Limit(1.0)))
+    made.source, made.tradeoff = "target", 0.25
+    request, _ = repeatable(made, SHOWN)
+    assert (request.tradeoff, request.target) == (0.25, None)
 
 
 def test_the_item_of_a_slot_goes_back_to_its_rank() -> None:

@@ -34,7 +34,7 @@ POOL = Pool(["a", "b", "c"], np.zeros((64, 4), np.float32), np.array([False, Tru
 
 OPTIONAL = {
     "explain", "title", "picture", "link", "titles", "pictures", "links", "explored", "rank", "arm",
-    "tradeoff_from",
+    "tradeoff_from", "target_missed",
 }  # fmt: skip
 
 
