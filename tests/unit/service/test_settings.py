@@ -72,6 +72,10 @@ def test_a_setting_with_a_unit_names_it_in_its_description() -> None:
         ({"explore_tradeoffs": "0:0.5,1:0.4"}, "their sum 1"),
         ({"explore_tradeoffs": "0:1.5,1:-0.5"}, "probabilities should be above 0"),
         ({"explore_tradeoffs": "nan:1"}, "tradeoffs should differ and be in"),
+        (
+            {"explore_tradeoffs": ",".join(f"{n / 100}:{1 / 63}" for n in range(63))},
+            "fewer than 63 tradeoffs",
+        ),
         ({"explore_tradeoffs": " "}, "at least one TRADEOFF:PROBABILITY"),
     ],
 )
