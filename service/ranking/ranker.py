@@ -120,7 +120,7 @@ class Ranker:
             model.health.add(columns["scores"], reasons)
             if arm is not None and self._arms is not None:
                 self._arms.count_ranking(arm)
-            self._telemetry.tradeoff_sources[ranking.source].inc()
+            self._telemetry.tradeoff_sources[ranking.source] += 1
         clock.lap("select")
         timing_ms = clock.finish(self._telemetry)
         degraded, explored = sorted(reasons), None

@@ -15,6 +15,13 @@ OPERATIONS = (
 class Rankings(Metrics):
     """Rankings, and the store that they read."""
 
+    def exposition(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        for source, rankings in self.tradeoff_sources.items():
+            self._by_source[source].inc(rankings)
+            self.tradeoff_sources[source] = 0
+        return super().exposition()
+
     def _rankings(self) -> None:
         stages = self._histogram(
             "rank_stage_seconds",
@@ -44,7 +51,9 @@ class Rankings(Metrics):
             "randomised tradeoff is drawn in place of the arm's or the default.",
             "source",
         )
-        self.tradeoff_sources = {source: sources.labels(source) for source in SOURCES}
+        self._by_source = {source: sources.labels(source) for source in SOURCES}
+        # Rankings since the last exposition: to count them in the metric costs 1 us each.
+        self.tradeoff_sources = dict.fromkeys(SOURCES, 0)
         self.degraded = self._counter(
             "rank_degraded_total", "Degraded rankings, by reason.", "reason"
         )
