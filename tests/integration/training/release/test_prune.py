@@ -15,6 +15,7 @@ from service.contract.artifact import MANIFEST, open_artifact
 from service.contract.keys import Keys
 from service.contract.manifest import Manifest, Spaces
 from service.contract.repository import ALIASES
+from service.contract.user_changes import user_changes_key
 from tests.conftest import World
 from tests.integration import redis_servers
 from tests.integration.conftest import Deployment, deploy
@@ -60,8 +61,12 @@ def publish_version(deployment: Deployment, world: World, version: int, spaces: 
 
 
 def contents(deployment: Deployment) -> dict[bytes, Any]:
-    """Return all keys of the deployment's server, other namespaces included, with their values."""
-    names = deployment.redis.keys("*")
+    """Return all keys of the deployment's server, other namespaces included, with their values.
+
+    The announcements of users are left out: they are of all spaces, and go by themselves.
+    """
+    announcements = user_changes_key(deployment.settings.namespace).encode()
+    names = [name for name in deployment.redis.keys("*") if name != announcements]
     with deployment.redis.pipeline(transaction=False) as pipeline:
         for name in names:
             pipeline.type(name)
