@@ -116,7 +116,7 @@ wheel: setup ## Build the wheel, with the compiled lookup of items, in build/whe
 	@rm -rf build/wheels build/lib* build/bdist*
 	@$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--wheel-dir build/wheels .
-	@$(PYTHON) -m zipfile --list build/wheels/*.whl | grep -q 'catalog/_lookup.*\.so' \
+	@$(PYTHON) -m zipfile --list build/wheels/*.whl | grep 'catalog/_lookup.*\.so' > /dev/null \
 		|| (echo "the wheel lacks the compiled lookup: install a C compiler" && exit 1)
 
 images: ## Build the images that docker-compose.yml names; WHEELS_DIR=, TORCH_INDEX= for PyTorch
