@@ -12,7 +12,7 @@ PYTHONS ?= python3.12 python3.13
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup redis demo loop serve test fuzz check format lint types imports unit lock clean \
+.PHONY: help setup redis demo loop serve test fuzz check format lint types imports unit lock clean wheel \
 	bench bench-pythons bench-training bench-overload bench-live bench-what-if bench-gpu chaos test-spark images sbom audit \
 	test-stack docs \
 	reference openapi test-clients explorer chromium test-browser bench-explorer screenshots
@@ -112,6 +112,13 @@ screenshots: setup redis chromium ## Take the pictures of the explorer in docs/ 
 bench-explorer: setup redis chromium ## Measure the explorer's frames, first paint and bytes
 	$(BIN)/python -m tests.bench.explorer
 
+wheel: setup ## Build the wheel, with the compiled lookup of items, in build/wheels; needs a C compiler
+	@rm -rf build/wheels build/lib* build/bdist*
+	@$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--wheel-dir build/wheels .
+	@$(PYTHON) -m zipfile --list build/wheels/*.whl | grep 'catalog/_lookup.*\.so' > /dev/null \
+		|| (echo "the wheel lacks the compiled lookup: install a C compiler" && exit 1)
+
 images: ## Build the images that docker-compose.yml names; WHEELS_DIR=, TORCH_INDEX= for PyTorch
 	$(STAMPS) docker compose --profile '*' build
 
@@ -208,7 +215,7 @@ lock: ## Resolve requirements*.lock anew
 clean: ## Remove environments and everything made
 	rm -rf $(VENV) $(SERVICE_VENV) build
 
-$(VENV)/.done: requirements.lock requirements-media.lock pyproject.toml
+$(VENV)/.done: requirements.lock requirements-media.lock pyproject.toml service/catalog/_lookup.c
 	@echo "setting up $(VENV): about a minute, most of it PyTorch"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
@@ -216,7 +223,7 @@ $(VENV)/.done: requirements.lock requirements-media.lock pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-$(SERVICE_VENV)/.done: requirements-service.lock pyproject.toml
+$(SERVICE_VENV)/.done: requirements-service.lock pyproject.toml service/catalog/_lookup.c
 	@echo "setting up $(SERVICE_VENV): the service's packages, without PyTorch"
 	@$(PYTHON) -m venv $(SERVICE_VENV)
 	@$(SERVICE_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes \

@@ -21,6 +21,7 @@ from service import logs, tracing
 from service.access import commands as key_commands
 from service.api.server import Server, check_tls, raise_descriptors
 from service.app import create_app
+from service.catalog import lookup
 from service.contract.artifact import ArtifactError, open_artifact
 from service.errors import KeysError
 from service.models.scorer import Scorer
@@ -68,6 +69,10 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m servi
 
 def serve(settings: Settings) -> int:
     """Listen and serve until a signal stops the service; returns the exit code."""
+    if not lookup.COMPILED:
+        logging.info(
+            "items are looked up in NumPy, at more cost: install a C compiler, and the service anew"
+        )
     listeners = _listen(settings)
     if not listeners:
         return 1

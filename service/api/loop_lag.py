@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from prometheus_client import Histogram
+from service.telemetry.metrics import Histogram
 
 EVERY_S = 0.1
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.catalog.encode import ItemEncoder, encode_items
-from service.catalog.id_index import MISSING, Rows
 from service.catalog.item_reads import BATCH_ITEMS, ItemReads, Records
 from service.catalog.item_table import ItemTable, Pool
+from service.catalog.lookup import MISSING, Rows
 from service.contract.keys import Keys
 from service.errors import StoreError, StoreOverloadedError
 from service.store.limit import Limit
@@ -179,7 +179,7 @@ class Catalog:
         """
         rows = self._table.rows(item_ids)
         self._lookups.inc(len(item_ids))
-        if (rows == MISSING).any() and (unread := self._unread(item_ids)):
+        if np.count_nonzero(rows == MISSING) and (unread := self._unread(item_ids)):
             self._misses.inc(len(unread))
             try:
                 await self._reads.share(unread[:_MOST_READ], limit)
@@ -206,7 +206,7 @@ class Catalog:
         return self._table.traces(rows)
 
     def gather(self, item_ids: Sequence[str], rows: Rows) -> Pool:
-        """Return a pool of the items of ``rows`` (N,); ``MISSING`` ones go to ``Pool.missing``."""
+        """Return a pool of the distinct items of ``rows`` (N,), ``MISSING`` ones apart."""
         return self._table.gather(item_ids, rows)
 
     @contextlib.contextmanager

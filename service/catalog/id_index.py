@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-MISSING = -1
+from service.catalog import lookup
+from service.catalog.lookup import MISSING, Rows, hashes_of, slots_of
+
 _REMOVED = -2
 _SLOTS_PER_ID = 4  # at least: a fuller table needs several probes an id
-
-Rows = NDArray[np.int64]
 
 
 class IdIndex:
@@ -47,13 +47,14 @@ class IdIndex:
 
     def rows(self, item_ids: Sequence[str]) -> Rows:
         """Return the row of each id (N,), ``MISSING`` for an unknown id."""
-        row = self._row[self._slots(_hashes(item_ids))]
-        return row.astype(np.int64)
+        rows = np.empty(len(item_ids), np.int64)
+        lookup.find(item_ids, self._hash, self._row, rows)
+        return rows
 
     def add(self, item_ids: Sequence[str]) -> Rows:
         """Add distinct ids and return their rows (N,), ``MISSING`` for a refused id."""
-        hashes = _hashes(item_ids)
-        rows = self._row[self._slots(hashes)].astype(np.int64)
+        hashes = hashes_of(item_ids)
+        rows = self._row[slots_of(hashes, self._hash, self._row)].astype(np.int64)
         for n in np.flatnonzero(rows >= 0).tolist():
             if self.ids[rows[n]] != item_ids[n]:
                 rows[n] = _REMOVED
@@ -70,7 +71,8 @@ class IdIndex:
 
     def remove(self, item_ids: Sequence[str]) -> Rows:
         """Remove ids and return their rows, at most N; they are not reused until released."""
-        slots = self._slots(_hashes(list(dict.fromkeys(item_ids))))
+        hashes = hashes_of(list(dict.fromkeys(item_ids)))
+        slots = slots_of(hashes, self._hash, self._row)
         slots = slots[self._row[slots] >= 0]
         rows = self._row[slots].astype(np.int64)
         self._row[slots], self._hash[slots] = _REMOVED, 0
@@ -88,17 +90,6 @@ class IdIndex:
             return row
         self.ids.append(item_id)
         return len(self.ids) - 1
-
-    def _slots(self, hashes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the slot of each hash (N,), or the empty slot that ends its search."""
-        last = len(self._row) - 1
-        slots = hashes & last
-        pending = (self._hash[slots] != hashes).nonzero()[0]
-        while pending.size:
-            pending = pending[self._row[slots[pending]] != MISSING]
-            slots[pending] = (slots[pending] + 1) & last
-            pending = pending[self._hash[slots[pending]] != hashes[pending]]
-        return slots
 
     def _insert(self, hashes: NDArray[np.int64], rows: Rows) -> None:
         """Put distinct, unknown hashes (N,) into empty slots."""
@@ -122,7 +113,3 @@ class IdIndex:
         self._hash, self._row = np.zeros(size, np.int64), np.full(size, MISSING, np.int32)
         self._slots_used = 0
         self._insert(hashes, rows)
-
-
-def _hashes(item_ids: Sequence[str]) -> NDArray[np.int64]:
-    return np.fromiter(map(hash, item_ids), np.int64, len(item_ids))

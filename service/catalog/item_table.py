@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from service.catalog.id_index import MISSING, IdIndex, Rows
+from service.catalog import lookup
+from service.catalog.id_index import IdIndex
+from service.catalog.lookup import MISSING, Rows
 
 TILE_ROWS = 64  # the scorer multiplies whole tiles of states
 # Memory of an item beyond its state: id, entries in lists and index, flags. Measured with ids of
@@ -125,19 +127,21 @@ class ItemTable:
             self._index.release(rows.tolist())
 
     def gather(self, item_ids: Sequence[str], rows: Rows) -> Pool:
-        """Return a pool with copies of the states of ``rows`` (N,).
+        """Return a pool of the distinct items with copies of the states of ``rows`` (N,).
 
         Ids whose row is ``MISSING`` go to ``Pool.missing``.
         """
-        present = rows != MISSING
-        missing: list[str] = []
-        if not present.all():
-            missing = [item_ids[n] for n in np.flatnonzero(~present).tolist()]
-            item_ids = [item_ids[n] for n in np.flatnonzero(present).tolist()]
+        states, missing = self._tiles(len(rows)), []
+        if not lookup.copy_rows(self._states, rows, states):  # an item repeats or is missing
+            distinct = list(dict.fromkeys(item_ids))
+            rows = self._index.rows(distinct)
+            present = rows != MISSING
+            missing = [distinct[n] for n in np.flatnonzero(~present).tolist()]
+            item_ids = [distinct[n] for n in np.flatnonzero(present).tolist()]
             rows = rows[present]
-        tiles = np.zeros(-(-len(rows) // TILE_ROWS) * TILE_ROWS, np.int64)  # padded with row 0
-        tiles[: len(rows)] = rows
-        return Pool(item_ids, self._states.take(tiles, axis=0), self._cold[rows], None, missing)
+            states = self._tiles(len(rows))
+            lookup.copy_rows(self._states, rows, states)
+        return Pool(item_ids, states, self._cold.take(rows), None, missing)
 
     def states(self, rows: Rows) -> Array:
         """Return copies of the states (N, S) of ``rows``, none of them ``MISSING``."""
@@ -164,6 +168,11 @@ class ItemTable:
     def stale_ids(self) -> list[str]:
         """Return the ids of the items that were not put since ``begin_reading``."""
         return self._ids(self._held & ~self._fresh)
+
+    def _tiles(self, count: int) -> Array:
+        """Return room for the states of ``count`` items, in whole tiles."""
+        rows = -(-count // TILE_ROWS) * TILE_ROWS
+        return np.empty((rows, self._states.shape[1]), np.float32)
 
     def _ids(self, chosen: Flags) -> list[str]:
         return [self._index.ids[row] for row in np.flatnonzero(chosen).tolist()]

@@ -35,7 +35,7 @@ def rank_pool(ranking: Ranking, user: Array, pool: Pool) -> Columns:
         at_all = logits if len(tradeoffs) == 1 else logits[[0, *range(len(tradeoffs), len(logits))]]
         best = draw.show(best, at_all, pool.item_ids)
     calibration = scorer.artifact.manifest.calibration
-    scores = calibrated_score(calibration, logits[: len(tradeoffs), best])
+    scores = calibrated_score(calibration, logits[: len(tradeoffs)].take(best, axis=1))
     if draw is not None and draw.slot is not None:
         displaced = calibrated_score(calibration, logits[0, unexplored[draw.slot]])
         draw.slot_scores = float(scores[0, draw.slot]), float(displaced)

@@ -49,7 +49,8 @@ def _ranks(ranked: RankedPool) -> list[int]:
 
 
 def _scores(ranked: RankedPool) -> list[float | None]:
-    return [*ranked.scores.tolist(), *_nulls(ranked)]
+    scores: list[float | None] = ranked.scores.tolist()
+    return scores + _nulls(ranked)
 
 
 def _statuses(ranked: RankedPool) -> list[str]:
@@ -63,7 +64,7 @@ def _ranks_in_pool(ranked: RankedPool) -> list[int | None]:
     return [*ranks, *_nulls(ranked)]
 
 
-def _nulls(ranked: RankedPool) -> list[None]:
+def _nulls(ranked: RankedPool) -> list[Any]:
     return [None] * len(ranked.missing)
 
 

@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.catalog.id_index import MISSING, Rows
 from service.catalog.item_table import Pool
+from service.catalog.lookup import MISSING, Rows
 from service.contract import histories, titles, user_tradeoffs
 from service.contract.experiments import Arm
 from service.contract.histories import Engagement
@@ -288,11 +288,6 @@ class Ranker:
             excluded = set(ranking.request.exclude)
             item_ids = [item_id for item_id in item_ids if item_id not in excluded]
         rows, reasons = await self._rows(ranking, item_ids)
-        ascending = rows.copy()
-        ascending.sort()
-        if (ascending[1:] == ascending[:-1]).any():  # repeats, or several without a row
-            item_ids = list(dict.fromkeys(item_ids))
-            rows = catalog.held_rows(item_ids)
         pool = catalog.gather(item_ids, rows)
         if pool.missing:
             self._telemetry.missing_items.inc(len(pool.missing))

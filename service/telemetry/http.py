@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Histogram
-
-from service.telemetry.metrics import Metrics
+from service.telemetry.metrics import Histogram, Metrics
 
 _REQUEST_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
 SHED = ("rankings", "scans", "inferences", "events", "live", "users", "items")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.samples import Sample
 
 STAGE_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 
@@ -18,6 +22,29 @@ class MetricDoc:
     kind: str
     labels: tuple[str, ...]
     description: str
+
+
+class Histogram(prometheus_client.Histogram):
+    """A histogram with plain numbers in place of locked ones: the event loop alone observes.
+
+    A ranking makes some six observations, which would cost three times as much.
+    """
+
+    def _metric_init(self) -> None:
+        super()._metric_init()
+        self._counts = [0] * len(self._upper_bounds)
+        self._total = 0.0
+
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:  # noqa: ARG002  # the library's
+        """Count ``amount``, which is not NaN; exemplars are not kept."""
+        self._counts[bisect_left(self._upper_bounds, amount)] += 1
+        self._total += amount
+
+    def _child_samples(self) -> Iterable[Sample]:
+        self._sum.set(self._total)
+        for bucket, count in zip(self._buckets, self._counts, strict=True):
+            bucket.set(count)
+        return super()._child_samples()
 
 
 _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import socket
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
+from service.__main__ import serve
+from service.catalog import lookup
+from service.settings import Settings
 from tests.conftest import World
 from tests.integration.conftest import deploy, running, until
 from training.demo.local_redis import private_redis
@@ -40,3 +44,18 @@ def test_a_start_without_the_store_waits_reports_and_then_serves(
             assert service.rank(user_id=world.dataset.user_ids[0])["degraded"] == []
     refusals = [r for r in caplog.records if "does not serve" in r.getMessage()]
     assert len(refusals) == 1
+
+
+def test_a_start_says_whether_items_are_looked_up_in_numpy(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = Settings(port=taken.getsockname()[1])
+        for compiled in (True, False):
+            monkeypatch.setattr(lookup, "COMPILED", compiled)
+            caplog.clear()
+            assert serve(settings) == 1
+            said = [record.getMessage() for record in caplog.records]
+            assert any("looked up in NumPy" in line for line in said) is not compiled
+            assert "cannot listen" in said[-1]

@@ -5,8 +5,12 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 
-from service.catalog.id_index import MISSING, IdIndex
+from service.catalog.id_index import IdIndex
+from service.catalog.lookup import MISSING
+
+pytestmark = pytest.mark.usefixtures("implementation")
 
 
 class _SameHash(str):

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
-from service.catalog.id_index import MISSING
 from service.catalog.item_table import OVERHEAD_BYTES, ItemTable
+from service.catalog.lookup import MISSING
+
+pytestmark = pytest.mark.usefixtures("implementation")
 
 DIM = 8
 ITEM_BYTES = 4 * DIM + OVERHEAD_BYTES
@@ -36,6 +39,14 @@ def test_states_are_gathered_by_id_in_whole_tiles() -> None:
     assert pool.states[:3, 0].tolist() == [2.0, 3.0, 1.0]
     assert (len(pool.states) % 64, pool.size, pool.count) == (0, 3, 3)
     assert table.gather(["zz"], table.rows(["zz"])).size == 0
+
+
+def test_an_item_that_repeats_is_gathered_once() -> None:
+    table = ItemTable(DIM, 1 << 30)
+    _put(table, ["a", "b", "c"], 1.0)
+    ids = ["b", "a", "b", "zz", "zz"]
+    pool = table.gather(ids, table.rows(ids))
+    assert (list(pool.item_ids), pool.missing, pool.size) == (["b", "a"], ["zz"], 2)
 
 
 def test_a_scan_reads_constant_rows_until_its_end() -> None:
