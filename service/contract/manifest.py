@@ -92,8 +92,8 @@ class Spaces(Frozen):
 class Calibration(Frozen):
     """``score = sigmoid(slope * logit + intercept)``: monotone, so it keeps every order."""
 
-    slope: float = Field(gt=0)
-    intercept: float
+    slope: float = Field(gt=0, description="Of the logit.")
+    intercept: float = Field(description="Added to the product of slope and logit.")
     meaning: str = Field(description="Where it is a click probability, and where a rank score.")
 
 
@@ -110,8 +110,8 @@ class DatasetInfo(Frozen):
 class Predecessor(Frozen):
     """The artifact that a training continued from."""
 
-    name: Name
-    version: int = Field(ge=1)
+    name: Name = Field(description="Its name.")
+    version: int = Field(ge=1, description="Its version.")
     sha256: Sha256 = Field(description="Of its manifest.")
 
 

@@ -242,7 +242,8 @@ def test_the_documented_response_reads_the_wire(service: Running) -> None:
         assert msgspec.to_builtins(msgspec.convert(wire, RankResponse)) == wire
     reference = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
     described = document["components"]["schemas"][reference.rpartition("/")[2]]
-    assert set(described["properties"]) == {*answer, "explored"}
+    sometimes = {"arm", "explored", "target_missed", "tradeoff_from"}
+    assert set(described["properties"]) == {*answer, *sometimes}
     for name in ("RankResponse", "RankedItem", "EndPoint", "Timing", "ErrorDetail"):
         for field, entry in document["components"]["schemas"][name]["properties"].items():
             assert entry.get("description"), f"{name}.{field} is not described"

@@ -598,9 +598,15 @@ export interface components {
          * @description ``score = sigmoid(slope * logit + intercept)``: monotone, so it keeps every order.
          */
         Calibration: {
-            /** Slope */
+            /**
+             * Slope
+             * @description Of the logit.
+             */
             slope: number;
-            /** Intercept */
+            /**
+             * Intercept
+             * @description Added to the product of slope and logit.
+             */
             intercept: number;
             /**
              * Meaning
@@ -1447,9 +1453,15 @@ export interface components {
          * @description The artifact that a training continued from.
          */
         Predecessor: {
-            /** Name */
+            /**
+             * Name
+             * @description Its name.
+             */
             name: string;
-            /** Version */
+            /**
+             * Version
+             * @description Its version.
+             */
             version: number;
             /**
              * Sha256
