@@ -14,6 +14,7 @@ from unittest import mock
 
 import pytest
 import torch
+from torch._export import utils as torch_export
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from service.contract.artifact import Artifact
@@ -31,7 +32,10 @@ from training.pipeline import train
 
 os.environ["RANK_ACCESS"] = "open"  # tests of access name "keys"
 torch.set_num_threads(1)
-# Each export parses the sources of all operators anew: a second that is the same each time.
+# Each export parses the sources of all operators, and lists PyTorch's, anew: the same each time.
+vars(torch_export)["_materialize_cpp_cia_ops"] = functools.cache(
+    torch_export._materialize_cpp_cia_ops
+)
 ONNXRegistry.from_torchlib = staticmethod(functools.cache(ONNXRegistry.from_torchlib))  # type: ignore[method-assign]
 
 WORLD_COMMIT = "5" * 40  # that the code of the world's artifact was at, with changes

@@ -60,9 +60,10 @@ def test_no_hidden_users_on_request(world: World, runs: RunStore) -> None:
 
 def test_the_command_prints_and_writes_them(world: World, tmp_path: Path) -> None:
     folders = ("--build", str(tmp_path / "build"), "--results", str(tmp_path / "results"))
-    settings = ("--set", "train.epochs=1", "--set", "front.bootstrap=20")
-    options = ("--data", str(world.dataset.path), "--seeds", "1", "--probes", "--cold")
-    done = CliRunner().invoke(app, ["evaluate", "quick", *options, *settings, *folders])
+    settings = ("train.epochs=1", "net.exposure_weight=1", "front.bootstrap=20")
+    options = ["--data", str(world.dataset.path), "--seeds", "1", "--probes", "--cold"]
+    options += [word for setting in settings for word in ("--set", setting)]
+    done = CliRunner().invoke(app, ["evaluate", "quick", *options, *folders])
 
     assert done.exit_code == 0, done.output
     report = Report.model_validate_json(

@@ -106,15 +106,25 @@ class Run:
 
     def evaluations(self) -> int:
         """Return the number of evaluations in the checkpoint."""
-        checkpoint = next(self.folder.glob("build/training/*.pt"), None)
+        checkpoint = self.checkpoint()
         return 0 if checkpoint is None else len(torch.load(checkpoint)["history"])
+
+    def checkpoint(self) -> Path | None:
+        """Return the file of the training that runs."""
+        return next(self.folder.glob("build/training/*.pt"), None)
 
     def kill_worker(self, rank: int) -> int:
         """Kill a process after the next evaluation; return the number of evaluations before it."""
-        before, deadline = self.evaluations(), time.monotonic() + 240
-        while self.evaluations() == before:
+
+        def written() -> int:
+            checkpoint = self.checkpoint()
+            return 0 if checkpoint is None else checkpoint.stat().st_mtime_ns
+
+        # Each evaluation replaces the checkpoint.
+        before, last, deadline = self.evaluations(), written(), time.monotonic() + 240
+        while written() == last:
             assert time.monotonic() < deadline
-            time.sleep(0.05)  # each look reads a checkpoint
+            time.sleep(0.05)
         for pid in self.processes():
             environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
             if f"RANK={rank}".encode() in environment:

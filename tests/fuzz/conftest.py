@@ -17,7 +17,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from tests.conftest import World
 from tests.integration.conftest import Running, deploy
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", 100))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", 50))
 # A test that runs models or sends requests is slow on some inputs, and fixtures outlive inputs.
 _UNFIT = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)
 

@@ -108,7 +108,7 @@ class ProxyBins(nn.Module):
         index = torch.where(unknown, self.unknown, self._bins(proxies)) + self.offsets  # (N, P)
         # One proxy at a time: index_select has a far faster gradient than an embedding.
         table = self.embedding.weight
-        nothing = table.new_zeros(len(index), table.shape[1])
+        nothing = table.new_zeros(index.shape[0], table.shape[1])  # len() would fix N in a graph
         return sum((table.index_select(0, column) for column in index.unbind(1)), nothing)
 
     def _bins(self, proxies: Tensor) -> Tensor:

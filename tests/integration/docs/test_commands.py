@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from paretorank import SERVICE
 from tests.integration.docs.pages import DOCS, PAGES, PROGRAMS, ROOT, Command, blocks, commands
+from tests.short_training import shorten_trainings
 from training.cli.app import app
 from training.config import load_config
 from training.data.dataset import open_dataset
@@ -282,6 +283,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str) -> Pat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RANK_REDIS_URL", redis_url)
     monkeypatch.setenv("RANK_NAMESPACE", "documentation")
+    shorten_trainings(monkeypatch)  # e2e/test_demo.py trains it in full
     (program,) = blocks(DOCS / "datasets.md", "python")
     exec(program, {})
     return tmp_path

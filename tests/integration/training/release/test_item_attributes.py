@@ -45,7 +45,8 @@ def attributed(toy_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -
     """Train a model on items with attributes."""
     folder = tmp_path_factory.mktemp("attributed")
     dataset = open_dataset(_with_attributes(toy_dataset, folder / "data", ["rock", "jazz", None]))
-    config = load_config("cp2rec", overrides=("train.epochs=1", "front.bootstrap=20"))
+    overrides = ("train.epochs=1", "net.exposure_weight=1", "front.bootstrap=20")
+    config = load_config("cp2rec", overrides=overrides)
     repository = Repository(folder / "models")
     artifact, fitted = train(dataset, config, repository, "toy", RunStore(folder / "runs"))
     return World(dataset, config, artifact, fitted, repository)
