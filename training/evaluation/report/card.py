@@ -100,6 +100,12 @@ def _choices(manifest: Manifest, parameters: Parameters | None) -> Iterator[Choi
         f"at w = {default:g}, unless the person or an experiment has another one.",
     )
     yield Choice(
+        name="Keep a tradeoff",
+        request="`PUT /users/{user_id}/tradeoff`, where the operator has turned it on",
+        effect="The person's requests that name no w are ranked at it, by every model, until it is "
+        "changed or deleted.",
+    )
+    yield Choice(
         name="Rank without profiling",
         request='`POST /rank` with `"profiling": false`',
         effect="The ranking is that of the average user, the same for everybody: it goes by the "
