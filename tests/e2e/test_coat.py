@@ -32,7 +32,9 @@ pytestmark = pytest.mark.skipif(
 
 def test_the_whole_path_on_coat(tmp_path: Path, redis_url: str) -> None:
     training("prepare", "coat", "--source", str(COAT), "--out", "coat", cwd=tmp_path)
-    options = ("--model", "cp2rec", "--data", "coat", "--seed", "3", "--set", "train.epochs=2")
+    settings = ("train.epochs=2", "net.exposure_weight=1")
+    options = [word for setting in settings for word in ("--set", setting)]
+    options += ["--model", "cp2rec", "--data", "coat", "--seed", "3"]
     printed = training("train", *options, cwd=tmp_path)
     assert "added cp2rec@1 in models/cp2rec/1" in printed
     assert "verdict: " in printed
@@ -44,7 +46,7 @@ def test_the_whole_path_on_coat(tmp_path: Path, redis_url: str) -> None:
 
     assert not list((tmp_path / "build" / "training").glob("*.pt"))  # finished, so not resumed
     dataset = open_dataset(tmp_path / "coat")
-    config = load_config("cp2rec", overrides=("seed=3", "train.epochs=2"))
+    config = load_config("cp2rec", overrides=("seed=3", *settings))
     # The same run again: the same net, of which the artifact holds the graphs.
     fitted = train_net(dataset, config, RunStore(tmp_path / "build" / "training"))
     artifact = Repository(tmp_path / "models").resolve("cp2rec@1")
@@ -82,7 +84,8 @@ def test_evaluate_pools_seeds_and_does_none_twice(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     in_process("prepare", "coat", "--source", str(COAT), "--out", "coat")
-    options = ("--data", "coat", "--set", "train.epochs=1", "--set", "front.bootstrap=20")
+    settings = ("train.epochs=1", "net.exposure_weight=1", "front.bootstrap=20")
+    options = ["--data", "coat", *(word for each in settings for word in ("--set", each))]
     in_process("evaluate", "quick", *options, "--seeds", "2")
     runs = tmp_path / "build" / "training"
     before = {path.name: path.stat().st_mtime_ns for path in runs.glob("*-front.json")}
