@@ -74,3 +74,11 @@ def test_what_if_answers_from_what_a_loop_leaves(
     assert result.randomised.decisions > 0.8 * USERS  # the last ones may not be collected yet
     assert result.slots is not None
     assert result.slots.decisions > 0.6 * USERS
+    # Rankings that no one saw are not in the log, and what it says of them is the truth.
+    assert result.read - result.left_out["of other models"] <= USERS * DAYS
+    (day,) = results["w drawn"][0]
+    for policy, unseen in zip(result.policies, day.unseen, strict=True):
+        assert policy.tradeoff == unseen.tradeoff
+        assert policy.value is not None
+        assert policy.value.se is not None
+        assert abs(policy.value.mean - unseen.clicks) < 4 * policy.value.se

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
+from service.access.guard import EXPLORER_RANK
 from service.contract.feedback import CLICK
+from training.arrays import Rows
+from training.demo.loop.figures import item_row
 from training.errors import TrainingError
 
 _TIMEOUT_S = 30.0
@@ -36,11 +40,20 @@ class Answer(Struct):
     explored: Explored | None = None
 
     @property
+    def rows(self) -> Rows:
+        """The items from the top (K,), as the crowd numbers them."""
+        return np.array([item_row(name) for name in self.items.item_ids], np.int64)
+
+    @property
     def slot(self) -> int | None:
         """The place of the item that was drawn uniformly, from 0; None without one."""
         if self.explored is None or self.explored.rank is None:
             return None
         return self.explored.rank - 1
+
+
+class _Preview(Struct):
+    ranking: Answer
 
 
 class _Model(Struct):
@@ -53,6 +66,7 @@ class _Models(Struct):
 
 
 _decoder = msgspec.json.Decoder(Answer)
+_preview_decoder = msgspec.json.Decoder(_Preview)
 _models_decoder = msgspec.json.Decoder(_Models)
 _encoder = msgspec.json.Encoder()
 
@@ -75,15 +89,13 @@ class Feed:
 
         Without a tradeoff the service draws one.
         """
-        body: dict[str, Any] = {
-            "user_id": user_id,
-            "top_k": places,
-            "exclude": exclude,
-            "format": "columns",
-        }
-        if tradeoff is not None:
-            body["tradeoff"] = tradeoff
+        body = _ranking(user_id, places, exclude, tradeoff)
         return _decoder.decode(self._send("POST", "/rank", body))
+
+    def preview(self, user_id: str, places: int, exclude: Sequence[str], tradeoff: float) -> Answer:
+        """Return what `rank` would at a tradeoff, unseen: it is neither counted nor logged."""
+        body = {**_ranking(user_id, places, exclude, tradeoff), "explore": False}
+        return _preview_decoder.decode(self._send("POST", EXPLORER_RANK, body)).ranking
 
     def serving(self) -> int | None:
         """Return the version that ranks requests that name no model."""
@@ -117,3 +129,10 @@ class Feed:
             text = answer.decode(errors="replace")[:500]
             raise TrainingError(f"{method} {path} answered {response.status}: {text}")
         return answer
+
+
+def _ranking(
+    user_id: str, places: int, exclude: Sequence[str], tradeoff: float | None
+) -> dict[str, Any]:
+    body = {"user_id": user_id, "top_k": places, "exclude": exclude, "format": "columns"}
+    return body if tradeoff is None else {**body, "tradeoff": tradeoff}

@@ -42,13 +42,20 @@ class UnbiasedAuc(_Frozen):
         return abs(self.measured.mean - self.true.mean) <= 1.96 * error
 
 
+class Unseen(_Frozen):
+    """What a tradeoff would have shown to the visitors of a day, and their true clicks of that."""
+
+    tradeoff: float
+    clicks: float
+
+
 class Day(_Frozen):
     """One day of a feed; all but the first two are means over its rankings, or over its places.
 
     exposure_gini: of the items that have arrived. tail_share: of places, by clicks so far.
     new_share: of places, items in their first days. liking: true probability that the user likes
     an item shown; slot_cost: how much less it is with a uniform slot than without, None where there
-    are not both.
+    are not both. unseen: where the tradeoff was drawn, the same rankings at each one of the grid.
     """
 
     day: int
@@ -61,6 +68,7 @@ class Day(_Frozen):
     liking: float
     slot_cost: float | None
     unbiased: tuple[UnbiasedAuc, ...] = ()
+    unseen: tuple[Unseen, ...] = ()
 
     def __str__(self) -> str:
         """Return a line for people."""
@@ -135,6 +143,7 @@ class Shown:
     liking: list[float] = field(default_factory=list)
     explored: list[bool] = field(default_factory=list)
     clicks: int = 0
+    unseen: dict[float, list[float]] = field(default_factory=dict)
 
     def add(self, items: Rows, liking: float, *, explored: bool, clicks: int) -> None:
         """Add a ranking; ``liking`` is the mean over its items."""
@@ -142,6 +151,10 @@ class Shown:
         self.liking.append(liking)
         self.explored.append(explored)
         self.clicks += clicks
+
+    def add_unseen(self, tradeoff: float, probability: Floats) -> None:
+        """Add a ranking that no one saw, with the probability (K,) of a click at each place."""
+        self.unseen.setdefault(tradeoff, []).append(float(probability.sum()))
 
     def day(self, crowd: Crowd, number: int, before: Rows, seconds: float) -> Day:
         """Return the figures of day ``number``; ``before`` (I,) are the clicks as it began."""
@@ -161,6 +174,10 @@ class Shown:
             clicks=self.clicks / len(self.items),
             liking=float(liking.mean()),
             slot_cost=_difference(liking[~explored], liking[explored]),
+            unseen=tuple(
+                Unseen(tradeoff=tradeoff, clicks=float(np.mean(clicks)))
+                for tradeoff, clicks in self.unseen.items()
+            ),
         )
 
 
@@ -180,6 +197,11 @@ def user_id(user: int) -> str:
 def item_id(item: int) -> str:
     """Return the id of an item of the world."""
     return f"i{item:04d}"
+
+
+def item_row(name: str) -> int:
+    """Return the item of the world that has an id."""
+    return int(name[1:])
 
 
 def _difference(left: Floats, right: Floats) -> float | None:

@@ -29,7 +29,7 @@ from training.demo.loop.place import MODEL, NAMESPACE, Place, items_table
 from training.demo.service import HOST, random_port, serving
 from training.errors import TrainingError
 
-GRID = "0:0.34,0.5:0.33,1:0.33"
+GRID = {0.0: 0.34, 0.5: 0.33, 1.0: 0.33}  # of the drawn tradeoffs: their probabilities
 _SLOT_PLACES = 10  # of which one may be the uniform slot
 _SWAP_S = 60.0
 _BATCH = 500  # items of one request
@@ -105,7 +105,7 @@ def _run(folder: Path, options: Options, arm: Arm, seed: int) -> tuple[Day, ...]
                 RANK_EXPLORE_SLOT_SHARE=str(options.slot_share),
                 RANK_EXPLORE_PLACES=str(_SLOT_PLACES),
                 RANK_EXPLORE_TRADEOFF_SHARE="1",  # of requests that name no tradeoff
-                RANK_EXPLORE_TRADEOFFS=GRID,
+                RANK_EXPLORE_TRADEOFFS=",".join(f"{w:g}:{chance}" for w, chance in GRID.items()),
             ),
         ):
             days = _days(place, port, crowd, rng, options, arm)
@@ -182,7 +182,11 @@ def _visits(
         truth.draw(crowd, rng, user, day, _SLOT_PLACES)
         known = [item_id(item) for item in np.flatnonzero(crowd.clicked[user]).tolist()]
         answer = feed.rank(user_id(user), PLACES, known, arm.tradeoff)
-        items = np.array([int(name[1:]) for name in answer.items.item_ids])
+        if arm.tradeoff is None:
+            for tradeoff in GRID:
+                unseen = feed.preview(user_id(user), PLACES, known, tradeoff).rows
+                shown.add_unseen(tradeoff, crowd.click_probability(user, unseen, np.arange(PLACES)))
+        items = answer.rows
         liking = float(crowd.liking(user, items).mean())
         clicked = items[crowd.visit(rng, user, items, answer.slot)]
         shown.add(items, liking, explored=answer.slot is not None, clicks=len(clicked))

@@ -21,8 +21,9 @@ _COLUMNS = {
 def table(arms: Mapping[str, Sequence[Sequence[Day]]]) -> str:
     """Return figures of the last day by arm, as mean and standard error over seeds.
 
-    Then the cost of a uniform slot in true liking, over all days, and at how many points the
-    measured unbiased AUC agrees with the truth.
+    Then, over all days: the cost of a uniform slot in true liking, what drawn rankings would have
+    come to at each tradeoff, and at how many points the measured unbiased AUC agrees with the
+    truth.
     """
     lines = ["".join(f"{name:<18}" for name in ("last day", *_COLUMNS.values()))]
     for name, seeds in arms.items():
@@ -32,6 +33,12 @@ def table(arms: Mapping[str, Sequence[Sequence[Day]]]) -> str:
     costs = [day.slot_cost for day in all_days if day.slot_cost is not None]
     if costs:
         lines.append(f"\na uniform slot costs {_cell(costs)} of liked places")
+    for tradeoff in sorted({unseen.tradeoff for day in all_days for unseen in day.unseen}):
+        clicks = [u.clicks for day in all_days for u in day.unseen if u.tradeoff == tradeoff]
+        lines.append(
+            f"true clicks of the drawn rankings, had all been at w = {tradeoff:g}: "
+            f"{np.mean(clicks):.4f}"
+        )
     points = [point for day in all_days for point in day.unbiased]
     agree = sum(point.agrees for point in points)
     lines.append(f"unbiased AUC on uniform slots as in truth: {agree} of {len(points)} points")
