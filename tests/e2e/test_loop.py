@@ -50,6 +50,7 @@ def test_a_finished_arm_is_not_run_again_and_is_plotted(out: Path, results: Resu
     assert done.exit_code == 0, done.output
     (days,) = results["w drawn"]
     assert f"{days[-1].exposure_gini:.4f}" in done.output
+    assert f"true clicks: {days[-1].unseen[0].clicks:.4f} at w = 0, " in done.output
     assert {(out / name).read_bytes()[:4] for name in ("loop.png", "agreement.png")} == {b"\x89PNG"}
 
 

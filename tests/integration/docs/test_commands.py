@@ -44,6 +44,7 @@ RUN_BY = {
     "make setup": "make test",
     "make demo": "test_demo.py",
     "make loop": "e2e/test_loop.py",
+    'make loop LOOP="--users 1500 --days 3 --seeds 1 --arms drawn"': "e2e/test_loop.py",
     "make check": ".ci/run",
     "make test": ".ci/run",
     "make docs": "test_site.py",
@@ -93,6 +94,10 @@ RUN_BY = {
     "--models build/loop/400x2-0.1/seed-0/wdrawn/models --model cp2rec "
     "--data build/loop/400x2-0.1/seed-0/wdrawn/data --until 2100-01-01 --against 1 "
     "--at-most '2% clicks'": "e2e/test_loop.py",
+    "python -m training what-if --logs build/loop/1500x3-0.1/seed-0/wdrawn/logs "
+    "--models build/loop/1500x3-0.1/seed-0/wdrawn/models --model cp2rec@2 "
+    "--data build/loop/1500x3-0.1/seed-0/wdrawn/data --until 2100-01-01 --against 1 "
+    "--at-most '2% clicks' --maximise tail_share": "e2e/test_loop.py",
     "python -m training prepare feed --logs log --items data/shop --feed feed.toml "
     "--out data/feed": "test_prepare_feed.py",
     "python -m training train --model cp2rec --data data/feed": "test_prepare_feed.py",

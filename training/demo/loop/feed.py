@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from service.access.guard import EXPLORER_RANK
 from service.contract.feedback import CLICK
 from training.arrays import Rows
 from training.demo.loop.figures import item_row
@@ -95,7 +94,7 @@ class Feed:
     def preview(self, user_id: str, places: int, exclude: Sequence[str], tradeoff: float) -> Answer:
         """Return what `rank` would at a tradeoff, unseen: it is neither counted nor logged."""
         body = {**_ranking(user_id, places, exclude, tradeoff), "explore": False}
-        return _preview_decoder.decode(self._send("POST", EXPLORER_RANK, body)).ranking
+        return _preview_decoder.decode(self._send("POST", "/explorer/rank", body)).ranking
 
     def serving(self) -> int | None:
         """Return the version that ranks requests that name no model."""
