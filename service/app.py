@@ -93,7 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
         repeats = asyncio.create_task(shadow.run(), name="shadow rankings")
         tasks = [watching, following, timing, repeats]
         if settings.user_memory:
-            tasks.append(asyncio.create_task(user_follower.follow(), name="follow users"))
+            tasks.append(asyncio.create_task(user_follower.follow(), name="changes of users"))
         if settings.target_control:
             states = TargetStates(store, settings)
             control = TargetControl(registry, states, telemetry, settings.target_control_s)

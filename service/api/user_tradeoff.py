@@ -8,16 +8,16 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from msgspec import Meta, Struct
 
-from service.access.guard import USERS
 from service.api.messages import ErrorResponse
 from service.api.rank import invalid
-from service.api.users import UserId
+from service.api.users import PATH as USER
+from service.api.users import ROUTE, UserId
 from service.errors import RouteNotFoundError
 from service.live.messages import check_user_id
 from service.store.user_tradeoffs import UserTradeoffs
 
-PATH = USERS + "/{user_id}/tradeoff"
-_ROUTE = USERS + "/{user_id:path}/tradeoff"  # an id may contain slashes
+PATH = f"{USER}/tradeoff"
+_ROUTE = f"{ROUTE}/tradeoff"
 _SCHEMA_REF = "#/components/schemas/{name}"
 
 router = APIRouter(tags=["ranking"])

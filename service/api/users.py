@@ -9,11 +9,13 @@ from fastapi import APIRouter, Path, Request, Response
 
 from service.access.guard import USERS
 from service.api.items import ERRORS, changed, content_of
+from service.api.paths import ID
 from service.contract.keys import MAX_ID_CHARS
 from service.live.changes import LiveChanges
 from service.ranking.turns import TurnQueue
 
 PATH = USERS + "/{user_id}"
+ROUTE = f"{USERS}/{{user_id:{ID}}}"
 
 router = APIRouter(tags=["live changes"])
 
@@ -31,9 +33,8 @@ UserId = Annotated[
 ]
 
 
-# An id may contain slashes.
 @router.delete(
-    USERS + "/{user_id:path}",
+    ROUTE,
     summary="Delete a user",
     response_class=Response,
     responses=_RESPONSES,

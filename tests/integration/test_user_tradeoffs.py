@@ -73,8 +73,8 @@ def test_a_users_tradeoff_is_used_where_the_request_names_none(served: Served) -
     assert served.rank(user_id) == (0.5, None)
 
 
-def test_an_unknown_user_has_a_tradeoff_and_an_id_may_have_slashes(served: Served) -> None:
-    for user_id in ("nobody/knows/me", "ends in/tradeoff"):
+def test_an_unknown_user_has_a_tradeoff_and_an_id_may_be_any_text(served: Served) -> None:
+    for user_id in ("nobody/knows/me", "ends in/tradeoff", "line\nfeed"):
         served.client.set_tradeoff(user_id, 0.7)
         assert served.rank(user_id) == (0.7, "user")
 

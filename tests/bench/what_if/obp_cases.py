@@ -33,7 +33,8 @@ def open_bandit_case(folder: Path, rows: int | None = None) -> Case:
     sampling.
     """
     random, bts = (
-        pl.read_csv(folder / f"{name}/men/men.csv.gz", n_rows=rows) for name in ("random", "bts")
+        pl.read_csv(folder / f"{name}/men/men.csv.gz", n_rows=rows, glob=False)
+        for name in ("random", "bts")
     )
     actions, places = 34, 3
     clicks = np.zeros((actions, places))

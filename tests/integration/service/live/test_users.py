@@ -55,7 +55,7 @@ def _streams(deployment: Deployment) -> list[bytes]:
 def test_a_deleted_user_is_gone_from_records_and_streams(
     deployment: Deployment, world: World
 ) -> None:
-    user_id, other = 'u/"0001', world.dataset.user_ids[2]
+    user_id, other = 'u/"\n0001', world.dataset.user_ids[2]
     namespace = deployment.settings.namespace
     record: Any = deployment.redis.get(deployment.keys.user(other))
     deployment.redis.set(deployment.keys.user(user_id), record)
@@ -66,14 +66,14 @@ def test_a_deleted_user_is_gone_from_records_and_streams(
     deployment.redis.xadd(events_key(namespace), {RECORD: b"torn"})
     with deployment.serve() as service:
         assert service.rank(user_id=user_id)["degraded"] == []
-        response = service.client.delete("/users/u%2F%220001")
+        response = service.client.delete("/users/u%2F%22%0A0001")
         answer = response.json()
         assert answer.pop("request_id") == response.headers["X-Request-ID"]
         own = {"records": 1, "histories": 1, "tradeoffs": 1}
         assert answer == {**own, "decisions": 300, "events": 600}
         assert service.rank(user_id=user_id)["degraded"] == ["unknown_user"]
         assert service.rank(user_id=other)["degraded"] == []
-        again = service.client.delete("/users/u%2F%220001").json()
+        again = service.client.delete("/users/u%2F%22%0A0001").json()
         assert not any(value for name, value in again.items() if name != "request_id")
         assert service.client.delete("/users/" + "x" * 129).status_code == 422
         assert service.client.delete("/users").status_code == 404

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 import redis
@@ -56,13 +57,18 @@ def test_records_land_in_the_hour_of_their_own_time(feed_log: FeedLog) -> None:
 
 def test_every_field_of_a_decision_is_kept(feed_log: FeedLog) -> None:
     whole = decision(
-        "r1", arm="b", policy="uniform_slot", seed=2**64 - 1, slot=1, degraded=("deadline",)
-    )
+        "r1", arm="b", policy="both", seed=2**64 - 1, slot=1, degraded=("deadline",),
+        tradeoffs=(0.0, 1.0), chances=(0.25, 0.75), stands=(1, 2, 3),
+        slot_places=2, listed=("x", "y"), pool_known=True,
+    )  # fmt: skip
+    fields = msgspec.structs.fields(Decision)
+    assert all(getattr(whole, field.name) != field.default for field in fields)
     feed_log.put(whole, decision("r2"))
     feed_log.collect()
     row = feed_log.rows("decisions").filter(request_id="r1").row(0, named=True)
-    row["degraded"] = tuple(row["degraded"])
-    assert Decision(**{name: row[name] for name in Decision.__struct_fields__}) == whole
+    assert (
+        msgspec.convert({name: row[name] for name in Decision.__struct_fields__}, Decision) == whole
+    )
 
 
 def test_what_files_hold_leaves_the_stream(feed_log: FeedLog) -> None:
