@@ -13,8 +13,8 @@ from service.contract.experiments import Experiment
 from training.errors import DatasetError
 from training.evaluation.experiment.analysis import Users
 from training.feed.log_files import LogFolder
-from training.feed.log_rows import PAIR, Period, days, outcomes, pinned, settled_ms
-from training.feed.rankings import Outcome
+from training.feed.log_rows import Period, days, pinned, settled_ms
+from training.feed.rankings import Outcome, item_outcomes
 from training.feed.specification import Feed
 
 _SUMS = ("rankings", "outcome", "places", "tail")
@@ -101,19 +101,9 @@ def _with_outcome(
     feed: Feed, rankings: pl.DataFrame, events: pl.LazyFrame, outcome: Outcome
 ) -> pl.DataFrame:
     """Add the outcome of each ranking: the sum over its items."""
-    value = pl.col("value").sum() if outcome.summed else pl.lit(1.0)
-    came = (
-        outcomes(feed, events, outcome.kinds, outcome.at_least)
-        .unique([*PAIR, "kind", "time_ms"])
-        .join(rankings.lazy().select("request_id", shown_ms="time_ms"), on="request_id")
-        .filter(pl.col("time_ms") <= pl.col("shown_ms") + feed.labels.window)
-        .group_by(PAIR)
-        .agg(outcome=value)
-        .group_by("request_id")
-        .agg(pl.col("outcome").sum())
-        .collect()
-    )
-    joined = rankings.join(came, on="request_id", how="left")
+    came = item_outcomes(feed, rankings, events, outcome)
+    of_ranking = came.group_by("request_id").agg(pl.col("outcome").sum())
+    joined = rankings.join(of_ranking, on="request_id", how="left")
     return joined.with_columns(pl.col("outcome").fill_null(0.0))
 
 

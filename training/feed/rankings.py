@@ -107,28 +107,34 @@ def _schema() -> dict[str, pl.DataType | type[pl.DataType]]:
     return {**columns, "outcomes": pl.List(pl.Float64)}
 
 
-def _with_outcomes(
+def item_outcomes(
     feed: Feed, rankings: pl.DataFrame, events: pl.LazyFrame, outcome: Outcome
 ) -> pl.DataFrame:
-    """Add the outcomes of each ranking's places, in their order."""
+    """Return the ``outcome`` of each item of ``rankings`` that has one, within the window."""
     value = pl.col("value").sum() if outcome.summed else pl.lit(1.0)
-    came = (
+    return (
         outcomes(feed, events, outcome.kinds, outcome.at_least)
         .unique([*PAIR, "kind", "time_ms"])
         .join(rankings.lazy().select("request_id", shown_ms="time_ms"), on="request_id")
         .filter(pl.col("time_ms") <= pl.col("shown_ms") + feed.labels.window)
         .group_by(PAIR)
-        .agg(outcomes=value)
+        .agg(outcome=value)
         .collect()
     )
+
+
+def _with_outcomes(
+    feed: Feed, rankings: pl.DataFrame, events: pl.LazyFrame, outcome: Outcome
+) -> pl.DataFrame:
+    """Add the outcomes of each ranking's places, in their order."""
+    came = item_outcomes(feed, rankings, events, outcome)
     places = rankings.select("request_id", item_id="item_ids").explode(
         "item_id", empty_as_null=True
     )
     by_request = (
         places.join(came, on=PAIR, how="left", maintain_order="left")
-        .with_columns(pl.col("outcomes").fill_null(0.0))
         .group_by("request_id", maintain_order=True)
-        .agg("outcomes")
+        .agg(outcomes=pl.col("outcome").fill_null(0.0))
     )
     joined = rankings.join(by_request, on="request_id", how="left", maintain_order="left")
     return joined.select(list(_schema()))
