@@ -13,7 +13,7 @@ from training.cli.options import Models
 from training.errors import ConfigError
 
 if TYPE_CHECKING:
-    from service.contract.experiments import Experiment, Plan
+    from service.contract.experiments import Experiment
     from service.contract.repository import Repository
 
 experiment = typer.Typer(
@@ -30,10 +30,12 @@ def start(
 
     If it runs already, its shares change: by one factor for all arms, so that users stay.
     """
-    from service.contract.experiments import start_experiment
+    from service.contract.experiments import Plan, start_experiment
     from service.contract.repository import Repository
+    from training.toml import read_document
 
-    plan, repository = _read_plan(file), Repository(models)
+    plan = read_document(file, Plan, of="the plan", root="the experiment")
+    repository = Repository(models)
     for arm in plan.arms:
         if arm.model is not None:
             _check_alias(repository, arm.name, arm.model)
@@ -146,25 +148,6 @@ def report(
     place = write_experiment(found, out)
     typer.echo(report_text(found))
     typer.echo(f"\nwrote {place}.json, .html and .png")
-
-
-def _read_plan(file: Path) -> Plan:
-    from pydantic import ValidationError
-
-    from service.contract.experiments import Plan
-    from training.toml import parse
-
-    try:
-        return Plan.model_validate(parse(file.read_text(encoding="utf-8-sig")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the experiment"
-        problem = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{file}: {place}: {problem}") from error
-    except ValueError as error:
-        raise ConfigError(f"{file}: is not TOML: {error}") from error
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}; name the TOML file of the plan") from error
 
 
 def _chosen(experiments: tuple[Experiment, ...], name: str | None, models: Path) -> Experiment:

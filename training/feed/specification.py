@@ -20,7 +20,7 @@ from pydantic import (
 from service.contract.feedback import CLICK, KINDS
 from service.contract.manifest import Name, Proxy
 from training.errors import ConfigError
-from training.toml import parse
+from training.toml import read_document
 
 _UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -134,14 +134,4 @@ def parse_duration(option: str, text: str) -> int:
 
 def read_feed(path: Path) -> Feed:
     """Parse ``feed.toml``; raises ConfigError naming the first bad entry."""
-    try:
-        return Feed.model_validate(parse(path.read_text(encoding="utf-8-sig")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        entry = ".".join(map(str, first["loc"])) or "proxies"
-        problem = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{path}: {entry}: {problem}") from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; name the TOML file of the feed") from error
+    return read_document(path, Feed, of="the feed", root="proxies")

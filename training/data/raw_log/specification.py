@@ -11,14 +11,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
 from service.contract.manifest import Name
 from training.data.schema import Embedding, Names, PartPath
-from training.errors import ConfigError
-from training.toml import parse
+from training.toml import read_document
 
 CLOCKS_S = {"second": 1, "hour": 3600, "day": 86_400}
 
@@ -133,17 +131,7 @@ def read_specification(path: Path) -> RawLog:
 
     The paths in the result are absolute or URLs.
     """
-    try:
-        log = RawLog.model_validate(parse(path.read_text(encoding="utf-8-sig")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        entry = ".".join(map(str, first["loc"])) or "tables"
-        problem = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{path}: {entry}: {problem}") from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; name the TOML file of the log") from error
+    log = read_document(path, RawLog, of="the log", root="tables")
     folder = path.absolute().parent
 
     def located(entry: BaseModel | None, *names: str) -> BaseModel | None:
