@@ -110,7 +110,7 @@ async def _serving(world: World, port: int) -> AsyncIterator[Any]:
     async with app.router.lifespan_context(app):
         state = app.state
         followed = state.users_in_memory
-        while state.registry.default_label() is None or not followed.is_followed:  # noqa: ASYNC110
+        while state.registry.default_label() is None or not followed.is_followed:  # noqa: ASYNC110  # no event says so
             await asyncio.sleep(0.1)
         state.settings = settings
         yield state

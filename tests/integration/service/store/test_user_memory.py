@@ -105,7 +105,7 @@ async def until_items(reader: Replica, user_id: str, expected: list[str]) -> flo
     """Read a user until the history is ``expected``; return the seconds that took."""
     begun_s = time.monotonic()
     async with asyncio.timeout(WAIT_S):
-        while await reader.items(user_id) != expected:  # noqa: ASYNC110
+        while await reader.items(user_id) != expected:  # noqa: ASYNC110  # seen from outside
             await asyncio.sleep(0.002)
     return time.monotonic() - begun_s
 

@@ -76,7 +76,7 @@ def followed(*reads: ChangesRead | Exception) -> _Memory:
 
     async def main() -> None:
         follower = UserFollower(Settings(), memory, Telemetry())
-        follower._streams = streams  # type: ignore[assignment]
+        follower._streams = streams  # type: ignore[assignment]  # a double
         with pytest.raises(asyncio.CancelledError):
             await follower.follow()
         await follower.close()
