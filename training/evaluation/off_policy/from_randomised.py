@@ -21,7 +21,7 @@ from training.evaluation.off_policy.estimators import (
     whole_ranking,
 )
 from training.evaluation.off_policy.log import Randomised, covering, drawn_grid, randomised
-from training.evaluation.off_policy.policy import policy_estimate
+from training.evaluation.off_policy.policy import policy_estimate, source_of
 from training.evaluation.off_policy.schema import (
     Advice,
     Pair,
@@ -105,13 +105,7 @@ def from_randomised(
     )
     count = len(log.shown)
     return FromRandomised(
-        source=Source(
-            kind="randomised tradeoffs",
-            decisions=count,
-            users=log.shown.clusters,
-            places=log.shown.outcome.shape[1],
-            left_out={reason: number for reason, number in left_out.items() if number},
-        ),
+        source=source_of("randomised tradeoffs", log.shown, left_out),
         against=base.name,
         tradeoff=base.tradeoff,
         policies=policies,

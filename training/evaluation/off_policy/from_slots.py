@@ -22,7 +22,7 @@ from training.evaluation.off_policy.estimators import (
     position_based,
 )
 from training.evaluation.off_policy.log import UniformSlots, tail_of
-from training.evaluation.off_policy.policy import policy_estimate
+from training.evaluation.off_policy.policy import policy_estimate, source_of
 from training.evaluation.off_policy.schema import Advice, Pair, PolicyEstimate, Source
 
 
@@ -84,13 +84,7 @@ def from_slots(
     ]
     count = len(slots.shown)
     return FromSlots(
-        source=Source(
-            kind="uniform slots",
-            decisions=count,
-            users=slots.shown.clusters,
-            places=slots.shown.outcome.shape[1],
-            left_out={reason: number for reason, number in left_out.items() if number},
-        ),
+        source=source_of("uniform slots", slots.shown, left_out),
         policies=tuple(
             policy_estimate(
                 candidate,

@@ -1,14 +1,26 @@
-"""One policy's estimates in the form of a result."""
+"""Estimates in the form of a result: one policy's, and what they rest on."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from service.contract.front import Estimate
 from training.arrays import Floats
 from training.evaluation.off_policy.advice import TAIL_SHARE, Candidate
-from training.evaluation.off_policy.estimators import Estimated, effective_sample_size
-from training.evaluation.off_policy.schema import PlaceEstimate, PolicyEstimate
+from training.evaluation.off_policy.estimators import Estimated, Shown, effective_sample_size
+from training.evaluation.off_policy.schema import PlaceEstimate, PolicyEstimate, Source
+
+
+def source_of(kind: str, shown: Shown, left_out: Mapping[str, int]) -> Source:
+    """Return the decisions that estimates rest on; ``left_out``: how many others, by reason."""
+    return Source(
+        kind=kind,
+        decisions=len(shown),
+        users=shown.clusters,
+        places=shown.outcome.shape[1],
+        left_out={reason: number for reason, number in left_out.items() if number},
+    )
 
 
 def policy_estimate(
