@@ -47,7 +47,8 @@ def test_a_busy_loop_shows_in_its_lag(edge: Edge) -> None:
             assert wire.ask(post()).status == 200
         # Of the timers in that time, one at least was due in its first third.
         assert _late(service, "0.1") >= 1
-        assert _late(service, "0.5") == 0
+        # In seconds, and not of a clock that runs on; a busy machine may be late by itself.
+        assert _late(service, "5.0") == 0
 
 
 def test_a_client_that_left_before_its_answer_is_499(edge: Edge) -> None:
